@@ -1,0 +1,75 @@
+# The ways in: `make help` lists them. POSIX sh and GNU make 3.81 or later; BUILD.md tells the whole story.
+
+VENV  := .venv
+STAMP := $(VENV)/.installed
+RUN   := $(VENV)/bin/python
+
+.PHONY: help setup demo test lint clean
+
+help:
+	@echo 'make setup   install the locked environment into $(VENV) (done by the others where it is needed)'
+	@echo 'make demo    train a private recommender, measure it and show what it recommends'
+	@echo 'make test    lint, then run the tests'
+	@echo 'make lint    check style and format, change nothing'
+	@echo 'make clean   remove caches and build output; keeps $(VENV) and runs/'
+	@echo
+	@echo 'Needs Linux x86_64 and Python 3.11; name another one with PYTHON=/path/to/python3.11.'
+
+setup: $(STAMP)
+
+demo: $(STAMP)
+	@$(RUN) -m experiments.demo
+
+test: lint
+	@$(RUN) -m pytest
+
+lint: $(STAMP)
+	@$(RUN) -m ruff check
+	@$(RUN) -m ruff format --check
+
+clean:
+	@rm -rf build .ruff_cache .pytest_cache .hypothesis *.egg-info
+	@find fedrec_tff experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Prints the real interpreter behind a Python 3.11, and fails for everything else. The real one, because $(VENV) may be the
+# active environment, and is about to be replaced.
+IS_PYTHON_311 := import sys; sys.version_info[:2] == (3, 11) or sys.exit(1); print(sys._base_executable)
+
+# The stamp is written last: an environment without it, or older than the lock, is made again from nothing.
+# Every folder of PATH is tried, not only the first hit: the `python3.11` of a version manager may be a shim that fails.
+$(STAMP): requirements.txt
+	@set -eu; \
+	system="$$(uname -s) $$(uname -m)"; \
+	if [ "$$system" != 'Linux x86_64' ]; then \
+	  echo "This needs Linux x86_64, and this is $$system: TensorFlow Federated has no wheels for it (BUILD.md)." >&2; \
+	  exit 1; \
+	fi; \
+	python=; \
+	try() { [ -n "$$python" ] || python="$$("$$1" -c '$(IS_PYTHON_311)' 2>/dev/null </dev/null)" || python=; }; \
+	if [ -n '$(PYTHON)' ]; then \
+	  try '$(PYTHON)'; \
+	  if [ -z "$$python" ]; then echo 'PYTHON=$(PYTHON) is not a Python 3.11 that runs.' >&2; exit 1; fi; \
+	else \
+	  for name in python3.11 python3 python; do \
+	    old_ifs=$$IFS; IFS=:; \
+	    for folder in $$PATH; do [ ! -x "$$folder/$$name" ] || try "$$folder/$$name"; done; \
+	    IFS=$$old_ifs; \
+	  done; \
+	  if [ -z "$$python" ] && command -v uv >/dev/null 2>&1; then \
+	    try "$$(uv python find --system 3.11 2>/dev/null || :)"; \
+	  fi; \
+	fi; \
+	if [ -z "$$python" ]; then \
+	  echo 'No Python 3.11 found: install one (uv python install 3.11, or your system'"'"'s python3.11), or name one: make setup PYTHON=/path/to/python3.11' >&2; \
+	  exit 1; \
+	fi; \
+	echo 'Installing the locked environment into $(VENV) (0.8 GB to download, 2.8 GB on disk: a few minutes)'; \
+	rm -rf $(VENV); \
+	if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --python "$$python" $(VENV); \
+	  uv pip install --quiet --python $(RUN) --no-deps --require-hashes -r requirements.txt; \
+	else \
+	  "$$python" -m venv $(VENV); \
+	  $(RUN) -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements.txt; \
+	fi; \
+	touch $@

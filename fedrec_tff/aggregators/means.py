@@ -1,0 +1,23 @@
+"""`mean` and `weighted_mean`: plain federated averaging, without privacy."""
+
+import tensorflow_federated as tff
+
+from fedrec_tff.aggregators import registry, row_sparse
+
+
+def build_mean(
+    context: registry.AggregatorContext,
+) -> tff.aggregators.UnweightedAggregationFactory:
+    """Every client counts the same."""
+    if context.row_sparse:
+        return row_sparse.RowSparseMeanFactory(context.num_items)
+    return tff.aggregators.UnweightedMeanFactory()
+
+
+def build_weighted_mean(
+    context: registry.AggregatorContext,
+) -> tff.aggregators.WeightedAggregationFactory:
+    """Clients count by their examples (McMahan et al. 2017, arXiv 1602.05629)."""
+    if context.row_sparse:
+        return row_sparse.RowSparseWeightedMeanFactory(context.num_items)
+    return tff.aggregators.MeanFactory(no_nan_division=True)

@@ -1,0 +1,139 @@
+"""Aggregators by name.
+
+An aggregator is any `tff.aggregators` factory. What is registered here is where its builder is,
+together with what the pipeline must know before TensorFlow is imported: whether it is private,
+whether it weights clients, and whether it understands row-sparse updates.
+"""
+
+import dataclasses
+import importlib
+from typing import TYPE_CHECKING
+
+from fedrec_tff import errors
+
+if TYPE_CHECKING:
+    import tensorflow_federated as tff
+
+    AggregationFactory = (
+        tff.aggregators.UnweightedAggregationFactory | tff.aggregators.WeightedAggregationFactory
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class AggregatorContext:
+    """What a builder may need to know.
+
+    Attributes:
+      num_items: Rows of the item table.
+      clients_per_round: Expected clients in a round.
+      row_sparse: Whether values will be `RowSparse`; only where the aggregator supports it.
+      clip_norm: L2 norm to which an update is clipped (its initial value, where it adapts).
+      noise_multiplier: Standard deviation of the noise on the sum, in multiples of the clip.
+      insecure_noise_seed: None for noise that nobody can predict; a seed only in tests.
+    """
+
+    num_items: int
+    clients_per_round: float
+    row_sparse: bool
+    clip_norm: float | None = None
+    noise_multiplier: float | None = None
+    insecure_noise_seed: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Aggregator:
+    """A named way to aggregate.
+
+    Attributes:
+      name: The flag's value.
+      description: One line for help texts.
+      builder: `package.module:function`, a function from an `AggregatorContext` to a factory.
+      is_private: Whether the result is differentially private, as `privacy.mechanisms` accounts.
+      supports_row_sparse: Whether it takes `RowSparse` values; otherwise it gets dense ones.
+    """
+
+    name: str
+    description: str
+    builder: str
+    is_private: bool = False
+    supports_row_sparse: bool = False
+
+    def build_factory(self, context: AggregatorContext) -> "AggregationFactory":
+        """Imports the builder and calls it."""
+        module, function = self.builder.split(":")
+        return getattr(importlib.import_module(module), function)(context)
+
+
+_AGGREGATORS: dict[str, Aggregator] = {}
+
+
+def register(aggregator: Aggregator) -> None:
+    """Makes an aggregator available by name.
+
+    Args:
+      aggregator: What to register.
+
+    Raises:
+      ValueError: If the name is taken.
+    """
+    if aggregator.name in _AGGREGATORS:
+        raise ValueError(f"an aggregator named {aggregator.name!r} is registered already")
+    _AGGREGATORS[aggregator.name] = aggregator
+
+
+def names() -> tuple[str, ...]:
+    """The registered names."""
+    return tuple(_AGGREGATORS)
+
+
+def get(name: str) -> Aggregator:
+    """Finds an aggregator.
+
+    Args:
+      name: As registered.
+
+    Returns:
+      The aggregator.
+
+    Raises:
+      UserError: If there is none of that name.
+    """
+    if name not in _AGGREGATORS:
+        raise errors.UserError(f"--aggregator={name}: unknown; choose one of {', '.join(names())}")
+    return _AGGREGATORS[name]
+
+
+register(
+    Aggregator(
+        "mean",
+        "every client counts the same",
+        "fedrec_tff.aggregators.means:build_mean",
+        supports_row_sparse=True,
+    )
+)
+register(
+    Aggregator(
+        "weighted_mean",
+        "clients count by their examples",
+        "fedrec_tff.aggregators.means:build_weighted_mean",
+        supports_row_sparse=True,
+    )
+)
+register(
+    Aggregator(
+        "dp_gaussian",
+        "clipped to --clip_norm, Gaussian noise (DP-FedAvg)",
+        "fedrec_tff.aggregators.dp_fedavg:build_dp_gaussian",
+        is_private=True,
+        supports_row_sparse=True,
+    )
+)
+register(
+    Aggregator(
+        "dp_adaptive",
+        "as dp_gaussian, the clip following the median update norm privately",
+        "fedrec_tff.aggregators.dp_fedavg:build_dp_adaptive",
+        is_private=True,
+        supports_row_sparse=True,
+    )
+)

@@ -1,0 +1,254 @@
+"""Row-sparse updates: sums and means whose cost follows the rows sent, not the table.
+
+A client that used 200 of a million items sends 200 rows and their ids. Summing scatters them into
+a dense accumulator; the L2 norm that clipping sees is that of the dense update, because each id
+has one row (padding rows are zero).
+"""
+
+import collections
+from typing import Any, NamedTuple
+
+import dp_accounting
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+import tensorflow_privacy as tfp
+
+
+class RowSparse(NamedTuple):
+    """A structure of which some tensors are rows of a larger table.
+
+    Attributes:
+      ids: int32 [rows], the table row that each row belongs to. The number of rows is unknown to
+        the type (`None`).
+      value: Any structure. A tensor of it whose first dimension is unknown (`None`) holds one row
+        for each id; every other tensor is dense.
+    """
+
+    ids: Any
+    value: Any
+
+
+def is_rows(spec: tf.TensorSpec) -> bool:
+    """Whether a tensor of `RowSparse.value` holds one row for each id."""
+    return spec.shape.rank > 0 and spec.shape[0] is None
+
+
+def create_dense_spec(spec: tf.TensorSpec, num_rows: int) -> tf.TensorSpec:
+    """The spec of the dense tensor that a row tensor is summed into; others stay as they are."""
+    if is_rows(spec):
+        return tf.TensorSpec([num_rows, *spec.shape[1:]], spec.dtype)
+    return spec
+
+
+class RowSparseSumFactory(tff.aggregators.UnweightedAggregationFactory):
+    """Sums `RowSparse` values into the dense form of their `value`."""
+
+    def __init__(self, num_rows: int):
+        """Initialises the factory.
+
+        Args:
+          num_rows: Rows of the dense table.
+        """
+        self._num_rows = num_rows
+
+    def create(self, value_type: tff.Type) -> tff.templates.AggregationProcess:
+        """Creates the process.
+
+        Args:
+          value_type: The type of a `RowSparse`.
+
+        Returns:
+          A stateless process whose result has the structure of `RowSparse.value`, dense.
+
+        Raises:
+          TypeError: If `value_type` is no `RowSparse`.
+        """
+        _check_row_sparse(value_type)
+        value_specs = tff.types.type_to_tf_tensor_specs(value_type.value)
+
+        @tff.tensorflow.computation
+        def zero_fn():  # noqa: ANN202
+            return tf.nest.map_structure(
+                lambda spec: _zeros(create_dense_spec(spec, self._num_rows)), value_specs
+            )
+
+        accumulator_type = zero_fn.type_signature.result
+
+        @tff.tensorflow.computation(accumulator_type, value_type)
+        def accumulate_fn(accumulator, value):  # noqa: ANN001, ANN202
+            ids = value.ids[:, tf.newaxis]
+
+            def add(spec: tf.TensorSpec, total: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
+                if is_rows(spec):
+                    return tf.tensor_scatter_nd_add(total, ids, part)
+                return total + part
+
+            return tf.nest.map_structure(add, value_specs, accumulator, value.value)
+
+        @tff.tensorflow.computation(accumulator_type, accumulator_type)
+        def merge_fn(first, second):  # noqa: ANN001, ANN202
+            return tf.nest.map_structure(tf.add, first, second)
+
+        @tff.tensorflow.computation(accumulator_type)
+        def report_fn(accumulator):  # noqa: ANN001, ANN202
+            return accumulator
+
+        @tff.federated_computation
+        def init_fn():  # noqa: ANN202
+            return tff.federated_value((), tff.SERVER)
+
+        @tff.federated_computation(
+            init_fn.type_signature.result, tff.FederatedType(value_type, tff.CLIENTS)
+        )
+        def next_fn(state, value):  # noqa: ANN001, ANN202
+            total = tff.federated_aggregate(value, zero_fn(), accumulate_fn, merge_fn, report_fn)
+            measurements = tff.federated_value((), tff.SERVER)
+            return tff.templates.MeasuredProcessOutput(state, total, measurements)
+
+        return tff.templates.AggregationProcess(init_fn, next_fn)
+
+
+class RowSparseWeightedMeanFactory(tff.aggregators.WeightedAggregationFactory):
+    """The weighted mean of `RowSparse` values, dense; zero where all weights are zero."""
+
+    def __init__(self, num_rows: int):
+        """Initialises the factory.
+
+        Args:
+          num_rows: Rows of the dense table.
+        """
+        self._sum_factory = RowSparseSumFactory(num_rows)
+
+    def create(
+        self, value_type: tff.Type, weight_type: tff.Type
+    ) -> tff.templates.AggregationProcess:
+        """Creates the process.
+
+        Args:
+          value_type: The type of a `RowSparse`.
+          weight_type: A float32 scalar.
+
+        Returns:
+          A stateless process.
+
+        Raises:
+          TypeError: If `value_type` is no `RowSparse`.
+        """
+        _check_row_sparse(value_type)
+        sum_process = self._sum_factory.create(value_type)
+
+        @tff.tensorflow.computation(value_type, weight_type)
+        def weigh_fn(value, weight):  # noqa: ANN001, ANN202
+            scaled = tf.nest.map_structure(lambda t: t * weight, value.value)
+            return RowSparse(value.ids, scaled)
+
+        @tff.tensorflow.computation(
+            sum_process.next.type_signature.result.result.member, weight_type
+        )
+        def divide_fn(total, weight):  # noqa: ANN001, ANN202
+            return tf.nest.map_structure(lambda t: tf.math.divide_no_nan(t, weight), total)
+
+        @tff.federated_computation(
+            sum_process.initialize.type_signature.result,
+            tff.FederatedType(value_type, tff.CLIENTS),
+            tff.FederatedType(weight_type, tff.CLIENTS),
+        )
+        def next_fn(state, value, weight):  # noqa: ANN001, ANN202
+            total = sum_process.next(state, tff.federated_map(weigh_fn, (value, weight)))
+            mean = tff.federated_map(divide_fn, (total.result, tff.federated_sum(weight)))
+            return tff.templates.MeasuredProcessOutput(total.state, mean, total.measurements)
+
+        return tff.templates.AggregationProcess(sum_process.initialize, next_fn)
+
+
+class RowSparseMeanFactory(tff.aggregators.UnweightedAggregationFactory):
+    """The plain mean of `RowSparse` values, dense; zero for an empty cohort."""
+
+    def __init__(self, num_rows: int):
+        """Initialises the factory.
+
+        Args:
+          num_rows: Rows of the dense table.
+        """
+        self._weighted_factory = RowSparseWeightedMeanFactory(num_rows)
+
+    def create(self, value_type: tff.Type) -> tff.templates.AggregationProcess:
+        """Creates the process.
+
+        Args:
+          value_type: The type of a `RowSparse`.
+
+        Returns:
+          A stateless process.
+
+        Raises:
+          TypeError: If `value_type` is no `RowSparse`.
+        """
+        weighted = self._weighted_factory.create(value_type, tff.TensorType(np.float32))
+
+        @tff.federated_computation(
+            weighted.initialize.type_signature.result, tff.FederatedType(value_type, tff.CLIENTS)
+        )
+        def next_fn(state, value):  # noqa: ANN001, ANN202
+            return weighted.next(state, value, tff.federated_value(1.0, tff.CLIENTS))
+
+        return tff.templates.AggregationProcess(weighted.initialize, next_fn)
+
+
+class RowSparseQuery(tfp.SumAggregationDPQuery):
+    """Applies a sum query to `RowSparse` records: clips the rows, leaves the ids.
+
+    The norm of the rows is the norm of the dense update, so clipping and sensitivity are those of
+    the inner query. Made for `tff.aggregators.DifferentiallyPrivateFactory` with
+    `RowSparseSumFactory` as its record aggregation: sums and noise are dense.
+    """
+
+    def __init__(self, inner: tfp.SumAggregationDPQuery, num_rows: int):
+        """Wraps a query.
+
+        Args:
+          inner: Clips records and adds noise to their dense sum.
+          num_rows: Rows of the dense table.
+        """
+        self._inner = inner
+        self._num_rows = num_rows
+
+    def initial_global_state(self) -> Any:
+        """The inner query's."""
+        return self._inner.initial_global_state()
+
+    def derive_sample_params(self, global_state: Any) -> Any:
+        """The inner query's."""
+        return self._inner.derive_sample_params(global_state)
+
+    def initial_sample_state(self, template: RowSparse) -> Any:
+        """The inner query's, for the dense form of `template.value` (specs)."""
+        dense = tf.nest.map_structure(
+            lambda spec: create_dense_spec(spec, self._num_rows), template.value
+        )
+        return self._inner.initial_sample_state(dense)
+
+    def preprocess_record(self, params: Any, record: RowSparse) -> RowSparse:
+        """Clips the record's value, keeps its ids."""
+        return RowSparse(record.ids, self._inner.preprocess_record(params, record.value))
+
+    def get_noised_result(
+        self, sample_state: Any, global_state: Any
+    ) -> tuple[Any, Any, dp_accounting.DpEvent]:
+        """Adds the inner query's noise to the dense sum."""
+        return self._inner.get_noised_result(sample_state, global_state)
+
+    def derive_metrics(self, global_state: Any) -> collections.OrderedDict[str, tf.Tensor]:
+        """The inner query's."""
+        return self._inner.derive_metrics(global_state)
+
+
+def _zeros(spec: tf.TensorSpec) -> tf.Tensor:
+    return tf.zeros(spec.shape, spec.dtype)
+
+
+def _check_row_sparse(value_type: tff.Type) -> None:
+    is_struct = isinstance(value_type, tff.types.StructWithPythonType)
+    if not is_struct or value_type.python_container is not RowSparse:
+        raise TypeError(f"expected the type of a RowSparse, found {value_type}")

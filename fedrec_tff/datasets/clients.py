@@ -1,0 +1,189 @@
+"""Client tensors: each training user's sequence once, padded, in buckets of similar length."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from fedrec_tff import errors
+from fedrec_tff.datasets.sequences import Sequences
+
+_SHORTEST_BUCKET = 16
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClientBucket:
+    """Clients whose sequences are padded to the same length.
+
+    Attributes:
+      item_index: int32 [num_clients, padded_length], oldest first, left-aligned, padded with 0.
+      num_interactions: int32 [num_clients], the number of cells that are not padding.
+      client_row: int64 [num_clients], the row of each client in `Split.train`.
+    """
+
+    item_index: np.ndarray
+    num_interactions: np.ndarray
+    client_row: np.ndarray
+
+    @property
+    def num_clients(self) -> int:
+        """The number of clients in this bucket."""
+        return len(self.client_row)
+
+    @property
+    def padded_length(self) -> int:
+        """The number of cells of each client."""
+        return self.item_index.shape[1]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClientPopulation:
+    """All clients. Client `c` is row `bucket_row[c]` of `buckets[bucket_index[c]]`.
+
+    Attributes:
+      buckets: In the order of their lengths; none is empty.
+      num_clients: The number of clients in all buckets.
+      bucket_index: int32 [num_clients].
+      bucket_row: int64 [num_clients].
+    """
+
+    buckets: tuple[ClientBucket, ...]
+    num_clients: int
+    bucket_index: np.ndarray
+    bucket_row: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CohortPart:
+    """The members of a cohort that lie in one bucket.
+
+    Attributes:
+      bucket_index: Which bucket.
+      bucket_rows: int64 [c], their rows in it.
+      positions: int64 [c], their positions in the cohort.
+    """
+
+    bucket_index: int
+    bucket_rows: np.ndarray
+    positions: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CohortArrays:
+    """The stacked tensors of the members of a cohort that lie in one bucket.
+
+    Attributes:
+      bucket_index: Which bucket.
+      item_index: int32 [c, padded_length].
+      num_interactions: int32 [c].
+      positions: int64 [c], the members' positions in the cohort.
+    """
+
+    bucket_index: int
+    item_index: np.ndarray
+    num_interactions: np.ndarray
+    positions: np.ndarray
+
+
+def default_bucket_lengths(longest: int) -> tuple[int, ...]:
+    """Returns 16, 32, 64 and so on, and last the longest client's own length."""
+    lengths = []
+    length = _SHORTEST_BUCKET
+    while length < longest:
+        lengths.append(length)
+        length *= 2
+    return (*lengths, max(longest, 1))
+
+
+def stack_clients(
+    sequences: Sequences,
+    bucket_lengths: Sequence[int] | None = None,
+    max_length: int | None = None,
+) -> ClientPopulation:
+    """Stacks each row as one client, in the shortest bucket that holds it.
+
+    Args:
+      sequences: One row per client.
+      bucket_lengths: The padded lengths; by default doubling lengths up to the longest client.
+        A bucket without clients is not made.
+      max_length: If given, a client keeps its newest `max_length` interactions only.
+
+    Returns:
+      The clients, in buckets.
+
+    Raises:
+      UserError: If a length is not positive, or the longest bucket is too short.
+    """
+    if max_length is not None:
+        if max_length < 1:
+            raise errors.UserError(f"max_length must be at least 1, not {max_length}")
+        sequences = sequences.last(max_length)
+    lengths = sequences.lengths
+    longest = int(lengths.max(initial=0))
+    sizes = np.unique(default_bucket_lengths(longest) if bucket_lengths is None else bucket_lengths)
+    if sizes.size == 0 or sizes[0] < 1:
+        raise errors.UserError(f"bucket_lengths must be positive, not {bucket_lengths}")
+    if sizes[-1] < longest:
+        raise errors.UserError(
+            f"the longest bucket holds {sizes[-1]} interactions, a client has {longest}: "
+            f"add a bucket length, or set max_length={sizes[-1]}"
+        )
+    used, bucket_index = np.unique(np.searchsorted(sizes, lengths), return_inverse=True)
+    bucket_row = np.empty(sequences.num_rows, np.int64)
+    buckets = []
+    for index, padded_length in enumerate(sizes[used]):
+        rows = np.flatnonzero(bucket_index == index)
+        bucket_row[rows] = np.arange(len(rows))
+        items, counts = sequences.take(rows).to_padded(int(padded_length))
+        buckets.append(ClientBucket(items, counts, rows))
+    return ClientPopulation(
+        tuple(buckets), sequences.num_rows, bucket_index.astype(np.int32), bucket_row
+    )
+
+
+def select(population: ClientPopulation, clients: np.ndarray) -> list[CohortPart]:
+    """Groups a cohort by bucket.
+
+    Args:
+      population: All clients.
+      clients: int64 [m], the clients of the cohort, each in [0, num_clients).
+
+    Returns:
+      One part per bucket that has members, in the order of the buckets; within a part, members
+      keep the cohort's order.
+    """
+    clients = np.asarray(clients, np.int64)
+    if clients.size and not 0 <= clients.min() <= clients.max() < population.num_clients:
+        raise IndexError(f"clients must be in [0, {population.num_clients})")
+    bucket_of = population.bucket_index[clients]
+    order = np.argsort(bucket_of, kind="stable")
+    ends = np.cumsum(np.bincount(bucket_of, minlength=len(population.buckets)))
+    groups = np.split(order, ends[:-1])
+    return [
+        CohortPart(index, population.bucket_row[clients[positions]], positions)
+        for index, positions in enumerate(groups)
+        if positions.size
+    ]
+
+
+def client_arrays(population: ClientPopulation, clients: np.ndarray) -> list[CohortArrays]:
+    """Stacks the tensors of a cohort, one set per bucket that has members.
+
+    Args:
+      population: All clients.
+      clients: int64 [m], the clients of the cohort, each in [0, num_clients).
+
+    Returns:
+      The tensors, in the order of the buckets.
+    """
+    return [
+        CohortArrays(
+            part.bucket_index,
+            population.buckets[part.bucket_index].item_index[part.bucket_rows],
+            population.buckets[part.bucket_index].num_interactions[part.bucket_rows],
+            part.positions,
+        )
+        for part in select(population, clients)
+    ]

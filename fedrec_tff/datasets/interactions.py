@@ -1,0 +1,254 @@
+"""The log of interactions: who took what, when, with dense indices and the raw ids behind them."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from fedrec_tff import errors
+
+MAX_INDEX = np.iinfo(np.int32).max
+_INTEGER = re.compile(r"-?[0-9]+")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Interactions:
+    """A log of who took what, when; sorted by user, then time, then file order.
+
+    Attributes:
+      user_index: int32 [num_interactions], into `user_ids`.
+      item_index: int32 [num_interactions], into `item_ids`.
+      timestamp: int64 [num_interactions]; the file order where the source has no time.
+      value: float32 [num_interactions], for example ratings; None where the source has none.
+      user_ids: object (str) [num_users], the raw id of each dense user index.
+      item_ids: object (str) [num_items], the raw id of each dense item index.
+      user_features: one row per user, in the order of `user_ids`; None where there are none.
+      item_features: one row per item, in the order of `item_ids`, with a column `title` where
+        items have names; None where there are none.
+    """
+
+    user_index: np.ndarray
+    item_index: np.ndarray
+    timestamp: np.ndarray
+    value: np.ndarray | None
+    user_ids: np.ndarray
+    item_ids: np.ndarray
+    user_features: pd.DataFrame | None = None
+    item_features: pd.DataFrame | None = None
+
+    @property
+    def num_users(self) -> int:
+        """The number of users."""
+        return len(self.user_ids)
+
+    @property
+    def num_items(self) -> int:
+        """The number of items."""
+        return len(self.item_ids)
+
+    @property
+    def num_interactions(self) -> int:
+        """The number of rows of the log."""
+        return len(self.user_index)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The number of interactions of each user, int64 [num_users]."""
+        return np.bincount(self.user_index, minlength=self.num_users)
+
+
+def create_interactions(
+    user: Sequence[str] | Sequence[int] | np.ndarray,
+    item: Sequence[str] | Sequence[int] | np.ndarray,
+    timestamp: np.ndarray | None = None,
+    value: np.ndarray | None = None,
+    user_features: pd.DataFrame | None = None,
+    item_features: pd.DataFrame | None = None,
+) -> Interactions:
+    """Builds a log from columns of raw ids.
+
+    Dense indices follow the sorted raw ids: in numeric order where all of them are integers, in
+    lexical order otherwise. A row that repeats an earlier one's user, item and time stamp is
+    dropped (without time stamps: user and item), so `len(user) - result.num_interactions` is the
+    number of duplicates.
+
+    Args:
+      user: Raw user ids, strings or integers, [n].
+      item: Raw item ids, strings or integers, [n].
+      timestamp: Integers [n], or None to keep the order given.
+      value: Numbers [n], or None.
+      user_features: A row per user, indexed by raw id. Users without interactions are left out.
+      item_features: A row per item, indexed by raw id. Items without interactions are left out.
+
+    Returns:
+      The sorted log.
+
+    Raises:
+      UserError: If columns differ in length, a value is not finite, a feature table names an id
+        twice, or there are more users or items than an int32 can number.
+    """
+    columns = {"user": user, "item": item, "timestamp": timestamp, "value": value}
+    lengths = {name: len(column) for name, column in columns.items() if column is not None}
+    if len(set(lengths.values())) > 1:
+        raise errors.UserError(f"the columns of the interactions differ in length: {lengths}")
+    user_index, user_ids = _dense_ids(user, "users")
+    item_index, item_ids = _dense_ids(item, "items")
+    if timestamp is None:
+        timestamp = np.zeros(len(user_index), np.int64)
+        order = _order_without_duplicates(user_index, item_index, timestamp)
+        timestamp = np.arange(len(user_index), dtype=np.int64)
+    else:
+        timestamp = np.asarray(timestamp).astype(np.int64, casting="same_kind")
+        order = _order_without_duplicates(user_index, item_index, timestamp)
+    if value is not None:
+        value = np.asarray(value, np.float32)
+        if not np.isfinite(value).all():
+            raise errors.UserError("the values of the interactions must be finite numbers")
+        value = value[order]
+    return Interactions(
+        user_index=user_index[order],
+        item_index=item_index[order],
+        timestamp=timestamp[order],
+        value=value,
+        user_ids=user_ids,
+        item_ids=item_ids,
+        user_features=_align_features(user_features, user_ids, "user"),
+        item_features=_align_features(item_features, item_ids, "item"),
+    )
+
+
+def select_interactions(interactions: Interactions, keep: np.ndarray) -> Interactions:
+    """Keeps some rows of the log; users and items keep their indices.
+
+    Args:
+      interactions: The log.
+      keep: bool [num_interactions].
+
+    Returns:
+      The log of the rows kept.
+    """
+    value = interactions.value
+    return dataclasses.replace(
+        interactions,
+        user_index=interactions.user_index[keep],
+        item_index=interactions.item_index[keep],
+        timestamp=interactions.timestamp[keep],
+        value=None if value is None else value[keep],
+    )
+
+
+def drop_unused_ids(interactions: Interactions) -> Interactions:
+    """Drops users and items that no row names, and numbers the others anew in the same order."""
+    user_used = _used(interactions.user_index, interactions.num_users)
+    item_used = _used(interactions.item_index, interactions.num_items)
+    return dataclasses.replace(
+        interactions,
+        user_index=_renumber(user_used)[interactions.user_index],
+        item_index=_renumber(item_used)[interactions.item_index],
+        user_ids=interactions.user_ids[user_used],
+        item_ids=interactions.item_ids[item_used],
+        user_features=_select_features(interactions.user_features, user_used),
+        item_features=_select_features(interactions.item_features, item_used),
+    )
+
+
+def save_id_maps(interactions: Interactions, directory: str | pathlib.Path) -> None:
+    """Writes `user_ids.csv` and `item_ids.csv`: index, raw id and, where there is one, title.
+
+    Args:
+      interactions: The log whose ids are written.
+      directory: Where to write; made if it is not there.
+    """
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    tables = (
+        ("user_ids.csv", interactions.user_ids, None),
+        ("item_ids.csv", interactions.item_ids, interactions.item_features),
+    )
+    for name, ids, features in tables:
+        table = pd.DataFrame({"index": np.arange(len(ids)), "id": ids})
+        if features is not None and "title" in features:
+            table["title"] = features["title"].to_numpy()
+        table.to_csv(directory / name, index=False)
+
+
+def check_index_range(count: int, what: str) -> None:
+    """Refuses more `what` than int32 indices can number."""
+    if count > MAX_INDEX:
+        raise errors.UserError(
+            f"{count} {what} are too many: indices are int32, {MAX_INDEX} at most"
+        )
+
+
+def _dense_ids(raw: Sequence | np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the dense index of each raw id, int32 [n], and the sorted raw ids, str."""
+    raw = np.asarray(raw)
+    if not np.issubdtype(raw.dtype, np.integer):
+        raw = raw.astype(object)
+    codes, unique = pd.factorize(raw)
+    check_index_range(len(unique), what)
+    if np.issubdtype(unique.dtype, np.integer):
+        order = np.argsort(unique, kind="stable")
+    else:
+        if (codes < 0).any() or not all(isinstance(raw_id, str) for raw_id in unique):
+            raise errors.UserError(f"the raw ids of {what} must be all strings or all integers")
+        order = _sorted_order(unique)
+    rank = np.empty(len(unique), np.int32)
+    rank[order] = np.arange(len(unique), dtype=np.int32)
+    ids = np.array([str(raw_id) for raw_id in unique[order]], dtype=object)
+    return rank[codes], ids
+
+
+def _sorted_order(ids: np.ndarray) -> np.ndarray:
+    """Returns the positions that sort string ids, numerically where all are integers."""
+    key = (
+        (lambda i: (int(ids[i]), ids[i])) if all(map(_INTEGER.fullmatch, ids)) else ids.__getitem__
+    )
+    return np.array(sorted(range(len(ids)), key=key), dtype=np.int64)
+
+
+def _order_without_duplicates(
+    user_index: np.ndarray, item_index: np.ndarray, timestamp: np.ndarray
+) -> np.ndarray:
+    """Returns the rows sorted by user, time and file order, the first of equal rows only."""
+    grouped = np.lexsort((item_index, timestamp, user_index))  # stable: file order breaks ties
+    same = np.ones(max(len(grouped) - 1, 0), bool)
+    for column in (user_index, item_index, timestamp):
+        same &= np.diff(column[grouped]) == 0
+    first = np.ones(len(grouped), bool)
+    first[grouped[1:][same]] = False
+    order = np.lexsort((timestamp, user_index))
+    return order[first[order]]
+
+
+def _align_features(
+    features: pd.DataFrame | None, ids: np.ndarray, what: str
+) -> pd.DataFrame | None:
+    """Orders a feature table as `ids`; ids that it does not name get empty cells."""
+    if features is None:
+        return None
+    features = features.set_axis(features.index.map(str), axis="index")
+    repeated = features.index[features.index.duplicated()]
+    if len(repeated):
+        raise errors.UserError(f"the {what} features name {what} {repeated[0]!r} twice")
+    features = features.reindex(ids)
+    if "title" in features:
+        features["title"] = features["title"].where(features["title"].notna(), ids)
+    return features.reset_index(drop=True)
+
+
+def _used(index: np.ndarray, count: int) -> np.ndarray:
+    return np.bincount(index, minlength=count) > 0
+
+
+def _renumber(used: np.ndarray) -> np.ndarray:
+    return (np.cumsum(used) - 1).astype(np.int32)
+
+
+def _select_features(features: pd.DataFrame | None, keep: np.ndarray) -> pd.DataFrame | None:
+    return None if features is None else features[keep].reset_index(drop=True)

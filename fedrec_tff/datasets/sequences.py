@@ -1,0 +1,119 @@
+"""Ragged sequences of items, stored flat, with the row operations that splits and models need."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from fedrec_tff.datasets import interactions as interactions_lib
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sequences:
+    """Ragged item sequences, one row per user, stored flat: row `i` is between two offsets.
+
+    Attributes:
+      items: int32 [n], the rows one after the other.
+      offsets: int64 [num_rows + 1]; row i is `items[offsets[i]:offsets[i + 1]]`.
+    """
+
+    items: np.ndarray
+    offsets: np.ndarray
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows."""
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The number of items in each row, int64 [num_rows]."""
+        return np.diff(self.offsets)
+
+    @property
+    def row_index(self) -> np.ndarray:
+        """The row of each entry of `items`, int64 [n]."""
+        return np.repeat(np.arange(self.num_rows), self.lengths)
+
+    def row(self, i: int) -> np.ndarray:
+        """Returns a view of row `i`, int32 [lengths[i]]."""
+        return self.items[self.offsets[i] : self.offsets[i + 1]]
+
+    def take(self, rows: np.ndarray) -> Sequences:
+        """Returns the given rows, in the order given.
+
+        Args:
+          rows: Integers [m]; rows may repeat. A bool mask [num_rows] is taken too.
+        """
+        return gather_ranges(self.items, self.offsets[:-1][rows], self.lengths[rows])
+
+    def last(self, max_length: int) -> Sequences:
+        """Returns each row's newest `max_length` items, still oldest first."""
+        kept = np.minimum(self.lengths, max_length)
+        return gather_ranges(self.items, self.offsets[1:] - kept, kept)
+
+    def keep(self, mask: np.ndarray) -> Sequences:
+        """Returns the same rows with only some of their entries.
+
+        Args:
+          mask: bool [n], aligned with `items`.
+        """
+        kept_before = np.concatenate([[0], np.cumsum(mask, dtype=np.int64)])
+        return Sequences(self.items[mask], kept_before[self.offsets])
+
+    def to_padded(self, max_length: int, pad: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Returns a matrix of the newest `max_length` items of each row.
+
+        Args:
+          max_length: The number of columns.
+          pad: What fills the cells behind a row's end.
+
+        Returns:
+          The items, int32 [num_rows, max_length], oldest first and left-aligned; and the number
+          of items in each row, int32 [num_rows].
+        """
+        newest = self.last(max_length)
+        lengths = newest.lengths.astype(np.int32)
+        padded = np.full((self.num_rows, max_length), pad, np.int32)
+        padded[np.arange(max_length) < lengths[:, np.newaxis]] = newest.items
+        return padded, lengths
+
+
+def gather_ranges(items: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Sequences:
+    """Makes rows of ranges of a flat array.
+
+    Args:
+      items: int32 [n].
+      starts: Integers [m], where each row begins.
+      lengths: Integers [m], how many items each row has.
+
+    Returns:
+      Sequences of m rows.
+    """
+    offsets = _offsets(lengths)
+    shift = np.repeat(np.asarray(starts, np.int64) - offsets[:-1], lengths)
+    return Sequences(items[np.arange(offsets[-1]) + shift], offsets)
+
+
+def from_lengths(items: np.ndarray, lengths: np.ndarray) -> Sequences:
+    """Cuts a flat array into rows of the given lengths."""
+    return Sequences(np.asarray(items, np.int32), _offsets(lengths))
+
+
+def from_rows(rows: Iterable[Sequence[int]]) -> Sequences:
+    """Makes sequences of Python lists: for hand-made data."""
+    rows = [list(row) for row in rows]
+    return from_lengths(
+        np.array(sum(rows, []), np.int32), np.array([len(row) for row in rows], int)
+    )
+
+
+def from_interactions(interactions: interactions_lib.Interactions) -> Sequences:
+    """Returns one row per user, oldest first."""
+    return from_lengths(interactions.item_index, interactions.lengths)
+
+
+def _offsets(lengths: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)

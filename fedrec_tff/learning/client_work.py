@@ -1,0 +1,331 @@
+"""What one client does in one round: local training, and the update that it sends.
+
+Federated averaging's client work (McMahan et al. 2017, arXiv 1602.05629, algorithm 1,
+`ClientUpdate`), over a padded tensor instead of a `tf.data` sequence, which XLA cannot compile.
+"""
+
+import dataclasses
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fedrec_tff.aggregators import row_sparse
+from fedrec_tff.learning import local_rows, negative_sampling
+from fedrec_tff.models import losses, two_tower
+
+SAMPLED_SOFTMAX = "sampled_softmax"
+IN_BATCH_SOFTMAX = "in_batch_softmax"
+LOSSES = (SAMPLED_SOFTMAX, IN_BATCH_SOFTMAX)
+
+_NEGATIVES_STREAM = 0
+_SHUFFLE_STREAM = 1
+
+
+class ClientData(NamedTuple):
+    """One user, as a client of the federated computation.
+
+    Attributes:
+      item_index: int32 [padded_length], oldest first, padded at the end.
+      num_interactions: int32 scalar, how many of them are real.
+      seed: int32 [2], of the client's own randomness in this round (negatives, shuffling).
+    """
+
+    item_index: tf.Tensor
+    num_interactions: tf.Tensor
+    seed: tf.Tensor
+
+
+CLIENT_DATA_TYPE = tff.to_type(
+    ClientData(
+        item_index=tff.TensorType(np.int32, [None]),
+        num_interactions=tff.TensorType(np.int32),
+        seed=tff.TensorType(np.int32, [2]),
+    )
+)
+
+
+class ClientMetrics(NamedTuple):
+    """Sums over one client's round; exact, hence not private.
+
+    Attributes:
+      loss_sum: float32, over the examples of all local epochs.
+      num_examples: float32, over all local epochs.
+      num_clients: float32, one.
+      num_rejected_clients: float32, one if the update was not finite and was replaced by zero.
+      upload_bytes: float32, the size of the update without padding.
+    """
+
+    loss_sum: tf.Tensor
+    num_examples: tf.Tensor
+    num_clients: tf.Tensor
+    num_rejected_clients: tf.Tensor
+    upload_bytes: tf.Tensor
+
+
+class ClientResult(NamedTuple):
+    """What a client sends.
+
+    Attributes:
+      update: Initial minus final weights, as `TwoTowerWeights` or as `RowSparse` of them.
+      weight: float32 scalar, the number of the user's examples; zero for a rejected update.
+      metrics: The client's `ClientMetrics`.
+    """
+
+    update: two_tower.TwoTowerWeights | row_sparse.RowSparse
+    weight: tf.Tensor
+    metrics: ClientMetrics
+
+
+class ClientUpdateFn(Protocol):
+    """Client work as a function of the global weights and one client's data."""
+
+    def __call__(self, weights: two_tower.TwoTowerWeights, client: ClientData) -> ClientResult:
+        """Trains on the client and returns what it sends."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClientWorkConfig:
+    """How a client trains.
+
+    Attributes:
+      optimizer: Takes the local steps.
+      loss: One of `LOSSES`.
+      batch_size: Examples in a local step; 0 puts all of a user's examples into one step, which
+        with one local epoch and plain SGD is FedSGD.
+      local_epochs: Passes over the user's examples.
+    """
+
+    optimizer: tff.learning.optimizers.Optimizer
+    loss: str = SAMPLED_SOFTMAX
+    batch_size: int = 16
+    local_epochs: int = 1
+
+
+class _Examples(NamedTuple):
+    """A client's items as indices into the table it trains on, with their log probabilities."""
+
+    sequence: tf.Tensor
+    negatives: tf.Tensor
+    sequence_log_q: tf.Tensor
+    negatives_log_q: tf.Tensor
+    num_interactions: tf.Tensor
+
+
+def build_dense_client_update(
+    model: two_tower.TwoTowerConfig,
+    work: ClientWorkConfig,
+    sampler: negative_sampling.NegativeSampler,
+) -> ClientUpdateFn:
+    """Client work over the whole item table; the update is as large as the model.
+
+    Args:
+      model: The model's shape.
+      work: How to train.
+      sampler: Where negatives come from.
+
+    Returns:
+      A function whose result's `update` is a `TwoTowerWeights`.
+    """
+
+    def client_update(weights: two_tower.TwoTowerWeights, client: ClientData) -> ClientResult:
+        negatives = sampler.sample(_fold(client.seed, _NEGATIVES_STREAM))
+        examples = _create_examples(client, negatives, client.item_index, negatives, sampler)
+        trained, loss_sum, num_examples = _train(model, work, weights, examples, client.seed)
+        update = tf.nest.map_structure(tf.subtract, weights, trained)
+        return _create_result(update, client, loss_sum, num_examples, _num_bytes(update))
+
+    return client_update
+
+
+def build_row_sparse_client_update(
+    model: two_tower.TwoTowerConfig,
+    work: ClientWorkConfig,
+    sampler: negative_sampling.NegativeSampler,
+) -> ClientUpdateFn:
+    """Client work over the rows that the client touches: the same update, in sparse form.
+
+    The cost does not depend on the catalogue. `work.optimizer` must keep no state per weight
+    (plain SGD): its state is initialised for static shapes.
+
+    Args:
+      model: The model's shape.
+      work: How to train.
+      sampler: Where negatives come from.
+
+    Returns:
+      A function whose result's `update` is a `RowSparse` of `TwoTowerWeights`.
+    """
+
+    def client_update(weights: two_tower.TwoTowerWeights, client: ClientData) -> ClientResult:
+        negatives = sampler.sample(_fold(client.seed, _NEGATIVES_STREAM))
+        length = tf.shape(client.item_index)[0]
+        valid = tf.concat(
+            [tf.range(length) < client.num_interactions, tf.fill([sampler.num_negatives], True)], 0
+        )
+        rows = local_rows.build_local_rows(tf.concat([client.item_index, negatives], 0), valid)
+        local_weights = two_tower.TwoTowerWeights(
+            two_tower.gather_items(weights.items, rows.ids), weights.tower
+        )
+        examples = _create_examples(
+            client, negatives, rows.index[:length], rows.index[length:], sampler
+        )
+        trained, loss_sum, num_examples = _train(model, work, local_weights, examples, client.seed)
+        delta = tf.nest.map_structure(tf.subtract, local_weights, trained)
+        used = tf.cast(rows.used, tf.float32)
+        delta = two_tower.TwoTowerWeights(
+            two_tower.ItemRows(
+                delta.items.embedding * used[:, tf.newaxis], delta.items.bias * used
+            ),
+            delta.tower,
+        )
+        row_bytes = 4 * (model.embedding_dim + 2)
+        upload_bytes = row_bytes * tf.reduce_sum(used) + _num_bytes(delta.tower)
+        update = row_sparse.RowSparse(rows.ids, delta)
+        return _create_result(update, client, loss_sum, num_examples, upload_bytes)
+
+    return client_update
+
+
+def _fold(seed: tf.Tensor, stream: int | tf.Tensor) -> tf.Tensor:
+    return tf.random.experimental.stateless_fold_in(seed, stream, alg="philox")
+
+
+def _num_bytes(tensors: object) -> tf.Tensor:
+    return tf.cast(4 * tf.add_n([tf.size(t) for t in tf.nest.flatten(tensors)]), tf.float32)
+
+
+def _create_examples(
+    client: ClientData,
+    negatives: tf.Tensor,
+    sequence_index: tf.Tensor,
+    negatives_index: tf.Tensor,
+    sampler: negative_sampling.NegativeSampler,
+) -> _Examples:
+    return _Examples(
+        sequence=sequence_index,
+        negatives=negatives_index,
+        sequence_log_q=sampler.log_q(client.item_index),
+        negatives_log_q=sampler.log_q(negatives),
+        num_interactions=client.num_interactions,
+    )
+
+
+def _create_result(
+    update: two_tower.TwoTowerWeights | row_sparse.RowSparse,
+    client: ClientData,
+    loss_sum: tf.Tensor,
+    num_examples: tf.Tensor,
+    upload_bytes: tf.Tensor,
+) -> ClientResult:
+    """Replaces an update that is not finite by zero, with weight zero; `ids` are left as is."""
+    floats = [t for t in tf.nest.flatten(update) if t.dtype.is_floating]
+    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in floats])
+    update = tf.nest.map_structure(
+        lambda t: tf.where(finite, t, tf.zeros_like(t)) if t.dtype.is_floating else t, update
+    )
+    accepted = tf.cast(finite, tf.float32)
+    metrics = ClientMetrics(
+        loss_sum=tf.where(finite, loss_sum, 0.0),
+        num_examples=accepted * num_examples,
+        num_clients=tf.ones([]),
+        num_rejected_clients=1.0 - accepted,
+        upload_bytes=upload_bytes,
+    )
+    weight = accepted * tf.cast(client.num_interactions, tf.float32)
+    return ClientResult(update, weight, metrics)
+
+
+def _train(
+    model: two_tower.TwoTowerConfig,
+    work: ClientWorkConfig,
+    weights: two_tower.TwoTowerWeights,
+    examples: _Examples,
+    seed: tf.Tensor,
+) -> tuple[two_tower.TwoTowerWeights, tf.Tensor, tf.Tensor]:
+    """Runs the local steps.
+
+    Every position of the sequence is an example: predict the item from those before it.
+
+    Returns:
+      The trained weights, the sum of the losses and the number of examples seen.
+    """
+    length = tf.shape(examples.sequence)[0]
+    batch_size = work.batch_size or length
+    steps_per_epoch = -(-examples.num_interactions // batch_size)
+    num_steps = work.local_epochs * steps_per_epoch
+
+    def step_fn(step, order, weights, optimizer_state, loss_sum):  # noqa: ANN001, ANN202
+        step_of_epoch = step % steps_per_epoch
+        if work.batch_size:
+            order = tf.cond(
+                tf.equal(step_of_epoch, 0),
+                lambda: _shuffle(length, examples.num_interactions, seed, step),
+                lambda: order,
+            )
+        slots = step_of_epoch * batch_size + tf.range(batch_size)
+        mask = tf.cast(slots < examples.num_interactions, tf.float32)
+        positions = tf.gather(order, tf.minimum(slots, length - 1))
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            example_loss = mask * _example_losses(model, work, weights, examples, positions, mask)
+            loss = tf.reduce_sum(example_loss) / tf.maximum(tf.reduce_sum(mask), 1.0)
+        gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
+        optimizer_state, new_weights = work.optimizer.next(optimizer_state, weights, gradients)
+        new_weights = tf.nest.map_structure(
+            lambda new, old: tf.ensure_shape(new, old.shape), new_weights, weights
+        )
+        return step + 1, order, new_weights, optimizer_state, loss_sum + tf.reduce_sum(example_loss)
+
+    initial_state = work.optimizer.initialize(
+        tf.nest.map_structure(lambda w: tf.TensorSpec(w.shape, w.dtype), weights)
+    )
+    initial_state = tf.nest.map_structure(tf.convert_to_tensor, initial_state)
+    _, _, weights, _, loss_sum = tf.while_loop(
+        lambda step, *_: step < num_steps,
+        step_fn,
+        (tf.constant(0), tf.range(length), weights, initial_state, tf.constant(0.0)),
+    )
+    num_examples = tf.cast(work.local_epochs * examples.num_interactions, tf.float32)
+    return weights, loss_sum, num_examples
+
+
+def _shuffle(
+    length: tf.Tensor, num_interactions: tf.Tensor, seed: tf.Tensor, step: tf.Tensor
+) -> tf.Tensor:
+    """A random order of the real positions, then the padded ones: int32 [length]."""
+    stream = _fold(_fold(seed, _SHUFFLE_STREAM), step)
+    keys = tf.random.stateless_uniform([length], stream, alg="philox")
+    keys = tf.where(tf.range(length) < num_interactions, keys, 2.0)
+    return tf.argsort(keys)
+
+
+def _example_losses(
+    model: two_tower.TwoTowerConfig,
+    work: ClientWorkConfig,
+    weights: two_tower.TwoTowerWeights,
+    examples: _Examples,
+    positions: tf.Tensor,
+    mask: tf.Tensor,
+) -> tf.Tensor:
+    """The loss of predicting each of `positions` from what came before it: float32 [batch]."""
+    window = positions[:, tf.newaxis] + tf.range(-model.history_length, 0)[tf.newaxis, :]
+    history = tf.gather(examples.sequence, tf.maximum(window, 0))
+    history_mask = tf.cast(window >= 0, tf.float32)
+    query = two_tower.encode_query(weights.items.embedding, weights.tower, history, history_mask)
+    positive_index = tf.gather(examples.sequence, positions)
+    positive_log_q = tf.gather(examples.sequence_log_q, positions)
+    positives = two_tower.gather_items(weights.items, positive_index)
+    if work.loss == IN_BATCH_SOFTMAX:
+        logits = two_tower.all_logits(query, positives, model.temperature)
+        return losses.in_batch_softmax(logits, positive_index, mask, positive_log_q)
+    negatives = two_tower.gather_items(weights.items, examples.negatives)
+    return losses.sampled_softmax(
+        two_tower.pair_logits(query, positives, model.temperature),
+        two_tower.all_logits(query, negatives, model.temperature),
+        positive_index,
+        examples.negatives,
+        positive_log_q,
+        examples.negatives_log_q,
+    )

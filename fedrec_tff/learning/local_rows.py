@@ -1,0 +1,44 @@
+"""The rows of the item table that one client touches.
+
+Client work on a gathered sub-table equals client work on the whole table if every item has one
+copy in it; two copies of a row would drift apart.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+_PADDING_ID = tf.int32.max
+
+
+class LocalRows(NamedTuple):
+    """A client's sub-table of `slots` rows and where its items are in it.
+
+    Attributes:
+      ids: int32 [slots], the item that each slot holds. A slot that is not `used` holds item 0.
+      used: bool [slots]; each item has exactly one used slot. Nothing points at the others.
+      index: int32 [slots], for each of the client's items, in the order given, its slot.
+    """
+
+    ids: tf.Tensor
+    used: tf.Tensor
+    index: tf.Tensor
+
+
+def build_local_rows(item_index: tf.Tensor, valid: tf.Tensor) -> LocalRows:
+    """Finds the distinct items by sorting, with static shapes, so that XLA compiles it.
+
+    Args:
+      item_index: int32 [slots], with repetitions.
+      valid: bool [slots], false for padding.
+
+    Returns:
+      The sub-table's rows. The slot of padding is not meaningful, but within range.
+    """
+    keys = tf.where(valid, item_index, _PADDING_ID)
+    ordered = tf.sort(keys)
+    is_first = tf.concat([[True], tf.not_equal(ordered[1:], ordered[:-1])], axis=0)
+    used = tf.logical_and(is_first, tf.not_equal(ordered, _PADDING_ID))
+    return LocalRows(
+        ids=tf.where(used, ordered, 0), used=used, index=tf.searchsorted(ordered, keys)
+    )

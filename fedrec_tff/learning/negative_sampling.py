@@ -1,0 +1,63 @@
+"""Where a client's negatives come from."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class NegativeSampler:
+    """Draws items with replacement, uniformly or by given probabilities.
+
+    Attributes:
+      num_items: Size of the catalogue.
+      num_negatives: Items drawn for one client in one round; all its batches share them.
+      probabilities: float [num_items] summing to one, or None for uniform. They become part of
+        the computation that every client runs, so under differential privacy they must not be
+        exact counts of user data.
+    """
+
+    num_items: int
+    num_negatives: int
+    probabilities: np.ndarray | None = None
+
+    def sample(self, seed: tf.Tensor) -> tf.Tensor:
+        """Draws negatives.
+
+        Args:
+          seed: int32 [2].
+
+        Returns:
+          int32 [num_negatives], the same for the same seed on any device.
+        """
+        shape = [self.num_negatives]
+        if self.probabilities is None:
+            return tf.random.stateless_uniform(
+                shape, seed, 0, self.num_items, tf.int32, alg="philox"
+            )
+        cumulative = np.cumsum(self.probabilities, dtype=np.float64)
+        edges = tf.constant(cumulative / cumulative[-1], tf.float32)
+        uniform = tf.random.stateless_uniform(shape, seed, alg="philox")
+        index = tf.searchsorted(edges, uniform, side="right")
+        return tf.minimum(index, self.num_items - 1)
+
+    def log_q(self, item_index: tf.Tensor) -> tf.Tensor:
+        """Log probability with which one draw gives each item: float32, `item_index`'s shape."""
+        if self.probabilities is None:
+            return tf.fill(tf.shape(item_index), -float(np.log(self.num_items)))
+        return tf.gather(tf.constant(np.log(self.probabilities), tf.float32), item_index)
+
+
+def create_popularity_probabilities(item_index: np.ndarray, num_items: int) -> np.ndarray:
+    """Probabilities proportional to one more than an item's count in the training data.
+
+    Args:
+      item_index: int [n], the items of all training interactions.
+      num_items: Size of the catalogue.
+
+    Returns:
+      float64 [num_items]; no item has probability zero.
+    """
+    counts = np.bincount(item_index, minlength=num_items) + 1.0
+    return counts / counts.sum()

@@ -1,0 +1,122 @@
+"""Federated averaging of a two-tower model as a `tff.learning.templates.LearningProcess`.
+
+`tff.learning.templates.compose_learning_process` insists on clients that are `tf.data` sequences.
+This composes the same parts over clients that are tensors, with the same state type.
+"""
+
+import collections
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fedrec_tff.learning import client_work
+from fedrec_tff.models import two_tower
+
+ModelWeights = tff.learning.models.ModelWeights
+LearningAlgorithmState = tff.learning.templates.LearningAlgorithmState
+
+
+def build_learning_process(
+    model: two_tower.TwoTowerConfig,
+    client_update_fn: client_work.ClientUpdateFn,
+    aggregation_factory: (
+        tff.aggregators.UnweightedAggregationFactory | tff.aggregators.WeightedAggregationFactory
+    ),
+    server_optimizer: tff.learning.optimizers.Optimizer,
+    seed: int,
+) -> tff.learning.templates.LearningProcess:
+    """Composes broadcast, client work, aggregation and the server's step.
+
+    Args:
+      model: The model's shape.
+      client_update_fn: From `client_work.build_dense_client_update` or its row-sparse sibling.
+      aggregation_factory: Takes the clients' updates; gets their example counts as weights if it
+        is weighted. Its result must have the structure of the model's trainable weights.
+      server_optimizer: Applies the aggregate, as if it were a gradient (Reddi et al. 2021).
+      seed: Of the initial weights.
+
+    Returns:
+      A process whose `next` takes the state and a list of `client_work.ClientData`, and whose
+      metrics have the fields `client_work` (sums of `ClientMetrics`), `aggregator`, `finalizer`.
+    """
+
+    @tff.tensorflow.computation
+    def initial_weights_fn():  # noqa: ANN202
+        return ModelWeights(two_tower.create_initial_weights(model, seed), non_trainable=())
+
+    weights_type = initial_weights_fn.type_signature.result
+    client_type = client_work.CLIENT_DATA_TYPE
+
+    @tff.tensorflow.computation(weights_type, client_type)
+    def client_update(weights, client):  # noqa: ANN001, ANN202
+        return client_update_fn(weights.trainable, client)
+
+    result_type = client_update.type_signature.result
+    is_weighted = isinstance(aggregation_factory, tff.aggregators.WeightedAggregationFactory)
+    if is_weighted:
+        aggregator = aggregation_factory.create(result_type.update, result_type.weight)
+    else:
+        aggregator = aggregation_factory.create(result_type.update)
+    finalizer = tff.learning.templates.build_apply_optimizer_finalizer(
+        server_optimizer, weights_type
+    )
+
+    @tff.federated_computation
+    def initialize_fn():  # noqa: ANN202
+        weights = tff.federated_eval(initial_weights_fn, tff.SERVER)
+        empty = tff.federated_value((), tff.SERVER)
+        state = LearningAlgorithmState(
+            weights, empty, empty, aggregator.initialize(), finalizer.initialize()
+        )
+        return tff.federated_zip(state)
+
+    state_type = initialize_fn.type_signature.result
+
+    @tff.federated_computation(state_type, tff.FederatedType(client_type, tff.CLIENTS))
+    def next_fn(state, clients):  # noqa: ANN001, ANN202
+        broadcast = tff.federated_broadcast(state.global_model_weights)
+        sent = tff.federated_map(client_update, (broadcast, clients))
+        inputs = (sent.update, sent.weight) if is_weighted else (sent.update,)
+        aggregate = aggregator.next(state.aggregator, *inputs)
+        finalized = finalizer.next(state.finalizer, state.global_model_weights, aggregate.result)
+        new_state = LearningAlgorithmState(
+            finalized.result, state.distributor, state.client_work, aggregate.state, finalized.state
+        )
+        metrics = collections.OrderedDict(
+            client_work=tff.federated_sum(sent.metrics),
+            aggregator=aggregate.measurements,
+            finalizer=finalized.measurements,
+        )
+        return tff.learning.templates.LearningProcessOutput(
+            tff.federated_zip(new_state), tff.federated_zip(metrics)
+        )
+
+    return tff.learning.templates.LearningProcess(
+        initialize_fn,
+        next_fn,
+        _build_get_model_weights(state_type.member),
+        _build_set_model_weights(state_type.member),
+    )
+
+
+def _build_get_model_weights(state_type: tff.Type) -> tff.Computation:
+    @tff.tensorflow.computation(state_type)
+    def get_model_weights(state: Any) -> Any:
+        return state.global_model_weights
+
+    return get_model_weights
+
+
+def _build_set_model_weights(state_type: tff.Type) -> tff.Computation:
+    @tff.tensorflow.computation(state_type, state_type.global_model_weights)
+    def set_model_weights(state: Any, weights: Any) -> Any:
+        return LearningAlgorithmState(
+            tf.nest.map_structure(tf.identity, weights),
+            state.distributor,
+            state.client_work,
+            state.aggregator,
+            state.finalizer,
+        )
+
+    return set_model_weights

@@ -1,0 +1,71 @@
+"""The same two-tower model as a `tfrs.Model`, for centralised training and for serving."""
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from fedrec_tff.models import two_tower
+
+
+class TwoTowerRetrievalModel(tfrs.Model):
+    """Holds two-tower weights as variables; every computation is `two_tower`'s.
+
+    Features are a mapping with `history` (int32 [batch, history_length], oldest first, padded),
+    `history_mask` (float32 of the same shape) and `item_index` (int32 [batch], what came next).
+    """
+
+    def __init__(self, config: two_tower.TwoTowerConfig, weights: two_tower.TwoTowerWeights):
+        """Wraps weights.
+
+        Args:
+          config: The model's shape.
+          weights: Initial values, such as `two_tower.create_initial_weights` or the global model
+            of a federated run.
+        """
+        super().__init__()
+        self._config = config
+        self._item_embedding = tf.Variable(weights.items.embedding, name="item_embedding")
+        self._item_bias = tf.Variable(weights.items.bias, name="item_bias")
+        self._tower = [tf.Variable(w, name=f"tower_{i}") for i, w in enumerate(weights.tower)]
+        self._task = tfrs.tasks.Retrieval(
+            loss=tf.keras.losses.CategoricalCrossentropy(from_logits=True),
+            temperature=config.temperature,
+            remove_accidental_hits=True,
+        )
+
+    @property
+    def current_weights(self) -> two_tower.TwoTowerWeights:
+        """The variables' values."""
+        items = two_tower.ItemRows(tf.identity(self._item_embedding), tf.identity(self._item_bias))
+        return two_tower.TwoTowerWeights(items, tuple(tf.identity(w) for w in self._tower))
+
+    def encode_query(self, history: tf.Tensor, history_mask: tf.Tensor) -> tf.Tensor:
+        """Encodes histories: float32 [batch, embedding_dim]."""
+        return two_tower.encode_query(
+            self._item_embedding, tuple(self._tower), history, history_mask
+        )
+
+    def call(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Scores the whole catalogue: float32 [batch, num_items]."""
+        query = self.encode_query(features["history"], features["history_mask"])
+        items = two_tower.ItemRows(self._item_embedding, self._item_bias)
+        return two_tower.all_logits(query, items, self._config.temperature)
+
+    def compute_loss(self, features: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """In-batch softmax by `tfrs.tasks.Retrieval`: a float32 scalar, the batch's mean.
+
+        The item's bias rides along as one more dimension, multiplied by the temperature that the
+        task will divide by.
+        """
+        del training
+        query = self.encode_query(features["history"], features["history_mask"])
+        items = two_tower.gather_items(
+            two_tower.ItemRows(self._item_embedding, self._item_bias), features["item_index"]
+        )
+        bias = self._config.temperature * items.bias[:, tf.newaxis]
+        return self._task(
+            query_embeddings=tf.concat([query, tf.ones_like(query[:, :1])], axis=1),
+            candidate_embeddings=tf.concat([items.embedding, bias], axis=1),
+            candidate_ids=tf.strings.as_string(features["item_index"]),
+        )

@@ -1,0 +1,17 @@
+"""Fixtures shared by all tests."""
+
+import os
+import pathlib
+
+import pytest
+
+_DEFAULT_DATA_DIR = pathlib.Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def real_data_dir() -> pathlib.Path:
+    """The folder of real data sets; the test is skipped where there is none."""
+    path = pathlib.Path(os.environ.get("FEDREC_TFF_DATA_DIR", _DEFAULT_DATA_DIR))
+    if not path.is_dir():
+        pytest.skip(f"no real data at {path}; set FEDREC_TFF_DATA_DIR")
+    return path
