@@ -70,6 +70,7 @@ $(STAMP): requirements.txt
 	  uv pip install --quiet --python $(RUN) --no-deps --require-hashes -r requirements.txt; \
 	else \
 	  "$$python" -m venv $(VENV); \
-	  $(RUN) -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements.txt; \
+	  $(RUN) -m pip install --quiet --disable-pip-version-check --no-input --use-pep517 \
+	    --no-deps --require-hashes -r requirements.txt; \
 	fi; \
 	touch $@

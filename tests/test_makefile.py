@@ -93,12 +93,12 @@ def test_other_platform_is_told_before_anything_is_made(checkout):
 
 def _add_stand_in_python(checkout: pathlib.Path, pip_exit_code: int) -> None:
     """A Python 3.11 that makes environments like itself, in which pip ends with the given code."""
-    make_venv = 'mkdir -p .venv/bin; ln -s "$0" .venv/bin/python'
-    _add_program(
-        checkout,
-        "python3.11",
-        f'case "$1 $2" in "-c "*) echo "$0";; "-m venv") {make_venv};; *) exit {pip_exit_code};; esac',
+    answers = (
+        '"-c "*) echo "$0"',
+        '"-m venv") mkdir -p .venv/bin; ln -s "$0" .venv/bin/python',
+        f"*) exit {pip_exit_code}",
     )
+    _add_program(checkout, "python3.11", f'case "$1 $2" in {";; ".join(answers)};; esac')
     for tool in ("mkdir", "ln"):
         (checkout.parent / "bin" / tool).symlink_to(shutil.which(tool))
 

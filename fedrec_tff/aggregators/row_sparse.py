@@ -44,7 +44,7 @@ def create_dense_spec(spec: tf.TensorSpec, num_rows: int) -> tf.TensorSpec:
 class RowSparseSumFactory(tff.aggregators.UnweightedAggregationFactory):
     """Sums `RowSparse` values into the dense form of their `value`."""
 
-    def __init__(self, num_rows: int):
+    def __init__(self, num_rows: int) -> None:
         """Initialises the factory.
 
         Args:
@@ -112,7 +112,7 @@ class RowSparseSumFactory(tff.aggregators.UnweightedAggregationFactory):
 class RowSparseWeightedMeanFactory(tff.aggregators.WeightedAggregationFactory):
     """The weighted mean of `RowSparse` values, dense; zero where all weights are zero."""
 
-    def __init__(self, num_rows: int):
+    def __init__(self, num_rows: int) -> None:
         """Initialises the factory.
 
         Args:
@@ -165,7 +165,7 @@ class RowSparseWeightedMeanFactory(tff.aggregators.WeightedAggregationFactory):
 class RowSparseMeanFactory(tff.aggregators.UnweightedAggregationFactory):
     """The plain mean of `RowSparse` values, dense; zero for an empty cohort."""
 
-    def __init__(self, num_rows: int):
+    def __init__(self, num_rows: int) -> None:
         """Initialises the factory.
 
         Args:
@@ -204,7 +204,7 @@ class RowSparseQuery(tfp.SumAggregationDPQuery):
     `RowSparseSumFactory` as its record aggregation: sums and noise are dense.
     """
 
-    def __init__(self, inner: tfp.SumAggregationDPQuery, num_rows: int):
+    def __init__(self, inner: tfp.SumAggregationDPQuery, num_rows: int) -> None:
         """Wraps a query.
 
         Args:

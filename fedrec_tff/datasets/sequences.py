@@ -104,10 +104,9 @@ def from_lengths(items: np.ndarray, lengths: np.ndarray) -> Sequences:
 
 def from_rows(rows: Iterable[Sequence[int]]) -> Sequences:
     """Makes sequences of Python lists: for hand-made data."""
-    rows = [list(row) for row in rows]
-    return from_lengths(
-        np.array(sum(rows, []), np.int32), np.array([len(row) for row in rows], int)
-    )
+    rows = [np.asarray(row, np.int32) for row in rows]
+    lengths = np.array([len(row) for row in rows], np.int64)
+    return from_lengths(np.concatenate([np.zeros(0, np.int32), *rows]), lengths)
 
 
 def from_interactions(interactions: interactions_lib.Interactions) -> Sequences:

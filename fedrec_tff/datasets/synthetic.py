@@ -151,7 +151,7 @@ class SyntheticConfig:
 
     num_users: int = 2000
     num_items: int = 400
-    num_genres: int = 10
+    num_genres: int = 16
     mean_length: float = 40.0
     min_length: int = 5
     popularity_exponent: float = 0.9
@@ -159,7 +159,7 @@ class SyntheticConfig:
     drift: float = 0.7
     series_length: int = 4
     series_probability: float = 0.35
-    genre_persistence: float = 0.6
+    genre_persistence: float = 0.75
     seed: int = 0
 
     def __post_init__(self) -> None:

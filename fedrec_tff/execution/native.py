@@ -37,7 +37,7 @@ class WorkerProcess:
     nothing but insecure gRPC.
     """
 
-    def __init__(self, max_concurrent_calls: int):
+    def __init__(self, max_concurrent_calls: int) -> None:
         """Starts the worker.
 
         Args:

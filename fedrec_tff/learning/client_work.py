@@ -4,7 +4,6 @@ Federated averaging's client work (McMahan et al. 2017, arXiv 1602.05629, algori
 `ClientUpdate`), over a padded tensor instead of a `tf.data` sequence, which XLA cannot compile.
 """
 
-import dataclasses
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -12,12 +11,10 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff.aggregators import row_sparse
-from fedrec_tff.learning import local_rows, negative_sampling
+from fedrec_tff.learning import local_rows, negative_sampling, optimizers
+from fedrec_tff.learning.config import IN_BATCH_SOFTMAX, ClientWorkConfig
 from fedrec_tff.models import losses, two_tower
-
-SAMPLED_SOFTMAX = "sampled_softmax"
-IN_BATCH_SOFTMAX = "in_batch_softmax"
-LOSSES = (SAMPLED_SOFTMAX, IN_BATCH_SOFTMAX)
+from fedrec_tff.models.config import TwoTowerConfig
 
 _NEGATIVES_STREAM = 0
 _SHUFFLE_STREAM = 1
@@ -85,24 +82,6 @@ class ClientUpdateFn(Protocol):
         """Trains on the client and returns what it sends."""
 
 
-@dataclasses.dataclass(frozen=True)
-class ClientWorkConfig:
-    """How a client trains.
-
-    Attributes:
-      optimizer: Takes the local steps.
-      loss: One of `LOSSES`.
-      batch_size: Examples in a local step; 0 puts all of a user's examples into one step, which
-        with one local epoch and plain SGD is FedSGD.
-      local_epochs: Passes over the user's examples.
-    """
-
-    optimizer: tff.learning.optimizers.Optimizer
-    loss: str = SAMPLED_SOFTMAX
-    batch_size: int = 16
-    local_epochs: int = 1
-
-
 class _Examples(NamedTuple):
     """A client's items as indices into the table it trains on, with their log probabilities."""
 
@@ -114,7 +93,7 @@ class _Examples(NamedTuple):
 
 
 def build_dense_client_update(
-    model: two_tower.TwoTowerConfig,
+    model: TwoTowerConfig,
     work: ClientWorkConfig,
     sampler: negative_sampling.NegativeSampler,
 ) -> ClientUpdateFn:
@@ -128,11 +107,14 @@ def build_dense_client_update(
     Returns:
       A function whose result's `update` is a `TwoTowerWeights`.
     """
+    optimizer = optimizers.create_optimizer(work.optimizer)
 
     def client_update(weights: two_tower.TwoTowerWeights, client: ClientData) -> ClientResult:
         negatives = sampler.sample(_fold(client.seed, _NEGATIVES_STREAM))
         examples = _create_examples(client, negatives, client.item_index, negatives, sampler)
-        trained, loss_sum, num_examples = _train(model, work, weights, examples, client.seed)
+        trained, loss_sum, num_examples = _train(
+            model, work, optimizer, weights, examples, client.seed
+        )
         update = tf.nest.map_structure(tf.subtract, weights, trained)
         return _create_result(update, client, loss_sum, num_examples, _num_bytes(update))
 
@@ -140,14 +122,14 @@ def build_dense_client_update(
 
 
 def build_row_sparse_client_update(
-    model: two_tower.TwoTowerConfig,
+    model: TwoTowerConfig,
     work: ClientWorkConfig,
     sampler: negative_sampling.NegativeSampler,
 ) -> ClientUpdateFn:
     """Client work over the rows that the client touches: the same update, in sparse form.
 
     The cost does not depend on the catalogue. `work.optimizer` must keep no state per weight
-    (plain SGD): its state is initialised for static shapes.
+    (plain SGD): TFF's optimisers initialise theirs for static shapes.
 
     Args:
       model: The model's shape.
@@ -157,6 +139,7 @@ def build_row_sparse_client_update(
     Returns:
       A function whose result's `update` is a `RowSparse` of `TwoTowerWeights`.
     """
+    optimizer = optimizers.create_optimizer(work.optimizer)
 
     def client_update(weights: two_tower.TwoTowerWeights, client: ClientData) -> ClientResult:
         negatives = sampler.sample(_fold(client.seed, _NEGATIVES_STREAM))
@@ -171,7 +154,9 @@ def build_row_sparse_client_update(
         examples = _create_examples(
             client, negatives, rows.index[:length], rows.index[length:], sampler
         )
-        trained, loss_sum, num_examples = _train(model, work, local_weights, examples, client.seed)
+        trained, loss_sum, num_examples = _train(
+            model, work, optimizer, local_weights, examples, client.seed
+        )
         delta = tf.nest.map_structure(tf.subtract, local_weights, trained)
         used = tf.cast(rows.used, tf.float32)
         delta = two_tower.TwoTowerWeights(
@@ -238,8 +223,9 @@ def _create_result(
 
 
 def _train(
-    model: two_tower.TwoTowerConfig,
+    model: TwoTowerConfig,
     work: ClientWorkConfig,
+    optimizer: tff.learning.optimizers.Optimizer,
     weights: two_tower.TwoTowerWeights,
     examples: _Examples,
     seed: tf.Tensor,
@@ -264,6 +250,7 @@ def _train(
                 lambda: _shuffle(length, examples.num_interactions, seed, step),
                 lambda: order,
             )
+            order = tf.ensure_shape(order, examples.sequence.shape)
         slots = step_of_epoch * batch_size + tf.range(batch_size)
         mask = tf.cast(slots < examples.num_interactions, tf.float32)
         positions = tf.gather(order, tf.minimum(slots, length - 1))
@@ -272,13 +259,13 @@ def _train(
             example_loss = mask * _example_losses(model, work, weights, examples, positions, mask)
             loss = tf.reduce_sum(example_loss) / tf.maximum(tf.reduce_sum(mask), 1.0)
         gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
-        optimizer_state, new_weights = work.optimizer.next(optimizer_state, weights, gradients)
+        optimizer_state, new_weights = optimizer.next(optimizer_state, weights, gradients)
         new_weights = tf.nest.map_structure(
             lambda new, old: tf.ensure_shape(new, old.shape), new_weights, weights
         )
         return step + 1, order, new_weights, optimizer_state, loss_sum + tf.reduce_sum(example_loss)
 
-    initial_state = work.optimizer.initialize(
+    initial_state = optimizer.initialize(
         tf.nest.map_structure(lambda w: tf.TensorSpec(w.shape, w.dtype), weights)
     )
     initial_state = tf.nest.map_structure(tf.convert_to_tensor, initial_state)
@@ -302,7 +289,7 @@ def _shuffle(
 
 
 def _example_losses(
-    model: two_tower.TwoTowerConfig,
+    model: TwoTowerConfig,
     work: ClientWorkConfig,
     weights: two_tower.TwoTowerWeights,
     examples: _Examples,

@@ -12,13 +12,15 @@ import tensorflow_federated as tff
 
 from fedrec_tff.learning import client_work
 from fedrec_tff.models import two_tower
+from fedrec_tff.models.config import TwoTowerConfig
 
 ModelWeights = tff.learning.models.ModelWeights
 LearningAlgorithmState = tff.learning.templates.LearningAlgorithmState
 
 
 def build_learning_process(
-    model: two_tower.TwoTowerConfig,
+    model: TwoTowerConfig,
+    num_items: int,
     client_update_fn: client_work.ClientUpdateFn,
     aggregation_factory: (
         tff.aggregators.UnweightedAggregationFactory | tff.aggregators.WeightedAggregationFactory
@@ -30,6 +32,7 @@ def build_learning_process(
 
     Args:
       model: The model's shape.
+      num_items: Rows of the item table.
       client_update_fn: From `client_work.build_dense_client_update` or its row-sparse sibling.
       aggregation_factory: Takes the clients' updates; gets their example counts as weights if it
         is weighted. Its result must have the structure of the model's trainable weights.
@@ -43,7 +46,9 @@ def build_learning_process(
 
     @tff.tensorflow.computation
     def initial_weights_fn():  # noqa: ANN202
-        return ModelWeights(two_tower.create_initial_weights(model, seed), non_trainable=())
+        return ModelWeights(
+            two_tower.create_initial_weights(model, num_items, seed), non_trainable=()
+        )
 
     weights_type = initial_weights_fn.type_signature.result
     client_type = client_work.CLIENT_DATA_TYPE

@@ -6,6 +6,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from fedrec_tff.models import two_tower
+from fedrec_tff.models.config import TwoTowerConfig
 
 
 class TwoTowerRetrievalModel(tfrs.Model):
@@ -15,7 +16,7 @@ class TwoTowerRetrievalModel(tfrs.Model):
     `history_mask` (float32 of the same shape) and `item_index` (int32 [batch], what came next).
     """
 
-    def __init__(self, config: two_tower.TwoTowerConfig, weights: two_tower.TwoTowerWeights):
+    def __init__(self, config: TwoTowerConfig, weights: two_tower.TwoTowerWeights) -> None:
         """Wraps weights.
 
         Args:

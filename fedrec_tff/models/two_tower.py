@@ -8,29 +8,11 @@ Everything here is a function of tensors, so that the same code runs over the wh
 over the few rows that one client needs, with item indices that point into whichever it is given.
 """
 
-import dataclasses
 from typing import NamedTuple
 
 import tensorflow as tf
 
-
-@dataclasses.dataclass(frozen=True)
-class TwoTowerConfig:
-    """The shape of a two-tower model.
-
-    Attributes:
-      num_items: Rows of the item table.
-      embedding_dim: Width of item embeddings and of the query.
-      history_length: How many of the newest items the query tower reads.
-      num_blocks: Residual MLP blocks after the mean of the history.
-      temperature: Logits are the dot product divided by this, plus the item's bias.
-    """
-
-    num_items: int
-    embedding_dim: int = 32
-    history_length: int = 20
-    num_blocks: int = 1
-    temperature: float = 1.0
+from fedrec_tff.models.config import TwoTowerConfig
 
 
 class ItemRows(NamedTuple):
@@ -61,7 +43,7 @@ class TwoTowerWeights(NamedTuple):
 NUM_TENSORS_PER_BLOCK = 4
 
 
-def create_initial_weights(config: TwoTowerConfig, seed: int) -> TwoTowerWeights:
+def create_initial_weights(config: TwoTowerConfig, num_items: int, seed: int) -> TwoTowerWeights:
     """Creates the initial weights; the same for the same seed, in any process.
 
     Embeddings are normal with standard deviation `1 / sqrt(embedding_dim)`; every residual block
@@ -69,6 +51,7 @@ def create_initial_weights(config: TwoTowerConfig, seed: int) -> TwoTowerWeights
 
     Args:
       config: The model's shape.
+      num_items: Rows of the item table.
       seed: Seeds the embeddings and the kernels.
 
     Returns:
@@ -84,7 +67,7 @@ def create_initial_weights(config: TwoTowerConfig, seed: int) -> TwoTowerWeights
     for block in range(config.num_blocks):
         tower += [normal(block + 1, (dim, dim)), tf.zeros([dim])]
         tower += [tf.zeros([dim, dim]), tf.zeros([dim])]
-    items = ItemRows(normal(0, (config.num_items, dim)), tf.zeros([config.num_items]))
+    items = ItemRows(normal(0, (num_items, dim)), tf.zeros([num_items]))
     return TwoTowerWeights(items, tuple(tower))
 
 

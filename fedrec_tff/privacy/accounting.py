@@ -110,8 +110,8 @@ def delta_warning(delta: float, num_clients: int) -> str | None:
     if delta < 1.0 / num_clients:
         return None
     return (
-        f"delta={delta:g} is not below 1/num_clients={1.0 / num_clients:.3g}: publishing one user's "
-        "data outright could satisfy it; choose a smaller delta"
+        f"delta={delta:g} is not below 1/num_clients={1.0 / num_clients:.3g}: publishing one "
+        "user's data outright could satisfy it; choose a smaller delta"
     )
 
 
@@ -167,7 +167,7 @@ class PrivacyAccountant:
 
     @property
     def num_executions(self) -> int:
-        """How many executions were recorded; larger than `num_rounds` where rounds were executed again."""
+        """How many executions were recorded: more than `num_rounds` where rounds ran again."""
         return self._num_executions
 
     def record(self, event: dp_accounting.DpEvent, round_number: int) -> None:
@@ -204,7 +204,7 @@ class PrivacyAccountant:
     def would_exceed(
         self, target_epsilon: float, event: dp_accounting.DpEvent, round_number: int
     ) -> bool:
-        """Whether executing this round now would bring epsilon above a target; asked before the round."""
+        """Whether executing this round now would bring epsilon above a target."""
         return self.epsilon_after(event, round_number) > target_epsilon
 
     def _after(
@@ -347,7 +347,7 @@ def _sampled_gaussian(event: dp_accounting.DpEvent) -> tuple[float, float] | Non
 
 
 def _pld_step(probability: float, noise_multiplier: float) -> float:
-    """Picks a step that is small beside the spread of one round's privacy loss, but makes no huge PLD."""
+    """Picks a step small beside the spread of one round's privacy loss, but no huge PLD."""
     inverse_square = min(noise_multiplier**-2, 50.0)
     deviation = min(probability * math.sqrt(math.expm1(inverse_square)), 1.0 / noise_multiplier)
     far_loss = (0.5 + 10.0 * noise_multiplier) / noise_multiplier**2

@@ -59,7 +59,7 @@ def canonical_event(event: dp_accounting.DpEvent) -> dp_accounting.DpEvent:
 
 
 def event_to_json(event: dp_accounting.DpEvent) -> dict[str, Any]:
-    """Turns an event into a JSON object; `event_from_json` is its inverse, exact to the last bit."""
+    """Turns an event into a JSON object; `event_from_json` undoes it, exact to the last bit."""
     return _to_json(canonical_event(event))
 
 

@@ -87,13 +87,14 @@ class Mechanism:
         )
         _require(
             self.clients_per_round <= self.num_clients,
-            f"{self.clients_per_round} clients a round is more than the {self.num_clients} there are; lower "
-            "clients_per_round",
+            f"{self.clients_per_round:g} clients a round is more than the {self.num_clients} there "
+            "are; lower clients_per_round",
         )
         if self.sampling == FIXED_SIZE:
             _require(
                 self.clients_per_round == int(self.clients_per_round),
-                f"fixed-size sampling needs a whole number of clients a round, found {self.clients_per_round}",
+                "fixed-size sampling needs a whole number of clients a round, found "
+                f"{self.clients_per_round}",
             )
         for field in ("noise_multiplier", "clip_norm", "clients_per_round"):
             object.__setattr__(self, field, float(getattr(self, field)))
@@ -115,7 +116,7 @@ class Mechanism:
 
     @property
     def neighbouring_relation(self) -> dp_accounting.NeighboringRelation:
-        """The relation between data sets that the guarantee is about; it follows from the sampling."""
+        """The relation between data sets that the guarantee is about; the sampling decides it."""
         if self.sampling == POISSON:
             return dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
         return dp_accounting.NeighboringRelation.REPLACE_ONE
@@ -156,14 +157,29 @@ def split_adaptive_noise(
     rest = noise_multiplier**-2 - count_noise_multiplier**-2
     _require(
         rest > 0.0,
-        f"clipped_count_stddev={clipped_count_stddev:.6g} is too little noise for noise_multiplier={noise_multiplier:.6g}, "
-        f"which needs more than {noise_multiplier * _COUNT_SENSITIVITY:.6g}; raise clipped_count_stddev or clients_per_round",
+        f"clipped_count_stddev={clipped_count_stddev:.6g} is too little noise for noise_multiplier="
+        f"{noise_multiplier:.6g}, which needs more than "
+        f"{noise_multiplier * _COUNT_SENSITIVITY:.6g}; raise clipped_count_stddev or "
+        "clients_per_round",
     )
     return float(rest**-0.5), float(clipped_count_stddev)
 
 
+def noise_multiplier_limit(mechanism: Mechanism) -> float:
+    """Returns the value that a mechanism's noise multiplier must stay below.
+
+    Adaptive clipping cannot be worth more than the noise on its clipped count alone.
+    """
+    if mechanism.name != DP_ADAPTIVE:
+        return math.inf
+    stddev = mechanism.clipped_count_stddev
+    if stddev is None:
+        stddev = _DEFAULT_COUNT_STDDEV_PER_CLIENT * mechanism.clients_per_round
+    return stddev / _COUNT_SENSITIVITY
+
+
 def round_event(mechanism: Mechanism) -> dp_accounting.DpEvent:
-    """Returns the event of one round of a mechanism, ready for `dp_accounting`; every leaf a Python number."""
+    """Returns the event of one round of a mechanism; every leaf is a Python number."""
     # Under replace-one a user's contribution goes and another comes: twice the sensitivity, half
     # the multiplier.
     moves = 2.0 if mechanism.sampling == FIXED_SIZE else 1.0

@@ -24,7 +24,7 @@ class InsecureSeededGaussianSumQuery(tfp.GaussianSumQuery):
         "_GlobalState", ["l2_norm_clip", "stddev", "num_releases"]
     )
 
-    def __init__(self, l2_norm_clip: float, stddev: float, seed: int):
+    def __init__(self, l2_norm_clip: float, stddev: float, seed: int) -> None:
         """Initialises the query.
 
         Args:
@@ -61,7 +61,7 @@ class InsecureSeededGaussianSumQuery(tfp.GaussianSumQuery):
 class _InsecureSeededQuantileEstimatorQuery(tfp.QuantileEstimatorQuery):
     """A quantile estimator whose count is noised by `InsecureSeededGaussianSumQuery`."""
 
-    def __init__(self, seed: int, **kwargs: Any):
+    def __init__(self, seed: int, **kwargs: Any) -> None:
         self._seed = seed
         super().__init__(**kwargs)
 
@@ -85,7 +85,7 @@ class InsecureSeededAdaptiveClipSumQuery(tfp.QuantileAdaptiveClipSumQuery):
         clipped_count_stddev: float,
         expected_num_records: float,
         seed: int,
-    ):
+    ) -> None:
         """Initialises the query.
 
         Args:

@@ -22,7 +22,7 @@ class CohortSampler(Protocol):
     """Draws the clients of a round."""
 
     def sample(self, round_number: int) -> np.ndarray:
-        """Returns the sorted client rows of a round, int64 [cohort]; always the same for the same round."""
+        """Returns the sorted client rows of a round, int64 [cohort]; the same each time."""
         ...
 
     def describe(self) -> str:
@@ -58,7 +58,7 @@ class PoissonSampler:
         self._seed = _check_seed(seed)
 
     def sample(self, round_number: int) -> np.ndarray:
-        """Draws the size of the cohort, then its members: the same law as a coin per client, in O(cohort)."""
+        """Draws the cohort's size, then its members: the law of a coin per client, in O(cohort)."""
         rng = _round_generator(self._seed, round_number)
         size = rng.binomial(self._num_clients, self._sampling_probability)
         return _draw_without_replacement(rng, self._num_clients, size)
@@ -67,8 +67,8 @@ class PoissonSampler:
         """Says in a few words how cohorts are drawn."""
         expected = self._num_clients * self._sampling_probability
         return (
-            f"Poisson sampling: each of {self._num_clients} users joins each round with probability "
-            f"{self._sampling_probability:.6g}, {expected:.6g} users a round on average"
+            f"Poisson sampling: each of {self._num_clients} users joins each round with "
+            f"probability {self._sampling_probability:.6g}, {expected:.6g} users a round on average"
         )
 
 
@@ -89,23 +89,28 @@ class FixedSizeSampler:
         self._num_clients = _check_num_clients(num_clients)
         if cohort_size < 1 or cohort_size != int(cohort_size):
             raise UserError(
-                f"a fixed-size cohort needs a whole number of clients, at least 1, found {cohort_size}"
+                "a fixed-size cohort needs a whole number of clients, at least 1, found "
+                f"{cohort_size}"
             )
         if cohort_size > num_clients:
             raise UserError(
-                f"{cohort_size} clients a round is more than the {num_clients} there are; lower clients_per_round"
+                f"{cohort_size} clients a round is more than the {num_clients} there are; lower "
+                "clients_per_round"
             )
         self._cohort_size = int(cohort_size)
         self._seed = _check_seed(seed)
 
     def sample(self, round_number: int) -> np.ndarray:
-        """Returns the sorted client rows of a round, int64 [cohort_size]; always the same for the same round."""
+        """Returns the sorted client rows of a round, int64 [cohort_size]."""
         rng = _round_generator(self._seed, round_number)
         return _draw_without_replacement(rng, self._num_clients, self._cohort_size)
 
     def describe(self) -> str:
         """Says in a few words how cohorts are drawn."""
-        return f"fixed-size sampling: {self._cohort_size} of {self._num_clients} users a round, without replacement"
+        return (
+            f"fixed-size sampling: {self._cohort_size} of {self._num_clients} users a round, "
+            "without replacement"
+        )
 
 
 def _draw_without_replacement(rng: np.random.Generator, num_clients: int, size: int) -> np.ndarray:

@@ -1,0 +1,56 @@
+"""How every binary starts and ends: quiet logs, one line for a user's mistake, clean exits."""
+
+import errno
+import os
+import sys
+import warnings
+from collections.abc import Callable
+
+from absl import app, logging
+from absl import flags as absl_flags
+
+from fedrec_tff import errors
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def run(main: Callable[[list[str]], int | None]) -> None:
+    """Runs a binary and exits.
+
+    Args:
+      main: Takes the arguments that are no flags, the program's name first; returns the exit
+        status, None for success. TensorFlow must not be imported before it is called.
+    """
+    _make_logs_quiet()
+    app.run(lambda argv: _guarded(main, argv))
+
+
+def _make_logs_quiet() -> None:
+    """Asks TensorFlow's C++ part and the libraries it drags in for errors only."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", category=UserWarning)
+
+
+def _guarded(main: Callable[[list[str]], int | None], argv: list[str]) -> int | None:
+    if not absl_flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.ERROR)
+    try:
+        return main(argv)
+    except errors.UserError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            return _fail(f"{error.filename or 'output'}: {error.strerror}")
+        raise
+
+
+def _fail(message: str) -> int:
+    program = os.path.basename(sys.argv[0]).removesuffix(".py")
+    print(f"{program}: {message}", file=sys.stderr)
+    return EXIT_USER_ERROR

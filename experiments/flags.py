@@ -1,0 +1,60 @@
+"""The flags of all binaries, generated from `RunConfig`: declared once, shared by all."""
+
+import dataclasses
+import types
+import typing
+
+from absl import flags
+
+from fedrec_tff import errors
+from fedrec_tff.program import config as config_lib
+
+_DEFINE = {
+    str: flags.DEFINE_string,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    bool: flags.DEFINE_bool,
+}
+
+
+def _define(field: dataclasses.Field, type_hint: type) -> flags.FlagHolder:
+    spec = field.metadata["spec"]
+    if spec.choices is not None:
+        return flags.DEFINE_enum(field.name, field.default, spec.choices, spec.help)
+    if isinstance(type_hint, types.UnionType):
+        type_hint = typing.get_args(type_hint)[0]
+    return _DEFINE[type_hint](field.name, field.default, spec.help)
+
+
+_HINTS = typing.get_type_hints(config_lib.RunConfig)
+_HOLDERS = {
+    field.name: _define(field, _HINTS[field.name])
+    for field in dataclasses.fields(config_lib.RunConfig)
+}
+
+
+def read_config() -> config_lib.RunConfig:
+    """Reads and checks the flags.
+
+    Returns:
+      A valid configuration.
+
+    Raises:
+      UserError: If a flag is wrong, or two contradict each other.
+    """
+    config = config_lib.RunConfig(**{name: holder.value for name, holder in _HOLDERS.items()})
+    config_lib.validate(config)
+    return config
+
+
+def check_no_arguments(argv: list[str]) -> None:
+    """Refuses what is left on the command line after the flags.
+
+    Args:
+      argv: What absl hands to `main`, the program's name first.
+
+    Raises:
+      UserError: If anything is left.
+    """
+    if len(argv) > 1:
+        raise errors.UserError(f"{argv[1]!r} is no flag: write --name=value")

@@ -1,0 +1,38 @@
+"""Trains a federated two-tower recommender, privately if asked.
+
+  python -m experiments.train --dataset=ml-1m --target_epsilon=8 --output_dir=runs/ml-1m-eps8
+
+Without --target_epsilon or --noise_multiplier there is no differential privacy. The same command
+resumes a run that was interrupted.
+"""
+
+from absl import flags
+
+from experiments import app
+from experiments import flags as run_flags
+
+_OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", None, "Folder of the run's results; made if missing.", required=True
+)
+
+flags.adopt_module_key_flags(run_flags)
+
+
+def main(argv: list[str]) -> int | None:
+    """Runs the training program."""
+    run_flags.check_no_arguments(argv)
+    config = run_flags.read_config()
+
+    # Imported late: TensorFlow takes ten seconds, and a wrong flag is told before.
+    from fedrec_tff.program import session
+    from fedrec_tff.reporting import summary
+
+    outcome = session.run(config, _OUTPUT_DIR.value)
+    if outcome.results is None:
+        return app.EXIT_INTERRUPTED
+    print(summary.describe_results(outcome.results, _OUTPUT_DIR.value))
+    return None
+
+
+if __name__ == "__main__":
+    app.run(main)

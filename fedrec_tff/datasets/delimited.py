@@ -1,0 +1,360 @@
+"""Reads typed columns of a delimited text file, and says file and line of what is wrong.
+
+Good files go through a fast parser, in one piece. If it objects to anything, the file is read
+again row by row: that is slow, but finds the line to name, and can skip rows within a limit.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import datetime
+import io
+import math
+import pathlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import csv as pa_csv
+
+from fedrec_tff import errors
+
+_UNIT_SEPARATOR = "\x1f"
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_INT64 = np.iinfo(np.int64)
+_LARGEST_NUMBER = float(np.finfo(np.float32).max)
+_Row = tuple[int, list[str] | csv.Error]
+
+
+@dataclasses.dataclass(frozen=True)
+class TextFormat:
+    """How a text file is laid out.
+
+    Attributes:
+      delimiter: What stands between two fields; one character, or "::".
+      column_names: The fields of every row of a file without a header; empty for a file whose
+        first line is the header.
+      encoding: Of the text.
+      quoting: Whether a field may stand in double quotes, with delimiters inside.
+    """
+
+    delimiter: str = ","
+    column_names: tuple[str, ...] = ()
+    encoding: str = "utf-8"
+    quoting: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.delimiter) != 1 and self.delimiter != "::":
+            raise errors.UserError(
+                f'the delimiter must be one character or "::", not {self.delimiter!r}'
+            )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ParsedColumns:
+    """The columns asked for, and how many rows there were.
+
+    Attributes:
+      frame: A column per name asked for: int64, float64, or str objects.
+      rows_read: The rows of the file, malformed ones included.
+      malformed: How many of them were skipped.
+    """
+
+    frame: pd.DataFrame
+    rows_read: int
+    malformed: int
+
+
+def read_columns(
+    path: pathlib.Path,
+    text_format: TextFormat,
+    kinds: Mapping[str, str],
+    max_malformed_fraction: float = 0.0,
+) -> ParsedColumns:
+    """Reads some columns of a text file.
+
+    Args:
+      path: The file.
+      text_format: Its layout.
+      kinds: The kind of each column asked for, by name: "id" (text that may not be empty),
+        "text", "integer" (fits int64), "number" (finite, also
+        as float32) or "time" (an integer as it is; a
+        fraction or an ISO 8601 date, in UTC unless it says otherwise, becomes whole seconds).
+      max_malformed_fraction: The fraction of rows that may be malformed and skipped. With 0 the
+        first one is an error.
+
+    Returns:
+      The columns.
+
+    Raises:
+      UserError: If the file is missing, no file, empty, of another encoding or without a column
+        asked for, or has more malformed rows than allowed.
+    """
+    data = read_bytes(path)
+    text = _decode(data, path, text_format.encoding)
+    delimiter = text_format.delimiter
+    if delimiter == "::":
+        text = text.replace("::", _UNIT_SEPARATOR)
+        delimiter = _UNIT_SEPARATOR
+    names, header_lines = list(text_format.column_names), 0
+    if not names:
+        names, header_lines = _read_header(path, text, delimiter, text_format.quoting)
+    check_names(path, names, list(kinds))
+    parsed = _parse_fast(text, delimiter, text_format.quoting, names, header_lines, kinds)
+    if parsed is None:
+        rows = _rows(text, delimiter, text_format.quoting)
+        if header_lines:
+            next(rows)
+        parsed = _parse_by_row(path, rows, names, kinds, max_malformed_fraction)
+    if not len(parsed.frame):
+        raise errors.UserError(f"{path} has no rows of data")
+    return parsed
+
+
+def read_bytes(path: pathlib.Path) -> bytes:
+    """Returns the content of a file; a path that is none, or an empty one, is a user's error."""
+    check_is_file(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise errors.UserError(f"cannot read {path}: {error.strerror}") from error
+    if not data.strip():
+        raise errors.UserError(f"{path} is empty")
+    return data
+
+
+def check_is_file(path: pathlib.Path) -> None:
+    """Refuses a path that is missing or a folder."""
+    if path.is_dir():
+        raise errors.UserError(f"{path} is a folder, a file is needed: name a file in it")
+    if not path.exists():
+        raise errors.UserError(f"there is no file {path}: check the path")
+
+
+def check_malformed(malformed: int, rows: int, max_fraction: float, first_error: str) -> None:
+    """Refuses more malformed rows than are allowed, and tells of the first one."""
+    if malformed > max_fraction * rows:
+        way_out = "mend the file, or allow some rows to be skipped by max_malformed_fraction"
+        raise errors.UserError(
+            f"{first_error} ({malformed:,} of {rows:,} rows are malformed: {way_out})"
+        )
+
+
+def check_names(path: pathlib.Path, names: list[str], wanted: list[str]) -> None:
+    """Refuses a file that lacks a column that is wanted, or has two of it."""
+    listed = ", ".join(names)
+    for name in wanted:
+        if name not in names:
+            raise errors.UserError(f"{path} has no column {name!r}; its columns are: {listed}")
+        if names.count(name) > 1:
+            raise errors.UserError(f"{path} has two columns {name!r}: rename one of: {listed}")
+
+
+def is_number(values: np.ndarray | float) -> np.ndarray | bool:
+    """Tells which values are finite, also as float32."""
+    return np.abs(values) <= _LARGEST_NUMBER
+
+
+def _decode(data: bytes, path: pathlib.Path, encoding: str) -> str:
+    try:
+        return data.decode(encoding).removeprefix("\ufeff")
+    except LookupError as error:
+        raise errors.UserError(f"there is no text encoding {encoding!r}") from error
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise errors.UserError(
+            f"{path}:{line}: byte {data[error.start]:#04x} is not {encoding}: name the file's "
+            "encoding, for example latin-1"
+        ) from error
+
+
+def _parse_fast(
+    text: str,
+    delimiter: str,
+    quoting: bool,
+    names: list[str],
+    header_lines: int,
+    kinds: Mapping[str, str],
+) -> ParsedColumns | None:
+    """Parses all or nothing: None if there is anything to object to."""
+    # Repeated names among the columns not asked for are harmless: positions tell them apart.
+    position = {name: f"{names.index(name)}" for name in kinds}
+    types = {
+        "id": pa.string(),
+        "text": pa.string(),
+        "integer": pa.int64(),
+        "number": pa.float64(),
+        "time": pa.int64(),
+    }
+    try:
+        table = pa_csv.read_csv(
+            pa.BufferReader(text.encode()),
+            read_options=pa_csv.ReadOptions(
+                column_names=[str(index) for index in range(len(names))],
+                skip_rows=header_lines,
+            ),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=delimiter,
+                quote_char='"' if quoting else False,
+                newlines_in_values=quoting,
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                column_types={position[name]: types[kind] for name, kind in kinds.items()},
+                include_columns=list(position.values()),
+                null_values=[],
+                strings_can_be_null=False,
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    frame = pd.DataFrame(
+        {name: table[column].to_pandas() for name, column in position.items()}, copy=False
+    )
+    for name, kind in kinds.items():
+        if kind == "number" and not is_number(frame[name].to_numpy()).all():
+            return None
+        if kind in ("id", "text"):
+            frame[name] = frame[name].str.strip()
+        if kind == "id" and (frame[name] == "").any():
+            return None
+    return ParsedColumns(frame, len(frame), 0)
+
+
+def _parse_by_row(
+    path: pathlib.Path,
+    rows: Iterator[_Row],
+    names: list[str],
+    kinds: Mapping[str, str],
+    max_malformed_fraction: float,
+) -> ParsedColumns:
+    """Parses row by row, and counts the rows that cannot be."""
+    parsers = [(names.index(name), name, PARSERS[kind]) for name, kind in kinds.items()]
+    columns = {name: [] for name in kinds}
+    rows_read = malformed = 0
+    first_error = ""
+    for line, fields in rows:
+        rows_read += 1
+        try:
+            values = _parse_fields(fields, len(names), parsers)
+        except ValueError as error:
+            malformed += 1
+            first_error = first_error or f"{path}:{line}: {error}"
+            continue
+        for name, value in values:
+            columns[name].append(value)
+    check_malformed(malformed, rows_read, max_malformed_fraction, first_error)
+    frame = pd.DataFrame(
+        {name: np.array(columns[name], _DTYPES[kind]) for name, kind in kinds.items()}
+    )
+    return ParsedColumns(frame, rows_read, malformed)
+
+
+def _read_header(
+    path: pathlib.Path, text: str, delimiter: str, quoting: bool
+) -> tuple[list[str], int]:
+    """Returns the names in the first row that is not blank, and the line that it ends on."""
+    line, fields = next(_rows(text, delimiter, quoting))
+    if isinstance(fields, csv.Error):
+        raise errors.UserError(f"{path}:{line}: the header cannot be read: {fields}")
+    last_line = line + sum(field.count("\n") for field in fields)
+    return [field.strip() for field in fields], last_line
+
+
+def _rows(text: str, delimiter: str, quoting: bool) -> Iterator[_Row]:
+    """Yields the line number and the fields of each row that is not blank.
+
+    Instead of fields, a row with broken quotes has the error.
+    """
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE,
+        strict=True,
+    )
+    while True:
+        line = reader.line_num + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield line, error
+            continue
+        if len(fields) > 1 or any(field.strip() for field in fields):
+            yield line, fields
+
+
+def _parse_fields(
+    fields: list[str] | csv.Error, width: int, parsers: list[tuple[int, str, Callable]]
+) -> list[tuple[str, object]]:
+    if isinstance(fields, csv.Error):
+        raise ValueError(str(fields))
+    if len(fields) != width:
+        raise ValueError(f"{len(fields)} fields, {width} are needed")
+    values = []
+    for position, name, parse in parsers:
+        try:
+            values.append((name, parse(fields[position].strip())))
+        except ValueError as error:
+            raise ValueError(f"{name} {fields[position]!r} {error}") from error
+    return values
+
+
+def _parse_id(text: str) -> str:
+    if not text:
+        raise ValueError("is empty")
+    return text
+
+
+def _parse_integer(text: str) -> int:
+    if not _INTEGER.fullmatch(text):
+        raise ValueError("is not an integer")
+    number = int(text)
+    if not _INT64.min <= number <= _INT64.max:
+        raise ValueError("does not fit a 64-bit integer")
+    return number
+
+
+def _parse_number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError("is not a number") from None
+    if not is_number(number):
+        raise ValueError("is not a finite 32-bit number")
+    return number
+
+
+def _parse_time(text: str) -> int:
+    if _INTEGER.fullmatch(text):
+        return _parse_integer(text)
+    try:
+        return _parse_integer(str(math.floor(_parse_number(text))))
+    except ValueError:
+        pass
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("is neither seconds nor an ISO 8601 date") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return math.floor(moment.timestamp())
+
+
+PARSERS = {
+    "id": _parse_id,
+    "text": str,
+    "integer": _parse_integer,
+    "number": _parse_number,
+    "time": _parse_time,
+}
+_DTYPES = {
+    "id": object,
+    "text": object,
+    "integer": np.int64,
+    "number": np.float64,
+    "time": np.int64,
+}

@@ -1,0 +1,217 @@
+"""The one way from a configuration to data that are ready to train on and to evaluate with."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+from fedrec_tff import errors
+from fedrec_tff.datasets import (
+    adjacency,
+    download,
+    movielens,
+    preparation,
+    splits,
+    synthetic,
+    tables,
+)
+from fedrec_tff.datasets.interactions import Interactions
+from fedrec_tff.datasets.preparation import DataCounts, PreparationConfig
+from fedrec_tff.datasets.splits import Split
+from fedrec_tff.datasets.synthetic import SyntheticConfig
+from fedrec_tff.datasets.tables import TableColumns
+
+_MOVIELENS_READERS = {"ml-100k": movielens.read_100k, "ml-1m": movielens.read_1m}
+DATASETS = ("synthetic", *_MOVIELENS_READERS, "csv", "adjacency")
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetConfig:
+    """Which data, and what to do to them.
+
+    Attributes:
+      name: One of `DATASETS`; "csv" is any table, Parquet too.
+      data_dir: The folder of a MovieLens or adjacency set; MovieLens sets are downloaded if None.
+      data_path: The file of a table.
+      allow_download: Whether a MovieLens set without `data_dir` may be downloaded.
+      columns: Which columns of a table hold what.
+      column_names: The names of all columns of a table that has no header.
+      delimiter: Of a table; None to guess it.
+      encoding: Of a table.
+      max_malformed_fraction: The fraction of rows that may be malformed and skipped.
+      preparation: Which users, items and interactions to keep; not for adjacency sets.
+      split: One of `splits.SPLITS`; None for "published" where the data are adjacency sets, and
+        "leave_last_out" elsewhere.
+      validation_fraction: Of the users, for "unseen_users".
+      test_fraction: Of the users, for "unseen_users".
+      validation_quantile: Of the time stamps, where training ends, for "global_time".
+      test_quantile: Of the time stamps, where the test begins, for "global_time".
+      seed: Of the split, where it is random.
+      synthetic: What synthetic users are like; it has its own seed.
+    """
+
+    name: str = "synthetic"
+    data_dir: str | pathlib.Path | None = None
+    data_path: str | pathlib.Path | None = None
+    allow_download: bool = True
+    columns: TableColumns = dataclasses.field(default_factory=TableColumns)
+    column_names: tuple[str, ...] = ()
+    delimiter: str | None = None
+    encoding: str = "utf-8"
+    max_malformed_fraction: float = 0.0
+    preparation: PreparationConfig = dataclasses.field(default_factory=PreparationConfig)
+    split: str | None = None
+    validation_fraction: float = 0.1
+    test_fraction: float = 0.1
+    validation_quantile: float = 0.8
+    test_quantile: float = 0.9
+    seed: int = 0
+    synthetic: SyntheticConfig = dataclasses.field(default_factory=SyntheticConfig)
+
+    def __post_init__(self) -> None:
+        if self.name not in DATASETS:
+            raise errors.UserError(
+                f"there is no dataset {self.name!r}; choose one of: {', '.join(DATASETS)}"
+            )
+        if self.split is not None and self.split not in splits.SPLITS:
+            raise errors.UserError(
+                f"there is no split {self.split!r}; choose one of: {', '.join(splits.SPLITS)}"
+            )
+        if not 0 <= self.max_malformed_fraction < 1:
+            raise errors.UserError("max_malformed_fraction must be in [0, 1)")
+        if self.seed < 0:
+            raise errors.UserError("the seed of a dataset must not be negative")
+        self._check_paths()
+        self._check_split()
+        has_values = self.name != "csv" or self.columns.value is not None
+        if self.preparation.minimum_value is not None and not has_values:
+            raise errors.UserError("minimum_value needs a value column: name it, or leave it out")
+
+    @property
+    def split_name(self) -> str:
+        """The split that is made."""
+        return self.split or ("published" if self.name == "adjacency" else "leave_last_out")
+
+    def _check_paths(self) -> None:
+        if self.data_path is not None and self.name != "csv":
+            raise errors.UserError(f"data_path is for the dataset csv, not for {self.name}")
+        if self.data_dir is not None and self.name in ("csv", "synthetic"):
+            raise errors.UserError(f"data_dir means nothing to the dataset {self.name}")
+        if self.name == "csv" and self.data_path is None:
+            raise errors.UserError("the dataset csv needs a data_path: the table to read")
+        if self.name == "adjacency" and self.data_dir is None:
+            raise errors.UserError(
+                f"the dataset adjacency needs a data_dir: the folder that holds "
+                f"{adjacency.TEST_NAME}"
+            )
+        if self.name in _MOVIELENS_READERS and self.data_dir is None and not self.allow_download:
+            raise errors.UserError(
+                f"the dataset {self.name} needs a data_dir where downloads are not allowed"
+            )
+
+    def _check_split(self) -> None:
+        is_published = self.split_name == "published"
+        if is_published != (self.name == "adjacency"):
+            raise errors.UserError(
+                f"the split {self.split_name} is not for the dataset {self.name}: 'published' is "
+                "for adjacency, and nothing else is"
+            )
+        if is_published and self.preparation != PreparationConfig():
+            raise errors.UserError(
+                "the dataset adjacency is taken as it was published: leave out thresholds, cores "
+                "and caps"
+            )
+        if self.split_name == "global_time" and self.name == "csv" and self.columns.time is None:
+            raise errors.UserError("the split global_time needs a time column: name it")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LoadedDataset:
+    """Data that are ready to use.
+
+    Attributes:
+      name: The data set.
+      split_name: The split.
+      interactions: The prepared log; of an adjacency set, the published training data.
+      split: What training and evaluation see.
+      counts: What became of the rows that were read.
+      fingerprint: A SHA-256 over the split: another one means other data.
+    """
+
+    name: str
+    split_name: str
+    interactions: Interactions
+    split: Split
+    counts: DataCounts
+    fingerprint: str
+
+    def summary(self) -> str:
+        """Returns one line: what was read, what was dropped, and what is left."""
+        split = self.split
+        dropped = split.validation.num_dropped + split.test.num_dropped
+        return (
+            f"{self.name}: {self.counts.summary()}; {self.interactions.num_users:,} users, "
+            f"{self.interactions.num_items:,} items; {self.split_name}: "
+            f"{split.train.num_rows:,} training users, {split.validation.num_rows:,} validation "
+            f"and {split.test.num_rows:,} test rows"
+            + (f", {dropped:,} held-out interactions cannot be targets" if dropped else "")
+        )
+
+
+def load(config: DatasetConfig) -> LoadedDataset:
+    """Reads or generates, prepares and splits.
+
+    Args:
+      config: Which data, and what to do to them.
+
+    Returns:
+      The data.
+
+    Raises:
+      UserError: If files are missing or malformed, or too little is left for the split.
+    """
+    if config.name == "adjacency":
+        log, test, counts = adjacency.read(config.data_dir, config.max_malformed_fraction)
+        split = splits.fixed(log, test, config.seed)
+    else:
+        raw_log, read_counts = _read(config)
+        log, dropped = preparation.prepare(raw_log, config.preparation)
+        counts = read_counts + dropped
+        split = _split(log, config)
+    return LoadedDataset(
+        name=config.name,
+        split_name=config.split_name,
+        interactions=log,
+        split=split,
+        counts=counts,
+        fingerprint=splits.fingerprint(split),
+    )
+
+
+def _read(config: DatasetConfig) -> tuple[Interactions, DataCounts]:
+    if config.name == "synthetic":
+        log = synthetic.generate_interactions(config.synthetic)
+        return log, DataCounts(rows_read=log.num_interactions)
+    if config.name == "csv":
+        return tables.read(
+            config.data_path,
+            config.columns,
+            config.column_names,
+            config.delimiter,
+            config.encoding,
+            config.max_malformed_fraction,
+        )
+    data_dir = config.data_dir
+    if data_dir is None:
+        data_dir = download.fetch(download.ARCHIVES[config.name])
+    return _MOVIELENS_READERS[config.name](data_dir, config.max_malformed_fraction)
+
+
+def _split(log: Interactions, config: DatasetConfig) -> Split:
+    if config.split_name == "unseen_users":
+        return splits.unseen_users(
+            log, config.validation_fraction, config.test_fraction, config.seed
+        )
+    if config.split_name == "global_time":
+        return splits.global_time(log, config.validation_quantile, config.test_quantile)
+    return splits.leave_last_out(log)

@@ -1,0 +1,172 @@
+"""MovieLens 100K and 1M as their publisher lays them out.
+
+The data are GroupLens's: F. M. Harper and J. A. Konstan, "The MovieLens Datasets: History and
+Context", ACM Transactions on Interactive Intelligent Systems 5(4), 2015. Their terms forbid
+redistribution, so the files come from the publisher or from a folder of the user's.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+import pandas as pd
+
+from fedrec_tff import errors
+from fedrec_tff.datasets import delimited
+from fedrec_tff.datasets import interactions as interactions_lib
+from fedrec_tff.datasets.interactions import Interactions
+from fedrec_tff.datasets.preparation import DataCounts
+
+_GENRES_100K = [
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+]
+# The 1M set gives ages as the first year of a band; the 100K set is put into the same bands.
+_AGE_BANDS = (1, 18, 25, 35, 45, 50, 56)
+_AGE_GROUPS = ("under 18", "18-24", "25-34", "35-44", "45-49", "50-55", "56 and over")
+_RATING_KINDS = {"user": "integer", "item": "integer", "rating": "number", "timestamp": "integer"}
+
+
+def read_100k(
+    data_dir: str | pathlib.Path, max_malformed_fraction: float = 0.0
+) -> tuple[Interactions, DataCounts]:
+    """Reads `u.data`, `u.item` and `u.user`.
+
+    Args:
+      data_dir: The folder of these files, or one that holds it as `ml-100k`.
+      max_malformed_fraction: The fraction of ratings that may be malformed and skipped.
+
+    Returns:
+      The log, with features `title` and `genres` (joined by "|") of items, and `age_group`,
+      `gender` and `occupation` of users; and what was dropped.
+
+    Raises:
+      UserError: If a file is missing or malformed.
+    """
+    folder = _find_folder(data_dir, "ml-100k", "u.data")
+    items = _read_features(
+        folder / "u.item",
+        "|",
+        ("item", "title", "date", "video_date", "url", *_GENRES_100K),
+        {"title": "text"} | dict.fromkeys(_GENRES_100K, "integer"),
+    )
+    genre_table = items[_GENRES_100K].to_numpy() > 0
+    genres = ["|".join(np.array(_GENRES_100K)[row]) for row in genre_table]
+    users = _read_features(
+        folder / "u.user",
+        "|",
+        ("user", "age", "gender", "occupation", "zip_code"),
+        {"age": "integer", "gender": "text", "occupation": "text"},
+    )
+    return _read(
+        folder / "u.data",
+        "\t",
+        items[["title"]].assign(genres=genres),
+        _with_age_group(users),
+        max_malformed_fraction,
+    )
+
+
+def read_1m(
+    data_dir: str | pathlib.Path, max_malformed_fraction: float = 0.0
+) -> tuple[Interactions, DataCounts]:
+    """Reads `ratings.dat`, `movies.dat` and `users.dat`.
+
+    Args:
+      data_dir: The folder of these files, or one that holds it as `ml-1m`.
+      max_malformed_fraction: The fraction of ratings that may be malformed and skipped.
+
+    Returns:
+      The log, with features `title` and `genres` (joined by "|") of items, and `age_group`,
+      `gender` and `occupation` (the set's code) of users; and what was dropped.
+
+    Raises:
+      UserError: If a file is missing or malformed.
+    """
+    folder = _find_folder(data_dir, "ml-1m", "ratings.dat")
+    items = _read_features(
+        folder / "movies.dat",
+        "::",
+        ("item", "title", "genres"),
+        {"title": "text", "genres": "text"},
+    )
+    users = _read_features(
+        folder / "users.dat",
+        "::",
+        ("user", "gender", "age", "occupation", "zip_code"),
+        {"age": "integer", "gender": "text", "occupation": "text"},
+    )
+    return _read(
+        folder / "ratings.dat", "::", items, _with_age_group(users), max_malformed_fraction
+    )
+
+
+def _find_folder(data_dir: str | pathlib.Path, name: str, file_name: str) -> pathlib.Path:
+    data_dir = pathlib.Path(data_dir)
+    for folder in (data_dir, data_dir / name):
+        if (folder / file_name).is_file():
+            return folder
+    if not data_dir.is_dir():
+        raise errors.UserError(f"data_dir {data_dir} is no folder: name the one that holds {name}/")
+    raise errors.UserError(
+        f"there is no {file_name} in {data_dir}, nor in a folder {name} in it: point data_dir at "
+        f"an unpacked {name}.zip, or leave it out to download"
+    )
+
+
+def _read(
+    path: pathlib.Path,
+    delimiter: str,
+    item_features: pd.DataFrame,
+    user_features: pd.DataFrame,
+    max_malformed_fraction: float,
+) -> tuple[Interactions, DataCounts]:
+    text_format = delimited.TextFormat(delimiter, tuple(_RATING_KINDS), quoting=False)
+    parsed = delimited.read_columns(path, text_format, _RATING_KINDS, max_malformed_fraction)
+    frame = parsed.frame
+    log = interactions_lib.create_interactions(
+        frame["user"].to_numpy(),
+        frame["item"].to_numpy(),
+        frame["timestamp"].to_numpy(),
+        frame["rating"].to_numpy(),
+        user_features=user_features,
+        item_features=item_features,
+    )
+    return log, DataCounts(
+        rows_read=parsed.rows_read,
+        malformed=parsed.malformed,
+        duplicates=len(frame) - log.num_interactions,
+    )
+
+
+def _read_features(
+    path: pathlib.Path, delimiter: str, names: tuple[str, ...], kinds: dict[str, str]
+) -> pd.DataFrame:
+    """Reads a table whose first column is the raw id, which becomes the index."""
+    text_format = delimited.TextFormat(delimiter, names, encoding="latin-1", quoting=False)
+    parsed = delimited.read_columns(path, text_format, {names[0]: "integer"} | kinds)
+    return parsed.frame.set_index(names[0])
+
+
+def _with_age_group(users: pd.DataFrame) -> pd.DataFrame:
+    band = np.searchsorted(_AGE_BANDS, users["age"].to_numpy(), side="right") - 1
+    age_group = np.array(_AGE_GROUPS, object)[np.maximum(band, 0)]
+    return users[["gender", "occupation"]].assign(age_group=age_group)

@@ -1,0 +1,22 @@
+"""The recommender that every other must beat: the same list for all, by number of interactions."""
+
+import numpy as np
+
+from fedrec_tff.datasets.sequences import Sequences
+
+
+class PopularityRecommender:
+    """Scores each item by how often it occurs in training."""
+
+    def __init__(self, train: Sequences, num_items: int) -> None:
+        """Counts.
+
+        Args:
+            train: Training sequences.
+            num_items: Size of the catalogue.
+        """
+        self._counts = np.bincount(train.items, minlength=num_items).astype(np.float32)
+
+    def score_fn(self, history: Sequences) -> np.ndarray:
+        """Returns the counts for every row, float32 [rows, num_items]."""
+        return np.broadcast_to(self._counts, (history.num_rows, len(self._counts)))

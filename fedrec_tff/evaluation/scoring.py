@@ -1,0 +1,58 @@
+"""The one thing that evaluation asks of a model: scores of all items, a block of rows at once."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from fedrec_tff.datasets.sequences import Sequences
+
+# Takes histories; returns scores, float32 [rows, num_items]: the higher, the sooner recommended.
+ScoreFn = Callable[[Sequences], np.ndarray]
+
+# So many scores are held at a time, unless the caller says otherwise.
+_SCORES_PER_BLOCK = 2**22
+
+
+def score_blocks(
+    score_fn: ScoreFn, history: Sequences, num_items: int, block_rows: int | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Scores histories block by block.
+
+    Args:
+        score_fn: The scorer.
+        history: The rows to score.
+        num_items: Size of the catalogue.
+        block_rows: How many rows to ask for at a time; None bounds the memory instead.
+
+    Yields:
+        The rows of the block, int64 [rows], and a copy of their scores that may be written to,
+        floating [rows, num_items].
+
+    Raises:
+        ValueError: If the scorer returns another shape, or something that is not a number.
+    """
+    if block_rows is None:
+        block_rows = max(1, _SCORES_PER_BLOCK // num_items)
+    for start in range(0, history.num_rows, block_rows):
+        rows = np.arange(start, min(start + block_rows, history.num_rows))
+        scores = np.array(score_fn(history.take(rows)))
+        if scores.shape != (len(rows), num_items):
+            raise ValueError(
+                f"scorer {_name(score_fn)} returned scores of shape {scores.shape}, expected "
+                f"{(len(rows), num_items)}"
+            )
+        if not np.issubdtype(scores.dtype, np.floating):
+            scores = scores.astype(np.float64)
+        if np.isnan(scores).any():
+            raise ValueError(f"scorer {_name(score_fn)} returned scores that are not numbers (NaN)")
+        yield rows, scores
+
+
+def entries_of(sequences: Sequences, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the entries of some rows as pairs: position in `rows`, and item; int64 and int32."""
+    taken = sequences.take(rows)
+    return np.repeat(np.arange(len(rows)), taken.lengths), taken.items
+
+
+def _name(score_fn: ScoreFn) -> str:
+    return getattr(score_fn, "__qualname__", None) or type(score_fn).__qualname__

@@ -1,0 +1,20 @@
+"""The shape of a model, without TensorFlow."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class TwoTowerConfig:
+    """The shape of a two-tower model.
+
+    Attributes:
+      embedding_dim: Width of item embeddings and of the query.
+      history_length: How many of the newest items the query tower reads.
+      num_blocks: Residual MLP blocks after the mean of the history.
+      temperature: Logits are the dot product divided by this, plus the item's bias.
+    """
+
+    embedding_dim: int = 32
+    history_length: int = 20
+    num_blocks: int = 1
+    temperature: float = 1.0

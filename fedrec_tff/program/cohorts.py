@@ -1,0 +1,113 @@
+"""Cohorts of clients as a `tff.program` data source."""
+
+import numpy as np
+import tensorflow_federated as tff
+
+from fedrec_tff.datasets import clients as clients_lib
+from fedrec_tff.learning import client_work
+from fedrec_tff.privacy import sampling
+
+# Keeps clients' own randomness apart from the other streams of the seed.
+_CLIENT_STREAM = 0xC11E27
+
+
+def create_client_seeds(seed: int, round_number: int, clients: np.ndarray) -> np.ndarray:
+    """Seeds of the clients' own randomness in a round.
+
+    Args:
+      seed: The run's.
+      round_number: The round.
+      clients: int64 [cohort], rows of the population.
+
+    Returns:
+      int32 [cohort, 2], different for each client and round.
+    """
+    key = np.random.SeedSequence([seed, _CLIENT_STREAM, round_number]).generate_state(1)
+    keys = np.full(len(clients), key.astype(np.int32)[0])
+    return np.stack([keys, clients.astype(np.int32)], axis=1)
+
+
+class CohortIterator(tff.program.FederatedDataSourceIterator):
+    """Draws one cohort after the other; its only state is the number of the next round."""
+
+    def __init__(
+        self,
+        population: clients_lib.ClientPopulation,
+        sampler: sampling.CohortSampler,
+        seed: int,
+        next_round: int,
+    ) -> None:
+        """Initialises the iterator; see `CohortDataSource`."""
+        self._population = population
+        self._sampler = sampler
+        self._seed = seed
+        self._next_round = next_round
+
+    @classmethod
+    def from_bytes(cls, buffer: bytes) -> "CohortIterator":
+        """Not offered: the population would have to travel along; make one at `next_round`."""
+        raise NotImplementedError("make a CohortDataSource with next_round instead")
+
+    def to_bytes(self) -> bytes:
+        """Not offered; see `from_bytes`."""
+        raise NotImplementedError("make a CohortDataSource with next_round instead")
+
+    @property
+    def federated_type(self) -> tff.FederatedType:
+        """Clients' `ClientData`."""
+        return tff.FederatedType(client_work.CLIENT_DATA_TYPE, tff.CLIENTS)
+
+    def select(self, k: int | None = None) -> list[client_work.ClientData]:
+        """Draws the next round's cohort.
+
+        Args:
+          k: Must be None: the sampler determines the size, as the privacy accounting assumes.
+
+        Returns:
+          The cohort, possibly empty.
+
+        Raises:
+          ValueError: If a size is asked for.
+        """
+        if k is not None:
+            raise ValueError("the sampler determines the cohort's size")
+        rows = self._sampler.sample(self._next_round)
+        seeds = create_client_seeds(self._seed, self._next_round, rows)
+        self._next_round += 1
+        return [
+            client_work.ClientData(*client)
+            for part in clients_lib.client_arrays(self._population, rows)
+            for client in zip(
+                part.item_index, part.num_interactions, seeds[part.positions], strict=True
+            )
+        ]
+
+
+class CohortDataSource(tff.program.FederatedDataSource):
+    """A population of clients, of which a sampler draws a cohort for each round."""
+
+    def __init__(
+        self,
+        population: clients_lib.ClientPopulation,
+        sampler: sampling.CohortSampler,
+        seed: int,
+        next_round: int = 1,
+    ) -> None:
+        """Initialises the source.
+
+        Args:
+          population: All clients.
+          sampler: Draws rows of the population.
+          seed: Of the clients' own randomness.
+          next_round: The round that iterators begin with.
+        """
+        self._arguments = (population, sampler, seed, next_round)
+
+    @property
+    def federated_type(self) -> tff.FederatedType:
+        """Clients' `ClientData`."""
+        return self.iterator().federated_type
+
+    def iterator(self) -> CohortIterator:
+        """A new iterator, at `next_round`."""
+        return CohortIterator(*self._arguments)

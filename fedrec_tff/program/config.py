@@ -1,0 +1,316 @@
+"""Everything that can be chosen about a run: one field, one flag.
+
+`RunConfig` is plain data and imports nothing heavy, so that a wrong flag is told at once. The
+flags of the experiment binaries are generated from its fields (`experiments.flags`).
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+from fedrec_tff import errors
+from fedrec_tff.aggregators import registry
+from fedrec_tff.learning import config as learning_config
+from fedrec_tff.models.config import TwoTowerConfig
+
+DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv", "adjacency")
+SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
+EXECUTIONS = ("native",)
+SAMPLINGS = ("poisson", "fixed_size")
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldSpec:
+    """What a flag needs besides its type and default.
+
+    Attributes:
+      help: One or two lines.
+      choices: The values allowed, for an enumeration.
+      low: The smallest value allowed; for floats `low` itself is allowed only if `low_is_allowed`.
+      high: The largest value allowed.
+      low_is_allowed: Whether `low` itself is allowed.
+    """
+
+    help: str
+    choices: tuple[str, ...] | None = None
+    low: float | None = None
+    high: float | None = None
+    low_is_allowed: bool = True
+
+
+def _field(default: Any, help: str, **kwargs: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"spec": FieldSpec(help, **kwargs)})
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """A run, but for where it is stored. See each field's help."""
+
+    # Data.
+    dataset: str = _field("synthetic", "What to train on.", choices=DATASETS)
+    data_dir: str | None = _field(
+        None,
+        "Folder of the original files (ml-100k, ml-1m: downloaded if not given), of train.txt and "
+        "test.txt (adjacency), or the CSV, TSV or Parquet file itself (csv).",
+    )
+    split: str = _field(
+        "leave_last_out",
+        "Evaluation protocol; 'published' takes the split that an adjacency set comes with.",
+        choices=SPLITS,
+    )
+    user_column: str = _field("user_id", "Column of user ids (csv).")
+    item_column: str = _field("item_id", "Column of item ids (csv).")
+    time_column: str | None = _field(
+        None, "Column of time stamps (csv); without it, the order of the file."
+    )
+    value_column: str | None = _field(None, "Column of ratings (csv), for --minimum_value.")
+    column_names: str | None = _field(
+        None, "Names of all columns, separated by commas, of a file without a header (csv)."
+    )
+    max_malformed_fraction: float = _field(
+        0.0,
+        "Skip up to this fraction of malformed rows instead of refusing the first.",
+        low=0.0,
+        high=1.0,
+    )
+    minimum_value: float | None = _field(
+        None, "Keep interactions with at least this value (rating); by default all."
+    )
+    k_core: int = _field(
+        1, "Drop users and items with fewer than this many interactions, repeatedly.", low=1
+    )
+    max_interactions_per_user: int | None = _field(
+        None, "Keep only the newest of each user's interactions: a cap on contributions.", low=3
+    )
+    synthetic_users: int = _field(3000, "Users of the synthetic data.", low=10, high=10_000_000)
+    synthetic_items: int = _field(400, "Items of the synthetic data.", low=20, high=1_000_000)
+
+    # Model.
+    embedding_dim: int = _field(32, "Width of item embeddings.", low=1)
+    history_length: int = _field(20, "How many of a user's newest items the model reads.", low=1)
+    num_blocks: int = _field(1, "Residual MLP blocks of the query tower.", low=0)
+    temperature: float = _field(
+        1.0, "Logits are dot products divided by this.", low=0.0, low_is_allowed=False
+    )
+
+    # Client work.
+    loss: str = _field(
+        learning_config.SAMPLED_SOFTMAX, "The client's loss.", choices=learning_config.LOSSES
+    )
+    num_negatives: int = _field(
+        128, "Negatives a client draws in a round (sampled_softmax).", low=1
+    )
+    negative_sampling: str = _field(
+        learning_config.UNIFORM,
+        "Where negatives come from; 'popularity' uses exact counts of user data and is refused "
+        "under differential privacy.",
+        choices=learning_config.NEGATIVE_SAMPLINGS,
+    )
+    batch_size: int = _field(
+        16, "Examples in a local step; 0 for all of a user's in one (FedSGD).", low=0
+    )
+    local_epochs: int = _field(1, "Passes over a user's examples in a round.", low=1)
+    client_optimizer: str = _field(
+        "sgd", "Takes the client's steps.", choices=learning_config.OPTIMIZERS
+    )
+    client_learning_rate: float = _field(
+        0.5, "Step size on the client.", low=0.0, low_is_allowed=False
+    )
+    client_momentum: float = _field(0.0, "Momentum of the client's sgd.", low=0.0, high=0.999)
+
+    # Server.
+    aggregator: str | None = _field(
+        None,
+        "How updates are aggregated: "
+        + "; ".join(f"{name}: {registry.get(name).description}" for name in registry.names())
+        + ". By default dp_gaussian if --target_epsilon or --noise_multiplier is given, else mean.",
+    )
+    server_optimizer: str = _field(
+        "adam",
+        "Applies the aggregate: sgd is FedAvg (FedAvgM with momentum), the others FedAdam, "
+        "FedAdagrad, FedYogi.",
+        choices=learning_config.OPTIMIZERS,
+    )
+    server_learning_rate: float = _field(
+        0.01, "Step size on the server.", low=0.0, low_is_allowed=False
+    )
+    server_momentum: float = _field(0.0, "Momentum of the server's sgd.", low=0.0, high=0.999)
+    server_epsilon: float = _field(
+        1e-7,
+        "Adaptivity constant of the server's adam, adagrad and yogi (not a privacy parameter).",
+        low=0.0,
+        low_is_allowed=False,
+    )
+
+    # Cohorts.
+    clients_per_round: float = _field(
+        100.0, "Expected users in a round.", low=0.0, low_is_allowed=False
+    )
+    sampling: str = _field(
+        "poisson",
+        "How cohorts are drawn. fixed_size is accounted under replace-one, which costs more.",
+        choices=SAMPLINGS,
+    )
+
+    # Privacy.
+    clip_norm: float = _field(
+        0.5, "L2 norm that a user's update is clipped to.", low=0.0, low_is_allowed=False
+    )
+    noise_multiplier: float | None = _field(
+        None, "Noise on the summed updates, in multiples of --clip_norm.", low=0.0
+    )
+    target_epsilon: float | None = _field(
+        None, "Calibrate the noise so that all rounds cost this.", low=0.0, low_is_allowed=False
+    )
+    target_delta: float = _field(
+        1e-5, "Delta of the guarantee.", low=0.0, high=0.1, low_is_allowed=False
+    )
+    release_non_private_metrics: bool = _field(
+        False,
+        "Under differential privacy, also release exact sums of user data (training loss, cohort "
+        "size) as non_private/...; they are outside the guarantee.",
+    )
+    insecure_deterministic_noise: bool = _field(
+        False, "Draw the noise from --seed. For tests: whoever knows the seed can remove it."
+    )
+
+    # The program.
+    rounds: int = _field(200, "Rounds of training.", low=1)
+    rounds_per_evaluation: int = _field(20, "Rounds between validations.", low=1)
+    rounds_per_checkpoint: int = _field(10, "Rounds between checkpoints.", low=1)
+    execution: str = _field(
+        "native", "Where computations run; native is TFF's C++ runtime.", choices=EXECUTIONS
+    )
+    seed: int = _field(
+        0, "Fixes data, cohorts and initial weights; not the noise.", low=0, high=2**31 - 1
+    )
+
+    @property
+    def aggregator_name(self) -> str:
+        """The aggregator, chosen by the privacy flags where none is named."""
+        if self.aggregator is not None:
+            return self.aggregator
+        return "dp_gaussian" if self.asks_for_privacy else "mean"
+
+    @property
+    def asks_for_privacy(self) -> bool:
+        """Whether a budget or a noise was named."""
+        return self.target_epsilon is not None or self.noise_multiplier is not None
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the aggregator is differentially private."""
+        return registry.get(self.aggregator_name).is_private
+
+    @property
+    def model(self) -> TwoTowerConfig:
+        """The model's shape."""
+        return TwoTowerConfig(
+            self.embedding_dim, self.history_length, self.num_blocks, self.temperature
+        )
+
+    @property
+    def client_work(self) -> learning_config.ClientWorkConfig:
+        """How a client trains."""
+        optimizer = learning_config.OptimizerConfig(
+            self.client_optimizer, self.client_learning_rate, self.client_momentum
+        )
+        return learning_config.ClientWorkConfig(
+            optimizer, self.loss, self.batch_size, self.local_epochs
+        )
+
+    @property
+    def server(self) -> learning_config.OptimizerConfig:
+        """The server's optimiser."""
+        return learning_config.OptimizerConfig(
+            self.server_optimizer,
+            self.server_learning_rate,
+            self.server_momentum,
+            self.server_epsilon,
+        )
+
+
+def validate(config: RunConfig) -> None:
+    """Refuses values that are out of range, and combinations that contradict each other.
+
+    Args:
+      config: What to check.
+
+    Raises:
+      UserError: At the first mistake, naming the flag and the way out.
+    """
+    for field in dataclasses.fields(config):
+        _check_range(field.name, getattr(config, field.name), field.metadata["spec"])
+    registry.get(config.aggregator_name)
+    _check_privacy(config)
+    _check_data(config)
+    for side in ("client", "server"):
+        if getattr(config, f"{side}_momentum") and getattr(config, f"{side}_optimizer") != "sgd":
+            raise errors.UserError(
+                f"--{side}_momentum is of sgd alone: drop it, or --{side}_optimizer=sgd"
+            )
+    if config.sampling == "fixed_size" and config.clients_per_round != int(
+        config.clients_per_round
+    ):
+        raise errors.UserError(
+            f"--clients_per_round={config.clients_per_round}: --sampling=fixed_size needs a whole "
+            "number"
+        )
+
+
+def _check_range(name: str, value: Any, spec: FieldSpec) -> None:
+    if spec.choices is not None and value not in spec.choices:
+        raise errors.UserError(f"--{name}={value}: choose one of {', '.join(spec.choices)}")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    if not math.isfinite(value):
+        raise errors.UserError(f"--{name}={value}: must be a finite number")
+    if spec.low is not None and (
+        value < spec.low or (value == spec.low and not spec.low_is_allowed)
+    ):
+        bound = "at least" if spec.low_is_allowed else "more than"
+        raise errors.UserError(f"--{name}={value}: must be {bound} {spec.low:g}")
+    if spec.high is not None and value > spec.high:
+        raise errors.UserError(f"--{name}={value}: must be at most {spec.high:g}")
+
+
+def _check_privacy(config: RunConfig) -> None:
+    if config.target_epsilon is not None and config.noise_multiplier is not None:
+        raise errors.UserError(
+            "--target_epsilon and --noise_multiplier contradict each other: the target determines "
+            "the noise; give one of them"
+        )
+    name = config.aggregator_name
+    if config.is_private and not config.asks_for_privacy:
+        raise errors.UserError(
+            f"--aggregator={name} needs noise: give --target_epsilon or --noise_multiplier"
+        )
+    if config.asks_for_privacy and not config.is_private:
+        raise errors.UserError(
+            f"--aggregator={name} adds no noise, so --target_epsilon and --noise_multiplier mean "
+            "nothing with it: drop them, or --aggregator=dp_gaussian"
+        )
+    if config.insecure_deterministic_noise and not config.is_private:
+        raise errors.UserError(
+            "--insecure_deterministic_noise: there is no noise without --target_epsilon or "
+            "--noise_multiplier"
+        )
+    if config.is_private and config.negative_sampling == learning_config.POPULARITY:
+        raise errors.UserError(
+            "--negative_sampling=popularity hands exact counts of user data to every client, which "
+            "voids the guarantee of differential privacy: use --negative_sampling=uniform"
+        )
+
+
+def _check_data(config: RunConfig) -> None:
+    if config.dataset in ("csv", "adjacency") and config.data_dir is None:
+        raise errors.UserError(f"--dataset={config.dataset} needs --data_dir")
+    if config.dataset == "synthetic" and config.data_dir is not None:
+        raise errors.UserError("--data_dir means nothing with --dataset=synthetic: drop it")
+    if (config.split == "published") != (config.dataset == "adjacency"):
+        raise errors.UserError(
+            f"--dataset={config.dataset} --split={config.split}: adjacency sets have no order in "
+            "time and come with a published split, the others do not; use both or neither"
+        )
+    if config.value_column is not None and config.dataset != "csv":
+        raise errors.UserError("--value_column is of --dataset=csv alone")

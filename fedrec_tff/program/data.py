@@ -1,0 +1,45 @@
+"""From a run's flags to its data."""
+
+from fedrec_tff.datasets import loading, preparation, synthetic, tables
+from fedrec_tff.program.config import RunConfig
+
+
+def load_data(config: RunConfig) -> loading.LoadedDataset:
+    """Reads or generates the data of a run, prepares and splits them.
+
+    Args:
+      config: The run's flags.
+
+    Returns:
+      The data.
+
+    Raises:
+      UserError: If files are missing or malformed, or too little is left.
+    """
+    is_table = config.dataset == "csv"
+    k_core = 0 if config.k_core == 1 else config.k_core
+    return loading.load(
+        loading.DatasetConfig(
+            name=config.dataset,
+            data_dir=None if is_table else config.data_dir,
+            data_path=config.data_dir if is_table else None,
+            columns=tables.TableColumns(
+                config.user_column, config.item_column, config.time_column, config.value_column
+            ),
+            column_names=tuple(config.column_names.split(",")) if config.column_names else (),
+            max_malformed_fraction=config.max_malformed_fraction,
+            preparation=preparation.PreparationConfig(
+                minimum_value=config.minimum_value,
+                k_core_user=k_core,
+                k_core_item=k_core,
+                max_interactions_per_user=config.max_interactions_per_user,
+            ),
+            split=config.split,
+            seed=config.seed,
+            synthetic=synthetic.SyntheticConfig(
+                num_users=config.synthetic_users,
+                num_items=config.synthetic_items,
+                seed=config.seed,
+            ),
+        )
+    )

@@ -1,0 +1,282 @@
+"""The part of a session that needs TensorFlow: builds the process, trains, measures, reports."""
+
+import asyncio
+import contextlib
+import dataclasses
+import importlib.metadata
+import math
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fedrec_tff.aggregators import registry
+from fedrec_tff.datasets import clients, splits
+from fedrec_tff.evaluation import popularity, ranking
+from fedrec_tff.execution import native
+from fedrec_tff.learning import client_work, negative_sampling, optimizers
+from fedrec_tff.learning import process as process_lib
+from fedrec_tff.learning.config import POPULARITY
+from fedrec_tff.models import scoring
+from fedrec_tff.privacy import accounting, statement
+from fedrec_tff.privacy import ledger as ledger_lib
+from fedrec_tff.program import cohorts, interruption, run_directory, training
+from fedrec_tff.program.session import Session, SessionOutcome
+from fedrec_tff.reporting import progress as progress_lib
+from fedrec_tff.reporting import tensorboard
+
+_PACKAGES = (
+    "tensorflow",
+    "tensorflow-federated",
+    "tensorflow-privacy",
+    "tensorflow-recommenders",
+    "dp-accounting",
+    "numpy",
+)
+_BYTES_PER_WEIGHT = 4
+_NUM_CHECKPOINTS = 3
+
+
+def execute(session: Session) -> SessionOutcome:
+    """Trains the session's run to its end or to a stop, and writes what came out.
+
+    Args:
+      session: From `session.run`, which holds the run's lock.
+
+    Returns:
+      How it ended.
+    """
+    run_directory.mend_torn_line(session.directory.metrics)
+    with (
+        native.native_context(),
+        _open_ledger(session) as ledger,
+        interruption.stop_on_signals() as stop,
+    ):
+        _warn(session)
+        tensorboard.write_run_description(
+            session.directory.tensorboard,
+            dataclasses.asdict(session.config),
+            session.derived,
+            _state_privacy(session, ledger, session.config.rounds),
+        )
+        result = asyncio.run(_train(session, ledger, stop))
+        if not result.is_complete:
+            _say(f"stopped after round {result.rounds}; the same command resumes")
+            return SessionOutcome(None, result.rounds)
+        privacy_statement = _state_privacy(session, ledger, result.rounds)
+        results = _measure(session, ledger, result, privacy_statement)
+    run_directory.write_json(session.directory.results, results)
+    tensorboard.write_final_privacy_statement(
+        session.directory.tensorboard, privacy_statement, result.rounds
+    )
+    if result.budget_is_spent:
+        _say(
+            f"stopped after round {result.rounds} of {session.config.rounds}: one more would pass "
+            f"--target_epsilon={session.config.target_epsilon:g}, because rounds that were cut "
+            "short and computed again count twice"
+        )
+    return SessionOutcome(results, result.rounds)
+
+
+def build_process(session: Session) -> tff.learning.templates.LearningProcess:
+    """Builds the learning process of a run.
+
+    Args:
+      session: Its flags, data and plan.
+
+    Returns:
+      The process; row-sparse where aggregator and client optimiser allow it.
+    """
+    config, split = session.config, session.dataset.split
+    aggregator = registry.get(config.aggregator_name)
+    work = config.client_work
+    row_sparse = aggregator.supports_row_sparse and work.optimizer.is_stateless
+    probabilities = None
+    if config.negative_sampling == POPULARITY:
+        probabilities = negative_sampling.create_popularity_probabilities(
+            split.train.items, split.num_items
+        )
+    sampler = negative_sampling.NegativeSampler(
+        split.num_items, config.num_negatives, probabilities
+    )
+    build_client_update = (
+        client_work.build_row_sparse_client_update
+        if row_sparse
+        else client_work.build_dense_client_update
+    )
+    context = registry.AggregatorContext(
+        num_items=split.num_items,
+        clients_per_round=config.clients_per_round,
+        row_sparse=row_sparse,
+        clip_norm=config.clip_norm,
+        noise_multiplier=session.derived["noise_multiplier"],
+        insecure_noise_seed=config.seed if config.insecure_deterministic_noise else None,
+    )
+    return process_lib.build_learning_process(
+        config.model,
+        split.num_items,
+        build_client_update(config.model, work, sampler),
+        aggregator.build_factory(context),
+        optimizers.create_optimizer(config.server),
+        config.seed,
+    )
+
+
+async def _train(
+    session: Session, ledger: ledger_lib.PrivacyLedger | None, stop: interruption.StopRequest
+) -> training.TrainingResult:
+    config, directory = session.config, session.directory
+    process = build_process(session)
+    state_manager = tff.program.FileProgramStateManager(
+        directory.checkpoints, keep_total=_NUM_CHECKPOINTS, keep_first=False
+    )
+    start = await training.load_progress(process, state_manager)
+    if start.round_number:
+        _say(f"resuming after round {start.round_number}")
+    next_round = start.round_number + 1
+    source = cohorts.CohortDataSource(
+        clients.stack_clients(session.dataset.split.train),
+        session.plan.sampler,
+        config.seed,
+        next_round,
+    )
+    with progress_lib.ProgressReleaseManager(
+        config.rounds, next_round, config.clients_per_round
+    ) as progress:
+        release_manager = tff.program.GroupingReleaseManager(
+            [
+                tff.program.TensorBoardReleaseManager(directory.tensorboard),
+                tff.program.CSVFileReleaseManager(directory.metrics, key_fieldname="round"),
+                progress,
+            ]
+        )
+        return await training.train(
+            process,
+            source.iterator(),
+            start,
+            lambda weights: _evaluate(session, weights, session.dataset.split.validation),
+            release_manager,
+            state_manager,
+            ledger,
+            _create_options(session, start.state.global_model_weights),
+            stop,
+        )
+
+
+def _create_options(
+    session: Session, weights: tff.learning.models.ModelWeights
+) -> training.TrainingOptions:
+    config = session.config
+    num_weights = sum(math.prod(w.shape) for w in tf.nest.flatten(weights.trainable))
+    return training.TrainingOptions(
+        rounds=config.rounds,
+        rounds_per_evaluation=config.rounds_per_evaluation,
+        rounds_per_checkpoint=config.rounds_per_checkpoint,
+        clients_per_round=config.clients_per_round,
+        target_epsilon=config.target_epsilon,
+        release_non_private_metrics=config.release_non_private_metrics,
+        download_megabytes=config.clients_per_round * num_weights * _BYTES_PER_WEIGHT / 1e6,
+    )
+
+
+def _evaluate(
+    session: Session,
+    weights: tff.learning.models.ModelWeights,
+    evaluation_set: splits.EvaluationSet,
+) -> dict[str, float]:
+    score_fn = scoring.build_score_fn(session.config.model, weights.trainable)
+    num_items = session.dataset.split.num_items
+    return ranking.evaluate(score_fn, evaluation_set, num_items, seed=session.config.seed)
+
+
+def _measure(
+    session: Session,
+    ledger: ledger_lib.PrivacyLedger | None,
+    result: training.TrainingResult,
+    privacy_statement: str,
+) -> dict[str, Any]:
+    """Everything that `results.json` holds."""
+    config, split = session.config, session.dataset.split
+    baseline = popularity.PopularityRecommender(split.train, split.num_items)
+    results: dict[str, Any] = {}
+    for name in ("validation", "test"):
+        evaluation_set = getattr(split, name)
+        for metric, value in _evaluate(session, result.weights, evaluation_set).items():
+            results[f"{name}/{metric}"] = value
+        scores = ranking.evaluate(
+            baseline.score_fn, evaluation_set, split.num_items, seed=config.seed
+        )
+        for metric, value in scores.items():
+            results[f"popularity/{name}/{metric}"] = value
+    results |= {
+        "epsilon": ledger.accountant.epsilon() if ledger is not None else None,
+        "delta": config.target_delta if ledger is not None else None,
+        "noise_multiplier": session.derived["noise_multiplier"],
+        "privacy_statement": privacy_statement,
+        "rounds": result.rounds,
+        "seconds": result.seconds,
+        "users_per_second": result.rounds * config.clients_per_round / result.seconds,
+        "git_revision": _git_revision(),
+        "versions": {
+            "python": sys.version.split()[0],
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+    }
+    return results
+
+
+@contextlib.contextmanager
+def _open_ledger(session: Session) -> Iterator[ledger_lib.PrivacyLedger | None]:
+    if session.plan.mechanism is None:
+        yield None
+        return
+    header = ledger_lib.LedgerHeader(
+        run_id=uuid.uuid4().hex,
+        mechanism=session.plan.mechanism,
+        delta=session.config.target_delta,
+        insecure_deterministic_noise=session.config.insecure_deterministic_noise,
+    )
+    with ledger_lib.PrivacyLedger(session.directory.ledger, header) as ledger:
+        yield ledger
+
+
+def _state_privacy(session: Session, ledger: ledger_lib.PrivacyLedger | None, rounds: int) -> str:
+    if ledger is None:
+        return statement.privacy_statement(None)
+    return statement.privacy_statement(
+        session.plan.mechanism,
+        ledger.accountant.bound(),
+        session.config.target_delta,
+        rounds,
+        ledger.accountant.num_executions,
+        session.config.insecure_deterministic_noise,
+    )
+
+
+def _warn(session: Session) -> None:
+    if session.plan.mechanism is None:
+        return
+    warning = accounting.delta_warning(
+        session.config.target_delta, session.plan.mechanism.num_clients
+    )
+    if warning is not None:
+        _say(f"warning: {warning}")
+    if session.config.insecure_deterministic_noise:
+        _say("warning: --insecure_deterministic_noise: the noise is predictable, NOT PRIVATE")
+
+
+def _git_revision() -> str | None:
+    """The commit of the working directory, with `-dirty` if files differ; None outside of git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

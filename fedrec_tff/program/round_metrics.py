@@ -1,0 +1,77 @@
+"""What a round's metrics are called, and which of them may leave.
+
+Under differential privacy, sums over the cohort (its loss, its size) are exact statistics of user
+data. They are withheld, or released with `non_private/` before their names if the run says so.
+"""
+
+import collections
+from collections.abc import Mapping
+from typing import Any
+
+from fedrec_tff.learning import client_work
+
+NON_PRIVATE_PREFIX = "non_private/"
+_MEGABYTE = 1e6
+
+
+def create_cohort_metrics(sums: client_work.ClientMetrics) -> dict[str, float]:
+    """Names the sums over a cohort, and divides what is a mean.
+
+    Args:
+      sums: Of all clients of the round.
+
+    Returns:
+      Exact statistics of user data, by name; means are left out for an empty cohort.
+    """
+    metrics = {
+        "train/num_clients": float(sums.num_clients),
+        "train/num_examples": float(sums.num_examples),
+        "train/num_rejected_clients": float(sums.num_rejected_clients),
+        "communication/upload_megabytes": float(sums.upload_bytes) / _MEGABYTE,
+    }
+    if sums.num_examples > 0:
+        metrics["train/loss"] = float(sums.loss_sum) / float(sums.num_examples)
+    return metrics
+
+
+def create_aggregate_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Names what is computed from the aggregate alone, and is as private as the aggregate.
+
+    Args:
+      metrics: Of a learning process built by `learning.process`.
+
+    Returns:
+      Whether the server refused the update (it was not finite), and the adaptive clip, if any.
+    """
+    named = {"train/update_rejected": float(metrics["finalizer"]["update_non_finite"])}
+    # TFF's factories without measurements have an empty tuple in the place of a mapping.
+    measurements = dict(metrics["aggregator"] or {})
+    query_metrics = dict(measurements.get("dp_query_metrics") or {})
+    if "clip" in query_metrics:
+        named["privacy/clip_norm"] = float(query_metrics["clip"])
+    return named
+
+
+def select_releasable(
+    cohort_metrics: Mapping[str, float], is_private: bool, release_non_private: bool
+) -> dict[str, float]:
+    """Withholds or marks exact statistics of user data.
+
+    Args:
+      cohort_metrics: From `create_cohort_metrics`.
+      is_private: Whether the run claims differential privacy.
+      release_non_private: Whether the run says that they are released all the same.
+
+    Returns:
+      What may be released.
+    """
+    if not is_private:
+        return dict(cohort_metrics)
+    if not release_non_private:
+        return {}
+    return {NON_PRIVATE_PREFIX + name: value for name, value in cohort_metrics.items()}
+
+
+def order(metrics: Mapping[str, float]) -> "collections.OrderedDict[str, float]":
+    """Sorts metrics by name, so that every release has one order."""
+    return collections.OrderedDict(sorted(metrics.items()))

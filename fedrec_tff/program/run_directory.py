@@ -1,0 +1,202 @@
+"""The folder of a run: what is in it, and whether a run may go on in it."""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from fedrec_tff import errors
+
+# What a session may leave if it ends before `config.json` is written.
+_LEFT_BEFORE_CONFIG = {".lock", "ids", "config.json.partial"}
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDirectory:
+    """The paths of a run.
+
+    Attributes:
+      root: The folder itself.
+    """
+
+    root: pathlib.Path
+
+    @property
+    def config(self) -> pathlib.Path:
+        """`config.json`: every flag, and what was derived from them."""
+        return self.root / "config.json"
+
+    @property
+    def metrics(self) -> pathlib.Path:
+        """`metrics.csv`: a row for each round."""
+        return self.root / "metrics.csv"
+
+    @property
+    def tensorboard(self) -> pathlib.Path:
+        """`tensorboard/`: event files."""
+        return self.root / "tensorboard"
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        """`checkpoints/`: program state by round."""
+        return self.root / "checkpoints"
+
+    @property
+    def ledger(self) -> pathlib.Path:
+        """`privacy_ledger.jsonl`: what was spent; there under differential privacy alone."""
+        return self.root / "privacy_ledger.jsonl"
+
+    @property
+    def lock_file(self) -> pathlib.Path:
+        """`.lock`: held by the process that works on the run."""
+        return self.root / ".lock"
+
+    @property
+    def results(self) -> pathlib.Path:
+        """`results.json`: the end of the run."""
+        return self.root / "results.json"
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes a file as a whole or not at all.
+
+    Args:
+      path: Where to; its folder must exist.
+      value: What `json` can write; infinities are written as strings.
+    """
+    temporary = path.with_name(f"{path.name}.partial")
+    with temporary.open("w") as file:
+        json.dump(_without_infinities(value), file, indent=2, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def open_run_directory(root: str | os.PathLike, flags: dict[str, Any]) -> RunDirectory:
+    """Makes a run's folder, or checks that the one there is of the same run.
+
+    Args:
+      root: The folder.
+      flags: Every flag's value.
+
+    Returns:
+      The run's paths.
+
+    Raises:
+      UserError: If the folder holds something else, or a run with other flags.
+    """
+    directory = RunDirectory(pathlib.Path(root))
+    if not directory.config.exists():
+        _make_empty(directory.root)
+        return directory
+    try:
+        stored = json.loads(directory.config.read_text())["flags"]
+    except (OSError, ValueError, KeyError) as error:
+        raise errors.UserError(
+            f"{directory.config} cannot be read as a run's configuration: choose another "
+            "--output_dir"
+        ) from error
+    differences = [
+        f"--{name}={flags.get(name)} (there: {stored.get(name)})"
+        for name in sorted(flags.keys() | stored.keys())
+        if flags.get(name) != stored.get(name)
+    ]
+    if differences:
+        raise errors.UserError(
+            f"{directory.root} holds a run with another configuration: {', '.join(differences)}; "
+            "choose another --output_dir"
+        )
+    return directory
+
+
+def read_derived(directory: RunDirectory) -> dict[str, Any] | None:
+    """What an earlier session of this run derived from its flags, or None for a new run."""
+    if not directory.config.exists():
+        return None
+    return json.loads(directory.config.read_text())["derived"]
+
+
+def check_fingerprint(directory: RunDirectory, derived: dict[str, Any], fingerprint: str) -> None:
+    """Refuses to resume a run on other data than it was begun with.
+
+    Args:
+      directory: The run's paths.
+      derived: From `read_derived`.
+      fingerprint: Of the data at hand.
+
+    Raises:
+      UserError: If they differ.
+    """
+    if derived["data_fingerprint"] != fingerprint:
+        raise errors.UserError(
+            f"the data are not those that the run in {directory.root} was begun with: restore "
+            "them, or choose another --output_dir"
+        )
+
+
+def read_results(directory: RunDirectory) -> dict[str, Any] | None:
+    """The results of a complete run, or None."""
+    if not directory.results.exists():
+        return None
+    return json.loads(directory.results.read_text())
+
+
+@contextlib.contextmanager
+def lock(directory: RunDirectory) -> Iterator[None]:
+    """Keeps other processes off the run inside a `with` block; a crash releases the lock.
+
+    Args:
+      directory: The run's paths.
+
+    Yields:
+      Nothing.
+
+    Raises:
+      UserError: If another process holds the lock.
+    """
+    with directory.lock_file.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise errors.UserError(
+                f"another process works on {directory.root}: wait for it, or choose another "
+                "--output_dir"
+            ) from error
+        yield
+
+
+def mend_torn_line(path: pathlib.Path) -> None:
+    """Removes the last line of a text file if a crash cut it short; does nothing otherwise."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    if content and not content.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)
+
+
+def _make_empty(root: pathlib.Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        occupied = {path.name for path in root.iterdir()} - _LEFT_BEFORE_CONFIG
+    except OSError as error:
+        raise errors.UserError(f"--output_dir={root}: {error.strerror}") from error
+    if occupied:
+        raise errors.UserError(
+            f"--output_dir={root}: not empty, and not a run of this program; choose another"
+        )
+
+
+def _without_infinities(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_infinities(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_infinities(part) for part in value]
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        return str(value)
+    return value

@@ -1,0 +1,120 @@
+"""One session of a run: from flags to results, or to the checkpoint that the next session resumes.
+
+This module is light. TensorFlow is imported once the flags, the folder and the data are found good.
+"""
+
+import dataclasses
+import os
+import pathlib
+import sys
+from typing import Any
+
+from fedrec_tff.datasets import interactions as interactions_lib
+from fedrec_tff.datasets import loading
+from fedrec_tff.program import data, privacy_plan, run_directory
+from fedrec_tff.program.config import RunConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """What a session works with.
+
+    Attributes:
+      config: The flags.
+      directory: The run's folder.
+      dataset: The data.
+      plan: Sampler and mechanism.
+      derived: What `config.json` says besides the flags.
+    """
+
+    config: RunConfig
+    directory: run_directory.RunDirectory
+    dataset: loading.LoadedDataset
+    plan: privacy_plan.PrivacyPlan
+    derived: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class SessionOutcome:
+    """How a session ended.
+
+    Attributes:
+      results: What `results.json` holds; None if the run is not complete.
+      rounds: Rounds that the model has seen.
+    """
+
+    results: dict[str, Any] | None
+    rounds: int
+
+
+def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:
+    """Starts a run, or resumes the one in the folder, and prints what it does.
+
+    Args:
+      config: Valid flags.
+      output_dir: The run's folder.
+
+    Returns:
+      How it ended.
+
+    Raises:
+      UserError: If the folder holds another run, the data cannot be used, or another process
+        works on the run.
+    """
+    flags = dataclasses.asdict(config)
+    directory = run_directory.open_run_directory(output_dir, flags)
+    with run_directory.lock(directory):
+        results = run_directory.read_results(directory)
+        if results is not None:
+            _say(f"{directory.root} is complete: see {directory.results}")
+            return SessionOutcome(results, results["rounds"])
+        session = _prepare(config, directory)
+        _say(session.dataset.summary())
+
+        from fedrec_tff.program import federated_run
+
+        return federated_run.execute(session)
+
+
+def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Session:
+    """Loads the data, plans, and writes `config.json` and the id maps of a new run."""
+    dataset = data.load_data(config)
+    stored = run_directory.read_derived(directory)
+    if stored is not None:
+        run_directory.check_fingerprint(directory, stored, dataset.fingerprint)
+    num_clients = dataset.split.train.num_rows
+    plan = privacy_plan.create_plan(
+        config, num_clients, None if stored is None else stored["noise_multiplier"]
+    )
+    derived = stored or _derive(config, dataset, plan)
+    if stored is None:
+        interactions_lib.save_id_maps(dataset.interactions, _make_folder(directory.root / "ids"))
+        run_directory.write_json(
+            directory.config, {"flags": dataclasses.asdict(config), "derived": derived}
+        )
+    return Session(config, directory, dataset, plan, derived)
+
+
+def _derive(
+    config: RunConfig, dataset: loading.LoadedDataset, plan: privacy_plan.PrivacyPlan
+) -> dict[str, Any]:
+    return {
+        "aggregator": config.aggregator_name,
+        "sampling_probability": plan.sampling_probability,
+        "noise_multiplier": plan.mechanism.noise_multiplier if plan.mechanism else None,
+        "num_training_users": dataset.split.train.num_rows,
+        "num_users": dataset.interactions.num_users,
+        "num_items": dataset.split.num_items,
+        "num_interactions": dataset.interactions.num_interactions,
+        "dataset_counts": dataclasses.asdict(dataset.counts),
+        "data_fingerprint": dataset.fingerprint,
+    }
+
+
+def _make_folder(path: pathlib.Path) -> pathlib.Path:
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

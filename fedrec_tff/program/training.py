@@ -1,0 +1,208 @@
+"""The training program: cohort, ledger, round, evaluation, release, checkpoint."""
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable
+
+import tensorflow_federated as tff
+
+from fedrec_tff import errors
+from fedrec_tff.privacy import ledger as ledger_lib
+from fedrec_tff.program import round_metrics
+from fedrec_tff.program.interruption import StopRequest
+
+# From a model's weights to its validation metrics.
+EvaluateFn = Callable[[tff.learning.models.ModelWeights], dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingOptions:
+    """How long to train, and what to do between rounds.
+
+    Attributes:
+      rounds: Rounds of the whole run.
+      rounds_per_evaluation: Rounds between evaluations; the last round always has one.
+      rounds_per_checkpoint: Rounds between checkpoints; the last round always has one.
+      clients_per_round: Expected cohort.
+      target_epsilon: The run stops before a round that would pass it; None for no budget.
+      release_non_private_metrics: See `round_metrics.select_releasable`.
+      download_megabytes: What the whole expected cohort downloads in a round.
+    """
+
+    rounds: int
+    rounds_per_evaluation: int
+    rounds_per_checkpoint: int
+    clients_per_round: float
+    target_epsilon: float | None
+    release_non_private_metrics: bool
+    download_megabytes: float
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingResult:
+    """Where training ended.
+
+    Attributes:
+      weights: The global model.
+      rounds: Rounds that the model has seen.
+      seconds: Time spent in rounds, evaluations and checkpoints, over all sessions of the run.
+      is_complete: False if a stop was requested before the last round.
+      budget_is_spent: Whether training ended early because one more round would have passed the
+        target epsilon.
+    """
+
+    weights: tff.learning.models.ModelWeights
+    rounds: int
+    seconds: float
+    is_complete: bool
+    budget_is_spent: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far a run has come: the program state that checkpoints hold.
+
+    Attributes:
+      state: Of the learning process.
+      round_number: The last round that the state has seen.
+      seconds: As in `TrainingResult`.
+    """
+
+    state: tff.learning.templates.LearningAlgorithmState
+    round_number: int
+    seconds: float
+
+
+async def load_progress(
+    process: tff.learning.templates.LearningProcess,
+    state_manager: tff.program.FileProgramStateManager,
+) -> Progress:
+    """Loads the latest checkpoint, or initialises the process where there is none.
+
+    Args:
+      process: The learning process, in whose context this is called.
+      state_manager: Of the run's checkpoints.
+
+    Returns:
+      Where to go on.
+
+    Raises:
+      UserError: If a checkpoint cannot be read.
+    """
+    initial_state = process.initialize()
+    structure = {"state": initial_state, "seconds": 0.0}
+    try:
+        saved, version = await state_manager.load_latest(structure)
+    except (OSError, ValueError, TypeError) as error:
+        raise errors.UserError(
+            "the latest checkpoint cannot be read: remove it to go on from the one before"
+        ) from error
+    if saved is None:
+        return Progress(initial_state, 0, 0.0)
+    return Progress(saved["state"], version, float(saved["seconds"]))
+
+
+async def train(
+    process: tff.learning.templates.LearningProcess,
+    cohorts: tff.program.FederatedDataSourceIterator,
+    start: Progress,
+    evaluate_fn: EvaluateFn,
+    release_manager: tff.program.ReleaseManager,
+    state_manager: tff.program.FileProgramStateManager,
+    ledger: ledger_lib.PrivacyLedger | None,
+    options: TrainingOptions,
+    stop: StopRequest,
+) -> TrainingResult:
+    """Trains from `start` to the last round, to the end of the budget, or to a stop.
+
+    A round is entered into the ledger, on disk, before it is computed.
+
+    Args:
+      process: The learning process.
+      cohorts: Positioned at the round after `start`.
+      start: From `load_progress`.
+      evaluate_fn: Computes validation metrics.
+      release_manager: Gets each round's metrics, by name, with the round's number as key.
+      state_manager: Gets checkpoints.
+      ledger: Counts what is spent; None for a run without differential privacy.
+      options: See `TrainingOptions`.
+      stop: Checked after each round.
+
+    Returns:
+      Where it ended; the state is checkpointed.
+    """
+    progress, budget_is_spent, saved_round = start, False, start.round_number
+    while progress.round_number < options.rounds and not stop:
+        round_number = progress.round_number + 1
+        if ledger is not None:
+            budget = options.target_epsilon
+            if budget is not None and ledger.would_exceed(budget, round_number):
+                budget_is_spent = True
+                break
+            ledger.append(round_number)
+        progress, metrics = _run_round(process, cohorts, progress, ledger, options)
+        if _is_due(round_number, options.rounds_per_evaluation, options.rounds):
+            progress, evaluated = _evaluate(process, evaluate_fn, progress)
+            metrics.update(evaluated)
+        await release_manager.release(round_metrics.order(metrics), round_number)
+        if _is_due(round_number, options.rounds_per_checkpoint, options.rounds):
+            await _save(state_manager, progress)
+            saved_round = round_number
+        await asyncio.sleep(0)
+    if saved_round < progress.round_number:
+        await _save(state_manager, progress)
+    return TrainingResult(
+        weights=process.get_model_weights(progress.state),
+        rounds=progress.round_number,
+        seconds=progress.seconds,
+        is_complete=budget_is_spent or progress.round_number == options.rounds,
+        budget_is_spent=budget_is_spent,
+    )
+
+
+def _is_due(round_number: int, period: int, last: int) -> bool:
+    return round_number % period == 0 or round_number == last
+
+
+def _run_round(
+    process: tff.learning.templates.LearningProcess,
+    cohorts: tff.program.FederatedDataSourceIterator,
+    progress: Progress,
+    ledger: ledger_lib.PrivacyLedger | None,
+    options: TrainingOptions,
+) -> tuple[Progress, dict[str, float]]:
+    start = time.monotonic()
+    output = process.next(progress.state, cohorts.select())
+    seconds = time.monotonic() - start
+    metrics = {
+        "time/round_seconds": seconds,
+        "time/users_per_second": options.clients_per_round / seconds,
+        "communication/download_megabytes": options.download_megabytes,
+        **round_metrics.create_aggregate_metrics(output.metrics),
+        **round_metrics.select_releasable(
+            round_metrics.create_cohort_metrics(output.metrics["client_work"]),
+            is_private=ledger is not None,
+            release_non_private=options.release_non_private_metrics,
+        ),
+    }
+    if ledger is not None:
+        metrics["privacy/epsilon"] = ledger.accountant.epsilon()
+    done = Progress(output.state, progress.round_number + 1, progress.seconds + seconds)
+    return done, metrics
+
+
+def _evaluate(
+    process: tff.learning.templates.LearningProcess, evaluate_fn: EvaluateFn, progress: Progress
+) -> tuple[Progress, dict[str, float]]:
+    start = time.monotonic()
+    metrics = evaluate_fn(process.get_model_weights(progress.state))
+    seconds = time.monotonic() - start
+    metrics = {f"validation/{name}": value for name, value in metrics.items()}
+    metrics["time/evaluation_seconds"] = seconds
+    return dataclasses.replace(progress, seconds=progress.seconds + seconds), metrics
+
+
+async def _save(state_manager: tff.program.FileProgramStateManager, progress: Progress) -> None:
+    program_state = {"state": progress.state, "seconds": progress.seconds}
+    await state_manager.save(program_state, progress.round_number)

@@ -1,0 +1,66 @@
+"""The last words of a run: a small table, what it cost in privacy, and where to look."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import rich.box
+import rich.console
+import rich.table
+
+_COLUMNS = {
+    "recall@10": "recall@10",
+    "ndcg@10": "ndcg@10",
+    "mrr": "mrr",
+    "sampled_99/hit_rate@10": "hit_rate@10 of 100",
+}
+
+
+def describe_results(results: Mapping[str, Any], output_dir: str | os.PathLike) -> str:
+    """Describes the results of one run.
+
+    Args:
+      results: What `results.json` holds.
+      output_dir: The run's folder.
+
+    Returns:
+      Several lines: test metrics beside popularity's, the privacy statement, where to look.
+    """
+    rows = {"this model": (results, "test/"), "popularity": (results, "popularity/test/")}
+    return "\n".join(
+        [
+            create_table(rows),
+            str(results["privacy_statement"]),
+            f"{results['rounds']} rounds, {results['seconds']:.0f} s, "
+            f"{results['users_per_second']:.0f} users/s",
+            f"results: {os.path.join(output_dir, 'results.json')}",
+            describe_tensorboard(output_dir),
+        ]
+    )
+
+
+def create_table(rows: Mapping[str, tuple[Mapping[str, Any], str]]) -> str:
+    """Renders test metrics on the full catalogue (and one on sampled candidates).
+
+    Args:
+      rows: For each row's name, the results it is read from and the prefix of its metrics.
+
+    Returns:
+      A table of several lines.
+    """
+    table = rich.table.Table(box=rich.box.SIMPLE)
+    table.add_column("test")
+    for title in _COLUMNS.values():
+        table.add_column(title, justify="right")
+    for name, (results, prefix) in rows.items():
+        values = [results.get(f"{prefix}{metric}") for metric in _COLUMNS]
+        table.add_row(name, *("-" if value is None else f"{value:.4f}" for value in values))
+    console = rich.console.Console(width=100, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get().rstrip()
+
+
+def describe_tensorboard(output_dir: str | os.PathLike) -> str:
+    """The command that opens TensorBoard on a folder of runs."""
+    return f"TensorBoard: .venv/bin/tensorboard --logdir {os.fspath(output_dir)}"

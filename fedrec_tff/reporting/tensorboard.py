@@ -1,0 +1,43 @@
+"""What TensorBoard shows besides scalars: hyperparameters and texts."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+
+
+def write_run_description(
+    summary_dir: str | os.PathLike,
+    flags: Mapping[str, Any],
+    derived: Mapping[str, Any],
+    privacy_statement: str,
+) -> None:
+    """Writes the flags to the HParams tab, and configuration and privacy statement as texts.
+
+    Args:
+      summary_dir: The run's TensorBoard folder.
+      flags: Every flag's value; None is shown as "none".
+      derived: What was derived from the flags and the data.
+      privacy_statement: In plain words.
+    """
+    with tf.summary.create_file_writer(os.fspath(summary_dir)).as_default():
+        hparams.hparams({name: "none" if v is None else v for name, v in flags.items()})
+        tf.summary.text("configuration/flags", _as_code(flags), step=0)
+        tf.summary.text("configuration/derived", _as_code(derived), step=0)
+        tf.summary.text("privacy/statement", privacy_statement, step=0)
+
+
+def write_final_privacy_statement(
+    summary_dir: str | os.PathLike, privacy_statement: str, round_number: int
+) -> None:
+    """Writes what was spent in the end."""
+    with tf.summary.create_file_writer(os.fspath(summary_dir)).as_default():
+        tf.summary.text("privacy/statement", privacy_statement, step=round_number)
+
+
+def _as_code(values: Mapping[str, Any]) -> str:
+    text = json.dumps(dict(values), indent=2, default=str)
+    return "\n".join(f"    {line}" for line in text.splitlines())

@@ -1,0 +1,97 @@
+"""Tests of client tensors against the sequences that they are made of."""
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from fedrec_tff import errors
+from fedrec_tff.datasets import clients
+from fedrec_tff.datasets import sequences as sequences_lib
+
+_ROWS = st.lists(st.lists(st.integers(0, 99), max_size=40), max_size=12)
+
+
+def _sequences(*lengths):
+    return sequences_lib.from_rows([range(length) for length in lengths])
+
+
+@hypothesis.given(_ROWS, st.sampled_from([None, (4, 50), (50, 7, 7)]))
+def test_each_interaction_is_in_exactly_one_tensor(rows, bucket_lengths):
+    population = clients.stack_clients(sequences_lib.from_rows(rows), bucket_lengths)
+    assert population.num_clients == len(rows)
+    found = {}
+    for index, bucket in enumerate(population.buckets):
+        assert bucket.num_clients > 0
+        assert bucket.item_index.shape == (bucket.num_clients, bucket.padded_length)
+        assert bucket.item_index.dtype == bucket.num_interactions.dtype == np.int32
+        for row, client in enumerate(bucket.client_row.tolist()):
+            length = bucket.num_interactions[row]
+            assert not bucket.item_index[row, length:].any()
+            assert (population.bucket_index[client], population.bucket_row[client]) == (index, row)
+            assert client not in found
+            found[client] = bucket.item_index[row, :length].tolist()
+    assert [found[client] for client in range(len(rows))] == rows
+
+
+@hypothesis.given(_ROWS, st.integers(1, 30))
+def test_max_length_keeps_the_newest(rows, max_length):
+    population = clients.stack_clients(sequences_lib.from_rows(rows), max_length=max_length)
+    for bucket in population.buckets:
+        assert bucket.padded_length <= max_length
+        for client, items, length in zip(
+            bucket.client_row, bucket.item_index, bucket.num_interactions, strict=True
+        ):
+            assert items[:length].tolist() == rows[client][-max_length:]
+
+
+def test_buckets_double_up_to_the_longest():
+    assert clients.default_bucket_lengths(100) == (16, 32, 64, 100)
+    assert clients.default_bucket_lengths(64) == (16, 32, 64)
+    assert clients.default_bucket_lengths(5) == (5,)
+
+
+def test_clients_are_in_the_shortest_bucket_that_holds_them():
+    population = clients.stack_clients(_sequences(3, 100, 16, 17, 99))
+    assert [bucket.padded_length for bucket in population.buckets] == [16, 32, 100]
+    assert [bucket.client_row.tolist() for bucket in population.buckets] == [[0, 2], [3], [1, 4]]
+    assert population.bucket_index.tolist() == [0, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bucket_lengths": (4, 8)}, "a client has 9"),
+        ({"bucket_lengths": ()}, "positive"),
+        ({"bucket_lengths": (0, 20)}, "positive"),
+        ({"max_length": 0}, "at least 1"),
+    ],
+)
+def test_bad_lengths_are_refused(options, message):
+    with pytest.raises(errors.UserError, match=message):
+        clients.stack_clients(_sequences(9), **options)
+
+
+@hypothesis.given(_ROWS.filter(bool), st.data())
+def test_cohort_comes_back(rows, data):
+    population = clients.stack_clients(sequences_lib.from_rows(rows))
+    cohort = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=20))
+    found = {}
+    buckets = []
+    for arrays in clients.client_arrays(population, np.array(cohort, np.int64)):
+        assert len(arrays.positions) > 0
+        buckets.append(arrays.bucket_index)
+        for items, length, position in zip(
+            arrays.item_index, arrays.num_interactions, arrays.positions.tolist(), strict=True
+        ):
+            assert position not in found
+            found[position] = items[:length].tolist()
+    assert buckets == sorted(set(buckets))
+    assert [found[position] for position in range(len(cohort))] == [rows[c] for c in cohort]
+
+
+@pytest.mark.parametrize("client", [-1, 2])
+def test_unknown_clients_are_refused(client):
+    population = clients.stack_clients(_sequences(3, 4))
+    with pytest.raises(IndexError):
+        clients.select(population, np.array([0, client]))

@@ -1,0 +1,132 @@
+"""Tests of the log of interactions."""
+
+import hypothesis
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import strategies as st
+
+from fedrec_tff import errors
+from fedrec_tff.datasets import interactions as interactions_lib
+
+_ROWS = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(-3, 3)), min_size=0, max_size=40
+)
+
+
+def _raw_rows(log):
+    return list(
+        zip(
+            log.user_ids[log.user_index],
+            log.item_ids[log.item_index],
+            log.timestamp.tolist(),
+            strict=True,
+        )
+    )
+
+
+@hypothesis.given(_ROWS)
+def test_log_is_sorted_and_without_duplicates(rows):
+    users, items, times = (
+        (np.array(column, np.int64) for column in zip(*rows, strict=True))
+        if (rows)
+        else (np.zeros(0, np.int64),) * 3
+    )
+    log = interactions_lib.create_interactions(users, items, times, np.arange(len(rows)))
+    seen = []
+    for position, row in enumerate(rows):
+        if row not in [known for known, _ in seen]:
+            seen.append((row, position))
+    expected = sorted(seen, key=lambda entry: (entry[0][0], entry[0][2], entry[1]))
+    assert _raw_rows(log) == [(str(u), str(i), t) for (u, i, t), _ in expected]
+    assert log.value.tolist() == [position for _, position in expected]
+
+
+def test_without_times_the_order_given_is_kept():
+    log = interactions_lib.create_interactions(["b", "a", "b", "b"], ["x", "x", "w", "x"])
+    assert _raw_rows(log) == [("a", "x", 1), ("b", "x", 0), ("b", "w", 2)]
+
+
+def test_column_types():
+    log = interactions_lib.create_interactions([1, 2], [3, 3], np.array([5, 6]), [1, 2])
+    assert log.user_index.dtype == np.int32
+    assert log.item_index.dtype == np.int32
+    assert log.timestamp.dtype == np.int64
+    assert log.value.dtype == np.float32
+    assert (log.num_users, log.num_items, log.num_interactions) == (2, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ([10, 9, 100], ["9", "10", "100"]),
+        (["10", "9", "100"], ["9", "10", "100"]),
+        (["10", "9", "x"], ["10", "9", "x"]),
+        (["7", "07", "-8"], ["-8", "07", "7"]),
+        (["9" * 30, "1"], ["1", "9" * 30]),
+    ],
+)
+def test_ids_are_in_numeric_order_if_all_are_integers(raw, expected):
+    log = interactions_lib.create_interactions(raw, ["i"] * len(raw))
+    assert log.user_ids.tolist() == expected
+    assert log.user_ids[log.user_index].tolist() == expected
+
+
+def test_features_follow_the_dense_order():
+    features = pd.DataFrame({"title": ["Three", None, "One"]}, index=[3, 2, 1])
+    log = interactions_lib.create_interactions([1, 1, 1], [3, 2, 4], item_features=features)
+    assert log.item_features["title"].tolist() == ["2", "Three", "4"]
+
+
+def test_features_that_name_an_id_twice_are_refused():
+    features = pd.DataFrame({"age": [1, 2]}, index=["a", "a"])
+    with pytest.raises(errors.UserError, match="user 'a' twice"):
+        interactions_lib.create_interactions(["a"], ["b"], user_features=features)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(value):
+    with pytest.raises(errors.UserError, match="finite"):
+        interactions_lib.create_interactions([1], [1], value=np.array([value]))
+
+
+def test_columns_of_other_lengths_are_refused():
+    with pytest.raises(errors.UserError, match="differ in length"):
+        interactions_lib.create_interactions([1, 2], [1])
+
+
+def test_missing_ids_are_refused():
+    with pytest.raises(errors.UserError, match="all strings or all integers"):
+        interactions_lib.create_interactions(["a", None], ["x", "x"])
+
+
+def test_more_ids_than_int32_are_refused():
+    interactions_lib.check_index_range(2**31 - 1, "items")
+    with pytest.raises(errors.UserError, match="2147483648 items"):
+        interactions_lib.check_index_range(2**31, "items")
+
+
+def test_unused_ids_leave():
+    features = pd.DataFrame({"title": ["A", "B", "C"]}, index=["a", "b", "c"])
+    log = interactions_lib.create_interactions([1, 2, 3], ["a", "b", "c"], item_features=features)
+    log = interactions_lib.select_interactions(log, np.array([True, False, True]))
+    assert log.num_items == 3
+    log = interactions_lib.drop_unused_ids(log)
+    assert log.user_ids.tolist() == ["1", "3"]
+    assert log.item_ids.tolist() == ["a", "c"]
+    assert log.user_index.tolist() == log.item_index.tolist() == [0, 1]
+    assert log.item_features["title"].tolist() == ["A", "C"]
+
+
+def test_saved_id_maps_read_back(tmp_path):
+    features = pd.DataFrame({"title": ['A "quoted", name', "B"]}, index=["007", "x"])
+    log = interactions_lib.create_interactions(["u", "u"], ["x", "007"], item_features=features)
+    interactions_lib.save_id_maps(log, tmp_path / "run")
+    users = pd.read_csv(tmp_path / "run" / "user_ids.csv", dtype=str)
+    items = pd.read_csv(tmp_path / "run" / "item_ids.csv", dtype=str)
+    assert users.to_dict("list") == {"index": ["0"], "id": ["u"]}
+    assert items.to_dict("list") == {
+        "index": ["0", "1"],
+        "id": ["007", "x"],
+        "title": ['A "quoted", name', "B"],
+    }

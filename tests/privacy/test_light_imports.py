@@ -1,0 +1,23 @@
+import subprocess
+import sys
+
+_MODULES = [
+    *(
+        f"fedrec_tff.privacy.{name}"
+        for name in (["accounting", "calibration", "events", "ledger", "mechanisms", "sampling", "statement"])
+    ),
+    *(
+        f"fedrec_tff.evaluation.{name}"
+        for name in ["negatives", "popularity", "ranking", "recommend", "scoring"]
+    ),
+]
+
+
+def test_privacy_and_evaluation_do_not_import_tensorflow():
+    code = (
+        f"import importlib, sys\nfor name in {_MODULES}: importlib.import_module(name)\n"
+        "heavy = [name for name in sys.modules if name.startswith('tensorflow')]\n"
+        "assert not heavy, heavy[:5]\n"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert child.returncode == 0, child.stderr
