@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,3 +16,13 @@ def real_data_dir() -> pathlib.Path:
     if not path.is_dir():
         pytest.skip(f"no real data at {path}; set FEDREC_TFF_DATA_DIR")
     return path
+
+
+@pytest.fixture(scope="session")
+def native() -> Iterator[None]:
+    """TFF's own runtime as the current context, one worker for all tests."""
+    # Imported here, so that tests without TensorFlow stay light.
+    from fedrec_tff.execution import native as native_lib
+
+    with native_lib.native_context():
+        yield

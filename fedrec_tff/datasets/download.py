@@ -97,24 +97,27 @@ def fetch(
 def _unpack(path: pathlib.Path, name: str, directory: pathlib.Path) -> None:
     """Unpacks the folder `name` of a zip file, all or nothing, and nothing outside of it."""
     with tempfile.TemporaryDirectory(dir=directory) as staging, zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        for member in members:
-            parts = pathlib.PurePosixPath(member.filename.replace("\\", "/")).parts
-            is_link = stat.S_ISLNK(member.external_attr >> 16)
-            if not parts or parts[0] != name or ".." in parts or is_link:
-                raise ValueError(f"it holds {member.filename!r}, outside of {name}/")
+        for member in archive.infolist():
+            inside = pathlib.PurePosixPath(member.filename.replace("\\", "/"))
+            if inside.is_absolute() or ".." in inside.parts or _is_link(member):
+                raise ValueError(f"{member.filename!r} in it would lie outside of its folder")
+        members = [m for m in archive.infolist() if m.filename.startswith(f"{name}/")]
+        if not members:
+            raise ValueError(f"it holds no folder {name}/")
         if sum(member.file_size for member in members) > _MAX_UNPACKED_BYTES:
             raise ValueError(f"it unpacks to more than {_MAX_UNPACKED_BYTES:,} bytes")
-        archive.extractall(staging)
+        archive.extractall(staging, members)
         unpacked = pathlib.Path(staging) / name
-        if not unpacked.is_dir():
-            raise ValueError(f"it holds no folder {name}/")
         try:
             unpacked.rename(directory / name)
         except OSError:
             if not (directory / name).is_dir():  # else another process was first
                 raise
     path.unlink(missing_ok=True)
+
+
+def _is_link(member: zipfile.ZipInfo) -> bool:
+    return stat.S_ISLNK(member.external_attr >> 16)
 
 
 def _one_line(error: Exception) -> str:

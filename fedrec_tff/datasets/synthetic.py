@@ -17,112 +17,11 @@ import pandas as pd
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import interactions as interactions_lib
+from fedrec_tff.datasets import titles
 from fedrec_tff.datasets.interactions import Interactions
 
 AGE_GROUPS = ("under 18", "18-24", "25-34", "35-44", "45-54", "55 and over")
 _AGE_WEIGHTS = (0.06, 0.2, 0.3, 0.2, 0.14, 0.1)
-_GENRES = [
-    "Drama",
-    "Comedy",
-    "Thriller",
-    "Romance",
-    "Adventure",
-    "Mystery",
-    "Fantasy",
-    "Documentary",
-    "Western",
-    "Animation",
-    "Musical",
-    "History",
-    "Horror",
-    "Crime",
-    "Sport",
-    "Travel",
-]
-_ADJECTIVES = [
-    "Quiet",
-    "Crimson",
-    "Hidden",
-    "Broken",
-    "Golden",
-    "Distant",
-    "Silent",
-    "Burning",
-    "Frozen",
-    "Gentle",
-    "Hollow",
-    "Iron",
-    "Lonely",
-    "Midnight",
-    "Narrow",
-    "Open",
-    "Painted",
-    "Restless",
-    "Scarlet",
-    "Tender",
-    "Velvet",
-    "Wandering",
-    "Winter",
-    "Yellow",
-    "Amber",
-    "Borrowed",
-    "Clever",
-    "Daring",
-    "Electric",
-    "Forgotten",
-    "Glass",
-    "Honest",
-    "Invisible",
-    "Jade",
-    "Kind",
-    "Last",
-    "Marble",
-    "Northern",
-    "Ordinary",
-    "Patient",
-]
-_NOUNS = [
-    "Harbour",
-    "Lantern",
-    "Orchard",
-    "River",
-    "Letters",
-    "Garden",
-    "Mirror",
-    "Station",
-    "Island",
-    "Compass",
-    "Meadow",
-    "Bridge",
-    "Tower",
-    "Shadow",
-    "Promise",
-    "Voyage",
-    "Canyon",
-    "Theatre",
-    "Kitchen",
-    "Library",
-    "Summer",
-    "Engine",
-    "Circus",
-    "Forest",
-    "Anchor",
-    "Bakery",
-    "Castle",
-    "Desert",
-    "Echo",
-    "Falcon",
-    "Glacier",
-    "Horizon",
-    "Inn",
-    "Journey",
-    "Kingdom",
-    "Lighthouse",
-    "Market",
-    "Nightingale",
-    "Ocean",
-    "Parade",
-]
 _SECONDS_PER_DAY = 86_400
 _FIRST_DAY = 1_577_836_800  # the first of January 2020, UTC
 _LAST_START_DAYS = 730
@@ -246,7 +145,6 @@ def generate_interactions(config: SyntheticConfig) -> Interactions:
     # A random permutation decouples an item's index from its genre and popularity.
     shuffle = np.random.default_rng([config.seed, 2]).permutation(config.num_items)
     shuffle = shuffle.astype(np.int32)
-    order = np.argsort(shuffle)
     log = Interactions(
         user_index=np.repeat(np.arange(config.num_users, dtype=np.int32), lengths),
         item_index=shuffle[np.concatenate([block.items for block in blocks])],
@@ -255,7 +153,7 @@ def generate_interactions(config: SyntheticConfig) -> Interactions:
         user_ids=_number_ids(config.num_users),
         item_ids=_number_ids(config.num_items),
         user_features=pd.DataFrame({"age_group": np.array(AGE_GROUPS, object)[age_group]}),
-        item_features=_name_items(catalogue).iloc[order].reset_index(drop=True),
+        item_features=_describe_items(catalogue).iloc[np.argsort(shuffle)].reset_index(drop=True),
     )
     return interactions_lib.drop_unused_ids(log)
 
@@ -420,25 +318,8 @@ def _number_ids(count: int) -> np.ndarray:
     return np.arange(1, count + 1).astype(str).astype(object)
 
 
-def _name_items(catalogue: _Catalogue) -> pd.DataFrame:
-    """Names the items, unlike each other, as in "Quiet Harbour 2 (Drama)"."""
-    num_genres = len(catalogue.first_item) - 1
-    genres = [
-        _GENRES[index % len(_GENRES)]
-        + ("" if index < len(_GENRES) else f" {index // len(_GENRES) + 1}")
-        for index in range(num_genres)
-    ]
-    pairs = len(_ADJECTIVES) * len(_NOUNS)
-    parts_per_edition = int(catalogue.part.max()) + 1
-    titles = []
-    names = []
-    for genre, series, part in zip(
-        catalogue.genre.tolist(), catalogue.series.tolist(), catalogue.part.tolist(), strict=True
-    ):
-        edition, pair = divmod(series, pairs)
-        pair = pair * 7 % pairs  # 7 and the number of pairs have no common divisor
-        number = edition * parts_per_edition + part + 1
-        base = f"{_ADJECTIVES[pair % len(_ADJECTIVES)]} {_NOUNS[pair // len(_ADJECTIVES)]}"
-        titles.append(f"{base}{f' {number}' if number > 1 else ''} ({genres[genre]})")
-        names.append(genres[genre])
-    return pd.DataFrame({"title": titles, "genres": names})
+def _describe_items(catalogue: _Catalogue) -> pd.DataFrame:
+    names = titles.name_genres(len(catalogue.first_item) - 1)
+    genres = [names[index] for index in catalogue.genre]
+    invented = titles.invent_titles(catalogue.series.tolist(), catalogue.part.tolist(), genres)
+    return pd.DataFrame({"title": invented, "genres": genres})

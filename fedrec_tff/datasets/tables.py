@@ -128,14 +128,19 @@ def _read_parquet(
         delimited.check_names(path, names, list(kinds))
         table = file.read(columns=list(kinds))
     except (pa.ArrowException, OSError) as error:
-        raise errors.UserError(f"{path} is no readable Parquet file: {error}") from error
+        raise errors.UserError(
+            f"{path} is no readable Parquet file ({_one_line(error)}): check that it is complete"
+        ) from error
     if not table.num_rows:
         raise errors.UserError(f"{path} has no rows of data")
     columns = {}
     bad = np.zeros(table.num_rows, bool)
     first_error = ""
     for name, kind in kinds.items():
-        columns[name], bad_here = _convert(path, name, table[name], kind)
+        try:
+            columns[name], bad_here = _convert(table[name], kind)
+        except (pa.ArrowInvalid, TypeError) as error:
+            raise errors.UserError(f"{path}: column {name!r}: {_one_line(error)}") from error
         if bad_here.any() and not first_error:
             first_error = f"{path}: row {bad_here.argmax() + 1}: {name} is {_WHAT_IS_BAD[kind]}"
         bad |= bad_here
@@ -147,9 +152,7 @@ def _read_parquet(
     return delimited.ParsedColumns(frame, table.num_rows, malformed)
 
 
-def _convert(
-    path: pathlib.Path, name: str, column: pa.ChunkedArray, kind: str
-) -> tuple[np.ndarray, np.ndarray]:
+def _convert(column: pa.ChunkedArray, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns a Parquet column as ids, times or numbers, and which of its rows are malformed."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -169,9 +172,11 @@ def _convert(
         bad |= (np.abs(numbers) >= 2**53) | ((kind == "id") & (numbers != np.floor(numbers)))
         return np.floor(np.where(bad, 0, numbers)).astype(np.int64), bad
     if kind == "time" and (pa.types.is_timestamp(column_type) or pa.types.is_date(column_type)):
-        seconds = column.cast(pa.timestamp("us")).fill_null(0).cast(pa.int64()).to_numpy()
+        seconds = (
+            column.cast(pa.timestamp("us"), safe=False).fill_null(0).cast(pa.int64()).to_numpy()
+        )
         return seconds // 1_000_000, bad
-    raise errors.UserError(f"{path}: column {name!r} is of type {column_type}, not {_NEEDED[kind]}")
+    raise TypeError(f"is of type {column_type}, {_NEEDED[kind]} are needed")
 
 
 def _parse_strings(strings: list[str | None], kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -185,3 +190,7 @@ def _parse_strings(strings: list[str | None], kind: str) -> tuple[np.ndarray, np
             values.append("" if kind == "id" else 0)
             bad[row] = True
     return np.array(values, object if kind == "id" else None), bad
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

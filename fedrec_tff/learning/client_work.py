@@ -50,7 +50,7 @@ class ClientMetrics(NamedTuple):
       loss_sum: float32, over the examples of all local epochs.
       num_examples: float32, over all local epochs.
       num_clients: float32, one.
-      num_rejected_clients: float32, one if the update was not finite and was replaced by zero.
+      num_rejected_clients: float32, one if the update's norm was not finite and zero was sent.
       upload_bytes: float32, the size of the update without padding.
     """
 
@@ -204,9 +204,12 @@ def _create_result(
     num_examples: tf.Tensor,
     upload_bytes: tf.Tensor,
 ) -> ClientResult:
-    """Replaces an update that is not finite by zero, with weight zero; `ids` are left as is."""
+    """Replaces an update without a finite norm by zero, with weight zero; `ids` are left as is.
+
+    Finite values are not enough: where their norm overflows, clipping makes NaN of them all.
+    """
     floats = [t for t in tf.nest.flatten(update) if t.dtype.is_floating]
-    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in floats])
+    finite = tf.math.is_finite(tf.linalg.global_norm(floats))
     update = tf.nest.map_structure(
         lambda t: tf.where(finite, t, tf.zeros_like(t)) if t.dtype.is_floating else t, update
     )
@@ -283,8 +286,9 @@ def _shuffle(
 ) -> tf.Tensor:
     """A random order of the real positions, then the padded ones: int32 [length]."""
     stream = _fold(_fold(seed, _SHUFFLE_STREAM), step)
-    keys = tf.random.stateless_uniform([length], stream, alg="philox")
-    keys = tf.where(tf.range(length) < num_interactions, keys, 2.0)
+    # Integers: XLA makes other floats than TensorFlow's kernels do from the same bits.
+    keys = tf.random.stateless_uniform([length], stream, 0, tf.int32.max, tf.int32, alg="philox")
+    keys = tf.where(tf.range(length) < num_interactions, keys, tf.int32.max)
     return tf.argsort(keys)
 
 

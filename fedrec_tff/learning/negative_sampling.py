@@ -5,6 +5,9 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+# As many as float32 tells apart below one.
+_UNIFORM_STEPS = 2**24
+
 
 @dataclasses.dataclass(frozen=True)
 class NegativeSampler:
@@ -38,7 +41,9 @@ class NegativeSampler:
             )
         cumulative = np.cumsum(self.probabilities, dtype=np.float64)
         edges = tf.constant(cumulative / cumulative[-1], tf.float32)
-        uniform = tf.random.stateless_uniform(shape, seed, alg="philox")
+        # From integers: XLA makes other floats than TensorFlow's kernels do from the same bits.
+        bits = tf.random.stateless_uniform(shape, seed, 0, _UNIFORM_STEPS, tf.int32, alg="philox")
+        uniform = tf.cast(bits, tf.float32) / _UNIFORM_STEPS
         index = tf.searchsorted(edges, uniform, side="right")
         return tf.minimum(index, self.num_items - 1)
 

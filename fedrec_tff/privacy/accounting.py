@@ -31,7 +31,7 @@ _RDP_ROUNDING = 1e-14
 _PLD_DELTA_ERROR = 1e-12
 _PLD_DELTA_ERROR_PER_ROUND = 1e-15
 # Beyond this the guarantee says nothing and PLDs are large: RDP will do.
-_MAX_EPSILON_FOR_PLD = 100.0
+_MAX_EPSILON_FOR_PLD = 30.0
 # Steps between the privacy losses of a PLD. Any step is sound; a coarse one is fast and loose.
 _PLD_STEPS = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3)
 _PLD_STEPS_PER_DEVIATION = 12
@@ -77,7 +77,7 @@ def bound_epsilon(
 
     Raises:
         UserError: If an event's cost is not known, or not under this relation; or delta is out of
-        range.
+            range.
     """
     check_delta(delta)
     parts = _canonical_parts(events_with_counts)
@@ -179,7 +179,7 @@ class PrivacyAccountant:
 
         Raises:
             UserError: If the event's cost is not known, or the round was executed before under
-            another sampling law.
+                another sampling law.
         """
         self._counts, self._executions[round_number] = self._after(event, round_number)
         self._num_executions += 1

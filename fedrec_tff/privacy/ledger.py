@@ -116,8 +116,8 @@ def read_ledger(path: str | os.PathLike) -> LedgerContents:
 class PrivacyLedger:
     """A ledger that is open for one run; also its live accountant.
 
-    Use as a context manager, in this order for every round: ask `accountant.would_exceed`,
-    `append`, execute, release.
+    Use as a context manager, in this order for every round: ask `would_exceed`, `append`, execute,
+    release.
     """
 
     def __init__(self, path: str | os.PathLike, header: LedgerHeader) -> None:
@@ -129,8 +129,7 @@ class PrivacyLedger:
 
         Raises:
             UserError: If another process has the ledger open, the ledger belongs to a run that does
-            something
-                else, or the file is damaged.
+                something else, or the file is damaged.
         """
         accounting.check_delta(header.delta)
         self._path = pathlib.Path(path)
@@ -196,7 +195,8 @@ class PrivacyLedger:
         Raises:
             UserError: If the event's cost is not known.
             ValueError: If the round leaves a gap, or the ledger is closed or failed to write
-            before. OSError: If the line could not be written; the round must not be executed.
+                before.
+            OSError: If the line could not be written; the round must not be executed.
         """
         if not self._usable:
             raise ValueError(

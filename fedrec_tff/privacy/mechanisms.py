@@ -21,12 +21,10 @@ from typing import Literal
 import dp_accounting
 
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import sampling as sampling_lib
+from fedrec_tff.privacy.sampling import FIXED_SIZE, POISSON
 
 DP_GAUSSIAN = "dp_gaussian"
 DP_ADAPTIVE = "dp_adaptive"
-POISSON = "poisson"
-FIXED_SIZE = "fixed_size"
 
 # The clipped indicator is counted as -0.5 or +0.5, so one user who is there or not moves the count
 # by this much.
@@ -200,15 +198,6 @@ def round_event(mechanism: Mechanism) -> dp_accounting.DpEvent:
             mechanism.num_clients, int(mechanism.clients_per_round), noise
         )
     return dp_accounting.PoissonSampledDpEvent(mechanism.sampling_probability, noise)
-
-
-def create_sampler(mechanism: Mechanism, seed: int) -> sampling_lib.CohortSampler:
-    """Returns the sampler whose law is the one that `round_event` accounts."""
-    if mechanism.sampling == FIXED_SIZE:
-        return sampling_lib.FixedSizeSampler(
-            mechanism.num_clients, int(mechanism.clients_per_round), seed
-        )
-    return sampling_lib.PoissonSampler(mechanism.num_clients, mechanism.sampling_probability, seed)
 
 
 def _require(condition: bool, message: str) -> None:

@@ -14,6 +14,9 @@ import numpy as np
 
 from fedrec_tff.errors import UserError
 
+POISSON = "poisson"
+FIXED_SIZE = "fixed_size"
+
 # Keeps these streams apart from others that a run derives from the same seed.
 _STREAM = 0x5A3B1E
 
@@ -111,6 +114,30 @@ class FixedSizeSampler:
             f"fixed-size sampling: {self._cohort_size} of {self._num_clients} users a round, "
             "without replacement"
         )
+
+
+def create_sampler(
+    law: str, num_clients: int, clients_per_round: float, seed: int
+) -> CohortSampler:
+    """Creates a sampler by the name of its law.
+
+    Args:
+        law: `POISSON` or `FIXED_SIZE`.
+        num_clients: Size of the population.
+        clients_per_round: Expected cohort size (Poisson) or cohort size (fixed).
+        seed: Non-negative integer that fixes all cohorts.
+
+    Returns:
+        The sampler.
+
+    Raises:
+        UserError: If an argument is out of range.
+    """
+    if law == FIXED_SIZE:
+        return FixedSizeSampler(num_clients, clients_per_round, seed)
+    if law == POISSON:
+        return PoissonSampler(num_clients, clients_per_round / num_clients, seed)
+    raise UserError(f"no sampling is called {law!r}; choose {POISSON} or {FIXED_SIZE}")
 
 
 def _draw_without_replacement(rng: np.random.Generator, num_clients: int, size: int) -> np.ndarray:

@@ -114,7 +114,9 @@ def _how(mechanism: mechanisms.Mechanism, rounds: int, num_executions: int | Non
 def _assumptions(mechanism: mechanisms.Mechanism) -> str:
     public = "the number of users is public, " if mechanism.sampling == mechanisms.POISSON else ""
     return (
-        "It assumes that who was in which round stays secret (so --seed does, too), that the "
-        f"server is trusted to clip, sum and add the noise, {public}and that floating-point "
-        "numbers are as good as real ones; metrics marked non_private are outside it."
+        "It assumes that who was in which round stays secret (so do --seed and all files that "
+        "show it), that the server is trusted to clip, sum and add the noise, "
+        f"{public}and that floating-point numbers are as good as real ones. Outside it are: "
+        "validation and test metrics, exact statistics of held-out interactions; metrics marked "
+        "non_private; the id maps; and what a clock tells."
     )

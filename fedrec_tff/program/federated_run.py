@@ -66,7 +66,7 @@ def execute(session: Session) -> SessionOutcome:
         result = asyncio.run(_train(session, ledger, stop))
         if not result.is_complete:
             _say(f"stopped after round {result.rounds}; the same command resumes")
-            return SessionOutcome(None, result.rounds)
+            return SessionOutcome(None, result.rounds, session.dataset)
         privacy_statement = _state_privacy(session, ledger, result.rounds)
         results = _measure(session, ledger, result, privacy_statement)
     run_directory.write_json(session.directory.results, results)
@@ -79,7 +79,8 @@ def execute(session: Session) -> SessionOutcome:
             f"--target_epsilon={session.config.target_epsilon:g}, because rounds that were cut "
             "short and computed again count twice"
         )
-    return SessionOutcome(results, result.rounds)
+    score_fn = scoring.build_score_fn(session.config.model, result.weights.trainable)
+    return SessionOutcome(results, result.rounds, session.dataset, score_fn)
 
 
 def build_process(session: Session) -> tff.learning.templates.LearningProcess:
@@ -176,7 +177,6 @@ def _create_options(
         rounds=config.rounds,
         rounds_per_evaluation=config.rounds_per_evaluation,
         rounds_per_checkpoint=config.rounds_per_checkpoint,
-        clients_per_round=config.clients_per_round,
         target_epsilon=config.target_epsilon,
         release_non_private_metrics=config.release_non_private_metrics,
         download_megabytes=config.clients_per_round * num_weights * _BYTES_PER_WEIGHT / 1e6,

@@ -44,10 +44,9 @@ def create_plan(
             "training users there are"
         )
     probability = config.clients_per_round / num_clients
-    if config.sampling == mechanisms.POISSON:
-        sampler = sampling.PoissonSampler(num_clients, probability, config.seed)
-    else:
-        sampler = sampling.FixedSizeSampler(num_clients, int(config.clients_per_round), config.seed)
+    sampler = sampling.create_sampler(
+        config.sampling, num_clients, config.clients_per_round, config.seed
+    )
     mechanism = None
     if config.is_private:
         mechanism = _create_mechanism(config, num_clients, noise_multiplier)

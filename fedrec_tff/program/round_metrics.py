@@ -1,7 +1,8 @@
 """What a round's metrics are called, and which of them may leave.
 
-Under differential privacy, sums over the cohort (its loss, its size) are exact statistics of user
-data. They are withheld, or released with `non_private/` before their names if the run says so.
+Under differential privacy, what follows from the cohort (its loss, its size, the time it took) is
+an exact statistic of user data. It is withheld, or released with `non_private/` before its name if
+the run says so.
 """
 
 import collections
@@ -14,11 +15,12 @@ NON_PRIVATE_PREFIX = "non_private/"
 _MEGABYTE = 1e6
 
 
-def create_cohort_metrics(sums: client_work.ClientMetrics) -> dict[str, float]:
+def create_cohort_metrics(sums: client_work.ClientMetrics, seconds: float) -> dict[str, float]:
     """Names the sums over a cohort, and divides what is a mean.
 
     Args:
       sums: Of all clients of the round.
+      seconds: How long the round took; it tells the size of the cohort to whoever has a clock.
 
     Returns:
       Exact statistics of user data, by name; means are left out for an empty cohort.
@@ -28,6 +30,8 @@ def create_cohort_metrics(sums: client_work.ClientMetrics) -> dict[str, float]:
         "train/num_examples": float(sums.num_examples),
         "train/num_rejected_clients": float(sums.num_rejected_clients),
         "communication/upload_megabytes": float(sums.upload_bytes) / _MEGABYTE,
+        "time/round_seconds": seconds,
+        "time/users_per_second": float(sums.num_clients) / seconds,
     }
     if sums.num_examples > 0:
         metrics["train/loss"] = float(sums.loss_sum) / float(sums.num_examples)

@@ -11,6 +11,7 @@ from typing import Any
 
 from fedrec_tff.datasets import interactions as interactions_lib
 from fedrec_tff.datasets import loading
+from fedrec_tff.evaluation import scoring
 from fedrec_tff.program import data, privacy_plan, run_directory
 from fedrec_tff.program.config import RunConfig
 
@@ -41,10 +42,15 @@ class SessionOutcome:
     Attributes:
       results: What `results.json` holds; None if the run is not complete.
       rounds: Rounds that the model has seen.
+      dataset: The data; None if the run was complete before.
+      score_fn: The final model's scores of histories; None if the run was complete before, or is
+        not complete.
     """
 
     results: dict[str, Any] | None
     rounds: int
+    dataset: loading.LoadedDataset | None = None
+    score_fn: scoring.ScoreFn | None = None
 
 
 def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:

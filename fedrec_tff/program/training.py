@@ -24,7 +24,6 @@ class TrainingOptions:
       rounds: Rounds of the whole run.
       rounds_per_evaluation: Rounds between evaluations; the last round always has one.
       rounds_per_checkpoint: Rounds between checkpoints; the last round always has one.
-      clients_per_round: Expected cohort.
       target_epsilon: The run stops before a round that would pass it; None for no budget.
       release_non_private_metrics: See `round_metrics.select_releasable`.
       download_megabytes: What the whole expected cohort downloads in a round.
@@ -33,7 +32,6 @@ class TrainingOptions:
     rounds: int
     rounds_per_evaluation: int
     rounds_per_checkpoint: int
-    clients_per_round: float
     target_epsilon: float | None
     release_non_private_metrics: bool
     download_megabytes: float
@@ -176,12 +174,10 @@ def _run_round(
     output = process.next(progress.state, cohorts.select())
     seconds = time.monotonic() - start
     metrics = {
-        "time/round_seconds": seconds,
-        "time/users_per_second": options.clients_per_round / seconds,
         "communication/download_megabytes": options.download_megabytes,
         **round_metrics.create_aggregate_metrics(output.metrics),
         **round_metrics.select_releasable(
-            round_metrics.create_cohort_metrics(output.metrics["client_work"]),
+            round_metrics.create_cohort_metrics(output.metrics["client_work"], seconds),
             is_private=ledger is not None,
             release_non_private=options.release_non_private_metrics,
         ),

@@ -107,10 +107,14 @@ def test_leave_last_out_refuses_short_users():
         splits.leave_last_out(log)
 
 
-@hypothesis.given(_ROWS, st.integers(0, 3))
-def test_unseen_users(rows, seed):
-    log = _log(rows, 2)
-    hypothesis.assume(log.num_users >= 3)
+@hypothesis.given(
+    st.lists(st.lists(st.integers(0, 9), min_size=2, max_size=6), min_size=3, max_size=9),
+    st.integers(0, 3),
+)
+def test_unseen_users(sequences, seed):
+    rows = [(user, item) for user, items in enumerate(sequences) for item in items]
+    users, items = (np.array(column) for column in zip(*rows, strict=True))
+    log = interactions_lib.create_interactions(users, items, np.arange(len(rows)))
     split = splits.unseen_users(log, 0.2, 0.3, seed)
     users = dict(enumerate(_items(pairs) for pairs in _histories(log)))
     train = _train_rows(split)
@@ -148,7 +152,7 @@ def test_global_time(rows):
     first, second = times[int(0.5 * len(times))], times[int(0.75 * len(times))]
     users = dict(enumerate(_histories(log)))
     train = {user: [i for i, t in pairs if t < first] for user, pairs in users.items()}
-    seen = set(sum(train.values(), []))
+    seen = {item for items in train.values() for item in items}
 
     def candidates(start, end):
         return {

@@ -92,7 +92,7 @@ def test_recent_history_beats_popularity_severalfold(log):
 
 def test_head_items_are_popular(log):
     counts = np.sort(np.bincount(log.item_index))[::-1]
-    assert counts[:40].sum() > 0.3 * counts.sum()  # a tenth of the items
+    assert counts[:40].sum() > 0.25 * counts.sum()  # a tenth of the items, 2.5 times their share
 
 
 def test_taste_differs_between_users_and_drifts(log):

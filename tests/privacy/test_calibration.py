@@ -40,8 +40,8 @@ def test_known_number():
 
 
 def test_noise_multiplier_given_is_ignored():
-    loud = dataclasses.replace(FIXED_CLIP, noise_multiplier=33.0)
-    results = {calibration.calibrate_noise_multiplier(m, 3.0, 1e-5, 50) for m in (loud, FIXED_CLIP)}
+    loud = dataclasses.replace(ADAPTIVE, noise_multiplier=3.0)
+    results = {calibration.calibrate_noise_multiplier(m, 3.0, 1e-5, 50) for m in (loud, ADAPTIVE)}
     assert len(results) == 1
 
 

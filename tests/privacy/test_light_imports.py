@@ -1,15 +1,11 @@
 import subprocess
 import sys
 
+_PRIVACY = ["accounting", "calibration", "events", "ledger", "mechanisms", "sampling", "statement"]
+_EVALUATION = ["negatives", "popularity", "ranking", "recommend", "scoring"]
 _MODULES = [
-    *(
-        f"fedrec_tff.privacy.{name}"
-        for name in (["accounting", "calibration", "events", "ledger", "mechanisms", "sampling", "statement"])
-    ),
-    *(
-        f"fedrec_tff.evaluation.{name}"
-        for name in ["negatives", "popularity", "ranking", "recommend", "scoring"]
-    ),
+    *(f"fedrec_tff.privacy.{name}" for name in _PRIVACY),
+    *(f"fedrec_tff.evaluation.{name}" for name in _EVALUATION),
 ]
 
 

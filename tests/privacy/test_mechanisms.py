@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import mechanisms, sampling
+from fedrec_tff.privacy import mechanisms
 
 FIXED_CLIP = mechanisms.Mechanism("dp_gaussian", 1.0, 0.5, num_clients=6040, clients_per_round=60)
 ADAPTIVE = mechanisms.Mechanism("dp_adaptive", 1.0, 0.5, num_clients=6040, clients_per_round=20)
@@ -100,12 +100,3 @@ def test_numpy_numbers_become_python_numbers():
     event = mechanisms.round_event(mechanism)
     assert type(event.sampling_probability) is float
     assert type(event.event.noise_multiplier) is float
-
-
-def test_sampler_has_the_accounted_law():
-    sampler = mechanisms.create_sampler(FIXED_CLIP, seed=0)
-    assert isinstance(sampler, sampling.PoissonSampler)
-    mean = np.mean([len(sampler.sample(r)) for r in range(300)])
-    assert abs(mean - 60) < 4.5 * np.sqrt(60 / 300)
-    fixed_size = dataclasses.replace(FIXED_CLIP, sampling="fixed_size")
-    assert len(mechanisms.create_sampler(fixed_size, seed=0).sample(0)) == 60

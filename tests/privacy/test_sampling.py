@@ -109,3 +109,13 @@ def test_describe_names_the_law():
 def test_impossible_samplers_are_refused(make):
     with pytest.raises(UserError):
         make()
+
+
+def test_samplers_by_name():
+    poisson = sampling.create_sampler("poisson", 6040, 60, seed=0)
+    sizes = [len(poisson.sample(round_number)) for round_number in range(300)]
+    assert abs(np.mean(sizes) - 60) < 4.5 * np.sqrt(60 / 300)
+    fixed_size = sampling.create_sampler("fixed_size", 6040, 60, seed=0)
+    assert len(fixed_size.sample(0)) == 60
+    with pytest.raises(UserError, match="no sampling is called 'uniform'"):
+        sampling.create_sampler("uniform", 6040, 60, seed=0)

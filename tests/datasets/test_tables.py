@@ -1,0 +1,195 @@
+"""Tests of tables of interactions in text and Parquet."""
+
+import datetime
+import decimal
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from fedrec_tff import errors
+from fedrec_tff.datasets import tables
+
+_ALL = tables.TableColumns("u", "i", "t", "v")
+
+
+def _rows(log):
+    return list(
+        zip(
+            log.user_ids[log.user_index].tolist(),
+            log.item_ids[log.item_index].tolist(),
+            log.timestamp.tolist(),
+            log.value.tolist(),
+            strict=True,
+        )
+    )
+
+
+_EXPECTED = [("a", "007", 5, 1.5), ("a", "x", 9, 2.0), ("b", "x", 1, 3.0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "delimiter"),
+    [("r.csv", ","), ("r.tsv", "\t"), ("r.dat", "::"), ("r.txt", ";"), ("r", "|"), ("r.CSV", ",")],
+)
+def test_delimiter_follows_suffix_or_first_line(tmp_path, name, delimiter):
+    lines = ["v,u,other,i,t", "2,a,,x,9", "1.5,a,-,007,5", "3,b,-,x,1", "3,b,-,x,1"]
+    path = tmp_path / name
+    path.write_text("\n".join(lines).replace(",", delimiter))
+    log, counts = tables.read(path, _ALL)
+    assert _rows(log) == _EXPECTED
+    assert (counts.rows_read, counts.malformed, counts.duplicates) == (4, 0, 1)
+
+
+def test_given_delimiter_wins(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text("u;i\na;x\n")
+    log, _ = tables.read(path, tables.TableColumns("u", "i"), delimiter=";")
+    assert log.user_ids.tolist() == ["a"]
+
+
+def test_no_header(tmp_path):
+    path = tmp_path / "ratings.dat"
+    path.write_text("a,x,2,9\na,007,1.5,5\nb,x,3,1\n")
+    log, _ = tables.read(path, _ALL, column_names=("u", "i", "v", "t"))
+    assert _rows(log) == _EXPECTED
+    with pytest.raises(errors.UserError, match=r"ratings\.dat:1: 4 fields, 3 are needed"):
+        tables.read(path, tables.TableColumns("u", "i"), column_names=("u", "i", "v"))
+
+
+def test_without_times_the_order_of_rows_counts(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text("user,item\n2,z\n1,y\n2,x\n2,z\n")
+    log, counts = tables.read(path, tables.TableColumns())
+    assert log.item_ids[log.item_index].tolist() == ["y", "z", "x"]
+    assert log.value is None
+    assert counts.duplicates == 1
+
+
+def test_missing_column_lists_the_columns(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text("user,thing\na,x\n")
+    with pytest.raises(errors.UserError, match="no column 'item'; its columns are: user, thing"):
+        tables.read(path, tables.TableColumns())
+
+
+def test_one_column_for_two_roles_is_refused(tmp_path):
+    with pytest.raises(errors.UserError, match="different columns"):
+        tables.read(tmp_path / "r.csv", tables.TableColumns("a", "a"))
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.unknown", "r.parquet"])
+def test_missing_files_and_folders(tmp_path, name):
+    with pytest.raises(errors.UserError, match="there is no file"):
+        tables.read(tmp_path / name, tables.TableColumns())
+    (tmp_path / name).mkdir()
+    with pytest.raises(errors.UserError, match="is a folder"):
+        tables.read(tmp_path / name, tables.TableColumns())
+
+
+def _write_parquet(path, **columns):
+    parquet.write_table(pa.table(columns), path)
+    return path
+
+
+def test_parquet(tmp_path):
+    path = _write_parquet(
+        tmp_path / "r.parquet",
+        other=[0, 0, 0],
+        u=["a", "a", "b"],
+        i=pa.array(["x", "007", "x"]).dictionary_encode(),
+        v=[2.0, 1.5, 3.0],
+        t=[9, 5, 1],
+    )
+    log, counts = tables.read(path, _ALL)
+    assert _rows(log) == _EXPECTED
+    assert counts.rows_read == 3
+
+
+_MOMENT = datetime.datetime(1970, 1, 1, 0, 1, 5, 900_000)
+
+
+@pytest.mark.parametrize(
+    ("users", "values", "times", "expected_times"),
+    [
+        ([10, 9], [1, 2], [70, 65], [65, 70]),
+        ([10.0, 9.0], ["1", "2"], ["70", "1970-01-01T00:01:05Z"], [65, 70]),
+        (["10", "9"], [1.0, 2.0], [70.5, 65.5], [65, 70]),
+        (
+            pa.array([10, 9], pa.uint8()),
+            [decimal.Decimal("1.00"), decimal.Decimal("2.00")],
+            [_MOMENT + datetime.timedelta(seconds=5), _MOMENT],
+            [65, 70],
+        ),
+        (
+            [10, 9],
+            [1, 2],
+            pa.array([70 * 10**9 + 1, 65 * 10**9 + 1], pa.timestamp("ns", "Asia/Tokyo")),
+            [65, 70],
+        ),
+        ([10, 9], [1, 2], [datetime.date(1970, 1, 3), datetime.date(1970, 1, 2)], [86400, 172800]),
+    ],
+)
+def test_parquet_types(tmp_path, users, values, times, expected_times):
+    path = _write_parquet(tmp_path / "r.parquet", u=users, i=[1, 1], v=values, t=times)
+    log, _ = tables.read(path, _ALL)
+    assert log.user_ids.tolist() == ["9", "10"]
+    assert log.value.tolist() == [2, 1]
+    assert log.timestamp.tolist() == expected_times
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("u", ["a", None, "c", "d"], "row 2: u is empty"),
+        ("u", ["a", " ", "c", "d"], "row 2: u is empty"),
+        ("u", [1, None, 3, 4], "row 2: u is empty"),
+        ("i", [1.0, 2.5, 3.0, 4.0], "row 2: i is empty or no whole number"),
+        ("v", [1.0, float("nan"), 3.0, 4.0], "row 2: v is no finite"),
+        ("v", [1.0, None, 3.0, 4.0], "row 2: v is no finite"),
+        ("v", ["1", "x", "3", "4"], "row 2: v is no finite"),
+        ("t", [1, None, 3, 4], "row 2: t is neither"),
+        ("t", [_MOMENT, None, _MOMENT, _MOMENT], "row 2: t is neither"),
+    ],
+)
+def test_bad_parquet_rows_are_refused_or_counted(tmp_path, column, values, message):
+    columns = {"u": ["a", "b", "c", "d"], "i": [1, 2, 3, 4], "v": [1, 2, 3, 4], "t": [1, 2, 3, 4]}
+    path = _write_parquet(tmp_path / "r.parquet", **(columns | {column: values}))
+    with pytest.raises(errors.UserError, match=message):
+        tables.read(path, _ALL)
+    log, counts = tables.read(path, _ALL, max_malformed_fraction=0.25)
+    assert counts.malformed == 1
+    assert sorted(log.value.tolist()) == [1, 3, 4]
+
+
+def test_unfit_parquet_is_refused(tmp_path):
+    path = _write_parquet(tmp_path / "r.parquet", u=["a"], i=[[1, 2]])
+    with pytest.raises(errors.UserError, match=r"column 'i': is of type list.*text or integers"):
+        tables.read(path, tables.TableColumns("u", "i"))
+    with pytest.raises(errors.UserError, match="its columns are: u, i"):
+        tables.read(path, tables.TableColumns())
+    with pytest.raises(errors.UserError, match="leave out column_names"):
+        tables.read(path, tables.TableColumns("u", "i"), delimiter=",")
+    big = _write_parquet(tmp_path / "big.parquet", u=pa.array([2**64 - 1], pa.uint64()), i=[1])
+    with pytest.raises(errors.UserError, match=r"column 'u': .*not in range"):
+        tables.read(big, tables.TableColumns("u", "i"))
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1 no more")
+    with pytest.raises(errors.UserError, match="no readable Parquet"):
+        tables.read(broken, tables.TableColumns())
+    empty = tmp_path / "empty.parquet"
+    pd.DataFrame({"user": [], "item": []}).to_parquet(empty)
+    with pytest.raises(errors.UserError, match="no rows of data"):
+        tables.read(empty, tables.TableColumns())
+
+
+@pytest.mark.real_data
+def test_amazon_video(real_data_dir):
+    log, counts = tables.read(
+        real_data_dir / "amazon-video" / "ratings.dat",
+        tables.TableColumns("user", "item", "time", "rating"),
+        column_names=("user", "item", "rating", "time"),
+    )
+    assert counts.rows_read == log.num_interactions == 63_836
+    assert (log.num_users, log.num_items) == (8072, 11_830)
