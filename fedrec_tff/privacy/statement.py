@@ -3,6 +3,7 @@
 import math
 
 from fedrec_tff.privacy import accounting, mechanisms
+from fedrec_tff.privacy.sampling import POISSON
 
 _RELATIONS = {
     accounting.NeighbouringRelation.ADD_OR_REMOVE_ONE: "add-or-remove-one",
@@ -92,7 +93,7 @@ def _how(mechanism: mechanisms.Mechanism, rounds: int, num_executions: int | Non
         clipping = (
             f"clipped to an L2 norm of {mechanism.clip_norm:g}, with Gaussian noise on the sum"
         )
-    if mechanism.sampling == mechanisms.POISSON:
+    if mechanism.sampling == POISSON:
         sampling = (
             f"Poisson samples of {mechanism.num_clients} users with probability "
             f"{mechanism.sampling_probability:.6g} ({mechanism.clients_per_round:g} expected)"
@@ -112,7 +113,9 @@ def _how(mechanism: mechanisms.Mechanism, rounds: int, num_executions: int | Non
 
 
 def _assumptions(mechanism: mechanisms.Mechanism) -> str:
-    public = "the number of users is public, " if mechanism.sampling == mechanisms.POISSON else ""
+    public = "the catalogue is public, "
+    if mechanism.sampling == POISSON:
+        public = "the catalogue and the number of users are public, "
     return (
         "It assumes that who was in which round stays secret (so do --seed and all files that "
         "show it), that the server is trusted to clip, sum and add the noise, "

@@ -219,7 +219,8 @@ def _measure(
         "privacy_statement": privacy_statement,
         "rounds": result.rounds,
         "seconds": result.seconds,
-        "users_per_second": result.rounds * config.clients_per_round / result.seconds,
+        # No time at all: the budget was spent on rounds that were cut short.
+        "users_per_second": result.rounds * config.clients_per_round / (result.seconds or 1.0),
         "git_revision": _git_revision(),
         "versions": {
             "python": sys.version.split()[0],

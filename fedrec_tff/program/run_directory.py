@@ -95,8 +95,8 @@ def open_run_directory(root: str | os.PathLike, flags: dict[str, Any]) -> RunDir
         _make_empty(directory.root)
         return directory
     try:
-        stored = json.loads(directory.config.read_text())["flags"]
-    except (OSError, ValueError, KeyError) as error:
+        stored = dict(json.loads(directory.config.read_text())["flags"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise errors.UserError(
             f"{directory.config} cannot be read as a run's configuration: choose another "
             "--output_dir"
@@ -114,25 +114,25 @@ def open_run_directory(root: str | os.PathLike, flags: dict[str, Any]) -> RunDir
     return directory
 
 
-def read_derived(directory: RunDirectory) -> dict[str, Any] | None:
-    """What an earlier session of this run derived from its flags, or None for a new run."""
+def read_config(directory: RunDirectory) -> dict[str, Any] | None:
+    """What an earlier session of this run wrote to `config.json`, or None for a new run."""
     if not directory.config.exists():
         return None
-    return json.loads(directory.config.read_text())["derived"]
+    return json.loads(directory.config.read_text())
 
 
-def check_fingerprint(directory: RunDirectory, derived: dict[str, Any], fingerprint: str) -> None:
+def check_fingerprint(directory: RunDirectory, stored: str, fingerprint: str) -> None:
     """Refuses to resume a run on other data than it was begun with.
 
     Args:
       directory: The run's paths.
-      derived: From `read_derived`.
+      stored: The fingerprint of the data that the run was begun with.
       fingerprint: Of the data at hand.
 
     Raises:
       UserError: If they differ.
     """
-    if derived["data_fingerprint"] != fingerprint:
+    if stored != fingerprint:
         raise errors.UserError(
             f"the data are not those that the run in {directory.root} was begun with: restore "
             "them, or choose another --output_dir"
@@ -171,13 +171,20 @@ def lock(directory: RunDirectory) -> Iterator[None]:
 
 
 def mend_torn_line(path: pathlib.Path) -> None:
-    """Removes the last line of a text file if a crash cut it short; does nothing otherwise."""
+    """Removes the last line of a text file if a crash cut it short; the file, if nothing is left.
+
+    Args:
+      path: The file; it may be missing.
+    """
     if not path.exists():
         return
     content = path.read_bytes()
-    if content and not content.endswith(b"\n"):
+    end = content.rfind(b"\n") + 1
+    if end == 0:
+        path.unlink()
+    elif end < len(content):
         with path.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
+            file.truncate(end)
 
 
 def _make_empty(root: pathlib.Path) -> None:

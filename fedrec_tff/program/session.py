@@ -85,18 +85,23 @@ def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:
 def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Session:
     """Loads the data, plans, and writes `config.json` and the id maps of a new run."""
     dataset = data.load_data(config)
-    stored = run_directory.read_derived(directory)
+    stored = run_directory.read_config(directory)
+    noise_multiplier = None
     if stored is not None:
-        run_directory.check_fingerprint(directory, stored, dataset.fingerprint)
-    num_clients = dataset.split.train.num_rows
-    plan = privacy_plan.create_plan(
-        config, num_clients, None if stored is None else stored["noise_multiplier"]
-    )
-    derived = stored or _derive(config, dataset, plan)
+        fingerprint = stored["non_private/data"]["fingerprint"]
+        run_directory.check_fingerprint(directory, fingerprint, dataset.fingerprint)
+        noise_multiplier = stored["derived"]["noise_multiplier"]
+    plan = privacy_plan.create_plan(config, dataset.split.train.num_rows, noise_multiplier)
+    derived = _derive(config, dataset, plan)
     if stored is None:
         interactions_lib.save_id_maps(dataset.interactions, _make_folder(directory.root / "ids"))
         run_directory.write_json(
-            directory.config, {"flags": dataclasses.asdict(config), "derived": derived}
+            directory.config,
+            {
+                "flags": dataclasses.asdict(config),
+                "derived": derived,
+                "non_private/data": _describe_data(dataset),
+            },
         )
     return Session(config, directory, dataset, plan, derived)
 
@@ -109,11 +114,17 @@ def _derive(
         "sampling_probability": plan.sampling_probability,
         "noise_multiplier": plan.mechanism.noise_multiplier if plan.mechanism else None,
         "num_training_users": dataset.split.train.num_rows,
-        "num_users": dataset.interactions.num_users,
         "num_items": dataset.split.num_items,
+    }
+
+
+def _describe_data(dataset: loading.LoadedDataset) -> dict[str, Any]:
+    """Exact statistics of user data; the fingerprint lets a resumed run see that they changed."""
+    return {
+        "num_users": dataset.interactions.num_users,
         "num_interactions": dataset.interactions.num_interactions,
-        "dataset_counts": dataclasses.asdict(dataset.counts),
-        "data_fingerprint": dataset.fingerprint,
+        "counts": dataclasses.asdict(dataset.counts),
+        "fingerprint": dataset.fingerprint,
     }
 
 

@@ -90,14 +90,18 @@ async def load_progress(
     """
     initial_state = process.initialize()
     structure = {"state": initial_state, "seconds": 0.0}
-    try:
-        saved, version = await state_manager.load_latest(structure)
-    except (OSError, ValueError, TypeError) as error:
-        raise errors.UserError(
-            "the latest checkpoint cannot be read: remove it to go on from the one before"
-        ) from error
-    if saved is None:
+    versions = await state_manager.get_versions()
+    if versions is None:
         return Progress(initial_state, 0, 0.0)
+    version = versions[-1]
+    try:
+        saved = await state_manager.load(version, structure)
+    # TensorFlow's loader raises a dozen kinds of errors on a damaged file.
+    except Exception as error:
+        raise errors.UserError(
+            f"the checkpoint of round {version} cannot be read: remove "
+            f"checkpoints/program_state_{version} in the run's folder to go on from the one before"
+        ) from error
     return Progress(saved["state"], version, float(saved["seconds"]))
 
 

@@ -8,6 +8,21 @@ from typing import Any
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
+# The columns that HParams shows first; the other flags follow, unchecked, in their order.
+_LEADING_FLAGS = (
+    "dataset",
+    "target_epsilon",
+    "aggregator",
+    "noise_multiplier",
+    "clients_per_round",
+    "rounds",
+    "client_learning_rate",
+    "server_learning_rate",
+    "embedding_dim",
+    "seed",
+)
+_METRICS = ("validation/recall@10", "validation/ndcg@10", "privacy/epsilon", "train/loss")
+
 
 def write_run_description(
     summary_dir: str | os.PathLike,
@@ -24,6 +39,12 @@ def write_run_description(
       privacy_statement: In plain words.
     """
     with tf.summary.create_file_writer(os.fspath(summary_dir)).as_default():
+        names = [name for name in _LEADING_FLAGS if name in flags]
+        names += [name for name in flags if name not in _LEADING_FLAGS]
+        hparams.hparams_config(
+            hparams=[hparams.HParam(name) for name in names],
+            metrics=[hparams.Metric(name) for name in _METRICS],
+        )
         hparams.hparams({name: "none" if v is None else v for name, v in flags.items()})
         tf.summary.text("configuration/flags", _as_code(flags), step=0)
         tf.summary.text("configuration/derived", _as_code(derived), step=0)

@@ -102,7 +102,10 @@ def test_prepare_counts_every_row(seed, minimum, k_user, k_item, cap):
         minimum_value=minimum, k_core_user=k_user, k_core_item=k_item, max_interactions_per_user=cap
     )
     log = _log(rows)
-    prepared, counts = preparation.prepare(log, config)
+    try:
+        prepared, counts = preparation.prepare(log, config)
+    except errors.UserError:
+        hypothesis.reject()  # one in some hundred of these logs has no core
     counts += preparation.DataCounts(rows_read=len(rows))
     assert counts.kept == prepared.num_interactions
     assert counts.below_threshold == sum(value < minimum for _, _, value in rows)

@@ -109,8 +109,8 @@ def _hparams(value) -> dict:
 def _read_checkpoint(path: str, out: str) -> None:
     """Writes the arrays of a checkpoint, in a fixed order; without the time spent."""
     state = tf.saved_model.load(path)()["state"]
-    arrays = [value.numpy() for value in tf.nest.flatten(state) if tf.is_tensor(value)]
-    np.savez(out, *[array for array in arrays if array.dtype != object])
+    arrays = [np.asarray(value) for value in tf.nest.flatten(state)]
+    np.savez(out, *[array for array in arrays if array.dtype.kind in "fiu"])
 
 
 _JOBS = {"train": _train, "read_events": _read_events, "read_checkpoint": _read_checkpoint}

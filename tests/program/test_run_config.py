@@ -1,0 +1,185 @@
+import dataclasses
+import math
+
+import pytest
+
+from fedrec_tff.aggregators import registry
+from fedrec_tff.datasets import loading, splits
+from fedrec_tff.errors import UserError
+from fedrec_tff.privacy import mechanisms
+from fedrec_tff.program import config as config_lib
+from fedrec_tff.program import data, privacy_plan
+from fedrec_tff.program.config import RunConfig
+
+FIELDS = {field.name: field for field in dataclasses.fields(RunConfig)}
+PRIVATE = {"noise_multiplier": 1.0}
+
+
+def validate(**flags):
+    config_lib.validate(RunConfig(**flags))
+
+
+def test_names_are_those_of_the_parts_that_know_them():
+    assert config_lib.DATASETS == loading.DATASETS
+    assert config_lib.SPLITS == splits.SPLITS
+    assert config_lib.SAMPLINGS == (mechanisms.POISSON, mechanisms.FIXED_SIZE)
+
+
+def test_defaults_are_valid_and_not_private():
+    validate()
+    assert RunConfig().aggregator_name == "mean"
+    assert not RunConfig().is_private
+
+
+@pytest.mark.parametrize(
+    ("flags", "name", "is_private"),
+    [
+        ({"target_epsilon": 1.0}, "dp_gaussian", True),
+        ({"noise_multiplier": 1.0}, "dp_gaussian", True),
+        ({"noise_multiplier": 0.0}, "dp_gaussian", True),
+        ({"noise_multiplier": 1.0, "aggregator": "dp_adaptive"}, "dp_adaptive", True),
+        ({"aggregator": "weighted_mean"}, "weighted_mean", False),
+    ],
+)
+def test_aggregator_follows_the_privacy_flags(flags, name, is_private):
+    validate(**flags)
+    config = RunConfig(**flags)
+    assert (config.aggregator_name, config.is_private) == (name, is_private)
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ({"target_epsilon": 1.0, "noise_multiplier": 1.0}, ["target_epsilon", "noise_multiplier"]),
+        ({"aggregator": "mean", "target_epsilon": 1.0}, ["aggregator=mean", "target_epsilon"]),
+        ({"aggregator": "weighted_mean", **PRIVATE}, ["aggregator=weighted_mean"]),
+        ({"aggregator": "dp_gaussian"}, ["aggregator=dp_gaussian", "noise_multiplier"]),
+        ({"aggregator": "dp_adaptive"}, ["aggregator=dp_adaptive", "target_epsilon"]),
+        ({"aggregator": "median"}, ["aggregator=median", "weighted_mean"]),
+        ({"insecure_deterministic_noise": True}, ["insecure_deterministic_noise"]),
+        ({"negative_sampling": "popularity", **PRIVATE}, ["negative_sampling=popularity"]),
+        ({"server_momentum": 0.9}, ["server_momentum", "server_optimizer=sgd"]),
+        ({"client_momentum": 0.9, "client_optimizer": "adam"}, ["client_momentum"]),
+        ({"data_dir": "x"}, ["data_dir", "dataset=synthetic"]),
+        ({"dataset": "csv"}, ["dataset=csv", "data_dir"]),
+        ({"dataset": "adjacency", "split": "published"}, ["data_dir"]),
+        ({"dataset": "adjacency", "data_dir": "x"}, ["split=leave_last_out"]),
+        ({"split": "published"}, ["split=published"]),
+        ({"value_column": "rating"}, ["value_column"]),
+        ({"sampling": "fixed_size", "clients_per_round": 10.5}, ["clients_per_round=10.5"]),
+        ({"dataset": "netflix"}, ["dataset=netflix", "ml-1m"]),
+        ({"seed": 2**31}, ["seed"]),
+        ({"target_delta": 0.5, **PRIVATE}, ["target_delta"]),
+    ],
+)
+def test_contradictions_are_refused_and_named(flags, named):
+    with pytest.raises(UserError) as caught:
+        validate(**flags)
+    assert "\n" not in str(caught.value)
+    for name in named:
+        assert f"--{name}" in str(caught.value) or name in registry.names()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", [n for n, f in FIELDS.items() if f.type in (float, float | None)])
+def test_every_number_must_be_finite(name, value):
+    with pytest.raises(UserError, match=f"--{name}=.*finite"):
+        validate(**{name: value})
+
+
+# Every number has a least value, but for the ratings' threshold: ratings may be negative.
+NUMBERS = [n for n, f in FIELDS.items() if f.type not in (str, str | None, bool)]
+
+
+@pytest.mark.parametrize("name", sorted(set(NUMBERS) - {"minimum_value"}))
+def test_no_number_may_be_negative(name):
+    with pytest.raises(UserError, match=f"--{name}=-1"):
+        validate(**{name: -1})
+
+
+def test_zero_where_it_means_something_and_not_elsewhere():
+    validate(batch_size=0, num_blocks=0, seed=0, max_malformed_fraction=0.0, noise_multiplier=0.0)
+    positive = ["clip_norm", "temperature", "target_delta", "rounds", "rounds_per_checkpoint"]
+    positive += ["clients_per_round", "client_learning_rate", "server_learning_rate", "k_core"]
+    for name in [*positive, "target_epsilon"]:
+        with pytest.raises(UserError, match=f"--{name}=0"):
+            validate(**{name: 0})
+
+
+def test_flags_reach_the_parts_unchanged():
+    config = RunConfig(
+        embedding_dim=3,
+        history_length=4,
+        num_blocks=5,
+        temperature=0.6,
+        client_optimizer="adam",
+        client_learning_rate=0.7,
+        loss="in_batch_softmax",
+        batch_size=8,
+        local_epochs=9,
+        server_optimizer="sgd",
+        server_learning_rate=1.1,
+        server_momentum=0.12,
+        server_epsilon=1.3,
+    )
+    model, work, server = config.model, config.client_work, config.server
+    assert dataclasses.astuple(model) == (3, 4, 5, 0.6)
+    assert (work.optimizer.name, work.optimizer.learning_rate) == ("adam", 0.7)
+    assert (work.loss, work.batch_size, work.local_epochs) == ("in_batch_softmax", 8, 9)
+    assert dataclasses.astuple(server) == ("sgd", 1.1, 0.12, 1.3)
+
+
+def test_seed_and_sizes_make_the_data():
+    small = {"synthetic_users": 50, "synthetic_items": 40}
+    first = data.load_data(RunConfig(**small))
+    again = data.load_data(RunConfig(**small))
+    other = data.load_data(RunConfig(**small, seed=1))
+    assert first.interactions.num_users == 50
+    assert first.split.num_items <= 40
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+
+
+def test_csv_flags_reach_the_reader(tmp_path):
+    path = tmp_path / "log.csv"
+    lines = [f"u{user},i{item},{item},{item % 2}" for user in range(4) for item in range(12)]
+    path.write_text("\n".join([*lines, "u1,oops"]) + "\n")
+    loaded = data.load_data(
+        RunConfig(
+            dataset="csv",
+            data_dir=str(path),
+            column_names="who,what,when,stars",
+            user_column="who",
+            item_column="what",
+            time_column="when",
+            value_column="stars",
+            minimum_value=1.0,
+            max_malformed_fraction=0.5,
+            max_interactions_per_user=5,
+        )
+    )
+    assert set(loaded.interactions.item_ids) == {"i3", "i5", "i7", "i9", "i11"}
+    assert loaded.interactions.num_interactions == 20
+    newest = loaded.split.test.targets.items
+    assert list(loaded.interactions.item_ids[newest]) == ["i11"] * 4
+
+
+def test_a_cohort_larger_than_the_population_is_refused():
+    with pytest.raises(UserError, match=r"--clients_per_round=51 .*50 training users"):
+        privacy_plan.create_plan(RunConfig(clients_per_round=51.0), 50)
+
+
+def test_plan_of_a_run_without_privacy_draws_cohorts_all_the_same():
+    plan = privacy_plan.create_plan(RunConfig(clients_per_round=10.0), 40)
+    assert plan.mechanism is None
+    assert plan.sampling_probability == 0.25
+    sizes = [len(plan.sampler.sample(number)) for number in range(1, 201)]
+    assert abs(sum(sizes) / 200 - 10.0) < 1.0
+    assert len(set(sizes)) > 5
+
+
+def test_plan_keeps_the_noise_of_an_earlier_session():
+    config = RunConfig(target_epsilon=2.0, rounds=10, clients_per_round=10.0)
+    first = privacy_plan.create_plan(config, 100)
+    assert first.mechanism.noise_multiplier > 0.3
+    resumed = privacy_plan.create_plan(config, 100, noise_multiplier=7.0)
+    assert resumed.mechanism.noise_multiplier == 7.0
