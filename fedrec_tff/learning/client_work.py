@@ -178,7 +178,7 @@ def _fold(seed: tf.Tensor, stream: int | tf.Tensor) -> tf.Tensor:
 
 
 def _num_bytes(tensors: object) -> tf.Tensor:
-    return tf.cast(4 * tf.add_n([tf.size(t) for t in tf.nest.flatten(tensors)]), tf.float32)
+    return tf.cast(4 * sum(tf.size(t) for t in tf.nest.flatten(tensors)), tf.float32)
 
 
 def _create_examples(

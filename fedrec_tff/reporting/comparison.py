@@ -1,13 +1,11 @@
 """Runs side by side, as Markdown: what `docs/results.md` is made of, so that no figure is typed."""
 
-import dataclasses
 import json
 import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fedrec_tff import errors
-from fedrec_tff.program.config import RunConfig
 
 _METRICS = (
     "recall@10",
@@ -18,11 +16,12 @@ _METRICS = (
 )
 
 
-def compare_runs(run_dirs: Iterable[pathlib.Path]) -> str:
+def compare_runs(run_dirs: Iterable[pathlib.Path], default_flags: Mapping[str, Any]) -> str:
     """Tabulates the test metrics of complete runs, and the commands that make them.
 
     Args:
       run_dirs: Output folders of `experiments.train`.
+      default_flags: What a command need not say.
 
     Returns:
       Markdown: a table with a row for each run and one for popularity on each of the data sets,
@@ -43,7 +42,10 @@ def compare_runs(run_dirs: Iterable[pathlib.Path]) -> str:
             title = f"popularity on {flags['dataset']}"
             rows.append([title, "", "", *_metrics(results, "popularity/test/"), "", ""])
         rows.append(_run_row(name, results))
-    commands = [f"- {name}: `{_command(flags)}` ({_versions(r)})" for name, flags, r in runs]
+    commands = [
+        f"- {name}: `{_command(flags, default_flags)}` ({_versions(results)})"
+        for name, flags, results in runs
+    ]
     return "\n".join([_markdown(header, rows), "", *commands])
 
 
@@ -57,7 +59,7 @@ def _read_run(path: pathlib.Path) -> tuple[str, Mapping[str, Any], Mapping[str, 
 
 
 def _run_row(name: str, results: Mapping[str, Any]) -> list[str]:
-    epsilon = "none" if results["epsilon"] is None else f"{results['epsilon']:.3f}"
+    epsilon = "none" if results["epsilon"] is None else f"{float(results['epsilon']):.3f}"
     return [
         name,
         epsilon,
@@ -73,9 +75,8 @@ def _metrics(results: Mapping[str, Any], prefix: str) -> list[str]:
     return ["" if value is None else f"{value:.4f}" for value in values]
 
 
-def _command(flags: Mapping[str, Any]) -> str:
+def _command(flags: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     """The command line that says what differs from the defaults; `seed` is always named."""
-    defaults = {field.name: field.default for field in dataclasses.fields(RunConfig)}
     chosen = {name: value for name, value in flags.items() if value != defaults.get(name)}
     chosen.pop("data_dir", None)
     chosen["seed"] = flags["seed"]

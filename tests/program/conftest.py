@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-
 from training_runs import DETERMINISTIC, ROOT, TIMEOUT_SECONDS, Run, SessionServer, to_argv
 
 

@@ -3,7 +3,6 @@ import math
 
 import pytest
 
-from fedrec_tff.aggregators import registry
 from fedrec_tff.datasets import loading, splits
 from fedrec_tff.errors import UserError
 from fedrec_tff.privacy import mechanisms
@@ -50,26 +49,29 @@ def test_aggregator_follows_the_privacy_flags(flags, name, is_private):
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
-        ({"target_epsilon": 1.0, "noise_multiplier": 1.0}, ["target_epsilon", "noise_multiplier"]),
-        ({"aggregator": "mean", "target_epsilon": 1.0}, ["aggregator=mean", "target_epsilon"]),
-        ({"aggregator": "weighted_mean", **PRIVATE}, ["aggregator=weighted_mean"]),
-        ({"aggregator": "dp_gaussian"}, ["aggregator=dp_gaussian", "noise_multiplier"]),
-        ({"aggregator": "dp_adaptive"}, ["aggregator=dp_adaptive", "target_epsilon"]),
-        ({"aggregator": "median"}, ["aggregator=median", "weighted_mean"]),
-        ({"insecure_deterministic_noise": True}, ["insecure_deterministic_noise"]),
-        ({"negative_sampling": "popularity", **PRIVATE}, ["negative_sampling=popularity"]),
-        ({"server_momentum": 0.9}, ["server_momentum", "server_optimizer=sgd"]),
-        ({"client_momentum": 0.9, "client_optimizer": "adam"}, ["client_momentum"]),
-        ({"data_dir": "x"}, ["data_dir", "dataset=synthetic"]),
-        ({"dataset": "csv"}, ["dataset=csv", "data_dir"]),
-        ({"dataset": "adjacency", "split": "published"}, ["data_dir"]),
-        ({"dataset": "adjacency", "data_dir": "x"}, ["split=leave_last_out"]),
-        ({"split": "published"}, ["split=published"]),
-        ({"value_column": "rating"}, ["value_column"]),
-        ({"sampling": "fixed_size", "clients_per_round": 10.5}, ["clients_per_round=10.5"]),
-        ({"dataset": "netflix"}, ["dataset=netflix", "ml-1m"]),
-        ({"seed": 2**31}, ["seed"]),
-        ({"target_delta": 0.5, **PRIVATE}, ["target_delta"]),
+        (
+            {"target_epsilon": 1.0, "noise_multiplier": 1.0},
+            ["--target_epsilon", "--noise_multiplier"],
+        ),
+        ({"aggregator": "mean", "target_epsilon": 1.0}, ["--aggregator=mean", "--target_epsilon"]),
+        ({"aggregator": "weighted_mean", **PRIVATE}, ["--aggregator=weighted_mean"]),
+        ({"aggregator": "dp_gaussian"}, ["--aggregator=dp_gaussian", "--noise_multiplier"]),
+        ({"aggregator": "dp_adaptive"}, ["--aggregator=dp_adaptive", "--target_epsilon"]),
+        ({"aggregator": "median"}, ["--aggregator=median", "weighted_mean"]),
+        ({"insecure_deterministic_noise": True}, ["--insecure_deterministic_noise"]),
+        ({"negative_sampling": "popularity", **PRIVATE}, ["--negative_sampling=popularity"]),
+        ({"server_momentum": 0.9}, ["--server_momentum", "--server_optimizer=sgd"]),
+        ({"client_momentum": 0.9, "client_optimizer": "adam"}, ["--client_momentum"]),
+        ({"data_dir": "x"}, ["--data_dir", "--dataset=synthetic"]),
+        ({"dataset": "csv"}, ["--dataset=csv", "--data_dir"]),
+        ({"dataset": "adjacency", "split": "published"}, ["--data_dir"]),
+        ({"dataset": "adjacency", "data_dir": "x"}, ["--split=leave_last_out"]),
+        ({"split": "published"}, ["--split=published"]),
+        ({"value_column": "rating"}, ["--value_column"]),
+        ({"sampling": "fixed_size", "clients_per_round": 10.5}, ["--clients_per_round=10.5"]),
+        ({"dataset": "netflix"}, ["--dataset=netflix", "ml-1m"]),
+        ({"seed": 2**31}, ["--seed"]),
+        ({"target_delta": 0.5, **PRIVATE}, ["--target_delta"]),
     ],
 )
 def test_contradictions_are_refused_and_named(flags, named):
@@ -77,7 +79,7 @@ def test_contradictions_are_refused_and_named(flags, named):
         validate(**flags)
     assert "\n" not in str(caught.value)
     for name in named:
-        assert f"--{name}" in str(caught.value) or name in registry.names()
+        assert name in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -16,8 +16,7 @@ FLAGS = dataclasses.asdict(RunConfig())
 def begun(tmp_path):
     """The folder of a run that was begun with the default flags."""
     directory = run_directory.open_run_directory(tmp_path / "run", FLAGS)
-    config = {"flags": FLAGS, "derived": {"data_fingerprint": "abc"}}
-    run_directory.write_json(directory.config, config)
+    run_directory.write_json(directory.config, {"flags": FLAGS, "derived": {"x": 1.5}})
     return directory
 
 
@@ -50,13 +49,13 @@ def test_json_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
 def test_new_folders_are_made_with_their_parents(tmp_path):
     directory = run_directory.open_run_directory(tmp_path / "a" / "b", FLAGS)
     assert directory.root.is_dir()
-    assert run_directory.read_derived(directory) is None
+    assert run_directory.read_config(directory) is None
     assert run_directory.read_results(directory) is None
 
 
 def test_the_same_flags_go_on(begun):
     again = run_directory.open_run_directory(begun.root, FLAGS)
-    assert run_directory.read_derived(again) == {"data_fingerprint": "abc"}
+    assert run_directory.read_config(again) == {"flags": FLAGS, "derived": {"x": 1.5}}
 
 
 def test_what_a_crash_before_the_configuration_leaves_is_no_obstacle(tmp_path):
@@ -108,10 +107,9 @@ def test_a_file_in_the_folders_place_is_refused(tmp_path):
 
 
 def test_other_data_are_refused(begun):
-    derived = run_directory.read_derived(begun)
-    run_directory.check_fingerprint(begun, derived, "abc")
+    run_directory.check_fingerprint(begun, "abc", "abc")
     with pytest.raises(UserError, match="data"):
-        run_directory.check_fingerprint(begun, derived, "abd")
+        run_directory.check_fingerprint(begun, "abc", "abd")
 
 
 def _hold(root, is_held, may_end):
