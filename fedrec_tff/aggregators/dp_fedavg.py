@@ -21,12 +21,7 @@ def build_dp_gaussian(
 ) -> tff.aggregators.DifferentiallyPrivateFactory:
     """A fixed clip."""
     stddev = context.clip_norm * context.noise_multiplier
-    if context.insecure_noise_seed is None:
-        query = tfp.GaussianSumQuery(context.clip_norm, stddev)
-    else:
-        query = queries.InsecureSeededGaussianSumQuery(
-            context.clip_norm, stddev, context.insecure_noise_seed
-        )
+    query = queries.GaussianSumQuery(context.clip_norm, stddev, context.insecure_noise_seed)
     return _build_private_mean(query, context)
 
 
@@ -37,20 +32,15 @@ def build_dp_adaptive(
     noise_multiplier, clipped_count_stddev = mechanisms.split_adaptive_noise(
         context.noise_multiplier, context.clients_per_round
     )
-    parameters = {
-        "initial_l2_norm_clip": context.clip_norm,
-        "noise_multiplier": noise_multiplier,
-        "target_unclipped_quantile": _TARGET_UNCLIPPED_QUANTILE,
-        "learning_rate": _CLIP_LEARNING_RATE,
-        "clipped_count_stddev": clipped_count_stddev,
-        "expected_num_records": context.clients_per_round,
-    }
-    if context.insecure_noise_seed is None:
-        query = tfp.QuantileAdaptiveClipSumQuery(**parameters)
-    else:
-        query = queries.InsecureSeededAdaptiveClipSumQuery(
-            **parameters, seed=context.insecure_noise_seed
-        )
+    query = queries.AdaptiveClipSumQuery(
+        initial_l2_norm_clip=context.clip_norm,
+        noise_multiplier=noise_multiplier,
+        target_unclipped_quantile=_TARGET_UNCLIPPED_QUANTILE,
+        learning_rate=_CLIP_LEARNING_RATE,
+        clipped_count_stddev=clipped_count_stddev,
+        expected_num_records=context.clients_per_round,
+        insecure_seed=context.insecure_noise_seed,
+    )
     return _build_private_mean(query, context)
 
 

@@ -1,8 +1,7 @@
-"""TensorFlow Privacy queries with noise that a test can repeat.
+"""TensorFlow Privacy's Gaussian queries, with noise from `noise`.
 
-Everywhere else the noise is TensorFlow Privacy's own: `tf.random.normal` without a seed, which
-TensorFlow's kernel seeds from the operating system, and which is never compiled by XLA here (on
-CPU, XLA would repeat it from process to process).
+The clipping, the adaptation and the events are TensorFlow Privacy's. What differs is where the
+noise comes from: `noise` says why that matters.
 """
 
 import collections
@@ -12,28 +11,33 @@ import dp_accounting
 import tensorflow as tf
 import tensorflow_privacy as tfp
 
+from fedrec_tff.privacy import noise
 
-class InsecureSeededGaussianSumQuery(tfp.GaussianSumQuery):
-    """A Gaussian sum query whose noise anyone with the seed can compute: for tests only.
+# Keeps the insecure noise of the clipped count apart from that of the sum.
+_COUNT_STREAM = 0x5EED
 
-    The noise is a function of the seed and of how many results were released before, which the
-    global state counts: a resumed run draws what an uninterrupted one would have drawn.
-    """
+
+class GaussianSumQuery(tfp.GaussianSumQuery):
+    """`tfp.GaussianSumQuery` with unpredictable noise."""
 
     _GlobalState = collections.namedtuple(
         "_GlobalState", ["l2_norm_clip", "stddev", "num_releases"]
     )
 
-    def __init__(self, l2_norm_clip: float, stddev: float, seed: int) -> None:
+    def __init__(
+        self, l2_norm_clip: float, stddev: float, insecure_seed: int | None = None
+    ) -> None:
         """Initialises the query.
 
         Args:
-          l2_norm_clip: As in `tfp.GaussianSumQuery`.
-          stddev: As in `tfp.GaussianSumQuery`.
-          seed: Of all the noise.
+          l2_norm_clip: L2 norm that records are clipped to.
+          stddev: Of the noise on the sum.
+          insecure_seed: None for secret noise. In tests, a seed: the noise is then a function of it
+            and of how many results were released before, so that a resumed run draws what an
+            uninterrupted one would have drawn.
         """
         super().__init__(l2_norm_clip, stddev)
-        self._seed = seed
+        self._insecure_seed = insecure_seed
 
     def make_global_state(self, l2_norm_clip: Any, stddev: Any) -> Any:
         """A state in which nothing was released yet."""
@@ -44,36 +48,35 @@ class InsecureSeededGaussianSumQuery(tfp.GaussianSumQuery):
     def get_noised_result(
         self, sample_state: Any, global_state: Any
     ) -> tuple[Any, Any, dp_accounting.DpEvent]:
-        """Adds seeded noise; see `tfp.GaussianSumQuery`."""
-        seed = tf.stack([self._seed, global_state.num_releases])
+        """Adds noise; see `tfp.GaussianSumQuery`."""
+        if self._insecure_seed is None:
+            seed = noise.draw_secret_seed()
+        else:
+            seed = noise.create_insecure_seed(self._insecure_seed, global_state.num_releases)
         values = tf.nest.flatten(sample_state)
-        noised = []
-        for index, value in enumerate(values):
-            stream = tf.random.experimental.stateless_fold_in(seed, index, alg="philox")
-            noise = tf.random.stateless_normal(tf.shape(value), stream, alg="philox")
-            noised.append(value + global_state.stddev * noise)
-        result = tf.nest.pack_sequence_as(sample_state, noised)
+        noised = noise.add_gaussian_noise(values, global_state.stddev, seed)
         event = dp_accounting.GaussianDpEvent(global_state.stddev / global_state.l2_norm_clip)
         new_state = global_state._replace(num_releases=global_state.num_releases + 1)
-        return result, new_state, event
+        return tf.nest.pack_sequence_as(sample_state, noised), new_state, event
 
 
-class _InsecureSeededQuantileEstimatorQuery(tfp.QuantileEstimatorQuery):
-    """A quantile estimator whose count is noised by `InsecureSeededGaussianSumQuery`."""
+class _QuantileEstimatorQuery(tfp.QuantileEstimatorQuery):
+    """`tfp.QuantileEstimatorQuery` whose count is noised by `GaussianSumQuery`."""
 
-    def __init__(self, seed: int, **kwargs: Any) -> None:
-        self._seed = seed
+    def __init__(self, insecure_seed: int | None, **kwargs: Any) -> None:
+        self._insecure_seed = insecure_seed
         super().__init__(**kwargs)
 
     def _construct_below_estimate_query(
         self, below_estimate_stddev: float, expected_num_records: float
     ) -> tfp.NormalizedQuery:
-        sum_query = InsecureSeededGaussianSumQuery(0.5, below_estimate_stddev, self._seed)
+        # TensorFlow Privacy counts -1/2 and +1/2, which bounds a record's influence by 1/2.
+        sum_query = GaussianSumQuery(0.5, below_estimate_stddev, self._insecure_seed)
         return tfp.NormalizedQuery(sum_query, denominator=expected_num_records)
 
 
-class InsecureSeededAdaptiveClipSumQuery(tfp.QuantileAdaptiveClipSumQuery):
-    """`tfp.QuantileAdaptiveClipSumQuery` with noise that the seed gives away: for tests only."""
+class AdaptiveClipSumQuery(tfp.QuantileAdaptiveClipSumQuery):
+    """`tfp.QuantileAdaptiveClipSumQuery` with unpredictable noise on sum and count."""
 
     def __init__(
         self,
@@ -84,7 +87,7 @@ class InsecureSeededAdaptiveClipSumQuery(tfp.QuantileAdaptiveClipSumQuery):
         learning_rate: float,
         clipped_count_stddev: float,
         expected_num_records: float,
-        seed: int,
+        insecure_seed: int | None = None,
     ) -> None:
         """Initialises the query.
 
@@ -95,7 +98,7 @@ class InsecureSeededAdaptiveClipSumQuery(tfp.QuantileAdaptiveClipSumQuery):
           learning_rate: Of the geometric update of the clip.
           clipped_count_stddev: Noise of the count.
           expected_num_records: Expected clients in a round.
-          seed: Of all the noise.
+          insecure_seed: As in `GaussianSumQuery`.
         """
         super().__init__(
             initial_l2_norm_clip,
@@ -105,12 +108,11 @@ class InsecureSeededAdaptiveClipSumQuery(tfp.QuantileAdaptiveClipSumQuery):
             clipped_count_stddev,
             expected_num_records,
         )
-        self._sum_query = InsecureSeededGaussianSumQuery(
-            initial_l2_norm_clip, noise_multiplier * initial_l2_norm_clip, seed
+        self._sum_query = GaussianSumQuery(
+            initial_l2_norm_clip, noise_multiplier * initial_l2_norm_clip, insecure_seed
         )
-        self._quantile_estimator_query = _InsecureSeededQuantileEstimatorQuery(
-            # Another stream than the sum's.
-            seed=seed ^ 0x5EED,
+        self._quantile_estimator_query = _QuantileEstimatorQuery(
+            insecure_seed=None if insecure_seed is None else insecure_seed ^ _COUNT_STREAM,
             initial_estimate=initial_l2_norm_clip,
             target_quantile=target_unclipped_quantile,
             learning_rate=learning_rate,

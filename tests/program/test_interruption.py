@@ -1,4 +1,3 @@
-import os
 import signal
 
 import pytest
@@ -11,11 +10,10 @@ def test_first_signal_asks_and_second_interrupts(number):
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
     with interruption.stop_on_signals() as stop:
         assert not stop
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert stop
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-            signal.pause()
+            signal.raise_signal(signal.SIGINT)
     assert {n: signal.getsignal(n) for n in before} == before
 
 

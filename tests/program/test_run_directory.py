@@ -94,7 +94,7 @@ def test_folders_with_something_else_are_refused(tmp_path, name):
 @pytest.mark.parametrize("content", ["", "[1]", '{"flags": 3}', '{"flags": null}', "{}", "\xff"])
 def test_a_foreign_config_file_is_refused(tmp_path, content):
     (tmp_path / "config.json").write_text(content, encoding="latin-1")
-    with pytest.raises(UserError, match="config.json"):
+    with pytest.raises(UserError, match=r"config\.json"):
         run_directory.open_run_directory(tmp_path, FLAGS)
     assert (tmp_path / "config.json").read_text(encoding="latin-1") == content
 

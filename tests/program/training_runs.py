@@ -1,5 +1,6 @@
 """What the tests of whole training runs share: tiny flags, the session server, reading outputs."""
 
+import contextlib
 import csv
 import itertools
 import json
@@ -100,10 +101,8 @@ class SessionServer:
 
     def close(self):
         self._process.stdin.close()
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
         self._process.stdout.close()
         self._errors.close()

@@ -1,0 +1,60 @@
+"""Made-up client updates, row-sparse and dense, and plain NumPy versions of what is done to them."""
+
+import numpy as np
+import tensorflow_federated as tff
+
+from fedrec_tff.aggregators import row_sparse
+from fedrec_tff.models import two_tower
+
+DIM = 3
+TOWER_SHAPE = (2, 3)
+
+
+def create_value_type(num_items, *, is_row_sparse):
+    """The type of one client's update."""
+    rows = None if is_row_sparse else num_items
+    value = two_tower.TwoTowerWeights(
+        two_tower.ItemRows(
+            tff.TensorType(np.float32, [rows, DIM]), tff.TensorType(np.float32, [rows])
+        ),
+        (tff.TensorType(np.float32, TOWER_SHAPE),),
+    )
+    if is_row_sparse:
+        return tff.to_type(row_sparse.RowSparse(tff.TensorType(np.int32, [None]), value))
+    return tff.to_type(value)
+
+
+def create_row_sparse(rng, num_items, num_rows, num_padding=2, scale=1.0):
+    """A client's update of `num_rows` different rows; padding is zero rows of item 0."""
+    length = num_rows + num_padding
+    ids = np.zeros(length, np.int32)
+    ids[:num_rows] = rng.choice(num_items, num_rows, replace=False)
+    embedding, bias = rng.normal(size=(length, DIM)), rng.normal(size=length)
+    embedding[num_rows:], bias[num_rows:] = 0.0, 0.0
+    tower = rng.normal(size=TOWER_SHAPE)
+    value = two_tower.TwoTowerWeights(
+        two_tower.ItemRows(
+            (scale * embedding).astype(np.float32), (scale * bias).astype(np.float32)
+        ),
+        ((scale * tower).astype(np.float32),),
+    )
+    return row_sparse.RowSparse(ids, value)
+
+
+def densify(update, num_items):
+    """The dense form of a row-sparse update."""
+    embedding, bias = np.zeros((num_items, DIM), np.float32), np.zeros(num_items, np.float32)
+    np.add.at(embedding, update.ids, update.value.items.embedding)
+    np.add.at(bias, update.ids, update.value.items.bias)
+    return two_tower.TwoTowerWeights(two_tower.ItemRows(embedding, bias), update.value.tower)
+
+
+def flatten(value):
+    """One float64 vector of all of a dense value, or of what an aggregator gave."""
+    parts = (*value.items, *value.tower)
+    return np.concatenate([np.asarray(p, np.float64).ravel() for p in parts])
+
+
+def clip(vector, norm):
+    """Scales a vector down to a norm."""
+    return vector * min(1.0, norm / max(np.linalg.norm(vector), 1e-30))

@@ -1,0 +1,166 @@
+import dp_accounting
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fedrec_tff.aggregators import registry
+from fedrec_tff.aggregators.row_sparse import RowSparse
+from fedrec_tff.privacy import queries
+
+
+def _gaussian(seed, clip=2.0, stddev=3.0):
+    return queries.GaussianSumQuery(clip, stddev, seed)
+
+
+def _adaptive(seed, noise_multiplier=1.5, count_stddev=4.0):
+    return queries.AdaptiveClipSumQuery(
+        initial_l2_norm_clip=2.0,
+        noise_multiplier=noise_multiplier,
+        target_unclipped_quantile=0.5,
+        learning_rate=0.2,
+        clipped_count_stddev=count_stddev,
+        expected_num_records=100.0,
+        insecure_seed=seed,
+    )
+
+
+def _zeros(query, template):
+    return query.initial_sample_state(tf.nest.map_structure(tf.convert_to_tensor, template))
+
+
+def _release(query, state, template, times):
+    """Results of an empty cohort, so nothing but noise, and the states after each."""
+    sample_state = _zeros(query, template)
+    results, states = [], []
+    for _ in range(times):
+        result, state, _ = query.get_noised_result(sample_state, state)
+        results.append(tf.nest.map_structure(lambda t: t.numpy(), result))
+        states.append(state)
+    return results, states
+
+
+_TEMPLATE = (np.zeros(4, np.float32), np.zeros(4, np.float32))
+
+
+@pytest.mark.parametrize("create", [_gaussian, _adaptive])
+def test_noise_is_a_function_of_the_seed_and_the_number_of_releases(create):
+    query = create(5)
+    results, states = _release(query, query.initial_global_state(), _TEMPLATE, 4)
+    tf.random.set_seed(1)
+    again, _ = _release(create(5), create(5).initial_global_state(), _TEMPLATE, 4)
+    np.testing.assert_array_equal(results, again)
+    # A restored state goes on where it was saved, in another query object.
+    saved = tf.nest.map_structure(lambda t: t.numpy(), states[1])
+    restored = tf.nest.map_structure(tf.constant, saved)
+    resumed, _ = _release(create(5), restored, _TEMPLATE, 2)
+    np.testing.assert_array_equal(results[2:], resumed)
+    # Every release, every tensor and every seed has a stream of its own.
+    other, _ = _release(create(6), create(6).initial_global_state(), _TEMPLATE, 4)
+    values = np.ravel([results, other])
+    assert len(np.unique(values)) == values.size
+
+
+def test_seeded_noise_is_added_to_the_sum():
+    query = _gaussian(5)
+    state = query.initial_global_state()
+    noise, _, _ = query.get_noised_result(tf.zeros(3), state)
+    result, _, _ = query.get_noised_result(tf.constant([1.0, 2.0, 3.0]), state)
+    np.testing.assert_allclose(result - noise, [1.0, 2.0, 3.0], rtol=1e-5)
+
+
+def test_sum_and_count_have_noise_of_different_streams():
+    query = _adaptive(5)
+    state, times = query.initial_global_state(), 400
+    sample_state = _zeros(query, np.zeros(1, np.float32))
+    sums, counts = [], []
+    for _ in range(times):
+        clip = float(state.sum_state.l2_norm_clip)
+        noised, state, _ = query.get_noised_result(sample_state, state)
+        sums.append(float(noised[0]) / (1.5 * clip))
+        # C' = C exp(-0.2 (b - 0.5)), and b - 0.5 is the noised count over 100.
+        moved = np.log(float(state.sum_state.l2_norm_clip) / clip)
+        counts.append(moved / -0.2 * 100.0 / 4.0)
+    # Both standard normal; 5 standard deviations of the estimates.
+    for draws in (sums, counts):
+        assert abs(np.mean(draws)) < 5 / np.sqrt(times)
+        assert abs(np.std(draws) - 1.0) < 5 / np.sqrt(2 * times)
+    for lag in (-1, 0, 1):
+        correlation = np.corrcoef(sums, np.roll(counts, lag))[0, 1]
+        assert abs(correlation) < 5 / np.sqrt(times)
+    assert np.abs(np.subtract.outer(sums, counts)).min() > 1e-7
+
+
+def test_events_carry_the_noise_multiplier():
+    query = _gaussian(5, clip=2.0, stddev=3.0)
+    _, _, event = query.get_noised_result(tf.zeros(2), query.initial_global_state())
+    assert isinstance(event, dp_accounting.GaussianDpEvent)
+    assert float(event.noise_multiplier) == 1.5
+
+    query = _adaptive(5, noise_multiplier=1.5, count_stddev=4.0)
+    state = query.initial_global_state()
+    sample_state = _zeros(query, np.zeros(2, np.float32))
+    for _ in range(3):
+        _, state, event = query.get_noised_result(sample_state, state)
+        assert isinstance(event, dp_accounting.ComposedDpEvent)
+        # The count moves by one half for one client.
+        found = [float(e.noise_multiplier) for e in event.events]
+        np.testing.assert_allclose(found, [1.5, 8.0], rtol=1e-6)
+    assert float(state.sum_state.l2_norm_clip) != 2.0
+
+
+def test_adaptive_noise_follows_the_clip():
+    query = _adaptive(5, noise_multiplier=1.5)
+    state = query.initial_global_state()
+    shrunk = state._replace(
+        sum_state=state.sum_state._replace(l2_norm_clip=tf.constant(1.0), stddev=tf.constant(1.5))
+    )
+    sample_state = _zeros(query, np.zeros(5, np.float32))
+    first, _, _ = query.get_noised_result(sample_state, state)
+    second, after, _ = query.get_noised_result(sample_state, shrunk)
+    np.testing.assert_allclose(first, 2.0 * second, rtol=1e-5)
+    np.testing.assert_allclose(after.sum_state.stddev, 1.5 * after.sum_state.l2_norm_clip)
+
+
+def _op_names(message):
+    """The ops of every TensorFlow graph inside a computation's proto."""
+    if message.DESCRIPTOR.full_name == "google.protobuf.Any":
+        graph = tf.compat.v1.GraphDef()
+        if not message.Is(graph.DESCRIPTOR):
+            return []
+        message.Unpack(graph)
+        nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+        return [node.op for node in nodes]
+    names = []
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in value if field.label == field.LABEL_REPEATED else [value]:
+                names += _op_names(part)
+    return names
+
+
+@pytest.mark.parametrize("insecure_seed", [None, 3])
+@pytest.mark.parametrize("row_sparse", [False, True])
+@pytest.mark.parametrize("name", ["dp_gaussian", "dp_adaptive"])
+def test_every_release_reads_the_kernel_unless_a_seed_is_given(name, row_sparse, insecure_seed):
+    context = registry.AggregatorContext(
+        num_items=5,
+        clients_per_round=40.0,
+        row_sparse=row_sparse,
+        clip_norm=1.0,
+        noise_multiplier=1.5,
+        insecure_noise_seed=insecure_seed,
+    )
+    factory = registry.get(name).build_factory(context)
+    value_type = tff.TensorType(np.float32, [5])
+    if row_sparse:
+        value_type = tff.to_type(
+            RowSparse(tff.TensorType(np.int32, [None]), tff.TensorType(np.float32, [None]))
+        )
+    ops = _op_names(factory.create(value_type).next._computation_proto)
+    # One release of the sum, one more of the count.
+    releases = 2 if name == "dp_adaptive" else 1
+    assert ops.count("StatelessRandomNormalV2") == releases
+    assert ops.count("TextLineDataset") == (releases if insecure_seed is None else 0)
+    # TensorFlow's own generators are seeded with 32 bits: none of them may be there.
+    assert not [op for op in ops if op.startswith("Random") or op == "NonDeterministicInts"]

@@ -1,0 +1,380 @@
+"""What a run leaves in its folder, against computations of its own."""
+
+import math
+
+import dp_accounting
+import numpy as np
+import pytest
+from dp_accounting import pld, rdp
+from training_runs import DETERMINISTIC, TINY, Run, to_argv, train_step
+
+from fedrec_tff.privacy import ledger as ledger_lib
+from fedrec_tff.privacy import sampling
+from fedrec_tff.program import data
+from fedrec_tff.program.config import RunConfig
+
+# A cohort of one on average: some rounds have nobody.
+RELEASED = {
+    **TINY,
+    "noise_multiplier": 1.5,
+    "clients_per_round": 1,
+    "rounds": 6,
+    "release_non_private_metrics": True,
+}
+NOT_PRIVATE = {**TINY, "rounds": 3}
+ADAPTIVE = {**TINY, "rounds": 4, "target_epsilon": 5.0, "aggregator": "dp_adaptive"}
+# The noise drowns all else, and the server only subtracts it.
+LOUD = {
+    **TINY,
+    "noise_multiplier": 100.0,
+    "rounds": 2,
+    "rounds_per_checkpoint": 1,
+    "server_optimizer": "sgd",
+    "server_learning_rate": 1.0,
+    "clip_norm": 0.25,
+}
+NOISELESS = {**TINY, "noise_multiplier": 0.0, "rounds": 2, "sampling": "fixed_size"}
+
+VALIDATION = {
+    "validation/recall@10",
+    "validation/ndcg@10",
+    "validation/hit_rate@10",
+    "validation/mrr",
+    "validation/sampled_99/hit_rate@10",
+    "validation/sampled_99/ndcg@10",
+    "validation/sampled_99/mrr",
+    "time/evaluation_seconds",
+}
+PUBLIC = {"round", "communication/download_megabytes", "privacy/epsilon", "train/update_rejected"}
+COHORT = {
+    "train/num_clients",
+    "train/num_examples",
+    "train/num_rejected_clients",
+    "train/loss",
+    "communication/upload_megabytes",
+    "time/round_seconds",
+    "time/users_per_second",
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, server):
+    """One short run for each of the configurations above."""
+    root = tmp_path_factory.mktemp("outputs")
+    names = ("RELEASED", "NOT_PRIVATE", "ADAPTIVE", "LOUD", "NOISELESS")
+    chains = {name: server.start([train_step(globals()[name], root / name)]) for name in names}
+    for name, chain in chains.items():
+        assert server.wait(chain) == [0], server.stderr(chain)
+        assert server.stderr(chain).count("Traceback") == 0, name
+    return {name: Run(root / name, server) for name in names}
+
+
+@pytest.fixture(scope="module")
+def split():
+    config = RunConfig(synthetic_users=100, synthetic_items=300)
+    return data.load_data(config).split
+
+
+def names_of(run):
+    return {name for row in run.rows for name in row}
+
+
+def pld_epsilon(noise_multiplier, probability, rounds, delta=1e-5):
+    event = dp_accounting.PoissonSampledDpEvent(
+        probability, dp_accounting.GaussianDpEvent(noise_multiplier)
+    )
+    accountant = pld.PLDAccountant(value_discretization_interval=1e-4)
+    return accountant.compose(event, rounds).get_epsilon(delta)
+
+
+# The folder.
+
+
+def test_binary_ends_well_and_says_little(uninterrupted):
+    assert uninterrupted.status == 0, uninterrupted.stderr
+    lines = uninterrupted.stderr.splitlines()
+    assert len(lines) == 4, lines
+    assert "100 users, 300 items" in lines[0]
+    assert "NOT PRIVATE" in lines[1]
+    assert [line.split()[:2] for line in lines[2:]] == [["round", "4/8"], ["round", "8/8"]]
+    results = uninterrupted.run.results
+    assert f"{results['test/recall@10']:.4f}" in uninterrupted.stdout
+    assert f"{results['popularity/test/ndcg@10']:.4f}" in uninterrupted.stdout
+    assert results["privacy_statement"] in uninterrupted.stdout
+    assert str(uninterrupted.run.root / "results.json") in uninterrupted.stdout
+    assert f"--logdir {uninterrupted.run.root}" in uninterrupted.stdout
+
+
+def test_folder_has_what_is_documented_and_no_leftovers(uninterrupted, runs):
+    names = {"config.json", "results.json", "metrics.csv", "tensorboard", "checkpoints", "ids"}
+    found = {path.name for path in uninterrupted.run.root.iterdir()}
+    assert found - {".lock"} == {*names, "privacy_ledger.jsonl"}
+    found = {path.name for path in runs["NOT_PRIVATE"].root.iterdir()}
+    assert found - {".lock"} == names
+    assert uninterrupted.run.checkpoint_rounds == [3, 6, 8]
+
+
+def test_config_has_every_flag_and_what_follows_from_them(uninterrupted):
+    config = uninterrupted.run.config
+    flags = RunConfig(**config["flags"])
+    expected = RunConfig(**DETERMINISTIC)
+    assert flags == expected
+    assert config["derived"] == {
+        "aggregator": "dp_gaussian",
+        "sampling_probability": 0.2,
+        "noise_multiplier": 1.5,
+        "num_training_users": 100,
+        "num_items": 300,
+    }
+
+
+def test_ids_map_back(uninterrupted):
+    for name, size in (("user_ids.csv", 100), ("item_ids.csv", 300)):
+        lines = (uninterrupted.run.root / "ids" / name).read_text().splitlines()
+        assert len(lines) in (size, size + 1)
+
+
+def test_results_have_the_promised_keys(uninterrupted):
+    results = uninterrupted.run.results
+    metrics = ["recall@10", "ndcg@10", "mrr", "sampled_99/hit_rate@10", "sampled_99/ndcg@10"]
+    for prefix in ("test/", "popularity/test/", "validation/"):
+        for metric in metrics:
+            assert 0.0 <= results[prefix + metric] <= 1.0
+    assert (results["rounds"], results["delta"], results["noise_multiplier"]) == (8, 1e-5, 1.5)
+    assert results["seconds"] > 0.0
+    rate = 8 * 20 / results["seconds"]
+    assert results["users_per_second"] == pytest.approx(rate, rel=1e-6)
+    assert {"python", "tensorflow", "tensorflow-federated", "dp-accounting"} <= set(
+        results["versions"]
+    )
+    assert "git_revision" in results
+
+
+def test_last_validation_is_that_of_the_final_model(uninterrupted):
+    results, last = uninterrupted.run.results, uninterrupted.run.rows[-1]
+    for name in VALIDATION - {"time/evaluation_seconds"}:
+        assert last[name] == results[name]
+
+
+def rank_pessimistically(scores, history, target):
+    """Position of the target among what is not in the history; ties go before it."""
+    candidates = np.setdiff1d(np.arange(len(scores)), [*history, target])
+    return 1 + np.sum(scores[candidates] >= scores[target])
+
+
+def full_metrics(score, evaluation_set):
+    ranks = np.array(
+        [
+            rank_pessimistically(
+                score(evaluation_set.history.row(row)),
+                evaluation_set.history.row(row),
+                evaluation_set.targets.row(row)[0],
+            )
+            for row in range(evaluation_set.history.num_rows)
+        ]
+    )
+    hits = ranks <= 10
+    return {
+        "recall@10": hits.mean(),
+        "ndcg@10": np.where(hits, 1 / np.log2(ranks + 1), 0.0).mean(),
+        "mrr": (1 / ranks).mean(),
+    }
+
+
+def test_popularity_in_the_results_is_brute_forces(uninterrupted, split):
+    counts = np.zeros(300)
+    for row in range(split.train.num_rows):
+        for item in split.train.row(row):
+            counts[item] += 1
+    for name in ("validation", "test"):
+        expected = full_metrics(lambda _: counts, getattr(split, name))
+        for metric, value in expected.items():
+            assert uninterrupted.run.results[f"popularity/{name}/{metric}"] == pytest.approx(value)
+
+
+def test_metrics_in_the_results_are_brute_forces_on_the_last_checkpoint(uninterrupted, split):
+    embedding, bias, kernel_in, bias_in, kernel_out, bias_out, *_ = uninterrupted.run.checkpoint(8)
+
+    def score(history):
+        query = embedding[history[-20:]].mean(axis=0)
+        query = query + np.maximum(query @ kernel_in + bias_in, 0.0) @ kernel_out + bias_out
+        return embedding @ query + bias
+
+    for name in ("validation", "test"):
+        for metric, value in full_metrics(score, getattr(split, name)).items():
+            found = uninterrupted.run.results[f"{name}/{metric}"]
+            assert found == pytest.approx(value, abs=2e-3), (name, metric)
+
+
+# What leaves.
+
+
+def test_private_runs_release_nothing_of_the_cohort(uninterrupted, runs):
+    assert names_of(uninterrupted.run) == PUBLIC | VALIDATION
+    adaptive = names_of(runs["ADAPTIVE"])
+    assert adaptive == PUBLIC | VALIDATION | {"privacy/clip_norm"}
+    assert {tag for tag, _, _ in uninterrupted.run.events["scalars"]} == (
+        names_of(uninterrupted.run) - {"round"}
+    )
+
+
+def test_exact_sums_are_marked_when_they_are_released(runs):
+    expected = PUBLIC | VALIDATION | {f"non_private/{name}" for name in COHORT}
+    assert names_of(runs["RELEASED"]) == expected
+
+
+def test_runs_without_privacy_have_plain_names(runs):
+    expected = (PUBLIC - {"privacy/epsilon"}) | VALIDATION | COHORT
+    assert names_of(runs["NOT_PRIVATE"]) == expected
+
+
+def test_exact_sums_are_those_of_the_cohort(runs, split):
+    for name, prefix, flags in (("RELEASED", "non_private/", RELEASED),
+                                ("NOT_PRIVATE", "", NOT_PRIVATE)):  # fmt: skip
+        sampler = sampling.PoissonSampler(100, flags["clients_per_round"] / 100, seed=0)
+        rows = runs[name].rows
+        cohorts = [sampler.sample(int(row["round"])) for row in rows]
+        assert [row[f"{prefix}train/num_clients"] for row in rows] == list(map(len, cohorts))
+        # One example for each item but the first.
+        examples = [int(np.sum(split.train.lengths[cohort] - 1)) for cohort in cohorts]
+        assert [row[f"{prefix}train/num_examples"] for row in rows] == examples
+        assert all(row[f"{prefix}train/num_rejected_clients"] == 0.0 for row in rows)
+
+
+def test_rounds_without_anybody_are_rounds(runs):
+    """They are noised and counted like others; only the mean of nothing is left out."""
+    rows = runs["RELEASED"].rows
+    empty = [row for row in rows if row["non_private/train/num_clients"] == 0]
+    assert 0 < len(empty) < len(rows) == 6
+    for row in rows:
+        assert ("non_private/train/loss" in row) == (row not in empty)
+        assert row["train/update_rejected"] == 0.0
+    assert len(ledger_lib.read_ledger(runs["RELEASED"].ledger_path).entries) == 6
+
+
+def test_download_is_the_model_times_the_expected_cohort(uninterrupted):
+    weights = 300 * 8 + 300 + 2 * (8 * 8 + 8)
+    for row in uninterrupted.run.rows:
+        assert row["communication/download_megabytes"] == pytest.approx(weights * 4 * 20 / 1e6)
+
+
+# What it cost.
+
+
+def test_epsilon_is_one_number_everywhere(uninterrupted, runs):
+    for run in (uninterrupted.run, runs["ADAPTIVE"], runs["RELEASED"]):
+        epsilon = run.results["epsilon"]
+        replayed = ledger_lib.read_ledger(run.ledger_path).accountant().epsilon()
+        assert epsilon == run.rows[-1]["privacy/epsilon"] == replayed
+        scalars = {tag: value for tag, _, value in run.events["scalars"]}
+        assert scalars["privacy/epsilon"] == pytest.approx(epsilon)
+
+
+def test_epsilon_is_dp_accountings_in_every_round(uninterrupted):
+    rows = uninterrupted.run.rows
+    assert [row["round"] for row in rows] == list(range(1, 9))
+    for row in rows:
+        direct = pld_epsilon(1.5, 0.2, int(row["round"]))
+        assert direct * 0.999 <= row["privacy/epsilon"] <= direct * 1.03
+
+
+def test_target_is_met_and_not_wasted(runs):
+    results = runs["ADAPTIVE"].results
+    assert results["rounds"] == 4
+    assert 4.9 < results["epsilon"] <= 5.0
+    # Sum and clipped count: both on one sample. The count's noise is a twentieth of the cohort,
+    # and one user moves it by a half.
+    count = 0.05 * 20 / 0.5
+    value = (results["noise_multiplier"] ** -2 - count**-2) ** -0.5
+    both = [dp_accounting.GaussianDpEvent(value), dp_accounting.GaussianDpEvent(count)]
+    event = dp_accounting.PoissonSampledDpEvent(0.2, dp_accounting.ComposedDpEvent(both))
+    direct = rdp.RdpAccountant().compose(event, 4).get_epsilon(1e-5)
+    assert results["epsilon"] == pytest.approx(direct, rel=1e-3)
+
+
+def test_clip_adapts(runs):
+    clips = [row["privacy/clip_norm"] for row in runs["ADAPTIVE"].rows]
+    assert len(set(clips)) == 4
+    # By a factor of exp(0.2) at most, but for the noise.
+    assert all(abs(math.log(b / a)) < 0.4 for a, b in zip(clips, clips[1:], strict=False))
+
+
+def test_noise_of_the_claimed_size_is_in_the_model(runs):
+    first, second = (runs["LOUD"].checkpoint(number)[:6] for number in (1, 2))
+    moved = np.concatenate([(b - a).ravel() for a, b in zip(first, second, strict=True)])
+    expected = 100.0 * 0.25 / 20
+    # 2,844 numbers: 1.3 percent of relative standard error.
+    assert np.std(moved) == pytest.approx(expected, rel=0.08)
+    assert abs(np.mean(moved)) < 5 * expected / math.sqrt(len(moved))
+    # Not the noise of the other round: the two are independent.
+    before = np.concatenate([array.ravel() for array in first])
+    assert abs(np.corrcoef(before, moved)[0, 1]) < 0.1
+
+
+def test_no_noise_means_no_privacy(runs):
+    run = runs["NOISELESS"]
+    assert run.results["epsilon"] == "inf"
+    assert all(math.isinf(row["privacy/epsilon"]) for row in run.rows)
+    assert "NOT PRIVATE" in run.results["privacy_statement"]
+
+
+def test_runs_without_privacy_claim_none(runs):
+    results = runs["NOT_PRIVATE"].results
+    assert (results["epsilon"], results["delta"], results["noise_multiplier"]) == (None, None, None)
+    assert "NOT PRIVATE" in results["privacy_statement"]
+
+
+# TensorBoard.
+
+
+def test_tensorboard_shows_what_the_table_has(runs):
+    for name in ("NOT_PRIVATE", "RELEASED"):
+        run = runs[name]
+        shown = {(tag, step): value for tag, step, value in run.events["scalars"]}
+        table = {
+            (column, int(row["round"])): value
+            for row in run.rows
+            for column, value in row.items()
+            if column != "round"
+        }
+        assert shown.keys() == table.keys()
+        for key, value in table.items():
+            assert shown[key] == pytest.approx(value, rel=1e-6), key
+    groups = {tag.split("/")[0] for tag, _ in shown}
+    assert groups == {"train", "validation", "privacy", "communication", "time", "non_private"}
+
+
+def test_tensorboard_has_texts_and_hyperparameters(uninterrupted):
+    events = uninterrupted.run.events
+    texts = {(tag, step): text for tag, step, text in events["texts"]}
+    assert texts["privacy/statement", 8] == uninterrupted.run.results["privacy_statement"]
+    assert '"noise_multiplier": 1.5' in texts["configuration/flags", 0]
+    assert '"sampling_probability": 0.2' in texts["configuration/derived", 0]
+    (hparams,) = [v for tag, _, v in events["hparams"] if tag == "_hparams_/session_start_info"]
+    flags = uninterrupted.run.config["flags"]
+    assert hparams == {name: "none" if v is None else v for name, v in flags.items()}
+
+
+# The second time.
+
+
+def test_complete_runs_are_not_computed_again(uninterrupted, server):
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in uninterrupted.run.root.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
+    chain = server.start([train_step(DETERMINISTIC, uninterrupted.run.root)])
+    assert server.wait(chain) == [0]
+    assert "is complete" in server.stderr(chain)
+    assert server.stdout(chain).split() == uninterrupted.stdout.split()
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_other_flags_are_refused_in_one_line(uninterrupted, server):
+    flags = {**DETERMINISTIC, "rounds": 9}
+    chain = server.start([train_step(flags, uninterrupted.run.root)])
+    assert server.wait(chain) == [2]
+    (line,) = server.stderr(chain).splitlines()
+    assert "--rounds=9 (there: 8)" in line
+    assert to_argv({}, uninterrupted.run.root)[0].split("=")[1] in line
