@@ -46,7 +46,7 @@ def _guarded(main: Callable[[list[str]], int | None], argv: list[str]) -> int | 
         return EXIT_INTERRUPTED
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            return _fail(f"{error.filename or 'output'}: {error.strerror}")
+            return _fail(f"{error.filename or 'writing files'}: {error.strerror}")
         raise
 
 

@@ -25,9 +25,10 @@ def create_optimizer(config: OptimizerConfig) -> tff.learning.optimizers.Optimiz
         case "adam":
             return tff.learning.optimizers.build_adam(rate, epsilon=epsilon)
         case "adagrad":
-            # An accumulator that starts at zero, as in Reddi et al. 2021 with tau = epsilon.
+            # TFF adds its epsilon under the root, where it would act as its own square root. An
+            # accumulator that starts at tau squared does what tau does in Reddi et al. 2021.
             return tff.learning.optimizers.build_adagrad(
-                rate, initial_preconditioner_value=epsilon**2, epsilon=epsilon
+                rate, initial_preconditioner_value=epsilon**2, epsilon=0.0
             )
         case "yogi":
             return tff.learning.optimizers.build_yogi(

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import importlib.metadata
 import math
+import os
 import subprocess
 import sys
 import uuid
@@ -14,6 +16,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from fedrec_tff import errors
 from fedrec_tff.aggregators import registry
 from fedrec_tff.datasets import clients, splits
 from fedrec_tff.evaluation import popularity, ranking
@@ -50,8 +53,9 @@ def execute(session: Session) -> SessionOutcome:
     Returns:
       How it ended.
     """
-    run_directory.mend_torn_line(session.directory.metrics)
+    run_directory.mend_after_crash(session.directory)
     with (
+        _full_disk_as_user_error(session.directory),
         native.native_context(),
         _open_ledger(session) as ledger,
         interruption.stop_on_signals() as stop,
@@ -231,6 +235,21 @@ def _measure(
 
 
 @contextlib.contextmanager
+def _full_disk_as_user_error(directory: run_directory.RunDirectory) -> Iterator[None]:
+    """TensorFlow writes checkpoints and tells of a full disk in an error of its own."""
+    try:
+        yield
+    except (tf.errors.ResourceExhaustedError, OSError) as error:
+        is_full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+        if not is_full:
+            raise
+        raise errors.UserError(
+            f"no space left for {directory.root}: free some; the same command resumes from the "
+            "last checkpoint"
+        ) from error
+
+
+@contextlib.contextmanager
 def _open_ledger(session: Session) -> Iterator[ledger_lib.PrivacyLedger | None]:
     if session.plan.mechanism is None:
         yield None
@@ -271,8 +290,9 @@ def _warn(session: Session) -> None:
 
 
 def _git_revision() -> str | None:
-    """The commit of the working directory, with `-dirty` if files differ; None outside of git."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+    """The commit of this code, with `-dirty` if files differ; None where it is not in git."""
+    folder = os.path.dirname(os.path.abspath(__file__))
+    command = ["git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=40"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pathlib
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -168,6 +169,17 @@ def lock(directory: RunDirectory) -> Iterator[None]:
                 "--output_dir"
             ) from error
         yield
+
+
+def mend_after_crash(directory: RunDirectory) -> None:
+    """Removes what a crash left half written: a torn row of metrics, parts of checkpoints.
+
+    Args:
+      directory: The run's paths; this process holds its lock.
+    """
+    mend_torn_line(directory.metrics)
+    for partial in directory.checkpoints.glob("*_temp*"):
+        shutil.rmtree(partial)
 
 
 def mend_torn_line(path: pathlib.Path) -> None:

@@ -1,4 +1,4 @@
-"""Made-up client updates, row-sparse and dense, and plain NumPy versions of what is done to them."""
+"""Made-up client updates, row-sparse and dense, and what clipping does to them in NumPy."""
 
 import numpy as np
 import tensorflow_federated as tff

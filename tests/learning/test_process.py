@@ -21,6 +21,8 @@ _WORK = ClientWorkConfig(OptimizerConfig("sgd", 0.5), batch_size=2, local_epochs
 _FED_SGD = ClientWorkConfig(OptimizerConfig("sgd", 1.0), "in_batch_softmax", batch_size=0)
 _SAMPLER = negative_sampling.NegativeSampler(_NUM_ITEMS, 5)
 _SEED = 11
+_CLIP = 0.5
+_CLIENTS_PER_ROUND = 4.0
 _BUILDERS = {
     "dense": client_work.build_dense_client_update,
     "row_sparse": client_work.build_row_sparse_client_update,
@@ -35,7 +37,14 @@ def _process(
     server=OptimizerConfig("sgd", 1.0),  # noqa: B008
     model=_MODEL,
 ):
-    context = registry.AggregatorContext(_NUM_ITEMS, 2.0, row_sparse=form == "row_sparse")
+    context = registry.AggregatorContext(
+        _NUM_ITEMS,
+        _CLIENTS_PER_ROUND,
+        row_sparse=form == "row_sparse",
+        clip_norm=_CLIP,
+        noise_multiplier=0.0,
+        insecure_noise_seed=0,
+    )
     return process_lib.build_learning_process(
         model,
         _NUM_ITEMS,
@@ -112,6 +121,21 @@ def test_weighted_mean_weighs_by_the_number_of_examples(form):
     cohort = [*_COHORTS[0], _client([], 9, num_padding=2)]
     np.testing.assert_allclose(
         _trainable(process, _run(process, [cohort])), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("form", ["dense", "row_sparse"])
+def test_dp_fedavg_without_noise_equals_a_loop_over_clipped_updates(form):
+    vector = numpy_training.flatten(_initial_weights())
+    for cohort in _COHORTS[:2]:
+        updates, _ = _client_results(vector, cohort)
+        norms = [np.linalg.norm(u) for u in updates]
+        assert max(norms) > _CLIP
+        clipped = [u * min(1.0, _CLIP / n) for u, n in zip(updates, norms, strict=True)]
+        vector = vector - np.sum(clipped, axis=0) / _CLIENTS_PER_ROUND
+    process = _process("dp_gaussian", form)
+    np.testing.assert_allclose(
+        _trainable(process, _run(process, _COHORTS[:2])), vector, rtol=1e-4, atol=1e-5
     )
 
 

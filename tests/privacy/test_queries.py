@@ -71,7 +71,7 @@ def test_seeded_noise_is_added_to_the_sum():
 
 def test_sum_and_count_have_noise_of_different_streams():
     query = _adaptive(5)
-    state, times = query.initial_global_state(), 400
+    state, times = query.initial_global_state(), 250
     sample_state = _zeros(query, np.zeros(1, np.float32))
     sums, counts = [], []
     for _ in range(times):

@@ -27,15 +27,25 @@ class FinishedProcess:
 
 
 @pytest.fixture(scope="session")
-def uninterrupted(tmp_path_factory, server):
-    """A private run with repeatable noise, in a process of its own, whose pipes must close."""
+def uninterrupted_process(tmp_path_factory):
+    """Starts a private run with repeatable noise, as a process of its own; does not wait."""
     root = tmp_path_factory.mktemp("uninterrupted") / "run"
-    process = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-m", "experiments.train", *to_argv(DETERMINISTIC, root)],
-        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=TIMEOUT_SECONDS,
         cwd=ROOT,
-        check=False,
     )
-    return FinishedProcess(Run(root, server), process.returncode, process.stdout, process.stderr)
+    yield root, process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(uninterrupted_process, server):
+    """The run, finished, with its pipes closed."""
+    root, process = uninterrupted_process
+    stdout, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
+    return FinishedProcess(Run(root, server), process.returncode, stdout, stderr)

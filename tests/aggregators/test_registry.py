@@ -1,0 +1,30 @@
+import subprocess
+import sys
+
+import pytest
+
+from fedrec_tff import errors
+from fedrec_tff.aggregators import registry
+
+
+def test_unknown_name_is_a_user_error_that_lists_the_known():
+    with pytest.raises(errors.UserError, match=r"--aggregator=median.*weighted_mean.*dp_gaussian"):
+        registry.get("median")
+
+
+def test_a_name_can_be_taken_once():
+    with pytest.raises(ValueError, match="'mean'"):
+        registry.register(registry.Aggregator("mean", "again", "somewhere:else"))
+    assert registry.get("mean").builder != "somewhere:else"
+
+
+def test_privacy_is_told_without_tensorflow():
+    code = (
+        "import sys\n"
+        "from fedrec_tff.aggregators import registry\n"
+        "private = sorted(n for n in registry.names() if registry.get(n).is_private)\n"
+        "assert private == ['dp_adaptive', 'dp_gaussian'], private\n"
+        "assert 'tensorflow' not in sys.modules\n"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert child.returncode == 0, child.stderr
