@@ -26,6 +26,19 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     app.run(lambda argv: _guarded(main, argv))
 
 
+def check_no_arguments(argv: list[str]) -> None:
+    """Refuses what is left on the command line after the flags.
+
+    Args:
+      argv: What absl hands to `main`, the program's name first.
+
+    Raises:
+      UserError: If anything is left.
+    """
+    if len(argv) > 1:
+        raise errors.UserError(f"{argv[1]!r} is no flag: write --name=value")
+
+
 def _make_logs_quiet() -> None:
     """Asks TensorFlow's C++ part and the libraries it drags in for errors only."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -10,13 +10,16 @@ training without noise, and popularity.
 import dataclasses
 import datetime
 import pathlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import flags
 
 from experiments import app
-from experiments import flags as run_flags
 from fedrec_tff.program.config import RunConfig
+
+if TYPE_CHECKING:
+    from fedrec_tff.program import session
 
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "Folder of the two runs; by default, a new one under runs/."
@@ -44,7 +47,7 @@ _NUM_SHOWN = 5
 
 def main(argv: list[str]) -> int | None:
     """Runs both trainings and prints the comparison."""
-    run_flags.check_no_arguments(argv)
+    app.check_no_arguments(argv)
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     root = pathlib.Path(_OUTPUT_DIR.value or f"runs/demo-{stamp}")
 
@@ -75,7 +78,7 @@ def main(argv: list[str]) -> int | None:
     return None
 
 
-def _describe_recommendations(private) -> str:  # noqa: ANN001
+def _describe_recommendations(private: "session.SessionOutcome") -> str:
     from fedrec_tff.evaluation import recommend
 
     titles = private.dataset.interactions.item_features["title"].to_numpy()

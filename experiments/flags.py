@@ -6,7 +6,6 @@ import typing
 
 from absl import flags
 
-from fedrec_tff import errors
 from fedrec_tff.program import config as config_lib
 
 _DEFINE = {
@@ -45,16 +44,3 @@ def read_config() -> config_lib.RunConfig:
     config = config_lib.RunConfig(**{name: holder.value for name, holder in _HOLDERS.items()})
     config_lib.validate(config)
     return config
-
-
-def check_no_arguments(argv: list[str]) -> None:
-    """Refuses what is left on the command line after the flags.
-
-    Args:
-      argv: What absl hands to `main`, the program's name first.
-
-    Raises:
-      UserError: If anything is left.
-    """
-    if len(argv) > 1:
-        raise errors.UserError(f"{argv[1]!r} is no flag: write --name=value")

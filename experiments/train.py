@@ -20,7 +20,7 @@ flags.adopt_module_key_flags(run_flags)
 
 def main(argv: list[str]) -> int | None:
     """Runs the training program."""
-    run_flags.check_no_arguments(argv)
+    app.check_no_arguments(argv)
     config = run_flags.read_config()
 
     # Imported late: TensorFlow takes ten seconds, and a wrong flag is told before.

@@ -68,7 +68,7 @@ class RowSparseSumFactory(tff.aggregators.UnweightedAggregationFactory):
         value_specs = tff.types.type_to_tf_tensor_specs(value_type.value)
 
         @tff.tensorflow.computation
-        def zero_fn():  # noqa: ANN202
+        def zero_fn():
             return tf.nest.map_structure(
                 lambda spec: _zeros(create_dense_spec(spec, self._num_rows)), value_specs
             )
@@ -76,7 +76,7 @@ class RowSparseSumFactory(tff.aggregators.UnweightedAggregationFactory):
         accumulator_type = zero_fn.type_signature.result
 
         @tff.tensorflow.computation(accumulator_type, value_type)
-        def accumulate_fn(accumulator, value):  # noqa: ANN001, ANN202
+        def accumulate_fn(accumulator, value):
             ids = value.ids[:, tf.newaxis]
 
             def add(spec: tf.TensorSpec, total: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
@@ -87,21 +87,21 @@ class RowSparseSumFactory(tff.aggregators.UnweightedAggregationFactory):
             return tf.nest.map_structure(add, value_specs, accumulator, value.value)
 
         @tff.tensorflow.computation(accumulator_type, accumulator_type)
-        def merge_fn(first, second):  # noqa: ANN001, ANN202
+        def merge_fn(first, second):
             return tf.nest.map_structure(tf.add, first, second)
 
         @tff.tensorflow.computation(accumulator_type)
-        def report_fn(accumulator):  # noqa: ANN001, ANN202
+        def report_fn(accumulator):
             return accumulator
 
         @tff.federated_computation
-        def init_fn():  # noqa: ANN202
+        def init_fn():
             return tff.federated_value((), tff.SERVER)
 
         @tff.federated_computation(
             init_fn.type_signature.result, tff.FederatedType(value_type, tff.CLIENTS)
         )
-        def next_fn(state, value):  # noqa: ANN001, ANN202
+        def next_fn(state, value):
             total = tff.federated_aggregate(value, zero_fn(), accumulate_fn, merge_fn, report_fn)
             measurements = tff.federated_value((), tff.SERVER)
             return tff.templates.MeasuredProcessOutput(state, total, measurements)
@@ -139,14 +139,14 @@ class RowSparseWeightedMeanFactory(tff.aggregators.WeightedAggregationFactory):
         sum_process = self._sum_factory.create(value_type)
 
         @tff.tensorflow.computation(value_type, weight_type)
-        def weigh_fn(value, weight):  # noqa: ANN001, ANN202
+        def weigh_fn(value, weight):
             scaled = tf.nest.map_structure(lambda t: t * weight, value.value)
             return RowSparse(value.ids, scaled)
 
         @tff.tensorflow.computation(
             sum_process.next.type_signature.result.result.member, weight_type
         )
-        def divide_fn(total, weight):  # noqa: ANN001, ANN202
+        def divide_fn(total, weight):
             return tf.nest.map_structure(lambda t: tf.math.divide_no_nan(t, weight), total)
 
         @tff.federated_computation(
@@ -154,7 +154,7 @@ class RowSparseWeightedMeanFactory(tff.aggregators.WeightedAggregationFactory):
             tff.FederatedType(value_type, tff.CLIENTS),
             tff.FederatedType(weight_type, tff.CLIENTS),
         )
-        def next_fn(state, value, weight):  # noqa: ANN001, ANN202
+        def next_fn(state, value, weight):
             total = sum_process.next(state, tff.federated_map(weigh_fn, (value, weight)))
             mean = tff.federated_map(divide_fn, (total.result, tff.federated_sum(weight)))
             return tff.templates.MeasuredProcessOutput(total.state, mean, total.measurements)
@@ -190,7 +190,7 @@ class RowSparseMeanFactory(tff.aggregators.UnweightedAggregationFactory):
         @tff.federated_computation(
             weighted.initialize.type_signature.result, tff.FederatedType(value_type, tff.CLIENTS)
         )
-        def next_fn(state, value):  # noqa: ANN001, ANN202
+        def next_fn(state, value):
             return weighted.next(state, value, tff.federated_value(1.0, tff.CLIENTS))
 
         return tff.templates.AggregationProcess(weighted.initialize, next_fn)

@@ -245,7 +245,7 @@ def _train(
     steps_per_epoch = -(-examples.num_interactions // batch_size)
     num_steps = work.local_epochs * steps_per_epoch
 
-    def step_fn(step, order, weights, optimizer_state, loss_sum):  # noqa: ANN001, ANN202
+    def step_fn(step, order, weights, optimizer_state, loss_sum):
         step_of_epoch = step % steps_per_epoch
         if work.batch_size:
             order = tf.cond(

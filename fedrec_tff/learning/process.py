@@ -45,7 +45,7 @@ def build_learning_process(
     """
 
     @tff.tensorflow.computation
-    def initial_weights_fn():  # noqa: ANN202
+    def initial_weights_fn():
         return ModelWeights(
             two_tower.create_initial_weights(model, num_items, seed), non_trainable=()
         )
@@ -54,7 +54,7 @@ def build_learning_process(
     client_type = client_work.CLIENT_DATA_TYPE
 
     @tff.tensorflow.computation(weights_type, client_type)
-    def client_update(weights, client):  # noqa: ANN001, ANN202
+    def client_update(weights, client):
         return client_update_fn(weights.trainable, client)
 
     result_type = client_update.type_signature.result
@@ -68,7 +68,7 @@ def build_learning_process(
     )
 
     @tff.federated_computation
-    def initialize_fn():  # noqa: ANN202
+    def initialize_fn():
         weights = tff.federated_eval(initial_weights_fn, tff.SERVER)
         empty = tff.federated_value((), tff.SERVER)
         state = LearningAlgorithmState(
@@ -79,7 +79,7 @@ def build_learning_process(
     state_type = initialize_fn.type_signature.result
 
     @tff.federated_computation(state_type, tff.FederatedType(client_type, tff.CLIENTS))
-    def next_fn(state, clients):  # noqa: ANN001, ANN202
+    def next_fn(state, clients):
         broadcast = tff.federated_broadcast(state.global_model_weights)
         sent = tff.federated_map(client_update, (broadcast, clients))
         inputs = (sent.update, sent.weight) if is_weighted else (sent.update,)
