@@ -20,4 +20,4 @@ def build_weighted_mean(
     """Clients count by their examples (McMahan et al. 2017, arXiv 1602.05629)."""
     if context.row_sparse:
         return row_sparse.RowSparseWeightedMeanFactory(context.num_items)
-    return tff.aggregators.MeanFactory(no_nan_division=True)
+    return tff.aggregators.MeanFactory()

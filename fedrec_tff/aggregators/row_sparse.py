@@ -110,7 +110,11 @@ class RowSparseSumFactory(tff.aggregators.UnweightedAggregationFactory):
 
 
 class RowSparseWeightedMeanFactory(tff.aggregators.WeightedAggregationFactory):
-    """The weighted mean of `RowSparse` values, dense; zero where all weights are zero."""
+    """The weighted mean of `RowSparse` values, dense.
+
+    Not a number where all weights are zero, as in TFF's own means: the finalizer then leaves model
+    and server optimizer as they are.
+    """
 
     def __init__(self, num_rows: int) -> None:
         """Initialises the factory.
@@ -147,7 +151,7 @@ class RowSparseWeightedMeanFactory(tff.aggregators.WeightedAggregationFactory):
             sum_process.next.type_signature.result.result.member, weight_type
         )
         def divide_fn(total, weight):
-            return tf.nest.map_structure(lambda t: tf.math.divide_no_nan(t, weight), total)
+            return tf.nest.map_structure(lambda t: t / weight, total)
 
         @tff.federated_computation(
             sum_process.initialize.type_signature.result,
@@ -163,7 +167,7 @@ class RowSparseWeightedMeanFactory(tff.aggregators.WeightedAggregationFactory):
 
 
 class RowSparseMeanFactory(tff.aggregators.UnweightedAggregationFactory):
-    """The plain mean of `RowSparse` values, dense; zero for an empty cohort."""
+    """The plain mean of `RowSparse` values, dense; not a number for an empty cohort."""
 
     def __init__(self, num_rows: int) -> None:
         """Initialises the factory.

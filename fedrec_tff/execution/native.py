@@ -7,6 +7,7 @@ pipe closes and the shell kills the worker. The worker is in a session of its ow
 us alone and a round in progress can be given up in order.
 """
 
+import collections
 import contextlib
 import os
 import pathlib
@@ -21,6 +22,7 @@ import tensorflow_federated as tff
 _SUPERVISOR = '"$@" & pid=$!; cat >/dev/null; kill -KILL "$pid"'
 _START_TIMEOUT_SECONDS = 60.0
 _POLL_SECONDS = 0.05
+_MAX_EXECUTORS = 4
 # TFF's own settings: models and cohorts travel in one message.
 _MAX_MESSAGE_BYTES = 2 * 1000 * 1000 * 1000
 _CHANNEL_OPTIONS = (
@@ -84,6 +86,38 @@ class WorkerProcess:
         self._supervisor.wait()
 
 
+class _ClosingExecutorFactory(tff.framework.ExecutorFactory):
+    """Keeps the executors of the latest cohort sizes, and closes the others.
+
+    An executor serves one cohort size. TFF's own factory forgets old ones without closing them, so
+    that under Poisson sampling, where nearly every round has another size, the worker grows
+    without bound.
+    """
+
+    def __init__(self, stub: tff.framework.RemoteExecutorGrpcStub) -> None:
+        self._stub = stub
+        self._executors: collections.OrderedDict[int, tff.framework.RemoteExecutor] = (
+            collections.OrderedDict()
+        )
+
+    def create_executor(self, cardinalities: dict) -> tff.framework.RemoteExecutor:
+        num_clients = cardinalities.get(tff.CLIENTS, 0)
+        if num_clients not in self._executors:
+            executor = tff.framework.RemoteExecutor(self._stub)
+            executor.set_cardinalities({tff.CLIENTS: num_clients})
+            self._executors[num_clients] = executor
+        self._executors.move_to_end(num_clients)
+        while len(self._executors) > _MAX_EXECUTORS:
+            _, oldest = self._executors.popitem(last=False)
+            oldest.close()
+        return self._executors[num_clients]
+
+    def clean_up_executor(self, cardinalities: dict) -> None:
+        executor = self._executors.pop(cardinalities.get(tff.CLIENTS, 0), None)
+        if executor is not None:
+            executor.close()
+
+
 @contextlib.contextmanager
 def native_context(
     max_concurrent_calls: int | None = None,
@@ -99,15 +133,9 @@ def native_context(
     """
     worker = WorkerProcess(max_concurrent_calls or len(os.sched_getaffinity(0)))
     try:
-        stub = worker.connect()
-
-        def create_executor(cardinalities: dict) -> tff.framework.RemoteExecutor:
-            executor = tff.framework.RemoteExecutor(stub)
-            executor.set_cardinalities({tff.CLIENTS: 0, **cardinalities})
-            return executor
-
+        factory = _ClosingExecutorFactory(worker.connect())
         context = tff.framework.SyncExecutionContext(
-            executor_fn=tff.framework.ResourceManagingExecutorFactory(create_executor),
+            executor_fn=factory,
             compiler_fn=tff.backends.native.desugar_and_transform_to_native,
             transform_args=tff.tensorflow.transform_args,
             transform_result=tff.tensorflow.transform_result,

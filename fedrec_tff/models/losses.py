@@ -19,10 +19,10 @@ def sampled_softmax(
 ) -> tf.Tensor:
     """Softmax cross-entropy against sampled negatives, with log-Q correction.
 
-    Bengio and Senecal 2008; Yi et al. 2019, "Sampling-bias-corrected neural modeling for large
-    corpus item recommendations", equation 3: each logit is lowered by the log probability of its
-    item under the sampler. A negative that is the example's own positive (an accidental hit) is
-    left out.
+    Each logit, the positive's too, is lowered by the log probability of its item under the sampler:
+    "sampled softmax" in TensorFlow's candidate sampling reference; Yi et al. 2019,
+    "Sampling-bias-corrected neural modeling for large corpus item recommendations", equation 3. A
+    negative that is the example's own positive (an accidental hit) is left out.
 
     Args:
       positive_logits: float32 [batch].

@@ -63,7 +63,11 @@ def execute(session: Session) -> SessionOutcome:
         _warn(session)
         tensorboard.write_run_description(
             session.directory.tensorboard,
-            dataclasses.asdict(session.config),
+            {
+                **dataclasses.asdict(session.config),
+                "aggregator": session.derived["aggregator"],
+                "noise_multiplier": session.derived["noise_multiplier"],
+            },
             session.derived,
             _state_privacy(session, ledger, session.config.rounds),
         )

@@ -178,6 +178,8 @@ def mend_after_crash(directory: RunDirectory) -> None:
       directory: The run's paths; this process holds its lock.
     """
     mend_torn_line(directory.metrics)
+    for partial in directory.root.glob(f"{directory.metrics.name}_temp*"):
+        partial.unlink()
     for partial in directory.checkpoints.glob("*_temp*"):
         shutil.rmtree(partial)
 

@@ -190,6 +190,7 @@ def test_an_empty_cohort_leaves_the_weights_as_they_are(aggregator, form):
     output = process.next(state, [])
     np.testing.assert_array_equal(_trainable(process, output.state), before)
     assert output.metrics["client_work"].num_clients == 0.0
+    assert output.metrics["finalizer"]["update_non_finite"] == 1
     # And the run goes on.
     after = _trainable(process, process.next(output.state, _COHORTS[0]).state)
     assert np.isfinite(after).all()

@@ -157,3 +157,17 @@ def test_torn_last_lines_are_removed(tmp_path, content, mended):
         path.write_bytes(content)
     run_directory.mend_torn_line(path)
     assert (path.read_bytes() if path.exists() else None) == mended
+
+
+def test_leftovers_of_a_crash_are_removed_and_nothing_else(begun):
+    run_directory.mend_after_crash(begun)
+    kept = ["metrics.csv", "privacy_ledger.jsonl", "checkpoints/program_state_3/saved_model.pb"]
+    left = ["metrics.csv_temp1234", "checkpoints/program_state_6_temp77/saved_model.pb"]
+    for name in [*kept, *left]:
+        path = begun.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("round\n")
+    run_directory.mend_after_crash(begun)
+    found = {str(path.relative_to(begun.root)) for path in begun.root.rglob("*") if path.is_file()}
+    assert found == {"config.json", *kept}
+    assert [path.name for path in begun.checkpoints.iterdir()] == ["program_state_3"]

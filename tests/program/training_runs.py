@@ -118,6 +118,7 @@ class Run:
     def __init__(self, root, server):
         self.root = pathlib.Path(root)
         self._server = server
+        self._read = {}
 
     @property
     def results(self):
@@ -146,19 +147,23 @@ class Run:
         return sorted(int(name.removeprefix("program_state_")) for name in names)
 
     def checkpoint(self, round_number):
-        """Arrays of the program state after a round."""
-        path = self.root / "checkpoints" / f"program_state_{round_number}"
-        out = self.root.parent / f"{self.root.name}-{round_number}.npz"
-        self._server.call("read_checkpoint", path=str(path), out=str(out))
-        with np.load(out) as arrays:
-            return [arrays[name] for name in arrays.files]
+        """Arrays of the program state after a round; read once."""
+        if round_number not in self._read:
+            path = self.root / "checkpoints" / f"program_state_{round_number}"
+            out = self.root.parent / f"{self.root.name}-{round_number}.npz"
+            self._server.call("read_checkpoint", path=str(path), out=str(out))
+            with np.load(out) as arrays:
+                self._read[round_number] = [arrays[name] for name in arrays.files]
+        return self._read[round_number]
 
     @property
     def events(self):
-        """Scalars, texts and hparams of TensorBoard: lists of [tag, step, value]."""
-        out = self.root.parent / f"{self.root.name}-events.json"
-        self._server.call("read_events", folder=str(self.root / "tensorboard"), out=str(out))
-        return json.loads(out.read_text())
+        """Scalars, texts and hparams of TensorBoard, lists of [tag, step, value]; read once."""
+        if "events" not in self._read:
+            out = self.root.parent / f"{self.root.name}-events.json"
+            self._server.call("read_events", folder=str(self.root / "tensorboard"), out=str(out))
+            self._read["events"] = json.loads(out.read_text())
+        return self._read["events"]
 
 
 def without_times(rows):

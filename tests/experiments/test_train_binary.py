@@ -1,0 +1,193 @@
+"""The binary as its users meet it."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from fedrec_tff.program.config import RunConfig
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TIMEOUT_SECONDS = 300.0
+COMMAND = [sys.executable, "-m", "experiments.train"]
+
+
+def run_binary(*flags):
+    return subprocess.run(
+        [*COMMAND, *flags],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        cwd=ROOT,
+        check=False,
+    )
+
+
+# Without TensorFlow.
+
+
+@pytest.fixture(scope="module")
+def defaults():
+    """Every flag of RunConfig as absl knows it, and what the import dragged in."""
+    code = (
+        "import json, sys\n"
+        "from experiments import train\n"
+        "from absl import flags\n"
+        "from fedrec_tff.program.config import RunConfig\n"
+        "f = flags.FLAGS\n"
+        "names = RunConfig.__dataclass_fields__\n"
+        "known = {n: [f[n].default, type(f[n].default).__name__, f[n].help] for n in names}\n"
+        "print(json.dumps([known, sorted(sys.modules)]))\n"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    return json.loads(child.stdout)
+
+
+def test_every_choice_is_a_flag_with_its_default(defaults):
+    known, _ = defaults
+    for field in dataclasses.fields(RunConfig):
+        default, kind, text = known[field.name]
+        assert default == field.default
+        assert kind == type(field.default).__name__
+        # absl puts the choices of an enumeration first.
+        assert text.endswith(field.metadata["spec"].help)
+
+
+def test_flags_are_read_before_anything_heavy_is_imported(defaults):
+    _, modules = defaults
+    heavy = {"tensorflow", "tensorflow_federated", "pandas", "tensorboard", "scipy"}
+    assert not heavy & set(modules)
+
+
+def test_help_shows_every_flag():
+    found = run_binary("--help").stdout
+    for name in [*RunConfig.__dataclass_fields__, "output_dir"]:
+        assert re.search(rf"--(\[no\])?{name}:", found), name
+    assert "dp_gaussian: clipped to" in found
+
+
+@pytest.fixture(scope="module")
+def occupied(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("occupied")
+    (folder / "thesis.tex").write_text("mine")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--tagret_epsilon=1"], ["tagret_epsilon", "target_epsilon"]),
+        (["--loss=hinge"], ["loss", "sampled_softmax"]),
+        (["--rounds=many"], ["rounds", "many"]),
+        (["--target_epsilon=1", "--noise_multiplier=1"], ["--target_epsilon"]),
+        (["--target_epsilon=nan"], ["--target_epsilon=nan", "finite"]),
+        (["--rounds=0"], ["--rounds=0", "at least 1"]),
+        (["rounds=7"], ["'rounds=7'", "--name=value"]),
+        (["--dataset=csv", "--data_dir=/no/such.csv"], ["/no/such.csv"]),
+        (["--dataset=ml-1m", "--data_dir=/no/such"], ["/no/such"]),
+        (["--clients_per_round=11", "--synthetic_users=10"], ["--clients_per_round=11"]),
+        (["--aggregator=krum"], ["--aggregator=krum", "dp_gaussian"]),
+        (["--output_dir=/proc/no/such"], ["--output_dir=/proc/no/such"]),
+        (["--output_dir=OCCUPIED"], ["thesis", "not empty"]),
+    ],
+)
+def test_mistakes_are_told_in_a_line(tmp_path, occupied, flags, said):
+    flags = [flag.replace("OCCUPIED", str(occupied)) for flag in flags]
+    if not any(flag.startswith("--output_dir") for flag in flags):
+        flags.append(f"--output_dir={tmp_path / 'run'}")
+    found = run_binary(*flags)
+    assert found.returncode in (1, 2)
+    assert "Traceback" not in found.stderr
+    # absl adds where to find help.
+    lines = [line for line in found.stderr.splitlines() if not line.startswith("Pass --help")]
+    assert len(lines) == 1, found.stderr
+    for part in said:
+        assert part in lines[0] or part == "thesis"
+    assert not (tmp_path / "run" / "config.json").exists()
+    assert [path.name for path in occupied.iterdir()] == ["thesis.tex"]
+
+
+def test_output_dir_is_required():
+    found = run_binary("--rounds=1")
+    assert found.returncode != 0
+    assert "--output_dir" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+# Ctrl-C.
+
+
+@dataclasses.dataclass(frozen=True)
+class Interrupted:
+    root: pathlib.Path
+    status: int
+    stdout: str
+    stderr: str
+    children: list
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """A run that gets what a terminal sends on Ctrl-C: SIGINT to its whole process group."""
+    root = tmp_path_factory.mktemp("interrupted") / "run"
+    flags = ["--synthetic_users=100", "--synthetic_items=100", "--embedding_dim=8"]
+    flags += ["--num_negatives=8", "--clients_per_round=20", "--noise_multiplier=1"]
+    flags += ["--rounds=100000", "--rounds_per_evaluation=100000", "--rounds_per_checkpoint=100000"]
+    process = subprocess.Popen(
+        [*COMMAND, f"--output_dir={root}", *flags],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while not released_rounds(root) and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+    return Interrupted(root, process.returncode, stdout, stderr, children)
+
+
+def released_rounds(root):
+    path = root / "metrics.csv"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [int(line.split(",")[0]) for line in lines[1:]]
+
+
+def test_ctrl_c_finishes_the_round_saves_and_tells(interrupted):
+    assert interrupted.status == 130, interrupted.stderr
+    last = released_rounds(interrupted.root)[-1]
+    lines = interrupted.stderr.splitlines()
+    assert lines[-1] == f"stopped after round {last}; the same command resumes"
+    assert "Traceback" not in interrupted.stderr
+    assert interrupted.stdout == ""
+    checkpoints = [path.name for path in (interrupted.root / "checkpoints").iterdir()]
+    assert checkpoints == [f"program_state_{last}"]
+    ledger = (interrupted.root / "privacy_ledger.jsonl").read_text().splitlines()
+    assert [json.loads(line)["round"] for line in ledger[1:]] == list(range(1, last + 1))
+    assert not (interrupted.root / "results.json").exists()
+
+
+def test_ctrl_c_leaves_no_process(interrupted):
+    # The supervisor and the worker.
+    assert len(interrupted.children) >= 2
+    _, alive = psutil.wait_procs(interrupted.children, timeout=30)
+    assert alive == []

@@ -1,0 +1,116 @@
+import dataclasses
+import json
+
+import pytest
+
+from experiments import demo
+from fedrec_tff import errors
+from fedrec_tff.program import config as config_lib
+from fedrec_tff.program.config import RunConfig
+from fedrec_tff.reporting import comparison, summary
+
+RESULTS = {
+    "test/recall@10": 0.25,
+    "test/ndcg@10": 0.125,
+    "test/mrr": 0.0625,
+    "test/sampled_99/hit_rate@10": 0.5,
+    "test/sampled_99/ndcg@10": 0.375,
+    "popularity/test/recall@10": 0.03,
+    "popularity/test/ndcg@10": 0.02,
+    "popularity/test/mrr": 0.01,
+    "epsilon": 1.23456,
+    "privacy_statement": "This run has privacy.",
+    "rounds": 7,
+    "seconds": 60.0,
+    "users_per_second": 1234.5,
+    "git_revision": "abc",
+    "versions": {"tensorflow": "2.14.1"},
+}
+
+
+def cells(table, first):
+    """The cells of the row that begins with some text."""
+    (line,) = [line for line in table.splitlines() if line.strip().startswith(first)]
+    return line.split(first)[1].split()
+
+
+def test_table_has_each_value_in_its_column():
+    rows = {"this model": (RESULTS, "test/"), "popularity": (RESULTS, "popularity/test/")}
+    table = summary.create_table(rows)
+    assert cells(table, "this model") == ["0.2500", "0.1250", "0.0625", "0.5000"]
+    assert cells(table, "popularity") == ["0.0300", "0.0200", "0.0100", "-"]
+    header = next(line for line in table.splitlines() if "recall@10" in line)
+    names = ["recall@10", "ndcg@10", "mrr", "hit_rate@10"]
+    positions = [header.index(name) for name in names]
+    assert positions == sorted(positions)
+    assert all(len(line) <= 100 for line in table.splitlines())
+    assert "\x1b" not in table
+
+
+def test_description_says_cost_time_and_where_to_look():
+    text = summary.describe_results(RESULTS, "runs/x")
+    assert "This run has privacy." in text
+    assert "7 rounds, 60 s" in text
+    assert "runs/x/results.json" in text
+    assert "tensorboard --logdir runs/x" in text
+    assert cells(text, "this model")[0] == "0.2500"
+
+
+def test_demo_is_a_valid_private_run_and_the_same_without():
+    private, plain = demo._PRIVATE, demo._WITHOUT_NOISE
+    for config in (private, plain):
+        config_lib.validate(config)
+        assert config.dataset == "synthetic"
+    assert private.is_private
+    assert not plain.is_private
+
+
+def compare(runs):
+    return comparison.compare_runs(runs, dataclasses.asdict(RunConfig()))
+
+
+def write_run(folder, results=RESULTS, **flags):
+    folder.mkdir()
+    config = RunConfig(**flags)
+    flags = dataclasses.asdict(config)
+    (folder / "config.json").write_text(json.dumps({"flags": flags}))
+    (folder / "results.json").write_text(json.dumps(results))
+    return folder
+
+
+def table_rows(markdown):
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_comparison_has_a_row_for_each_run_and_one_for_popularity(tmp_path):
+    one = write_run(tmp_path / "one", target_epsilon=2.0)
+    two = write_run(tmp_path / "two", {**RESULTS, "epsilon": None}, rounds=7)
+    header, _, popularity, *runs = table_rows(compare([one, two]))
+    assert len(runs) == 2
+    named = dict(zip(header, runs[0], strict=True))
+    assert named["run"] == "one"
+    assert named["epsilon"] == "1.235"
+    assert (named["recall@10"], named["ndcg@10"], named["mrr"]) == ("0.2500", "0.1250", "0.0625")
+    assert dict(zip(header, runs[1], strict=True))["epsilon"] == "none"
+    assert dict(zip(header, popularity, strict=True))["recall@10"] == "0.0300"
+
+
+def test_comparison_gives_the_commands(tmp_path):
+    text = compare([write_run(tmp_path / "one", target_epsilon=2.0, rounds=7)])
+    assert "python -m experiments.train --target_epsilon=2.0 --rounds=7 --seed=0" in text
+
+
+def test_comparison_shows_runs_without_noise(tmp_path):
+    """JSON has no infinity: there, it is a string."""
+    run = write_run(tmp_path / "x", {**RESULTS, "epsilon": "inf"}, noise_multiplier=0.0)
+    assert table_rows(compare([run]))[-1][1] == "inf"
+
+
+def test_comparison_refuses_runs_that_are_not_complete(tmp_path):
+    run = write_run(tmp_path / "x")
+    (run / "results.json").unlink()
+    with pytest.raises(errors.UserError, match="no complete run"):
+        compare([run])
+    with pytest.raises(errors.UserError):
+        compare([])
