@@ -1,0 +1,61 @@
+import json
+
+import pytest
+
+from fedrec_tff import errors
+from fedrec_tff.reporting import comparison
+
+_METRICS = ("recall@10", "ndcg@10", "mrr", "sampled_99/hit_rate@10", "sampled_99/ndcg@10")
+_DEFAULTS = {"dataset": "synthetic", "split": "leave_last_out", "rounds": 200, "seed": 0}
+
+
+def _write_run(folder, epsilon=None, **flags):
+    folder.mkdir()
+    flags = {**_DEFAULTS, "data_dir": "somewhere", **flags}
+    results = {
+        "epsilon": epsilon,
+        "rounds": 7,
+        "users_per_second": 123.4,
+        "seconds": 56.7,
+        "git_revision": "abc",
+        "versions": {"tensorflow": "2.14.1"},
+        **{f"test/{name}": 0.25 for name in _METRICS},
+        **{f"popularity/test/{name}": 0.125 for name in _METRICS},
+    }
+    (folder / "config.json").write_text(json.dumps({"flags": flags}))
+    (folder / "results.json").write_text(json.dumps(results))
+    return folder
+
+
+def test_runs_and_popularity_are_rows_and_commands_say_what_was_chosen(tmp_path):
+    plain = _write_run(tmp_path / "plain", rounds=7)
+    private = _write_run(tmp_path / "private", epsilon=7.99951, seed=3)
+    other = _write_run(tmp_path / "other", epsilon="inf", dataset="ml-1m")
+    lines = comparison.compare_runs([plain, private, other], _DEFAULTS).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:7]]
+    assert [row[:2] for row in cells] == [
+        ["run", "epsilon"],
+        ["---", "---"],
+        ["popularity on synthetic", ""],
+        ["plain", "none"],
+        ["private", "8.000"],
+        ["popularity on ml-1m", ""],
+        ["other", "inf"],
+    ]
+    assert cells[2][3:8] == ["0.1250"] * 5
+    assert cells[3][3:] == ["0.2500"] * 5 + ["123", "57"]
+    commands = [line.split("`")[1] for line in lines[8:]]
+    assert commands == [
+        "python -m experiments.train --rounds=7 --seed=0",
+        "python -m experiments.train --seed=3",
+        "python -m experiments.train --dataset=ml-1m --seed=0",
+    ]
+
+
+def test_a_folder_without_a_complete_run_is_named(tmp_path):
+    complete = _write_run(tmp_path / "complete")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(errors.UserError, match="empty holds no complete run"):
+        comparison.compare_runs([complete, tmp_path / "empty"], _DEFAULTS)
+    with pytest.raises(errors.UserError, match="at least one"):
+        comparison.compare_runs([], _DEFAULTS)
