@@ -4,7 +4,8 @@
 generators from one 32-bit word per process, so whoever sees noisy outputs can try all 2^32 seeds
 and subtract the noise. (On CPU, XLA even repeats the same numbers from process to process.) Here
 every release draws a fresh key of 122 bits from the kernel's cryptographic generator, inside the
-graph, where the noise is added: the key is in no state, no checkpoint and no message.
+graph, where the noise is added: the key is in no state, no checkpoint and no message. What the
+key is stretched with is Philox: sound statistics, and fast, but no cryptographic generator.
 """
 
 import tensorflow as tf

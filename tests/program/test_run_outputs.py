@@ -345,15 +345,23 @@ def test_tensorboard_shows_what_the_table_has(runs):
     assert groups == {"train", "validation", "privacy", "communication", "time", "non_private"}
 
 
-def test_tensorboard_has_texts_and_hyperparameters(uninterrupted):
-    events = uninterrupted.run.events
-    texts = {(tag, step): text for tag, step, text in events["texts"]}
-    assert texts["privacy/statement", 8] == uninterrupted.run.results["privacy_statement"]
-    assert '"noise_multiplier": 1.5' in texts["configuration/flags", 0]
-    assert '"sampling_probability": 0.2' in texts["configuration/derived", 0]
-    (hparams,) = [v for tag, _, v in events["hparams"] if tag == "_hparams_/session_start_info"]
-    flags = uninterrupted.run.config["flags"]
-    assert hparams == {name: "none" if v is None else v for name, v in flags.items()}
+def test_tensorboard_has_texts_and_hyperparameters(uninterrupted, runs):
+    for run, last, aggregator in (
+        (uninterrupted.run, 8, "dp_gaussian"),
+        (runs["ADAPTIVE"], 4, "dp_adaptive"),
+    ):
+        events = run.events
+        texts = {(tag, step): text for tag, step, text in events["texts"]}
+        assert texts["privacy/statement", last] == run.results["privacy_statement"]
+        assert '"embedding_dim": 8' in texts["configuration/flags", 0]
+        assert '"sampling_probability": 0.2' in texts["configuration/derived", 0]
+        sessions = [
+            value for tag, _, value in events["hparams"] if tag.endswith("/session_start_info")
+        ]
+        # What was chosen where no flag chose: aggregator and calibrated noise.
+        chosen = {"aggregator": aggregator, "noise_multiplier": run.results["noise_multiplier"]}
+        flags = {**run.config["flags"], **chosen}
+        assert sessions == [{name: "none" if v is None else v for name, v in flags.items()}]
 
 
 # The second time.

@@ -1,10 +1,7 @@
 import dataclasses
 import json
 
-import pytest
-
 from experiments import demo
-from fedrec_tff import errors
 from fedrec_tff.program import config as config_lib
 from fedrec_tff.program.config import RunConfig
 from fedrec_tff.reporting import comparison, summary
@@ -83,34 +80,7 @@ def table_rows(markdown):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_comparison_has_a_row_for_each_run_and_one_for_popularity(tmp_path):
-    one = write_run(tmp_path / "one", target_epsilon=2.0)
-    two = write_run(tmp_path / "two", {**RESULTS, "epsilon": None}, rounds=7)
-    header, _, popularity, *runs = table_rows(compare([one, two]))
-    assert len(runs) == 2
-    named = dict(zip(header, runs[0], strict=True))
-    assert named["run"] == "one"
-    assert named["epsilon"] == "1.235"
-    assert (named["recall@10"], named["ndcg@10"], named["mrr"]) == ("0.2500", "0.1250", "0.0625")
-    assert dict(zip(header, runs[1], strict=True))["epsilon"] == "none"
-    assert dict(zip(header, popularity, strict=True))["recall@10"] == "0.0300"
-
-
-def test_comparison_gives_the_commands(tmp_path):
-    text = compare([write_run(tmp_path / "one", target_epsilon=2.0, rounds=7)])
-    assert "python -m experiments.train --target_epsilon=2.0 --rounds=7 --seed=0" in text
-
-
 def test_comparison_shows_runs_without_noise(tmp_path):
     """JSON has no infinity: there, it is a string."""
     run = write_run(tmp_path / "x", {**RESULTS, "epsilon": "inf"}, noise_multiplier=0.0)
     assert table_rows(compare([run]))[-1][1] == "inf"
-
-
-def test_comparison_refuses_runs_that_are_not_complete(tmp_path):
-    run = write_run(tmp_path / "x")
-    (run / "results.json").unlink()
-    with pytest.raises(errors.UserError, match="no complete run"):
-        compare([run])
-    with pytest.raises(errors.UserError):
-        compare([])
