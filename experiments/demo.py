@@ -39,7 +39,7 @@ _PRIVATE = RunConfig(
     target_epsilon=8.0,
     rounds=50,
     rounds_per_evaluation=10,
-    rounds_per_checkpoint=20,
+    rounds_per_checkpoint=10,
 )
 _WITHOUT_NOISE = dataclasses.replace(_PRIVATE, target_epsilon=None)
 _NUM_SHOWN = 5

@@ -177,7 +177,12 @@ class RunConfig:
     # The program.
     rounds: int = _field(200, "Rounds of training.", low=1)
     rounds_per_evaluation: int = _field(20, "Rounds between validations.", low=1)
-    rounds_per_checkpoint: int = _field(10, "Rounds between checkpoints.", low=1)
+    rounds_per_checkpoint: int | None = _field(
+        None,
+        "Rounds between checkpoints; by default 1 under differential privacy, where a round that "
+        "is lost in a crash is spent all the same, and 10 without.",
+        low=1,
+    )
     execution: str = _field(
         "native", "Where computations run; native is TFF's C++ runtime.", choices=EXECUTIONS
     )
@@ -201,6 +206,11 @@ class RunConfig:
     def is_private(self) -> bool:
         """Whether the aggregator is differentially private."""
         return registry.get(self.aggregator_name).is_private
+
+    @property
+    def checkpoint_period(self) -> int:
+        """Rounds between checkpoints."""
+        return self.rounds_per_checkpoint or (1 if self.is_private else 10)
 
     @property
     def model(self) -> TwoTowerConfig:
@@ -244,6 +254,7 @@ def validate(config: RunConfig) -> None:
     registry.get(config.aggregator_name)
     _check_privacy(config)
     _check_data(config)
+    _check_flags_mean_something(config)
     for side in ("client", "server"):
         if getattr(config, f"{side}_momentum") and getattr(config, f"{side}_optimizer") != "sgd":
             raise errors.UserError(
@@ -256,6 +267,43 @@ def validate(config: RunConfig) -> None:
             f"--clients_per_round={config.clients_per_round}: --sampling=fixed_size needs a whole "
             "number"
         )
+
+
+def _check_flags_mean_something(config: RunConfig) -> None:
+    """Refuses a flag that was changed although nothing reads it."""
+    idle = {
+        "--dataset=csv": (
+            config.dataset != "csv",
+            ("user_column", "item_column", "time_column", "value_column", "column_names"),
+        ),
+        "--dataset=synthetic": (
+            config.dataset != "synthetic",
+            ("synthetic_users", "synthetic_items"),
+        ),
+        "--target_epsilon or --noise_multiplier": (
+            not config.is_private,
+            (
+                "clip_norm",
+                "target_delta",
+                "insecure_deterministic_noise",
+                "release_non_private_metrics",
+            ),
+        ),
+        "--loss=sampled_softmax": (
+            config.loss != learning_config.SAMPLED_SOFTMAX,
+            ("num_negatives", "negative_sampling"),
+        ),
+        "--server_optimizer=adam, adagrad or yogi": (
+            config.server_optimizer == "sgd",
+            ("server_epsilon",),
+        ),
+    }
+    for needed, (is_idle, names) in idle.items():
+        for name in names:
+            if is_idle and getattr(config, name) != getattr(RunConfig, name):
+                raise errors.UserError(
+                    f"--{name} means nothing without {needed}: drop it, or add that"
+                )
 
 
 def _check_range(name: str, value: Any, spec: FieldSpec) -> None:
@@ -290,11 +338,6 @@ def _check_privacy(config: RunConfig) -> None:
             f"--aggregator={name} adds no noise, so --target_epsilon and --noise_multiplier mean "
             "nothing with it: drop them, or --aggregator=dp_gaussian"
         )
-    if config.insecure_deterministic_noise and not config.is_private:
-        raise errors.UserError(
-            "--insecure_deterministic_noise: there is no noise without --target_epsilon or "
-            "--noise_multiplier"
-        )
     if config.is_private and config.negative_sampling == learning_config.POPULARITY:
         raise errors.UserError(
             "--negative_sampling=popularity hands exact counts of user data to every client, which "
@@ -312,5 +355,3 @@ def _check_data(config: RunConfig) -> None:
             f"--dataset={config.dataset} --split={config.split}: adjacency sets have no order in "
             "time and come with a published split, the others do not; use both or neither"
         )
-    if config.value_column is not None and config.dataset != "csv":
-        raise errors.UserError("--value_column is of --dataset=csv alone")

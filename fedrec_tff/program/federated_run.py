@@ -63,11 +63,7 @@ def execute(session: Session) -> SessionOutcome:
         _warn(session)
         tensorboard.write_run_description(
             session.directory.tensorboard,
-            {
-                **dataclasses.asdict(session.config),
-                "aggregator": session.derived["aggregator"],
-                "noise_multiplier": session.derived["noise_multiplier"],
-            },
+            dataclasses.asdict(session.config),
             session.derived,
             _state_privacy(session, ledger, session.config.rounds),
         )
@@ -184,7 +180,7 @@ def _create_options(
     return training.TrainingOptions(
         rounds=config.rounds,
         rounds_per_evaluation=config.rounds_per_evaluation,
-        rounds_per_checkpoint=config.rounds_per_checkpoint,
+        rounds_per_checkpoint=config.checkpoint_period,
         target_epsilon=config.target_epsilon,
         release_non_private_metrics=config.release_non_private_metrics,
         download_megabytes=config.clients_per_round * num_weights * _BYTES_PER_WEIGHT / 1e6,

@@ -70,12 +70,15 @@ def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:
     flags = dataclasses.asdict(config)
     directory = run_directory.open_run_directory(output_dir, flags)
     with run_directory.lock(directory):
+        # Again: another process may have begun a run in here since.
+        run_directory.open_run_directory(output_dir, flags)
         results = run_directory.read_results(directory)
         if results is not None:
             _say(f"{directory.root} is complete: see {directory.results}")
             return SessionOutcome(results, results["rounds"])
         session = _prepare(config, directory)
         _say(session.dataset.summary())
+        _say("starting TensorFlow")
 
         from fedrec_tff.program import federated_run
 

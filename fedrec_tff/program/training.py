@@ -44,7 +44,7 @@ class TrainingResult:
     Attributes:
       weights: The global model.
       rounds: Rounds that the model has seen.
-      seconds: Time spent in rounds, evaluations and checkpoints, over all sessions of the run.
+      seconds: Time spent in rounds and evaluations, over all sessions of the run.
       is_complete: False if a stop was requested before the last round.
       budget_is_spent: Whether training ended early because one more round would have passed the
         target epsilon.

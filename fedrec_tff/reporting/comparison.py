@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -35,27 +36,28 @@ def compare_runs(run_dirs: Iterable[pathlib.Path], default_flags: Mapping[str, A
         raise errors.UserError("name at least one run folder")
     header = ["run", "epsilon", "rounds", *_METRICS, "users/s", "seconds"]
     rows, seen = [], set()
-    for name, flags, results in runs:
-        data = (flags["dataset"], flags["split"])
-        if data not in seen:
-            seen.add(data)
+    for name, config, results in runs:
+        flags = config["flags"]
+        fingerprint = config["non_private/data"]["fingerprint"]
+        if fingerprint not in seen:
+            seen.add(fingerprint)
             title = f"popularity on {flags['dataset']}"
             rows.append([title, "", "", *_metrics(results, "popularity/test/"), "", ""])
         rows.append(_run_row(name, results))
     commands = [
-        f"- {name}: `{_command(flags, default_flags)}` ({_versions(results)})"
-        for name, flags, results in runs
+        f"- {name}: `{_command(config['flags'], default_flags)}` ({_versions(results)})"
+        for name, config, results in runs
     ]
     return "\n".join([_markdown(header, rows), "", *commands])
 
 
 def _read_run(path: pathlib.Path) -> tuple[str, Mapping[str, Any], Mapping[str, Any]]:
     try:
-        flags = json.loads((path / "config.json").read_text())["flags"]
+        config = json.loads((path / "config.json").read_text())
         results = json.loads((path / "results.json").read_text())
     except (OSError, ValueError, KeyError) as error:
         raise errors.UserError(f"{path} holds no complete run of experiments.train") from error
-    return path.name, flags, results
+    return path.name, config, results
 
 
 def _run_row(name: str, results: Mapping[str, Any]) -> list[str]:
@@ -80,8 +82,8 @@ def _command(flags: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     chosen = {name: value for name, value in flags.items() if value != defaults.get(name)}
     chosen.pop("data_dir", None)
     chosen["seed"] = flags["seed"]
-    return " ".join(
-        ["python -m experiments.train", *(f"--{name}={value}" for name, value in chosen.items())]
+    return shlex.join(
+        ["python", "-m", "experiments.train", *(f"--{n}={value}" for n, value in chosen.items())]
     )
 
 

@@ -32,6 +32,8 @@ def write_run_description(
 ) -> None:
     """Writes the flags to the HParams tab, and configuration and privacy statement as texts.
 
+    In the tab, what was derived (the aggregator, the calibrated noise) stands in its flag's place.
+
     Args:
       summary_dir: The run's TensorBoard folder.
       flags: Every flag's value; None is shown as "none".
@@ -45,7 +47,8 @@ def write_run_description(
             hparams=[hparams.HParam(name) for name in names],
             metrics=[hparams.Metric(name) for name in _METRICS],
         )
-        hparams.hparams({name: "none" if v is None else v for name, v in flags.items()})
+        resolved = {name: derived.get(name, value) for name, value in flags.items()}
+        hparams.hparams({name: "none" if v is None else v for name, v in resolved.items()})
         tf.summary.text("configuration/flags", _as_code(flags), step=0)
         tf.summary.text("configuration/derived", _as_code(derived), step=0)
         tf.summary.text("privacy/statement", privacy_statement, step=0)

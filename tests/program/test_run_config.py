@@ -185,3 +185,29 @@ def test_plan_keeps_the_noise_of_an_earlier_session():
     assert first.mechanism.noise_multiplier > 0.3
     resumed = privacy_plan.create_plan(config, 100, noise_multiplier=7.0)
     assert resumed.mechanism.noise_multiplier == 7.0
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ({"clip_norm": 1.0}, ["--clip_norm", "--noise_multiplier"]),
+        ({"target_delta": 1e-6}, ["--target_delta", "--target_epsilon"]),
+        ({"release_non_private_metrics": True}, ["--release_non_private_metrics"]),
+        ({"insecure_deterministic_noise": True}, ["--insecure_deterministic_noise"]),
+        ({"loss": "in_batch_softmax", "num_negatives": 5}, ["--num_negatives"]),
+        ({"server_optimizer": "sgd", "server_epsilon": 1e-3}, ["--server_epsilon", "adam"]),
+        ({"user_column": "u"}, ["--user_column", "--dataset=csv"]),
+        ({"dataset": "ml-1m", "synthetic_users": 50}, ["--synthetic_users"]),
+    ],
+)
+def test_a_flag_that_nothing_reads_is_refused(flags, named):
+    with pytest.raises(UserError) as error:
+        validate(**flags)
+    for part in [*named, "means nothing"]:
+        assert part in str(error.value)
+
+
+def test_every_round_is_checkpointed_where_a_lost_one_is_spent():
+    assert RunConfig().checkpoint_period == 10
+    assert RunConfig(**PRIVATE).checkpoint_period == 1
+    assert RunConfig(**PRIVATE, rounds_per_checkpoint=7).checkpoint_period == 7

@@ -22,7 +22,8 @@ def _write_run(folder, epsilon=None, **flags):
         **{f"test/{name}": 0.25 for name in _METRICS},
         **{f"popularity/test/{name}": 0.125 for name in _METRICS},
     }
-    (folder / "config.json").write_text(json.dumps({"flags": flags}))
+    config = {"flags": flags, "non_private/data": {"fingerprint": flags["dataset"]}}
+    (folder / "config.json").write_text(json.dumps(config))
     (folder / "results.json").write_text(json.dumps(results))
     return folder
 
