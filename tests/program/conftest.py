@@ -1,6 +1,7 @@
 """Whole training runs, made once for all tests that look at them."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 
@@ -30,6 +31,8 @@ class FinishedProcess:
 def uninterrupted_process(tmp_path_factory):
     """Starts a private run with repeatable noise, as a process of its own; does not wait."""
     root = tmp_path_factory.mktemp("uninterrupted") / "run"
+    # A library that other tests import lets TensorFlow say more, for itself and its children.
+    env = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     process = subprocess.Popen(
         [sys.executable, "-m", "experiments.train", *to_argv(DETERMINISTIC, root)],
         stdin=subprocess.DEVNULL,
@@ -37,6 +40,7 @@ def uninterrupted_process(tmp_path_factory):
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        env=env,
     )
     yield root, process
     process.kill()

@@ -94,10 +94,11 @@ def pld_epsilon(noise_multiplier, probability, rounds, delta=1e-5):
 def test_binary_ends_well_and_says_little(uninterrupted):
     assert uninterrupted.status == 0, uninterrupted.stderr
     lines = uninterrupted.stderr.splitlines()
-    assert len(lines) == 4, lines
+    assert len(lines) == 5, lines
     assert "100 users, 300 items" in lines[0]
-    assert "NOT PRIVATE" in lines[1]
-    assert [line.split()[:2] for line in lines[2:]] == [["round", "4/8"], ["round", "8/8"]]
+    assert lines[1] == "starting TensorFlow"
+    assert "NOT PRIVATE" in lines[2]
+    assert [line.split()[:2] for line in lines[3:]] == [["round", "4/8"], ["round", "8/8"]]
     results = uninterrupted.run.results
     assert f"{results['test/recall@10']:.4f}" in uninterrupted.stdout
     assert f"{results['popularity/test/ndcg@10']:.4f}" in uninterrupted.stdout

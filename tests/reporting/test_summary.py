@@ -1,10 +1,6 @@
-import dataclasses
-import json
-
 from experiments import demo
 from fedrec_tff.program import config as config_lib
-from fedrec_tff.program.config import RunConfig
-from fedrec_tff.reporting import comparison, summary
+from fedrec_tff.reporting import summary
 
 RESULTS = {
     "test/recall@10": 0.25,
@@ -60,27 +56,3 @@ def test_demo_is_a_valid_private_run_and_the_same_without():
         assert config.dataset == "synthetic"
     assert private.is_private
     assert not plain.is_private
-
-
-def compare(runs):
-    return comparison.compare_runs(runs, dataclasses.asdict(RunConfig()))
-
-
-def write_run(folder, results=RESULTS, **flags):
-    folder.mkdir()
-    config = RunConfig(**flags)
-    flags = dataclasses.asdict(config)
-    (folder / "config.json").write_text(json.dumps({"flags": flags}))
-    (folder / "results.json").write_text(json.dumps(results))
-    return folder
-
-
-def table_rows(markdown):
-    lines = [line for line in markdown.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-
-
-def test_comparison_shows_runs_without_noise(tmp_path):
-    """JSON has no infinity: there, it is a string."""
-    run = write_run(tmp_path / "x", {**RESULTS, "epsilon": "inf"}, noise_multiplier=0.0)
-    assert table_rows(compare([run]))[-1][1] == "inf"
