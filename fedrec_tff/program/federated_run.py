@@ -25,7 +25,7 @@ from fedrec_tff.learning import client_work, negative_sampling, optimizers
 from fedrec_tff.learning import process as process_lib
 from fedrec_tff.learning.config import POPULARITY
 from fedrec_tff.models import scoring
-from fedrec_tff.privacy import accounting, statement
+from fedrec_tff.privacy import accounting, calibration, statement
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.program import cohorts, interruption, run_directory, training
 from fedrec_tff.program.session import Session, SessionOutcome
@@ -65,7 +65,7 @@ def execute(session: Session) -> SessionOutcome:
             session.directory.tensorboard,
             dataclasses.asdict(session.config),
             session.derived,
-            _state_privacy(session, ledger, session.config.rounds),
+            f"As planned: {_state_planned_privacy(session)}",
         )
         result = asyncio.run(_train(session, ledger, stop))
         if not result.is_complete:
@@ -262,6 +262,21 @@ def _open_ledger(session: Session) -> Iterator[ledger_lib.PrivacyLedger | None]:
     )
     with ledger_lib.PrivacyLedger(session.directory.ledger, header) as ledger:
         yield ledger
+
+
+def _state_planned_privacy(session: Session) -> str:
+    """What the run guarantees if all of its rounds are computed once."""
+    config, mechanism = session.config, session.plan.mechanism
+    if mechanism is None:
+        return statement.privacy_statement(None)
+    bound = calibration.bound_run(mechanism, config.target_delta, config.rounds)
+    return statement.privacy_statement(
+        mechanism,
+        bound,
+        config.target_delta,
+        config.rounds,
+        insecure_deterministic_noise=config.insecure_deterministic_noise,
+    )
 
 
 def _state_privacy(session: Session, ledger: ledger_lib.PrivacyLedger | None, rounds: int) -> str:

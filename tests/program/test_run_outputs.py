@@ -354,6 +354,9 @@ def test_tensorboard_has_texts_and_hyperparameters(uninterrupted, runs):
         events = run.events
         texts = {(tag, step): text for tag, step, text in events["texts"]}
         assert texts["privacy/statement", last] == run.results["privacy_statement"]
+        # Nothing went wrong, so what was planned is what came: never less.
+        planned = texts["privacy/statement", 0].removeprefix("As planned: ")
+        assert planned == run.results["privacy_statement"]
         assert '"embedding_dim": 8' in texts["configuration/flags", 0]
         assert '"sampling_probability": 0.2' in texts["configuration/derived", 0]
         sessions = [
