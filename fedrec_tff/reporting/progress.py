@@ -14,7 +14,6 @@ _SHOWN = {
     "privacy/epsilon": "epsilon",
     "train/loss": "loss",
     "validation/recall@10": "recall@10",
-    "validation/ndcg@10": "ndcg@10",
 }
 
 
@@ -39,9 +38,8 @@ class ProgressReleaseManager(tff.program.ReleaseManager):
         self._progress = rich.progress.Progress(
             rich.progress.TextColumn("round"),
             rich.progress.MofNCompleteColumn(),
-            rich.progress.BarColumn(bar_width=20),
+            rich.progress.BarColumn(bar_width=8),
             rich.progress.TextColumn("{task.fields[metrics]}"),
-            rich.progress.TimeElapsedColumn(),
             rich.progress.TextColumn("left"),
             rich.progress.TimeRemainingColumn(),
             console=rich.console.Console(stderr=True),
