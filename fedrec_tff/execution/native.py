@@ -19,7 +19,12 @@ import grpc
 import portpicker
 import tensorflow_federated as tff
 
-_SUPERVISOR = '"$@" & pid=$!; cat >/dev/null; kill -KILL "$pid"'
+# Ends the worker when the pipe closes, and ends itself when the worker does. A background job of a
+# shell has no standard input, hence the descriptor 3.
+_SUPERVISOR = (
+    'exec 3<&0; "$@" 3<&- & pid=$!; (cat <&3 >/dev/null; kill -KILL "$pid") & watcher=$!; '
+    'wait "$pid"; kill "$watcher" 2>/dev/null'
+)
 _START_TIMEOUT_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 _MAX_EXECUTORS = 4
@@ -30,6 +35,10 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
 )
+
+
+class WorkerLostError(RuntimeError):
+    """The worker process ended before its time."""
 
 
 class WorkerProcess:
@@ -67,18 +76,29 @@ class WorkerProcess:
           A stub of the worker.
 
         Raises:
+          WorkerLostError: If it ends instead.
           RuntimeError: If it does not answer within a minute.
         """
         channel = grpc.insecure_channel(f"localhost:{self._port}", _CHANNEL_OPTIONS)
         stub = tff.framework.RemoteExecutorGrpcStub(channel)
         deadline = time.monotonic() + _START_TIMEOUT_SECONDS
         while not stub.is_ready:
+            self.check_alive()
             if time.monotonic() > deadline:
                 raise RuntimeError(
                     f"TFF's worker process did not answer within {_START_TIMEOUT_SECONDS:.0f} s"
                 )
             time.sleep(_POLL_SECONDS)
         return stub
+
+    def check_alive(self) -> None:
+        """Does nothing while the worker is there.
+
+        Raises:
+          WorkerLostError: If it has ended.
+        """
+        if self._supervisor.poll() is not None:
+            raise WorkerLostError("TFF's worker process has ended, most likely for lack of memory")
 
     def close(self) -> None:
         """Ends the worker; harmless if it has ended."""
@@ -91,16 +111,18 @@ class _ClosingExecutorFactory(tff.framework.ExecutorFactory):
 
     An executor serves one cohort size. TFF's own factory forgets old ones without closing them, so
     that under Poisson sampling, where nearly every round has another size, the worker grows
-    without bound.
+    without bound. A worker that died is an error here; TFF would try it again for ever.
     """
 
-    def __init__(self, stub: tff.framework.RemoteExecutorGrpcStub) -> None:
-        self._stub = stub
+    def __init__(self, worker: WorkerProcess) -> None:
+        self._worker = worker
+        self._stub = worker.connect()
         self._executors: collections.OrderedDict[int, tff.framework.RemoteExecutor] = (
             collections.OrderedDict()
         )
 
     def create_executor(self, cardinalities: dict) -> tff.framework.RemoteExecutor:
+        self._worker.check_alive()
         num_clients = cardinalities.get(tff.CLIENTS, 0)
         if num_clients not in self._executors:
             executor = tff.framework.RemoteExecutor(self._stub)
@@ -133,7 +155,7 @@ def native_context(
     """
     worker = WorkerProcess(max_concurrent_calls or len(os.sched_getaffinity(0)))
     try:
-        factory = _ClosingExecutorFactory(worker.connect())
+        factory = _ClosingExecutorFactory(worker)
         context = tff.framework.SyncExecutionContext(
             executor_fn=factory,
             compiler_fn=tff.backends.native.desugar_and_transform_to_native,

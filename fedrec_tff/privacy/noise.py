@@ -1,11 +1,12 @@
 """Gaussian noise that nobody can predict; or, for tests, noise that everybody can.
 
 `tf.random.normal` without a seed is not good enough to protect people: TensorFlow seeds its
-generators from one 32-bit word per process, so whoever sees noisy outputs can try all 2^32 seeds
-and subtract the noise. (On CPU, XLA even repeats the same numbers from process to process.) Here
-every release draws a fresh key of 122 bits from the kernel's cryptographic generator, inside the
-graph, where the noise is added: the key is in no state, no checkpoint and no message. What the
-key is stretched with is Philox: sound statistics, and fast, but no cryptographic generator.
+generators from one 32-bit word per process (`tsl/platform/random.cc`), so whoever sees noisy
+outputs can try all 2^32 seeds and subtract the noise. (On CPU, XLA even repeats the same numbers
+from process to process.) Here every release draws a fresh key of 122 bits from the kernel's
+cryptographic generator, inside the graph, where the noise is added: the key is in no state, no
+checkpoint and no message. What the key is stretched with is Philox: sound statistics, and fast,
+but no cryptographic generator.
 """
 
 import tensorflow as tf

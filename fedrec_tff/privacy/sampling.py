@@ -28,10 +28,6 @@ class CohortSampler(Protocol):
         """Returns the sorted client rows of a round, int64 [cohort]; the same each time."""
         ...
 
-    def describe(self) -> str:
-        """Says in a few words how cohorts are drawn."""
-        ...
-
 
 class PoissonSampler:
     """Every client joins every round independently, with one probability.
@@ -66,14 +62,6 @@ class PoissonSampler:
         size = rng.binomial(self._num_clients, self._sampling_probability)
         return _draw_without_replacement(rng, self._num_clients, size)
 
-    def describe(self) -> str:
-        """Says in a few words how cohorts are drawn."""
-        expected = self._num_clients * self._sampling_probability
-        return (
-            f"Poisson sampling: each of {self._num_clients} users joins each round with "
-            f"probability {self._sampling_probability:.6g}, {expected:.6g} users a round on average"
-        )
-
 
 class FixedSizeSampler:
     """A cohort of one size, drawn uniformly without replacement; rounds are independent."""
@@ -107,13 +95,6 @@ class FixedSizeSampler:
         """Returns the sorted client rows of a round, int64 [cohort_size]."""
         rng = _round_generator(self._seed, round_number)
         return _draw_without_replacement(rng, self._num_clients, self._cohort_size)
-
-    def describe(self) -> str:
-        """Says in a few words how cohorts are drawn."""
-        return (
-            f"fixed-size sampling: {self._cohort_size} of {self._num_clients} users a round, "
-            "without replacement"
-        )
 
 
 def create_sampler(

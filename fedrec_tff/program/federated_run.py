@@ -55,7 +55,7 @@ def execute(session: Session) -> SessionOutcome:
     """
     run_directory.mend_after_crash(session.directory)
     with (
-        _full_disk_as_user_error(session.directory),
+        _shortage_as_user_error(session.directory),
         native.native_context(),
         _open_ledger(session) as ledger,
         interruption.stop_on_signals() as stop,
@@ -235,10 +235,15 @@ def _measure(
 
 
 @contextlib.contextmanager
-def _full_disk_as_user_error(directory: run_directory.RunDirectory) -> Iterator[None]:
-    """TensorFlow writes checkpoints and tells of a full disk in an error of its own."""
+def _shortage_as_user_error(directory: run_directory.RunDirectory) -> Iterator[None]:
+    """A full disk, which TensorFlow tells in an error of its own, and a worker that was killed."""
     try:
         yield
+    except native.WorkerLostError as error:
+        raise errors.UserError(
+            f"{error}: the same command resumes {directory.root} from its last checkpoint; a "
+            "smaller --clients_per_round or --embedding_dim needs less memory"
+        ) from error
     except (tf.errors.ResourceExhaustedError, OSError) as error:
         is_full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
         if not is_full:

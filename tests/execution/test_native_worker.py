@@ -1,0 +1,45 @@
+import signal
+
+import numpy as np
+import psutil
+import pytest
+import tensorflow_federated as tff
+
+from fedrec_tff.execution import native
+
+
+@tff.federated_computation(tff.FederatedType(np.int32, tff.CLIENTS))
+def _add(values):
+    return tff.federated_sum(values)
+
+
+def _our_workers():
+    children = psutil.Process().children(recursive=True)
+    return {child for child in children if child.name() == "worker_binary"}
+
+
+def test_a_worker_that_was_killed_is_an_error_and_not_a_wait_for_ever():
+    before = _our_workers()
+    with native.native_context():
+        assert _add([1, 2, 3]) == 6
+        (worker,) = _our_workers() - before
+        worker.send_signal(signal.SIGKILL)
+        psutil.wait_procs([worker], timeout=60)
+        with pytest.raises(native.WorkerLostError, match="worker process has ended"):
+            _add([1, 2, 3])
+    with native.native_context():
+        assert _add([4, 5]) == 9
+
+
+def test_executors_of_other_cohort_sizes_are_closed(monkeypatch):
+    closed = []
+    close = tff.framework.RemoteExecutor.close
+    monkeypatch.setattr(
+        tff.framework.RemoteExecutor, "close", lambda self: (closed.append(self), close(self))[1]
+    )
+    with native.native_context():
+        for size in range(1, 11):
+            assert _add([1] * size) == size
+        assert len(set(closed)) >= 10 - native._MAX_EXECUTORS
+        # A size that was closed comes back.
+        assert _add([7]) == 7
