@@ -18,6 +18,9 @@ from collections.abc import Iterator
 import grpc
 import portpicker
 import tensorflow_federated as tff
+import tree
+
+from fedrec_tff.execution import stacking
 
 # Ends the worker when the pipe closes, and ends itself when the worker does. A background job of a
 # shell has no standard input, hence the descriptor 3.
@@ -159,10 +162,20 @@ def native_context(
         context = tff.framework.SyncExecutionContext(
             executor_fn=factory,
             compiler_fn=tff.backends.native.desugar_and_transform_to_native,
-            transform_args=tff.tensorflow.transform_args,
+            transform_args=_transform_args,
             transform_result=tff.tensorflow.transform_result,
         )
         with tff.framework.get_context_stack().install(context):
             yield context
     finally:
         worker.close()
+
+
+def _transform_args(arguments: object) -> object:
+    """Unstacks stacked cohorts, which TFF does not know, and does what TFF's contexts do."""
+    return tff.tensorflow.transform_args(tree.traverse(_unstack, arguments))
+
+
+def _unstack(value: object) -> object:
+    """The list of clients of a stacked cohort; None, which is "go on", for anything else."""
+    return value.unstack() if isinstance(value, stacking.StackedCohort) else None

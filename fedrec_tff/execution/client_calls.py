@@ -1,0 +1,115 @@
+"""Client work called client by client, as plain TensorFlow graphs.
+
+For what XLA does not compile: clients that are sequences, strings, variables and tables, random
+operations inside of loops.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fedrec_tff.execution import exceptions, tensors, values
+from fedrec_tff.execution.forms import FederatedForm
+
+_NUMERIC_KINDS = "biufc"
+# Operations that keep a state, or read one that is not in the computation.
+_UNCOMPILABLE = frozenset(
+    {"DatasetReduce", "EagerPyFunc", "PyFunc", "PyFuncStateless", "ReduceDataset", "Timestamp"}
+)
+
+
+def find_obstacle(form: FederatedForm) -> str | None:
+    """Why XLA must not, or cannot, compile a form's client work.
+
+    Args:
+      form: The form.
+
+    Returns:
+      The reason, for people to read; None if there is none.
+    """
+    leaf_types = values.leaf_types(form.client_type)
+    if any(isinstance(leaf, tff.SequenceType) for leaf in leaf_types):
+        return (
+            "clients are sequences (tf.data); as padded tensors, with a count, they would be "
+            "compiled"
+        )
+    for stage, function in (("work", form.work), ("accumulate", form.accumulate)):
+        signature = function.type_signature
+        types = values.leaf_types(signature.parameter) + values.leaf_types(signature.result)
+        if any(t.dtype.kind not in _NUMERIC_KINDS for t in types):
+            return f"{stage} handles strings"
+        if function.has_initializer:
+            return f"{stage} has variables or tables"
+        if function.stateful_random_ops:
+            return (
+                f"{stage} draws random numbers inside of a loop or branch "
+                f"({', '.join(function.stateful_random_ops)}); stateless operations would be "
+                "compiled"
+            )
+        found = sorted(_UNCOMPILABLE & set(function.ops))
+        if found:
+            return f"{stage} uses {', '.join(found)}"
+    if any(not tff.types.is_shape_fully_defined(t.shape) for t in form.accumulator_types):
+        return "the accumulator's shape is unknown"
+    return None
+
+
+class ClientCalls:
+    """Runs clients one at a time and adds them up.
+
+    Attributes:
+      accumulator: The leaves of the form's accumulator.
+    """
+
+    def __init__(self, form: FederatedForm) -> None:
+        """Begins at the form's zero."""
+        self.accumulator = form.zero([])
+        self._form = form
+        self._num_updates = len(values.leaf_types(form.work.type_signature.result[0]))
+        self._types = values.leaf_types(form.client_type)
+
+    def run(
+        self,
+        position: int,
+        client: Sequence[Any],
+        random_input: np.ndarray,
+        prepared: Sequence[tf.Tensor],
+    ) -> list[np.ndarray]:
+        """Adds a client.
+
+        Args:
+          position: In the cohort.
+          client: Its leaves.
+          random_input: uint64 [2, 2], for `work` and for `accumulate`.
+          prepared: What the server sends.
+
+        Returns:
+          What it sends to the secure sums: int64, one for each slot.
+
+        Raises:
+          ExecutionError: If an operation fails; the message names it and the position.
+        """
+        stage = "its data"
+        try:
+            leaves = tensors.to_tensors(client, self._types)
+            stage = "work"
+            self._form.work.initialize()
+            outputs = self._form.work([*leaves, *prepared], tf.constant(random_input[0]))
+            update, integers = outputs[: self._num_updates], outputs[self._num_updates :]
+            stage = "accumulate"
+            self._form.accumulate.initialize()
+            self.accumulator = self._form.accumulate(
+                [*self.accumulator, *update], tf.constant(random_input[1])
+            )
+        except tf.errors.OpError as error:
+            raise exceptions.ExecutionError(
+                f"{stage} of client {position} of the cohort: {exceptions.describe(error)}"
+            ) from None
+        except TypeError as error:
+            raise exceptions.ClientStructureError(
+                f"client {position} of the cohort: {error}"
+            ) from None
+        return [tensor.numpy().astype(np.int64) for tensor in integers]

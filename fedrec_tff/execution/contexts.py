@@ -1,0 +1,93 @@
+"""What the in-process contexts share: taking computations apart, and values in and out."""
+
+import abc
+import collections
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fedrec_tff.execution import entropy, forms, rounds, tensors, values
+
+_MAX_COMPUTATIONS = 64
+
+
+class InProcessContext(tff.framework.SyncContext):
+    """A TFF context that runs computations in this process.
+
+    Use it as `with context.install(): ...`, or make it the default with
+    `tff.framework.set_default_context(context)`.
+    """
+
+    def __init__(self, device: str, random_seed: int | None = None) -> None:
+        """Initialises the context.
+
+        Args:
+          device: Where computations without clients run; TensorFlow's name.
+          random_seed: See `entropy.RandomSource`.
+        """
+        self._device = device
+        self._random = entropy.RandomSource(random_seed)
+        self._computations: collections.OrderedDict[int, tuple[Any, Any]] = (
+            collections.OrderedDict()
+        )
+
+    @abc.abstractmethod
+    def create_round(self, form: forms.FederatedForm) -> rounds.FederatedRound:
+        """Makes a form ready to run."""
+
+    def install(self) -> Any:
+        """A `with` block in which TFF's computations run here."""
+        return tff.framework.get_context_stack().install(self)
+
+    def invoke(self, comp: tff.Computation, arg: Any) -> Any:
+        """Runs a computation; called by TFF.
+
+        Args:
+          comp: The computation.
+          arg: Its argument, None if it has none.
+
+        Returns:
+          The result, in the containers of its type: arrays (read-only) and scalars of NumPy,
+          bytes, datasets.
+
+        Raises:
+          UnsupportedComputationError: If the computation has no MapReduce form.
+          ClientStructureError: If a client is not of the expected type.
+          ExecutionError: If an operation fails.
+          TypeError: If another argument is not of the expected type.
+        """
+        form, federated_round = self._prepare(comp)
+        result_type = comp.type_signature.result
+        if isinstance(form, forms.LocalForm):
+            results = self._run_local(form, comp.type_signature.parameter, arg)
+        else:
+            server_leaves, clients = form.split_argument(arg)
+            server_types = values.leaf_types(form.prepare.type_signature.parameter)
+            server = tensors.to_tensors(server_leaves, server_types)
+            results = federated_round.run(server, clients, self._random.start_round())
+        arrays = tensors.to_arrays(results, values.leaf_types(result_type))
+        return values.pack(arrays, result_type)
+
+    def _prepare(self, comp: tff.Computation) -> tuple[Any, Any]:
+        """The form of a computation; by identity, since comparing computations serialises them."""
+        known = self._computations.get(id(comp))
+        if known is None:
+            form = forms.extract(comp)
+            is_local = isinstance(form, forms.LocalForm)
+            known = (comp, form, None if is_local else self.create_round(form))
+            self._computations[id(comp)] = known
+            while len(self._computations) > _MAX_COMPUTATIONS:
+                self._computations.popitem(last=False)
+        self._computations.move_to_end(id(comp))
+        return known[1:]
+
+    def _run_local(
+        self, form: forms.LocalForm, parameter_type: tff.Type | None, argument: Any
+    ) -> list[tf.Tensor]:
+        leaves = [] if parameter_type is None else values.flatten(argument, parameter_type)
+        inputs = tensors.to_tensors(leaves, values.leaf_types(parameter_type))
+        with tf.device(self._device):
+            return rounds.run_stage(
+                "the computation", form.function, inputs, self._random.start_round()
+            )

@@ -1,0 +1,34 @@
+"""What an execution context raises. Messages name stages, positions and operations, never data."""
+
+import re
+
+import tensorflow as tf
+
+_NODE = re.compile(r"\{\{node ([^}]+)\}\}")
+
+
+class ExecutionError(RuntimeError):
+    """A computation failed while it ran."""
+
+
+class OutOfMemoryError(ExecutionError):
+    """A computation needs more memory than there is."""
+
+
+class UnsupportedComputationError(TypeError):
+    """A computation that a context cannot run; the message says why."""
+
+
+class ClientStructureError(TypeError):
+    """A client whose data do not have the type that the computation expects."""
+
+
+class DeviceNotFoundError(ValueError):
+    """A device that this machine does not have."""
+
+
+def describe(error: tf.errors.OpError) -> str:
+    """The kind of a TensorFlow error and its operation; its own message may hold data."""
+    nodes = _NODE.findall(str(error))
+    where = f" in operation {nodes[-1]}" if nodes else ""
+    return f"{type(error).__name__}{where}"

@@ -1,0 +1,135 @@
+"""Serialised TensorFlow computations as functions over flat lists of tensors."""
+
+import collections
+import itertools
+from collections.abc import Sequence
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fedrec_tff.execution import stateless_random
+
+_unique_suffixes = itertools.count()
+
+
+class GraphFunction:
+    """A computation of plain TensorFlow over flat lists of tensors.
+
+    Called while a `tf.function` is traced it becomes part of it; called eagerly it runs. Tensors
+    are in the order of TFF's types: declaration order, where `tf.nest` would sort keys.
+
+    Attributes:
+      type_signature: The computation's.
+      ops: How often each kind of operation occurs, in the graph and in its functions.
+      is_random: Whether it draws random numbers from what `random_input` gives it.
+      stateful_random_ops: Kinds of random operations that draw from TensorFlow's own state.
+    """
+
+    def __init__(self, computation: tff.Computation) -> None:
+        """Imports the computation's graph.
+
+        Args:
+          computation: Of plain TensorFlow, as made by `tff.tensorflow.computation`.
+
+        Raises:
+          TypeError: If it is anything else.
+        """
+        proto = tff.framework.ConcreteComputation.get_proto(computation)
+        if proto.WhichOneof("computation") != "tensorflow":
+            raise TypeError(f"expected plain TensorFlow, found {computation.type_signature}")
+        self.type_signature = computation.type_signature
+        graph_def = _read_graph(proto.tensorflow)
+        random_inputs = stateless_random.rewrite(graph_def)
+        self.is_random = random_inputs is not None
+        self.stateful_random_ops = stateless_random.stateful_ops(graph_def)
+        self.ops = _count_ops(graph_def)
+        input_names = _bound_names(proto.tensorflow.parameter)
+        if random_inputs is not None:
+            input_names += [random_inputs.key, random_inputs.counter]
+        output_names = _bound_names(proto.tensorflow.result)
+        imported = tf.compat.v1.wrap_function(
+            lambda: tf.graph_util.import_graph_def(graph_def, name=""), []
+        )
+        graph = imported.graph
+        inputs = [graph.get_tensor_by_name(name) for name in input_names]
+        outputs = [graph.get_tensor_by_name(name) for name in output_names]
+        # Pruning leaves TFF's session token behind, a placeholder that XLA refuses.
+        pruned = imported.prune(inputs, outputs)
+        self._function = tf.function(
+            lambda *arguments: pruned(*arguments),
+            input_signature=[tf.TensorSpec(t.shape, t.dtype) for t in inputs],
+            autograph=False,
+        )
+        self._initialize = None
+        if proto.tensorflow.initialize_op:
+            operation = graph.get_operation_by_name(proto.tensorflow.initialize_op)
+            self._initialize = imported.prune([], operation)
+
+    @property
+    def has_initializer(self) -> bool:
+        """Whether variables or tables must be initialised before each call."""
+        return self._initialize is not None
+
+    def __call__(
+        self, inputs: Sequence[tf.Tensor], random_input: tf.Tensor | None = None
+    ) -> list[tf.Tensor]:
+        """Runs the computation, or adds it to the function that is being traced.
+
+        Args:
+          inputs: One tensor for each leaf of the parameter.
+          random_input: uint64 [2], never given twice; needed if `is_random`.
+
+        Returns:
+          One tensor for each leaf of the result.
+        """
+        if not self.is_random:
+            return list(self._function(*inputs))
+        return list(self._function(*inputs, random_input[:1], random_input[1]))
+
+    def initialize(self) -> None:
+        """Initialises variables and tables; does nothing where there are none."""
+        if self._initialize is not None:
+            self._initialize()
+
+
+def _bound_names(binding: object) -> list[str]:
+    """The names of a binding's tensors, in the order of the type's leaves."""
+    kind = binding.WhichOneof("binding")
+    if kind == "tensor":
+        return [binding.tensor.tensor_name]
+    if kind == "sequence":
+        return [binding.sequence.variant_tensor_name]
+    if kind == "struct":
+        return [name for element in binding.struct.element for name in _bound_names(element)]
+    return []
+
+
+def _read_graph(graph: object) -> tf.compat.v1.GraphDef:
+    graph_def = tf.compat.v1.GraphDef()
+    graph.graph_def.Unpack(graph_def)
+    _rename_functions(graph_def, f"__tff{next(_unique_suffixes)}")
+    return graph_def
+
+
+def _count_ops(graph_def: tf.compat.v1.GraphDef) -> collections.Counter[str]:
+    functions = graph_def.library.function
+    nodes = itertools.chain(graph_def.node, *(f.node_def for f in functions))
+    return collections.Counter(node.op for node in nodes)
+
+
+def _rename_functions(graph_def: tf.compat.v1.GraphDef, suffix: str) -> None:
+    """Gives library functions names that no other graph of this process has."""
+    names = {function.signature.name for function in graph_def.library.function}
+    for function in graph_def.library.function:
+        function.signature.name += suffix
+    for gradient in graph_def.library.gradient:
+        gradient.function_name += suffix
+        gradient.gradient_func += suffix
+    functions = graph_def.library.function
+    for node in itertools.chain(graph_def.node, *(f.node_def for f in functions)):
+        if node.op in names:
+            node.op += suffix
+        for value in node.attr.values():
+            for func in (value.func, *value.list.func):
+                if func.name in names:
+                    func.name += suffix

@@ -1,0 +1,238 @@
+"""One round of a form: prepare, the clients, merge, report, update."""
+
+import abc
+import concurrent.futures
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from fedrec_tff.execution import client_calls, entropy, exceptions, stacking, values
+from fedrec_tff.execution.forms import FederatedForm
+from fedrec_tff.execution.graph_functions import GraphFunction
+from fedrec_tff.execution.secure_sum import SecureSum, SumInTheClear, check_bounds
+
+_NUM_KEYS = 2
+
+
+@dataclasses.dataclass
+class RoundTimes:
+    """Seconds of a round, by stage.
+
+    Attributes:
+      prepare: On the server, before the clients.
+      clients: Stacking, work and accumulate, compilation included.
+      server: Merge, report and update.
+      compilations: Client programs that were compiled in this round.
+    """
+
+    prepare: float = 0.0
+    clients: float = 0.0
+    server: float = 0.0
+    compilations: int = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClientTotals:
+    """What the clients of a round add up to.
+
+    Attributes:
+      accumulators: The leaves of the accumulator of each shard that had clients.
+      secure_sums: int64, one for each slot of the form.
+    """
+
+    accumulators: list[list[tf.Tensor]]
+    secure_sums: list[np.ndarray]
+
+
+class FederatedRound(abc.ABC):
+    """A form, ready to run.
+
+    Attributes:
+      times: Of the latest round.
+    """
+
+    def __init__(self, form: FederatedForm, device: str, sums: SecureSum | None) -> None:
+        """Initialises the round.
+
+        Args:
+          form: What to run.
+          device: Where the server's stages run.
+          sums: Does the form's secure sums; None for sums in the clear.
+        """
+        self.times = RoundTimes()
+        self._form = form
+        self._device = device
+        self._sums = sums
+
+    def run(self, server: list[tf.Tensor], clients: Any, keys: entropy.RoundKeys) -> list[Any]:
+        """Runs one round.
+
+        Args:
+          server: The leaves of what is placed at the server.
+          clients: The cohort, a `stacking.StackedCohort` or a list.
+          keys: Of the round's random operations.
+
+        Returns:
+          The leaves of the computation's result.
+
+        Raises:
+          ClientStructureError: If a client is not of the form's type.
+          ExecutionError: If an operation fails.
+        """
+        form = self._form
+        self.times = RoundTimes()
+        start = time.monotonic()
+        prepared = self.run_stage("prepare", form.prepare, server, keys)
+        self.times.prepare = time.monotonic() - start
+        totals = self.run_clients(clients, prepared, keys)
+        start = time.monotonic()
+        accumulators = totals.accumulators or [self.run_stage("zero", form.zero, [], keys)]
+        merged, *others = accumulators
+        for other in others:
+            merged = self.run_stage("merge", form.merge, [*merged, *other], keys)
+        reported = self.run_stage("report", form.report, merged, keys)
+        sums = _to_slot_dtypes(form, totals.secure_sums)
+        results = self.run_stage("update", form.update, [*server, *reported, *sums], keys)
+        self.times.server = time.monotonic() - start
+        return results[form.num_server_leaves :]
+
+    @abc.abstractmethod
+    def run_clients(
+        self, clients: Any, prepared: list[tf.Tensor], keys: entropy.RoundKeys
+    ) -> ClientTotals:
+        """Runs the clients of one round."""
+
+    def run_stage(
+        self, stage: str, function: GraphFunction, inputs: list[Any], keys: entropy.RoundKeys
+    ) -> list[tf.Tensor]:
+        """Runs a part of the form as a plain graph."""
+        with tf.device(self._device):
+            return run_stage(stage, function, inputs, keys)
+
+
+def run_stage(
+    stage: str, function: GraphFunction, inputs: list[Any], keys: entropy.RoundKeys
+) -> list[tf.Tensor]:
+    """Runs a part of a computation as a plain graph.
+
+    Args:
+      stage: What it is called in errors.
+      function: The part.
+      inputs: Its inputs.
+      keys: Of its random operations.
+
+    Returns:
+      Its outputs.
+
+    Raises:
+      ExecutionError: If an operation fails; the message names it and the stage.
+    """
+    try:
+        function.initialize()
+        return function(inputs, keys.draw(1)[0])
+    except tf.errors.OpError as error:
+        kind = exceptions.ExecutionError
+        if isinstance(error, tf.errors.ResourceExhaustedError):
+            kind = exceptions.OutOfMemoryError
+        raise kind(f"{stage}: {exceptions.describe(error)}") from None
+
+
+def _to_slot_dtypes(form: FederatedForm, sums: Sequence[np.ndarray]) -> list[np.ndarray]:
+    leaf_types = values.leaf_types(form.work.type_signature.result)
+    dtypes = [leaf.dtype for leaf in leaf_types[len(leaf_types) - len(form.slots) :]]
+    for total, dtype in zip(sums, dtypes, strict=True):
+        if (
+            total.size
+            and not np.iinfo(dtype).min <= total.min() <= total.max() <= np.iinfo(dtype).max
+        ):
+            raise exceptions.ExecutionError(
+                f"a secure sum does not fit {dtype.name}: sum int64 values, or fewer clients"
+            )
+    return [total.astype(dtype) for total, dtype in zip(sums, dtypes, strict=True)]
+
+
+class ClientByClientRound(FederatedRound):
+    """Calls each client's work by itself."""
+
+    def __init__(
+        self,
+        form: FederatedForm,
+        device: str,
+        sums: SecureSum | None,
+        num_parallel_shards: int,
+    ) -> None:
+        """Initialises the round.
+
+        Args:
+          form: What to run.
+          device: Where to run it.
+          sums: Does the form's secure sums; None for sums in the clear.
+          num_parallel_shards: Threads. Variables and tables are shared by all, so that a form
+            that has them gets one.
+        """
+        super().__init__(form, device, sums)
+        shares_state = form.work.has_initializer or form.accumulate.has_initializer
+        self._num_shards = 1 if shares_state else num_parallel_shards
+
+    def run_clients(
+        self, clients: Any, prepared: list[tf.Tensor], keys: entropy.RoundKeys
+    ) -> ClientTotals:
+        """Runs the clients of one round."""
+        members = list(stacking.iterate(clients, self._form.client_type))
+        random_input = keys.draw(_NUM_KEYS * len(members)).reshape(-1, _NUM_KEYS, 2)
+        sums = SecureSumCollector(self._form, self._sums, len(members))
+        shards = [members[first :: self._num_shards] for first in range(self._num_shards)]
+
+        def run_shard(shard: list[tuple[int, list[Any]]]) -> list[tf.Tensor]:
+            with tf.device(self._device):
+                calls = client_calls.ClientCalls(self._form)
+                for position, leaves in shard:
+                    integers = calls.run(position, leaves, random_input[position], prepared)
+                    sums.add([tensor[np.newaxis] for tensor in integers], np.array([position]))
+                return calls.accumulator
+
+        start = time.monotonic()
+        accumulators = run_parallel(run_shard, [shard for shard in shards if shard])
+        self.times.clients = time.monotonic() - start
+        return ClientTotals(accumulators, sums.finish())
+
+
+class SecureSumCollector:
+    """Hands clients' integers to a secure sum, from any thread, after checking their bounds."""
+
+    def __init__(self, form: FederatedForm, sums: SecureSum | None, num_clients: int) -> None:
+        """Begins a round.
+
+        Args:
+          form: Has the slots.
+          sums: The secure sum; None for a sum in the clear.
+          num_clients: The size of the cohort.
+        """
+        self._slots = form.slots
+        self._round = (sums or SumInTheClear()).start(form.slots, num_clients)
+        self._lock = threading.Lock()
+
+    def add(self, integers: Sequence[np.ndarray], positions: np.ndarray) -> None:
+        """Adds some clients; for each slot, int64 [num_clients, *shape]."""
+        if not self._slots:
+            return
+        check_bounds(self._slots, integers, positions)
+        with self._lock:
+            self._round.add(integers, positions)
+
+    def finish(self) -> list[np.ndarray]:
+        """The sums."""
+        return self._round.finish()
+
+
+def run_parallel(run: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
+    """Calls a function with each argument, each in a thread of its own; the first error wins."""
+    if len(arguments) <= 1:
+        return [run(argument) for argument in arguments]
+    with concurrent.futures.ThreadPoolExecutor(len(arguments)) as pool:
+        return list(pool.map(run, arguments))

@@ -1,0 +1,127 @@
+"""Sums of which the server learns nothing but the result.
+
+TFF's secure aggregators leave integers to be summed in three ways: below a bit width, below a
+maximum, or modulo a number. All three are here the same thing, a `SecureSumSlot`. The contexts
+sum slots in the clear unless they are given a `SecureSum`, which sees each client's integers and
+may mask or encrypt them.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from fedrec_tff.execution.exceptions import ExecutionError
+
+
+@dataclasses.dataclass(frozen=True)
+class SecureSumSlot:
+    """One integer tensor that is summed over clients.
+
+    Attributes:
+      shape: Of the tensor.
+      max_input: The largest value a client may send, the smallest being 0; None in a modular sum.
+      modulus: In a modular sum, what the sum is reduced by; None otherwise.
+    """
+
+    shape: tuple[int, ...]
+    max_input: int | None = None
+    modulus: int | None = None
+
+
+class SecureSumRound(Protocol):
+    """One sum over one cohort."""
+
+    def add(self, values: Sequence[np.ndarray], positions: np.ndarray) -> None:
+        """Adds some clients; their integers are within the slots' bounds.
+
+        Args:
+          values: For each slot, int64 [num_clients, *shape].
+          positions: int64 [num_clients], the clients' positions in the cohort.
+        """
+
+    def finish(self) -> list[np.ndarray]:
+        """Ends the round.
+
+        Returns:
+          For each slot, the sum over all clients: int64 [*shape].
+        """
+
+
+class SecureSum(Protocol):
+    """A way to sum; `start` is called once a round, `add` from one thread at a time."""
+
+    def start(self, slots: Sequence[SecureSumSlot], num_clients: int) -> SecureSumRound:
+        """Begins a round.
+
+        Args:
+          slots: What is summed.
+          num_clients: The size of the cohort.
+
+        Returns:
+          The round.
+        """
+
+
+class SumInTheClear:
+    """Protects nothing: the default of a simulation, where the server sees every client anyway."""
+
+    def start(self, slots: Sequence[SecureSumSlot], num_clients: int) -> "RoundInTheClear":
+        """Begins a round."""
+        del num_clients
+        return RoundInTheClear(slots)
+
+
+class RoundInTheClear:
+    """One exact sum."""
+
+    def __init__(self, slots: Sequence[SecureSumSlot]) -> None:
+        """Initialises the sums at zero."""
+        self._slots = slots
+        self._sums = [np.zeros(slot.shape, np.int64) for slot in slots]
+
+    def add(self, values: Sequence[np.ndarray], positions: np.ndarray) -> None:
+        """Adds some clients; see `SecureSumRound`."""
+        del positions
+        for index, (slot, tensor) in enumerate(zip(self._slots, values, strict=True)):
+            if slot.modulus is None:
+                self._sums[index] = self._sums[index] + tensor.sum(axis=0)
+                continue
+            for row in tensor:
+                reduced = np.mod(row, slot.modulus)
+                self._sums[index] = np.mod(self._sums[index] + reduced, slot.modulus)
+
+    def finish(self) -> list[np.ndarray]:
+        """The sums; see `SecureSumRound`."""
+        return self._sums
+
+
+def check_bounds(
+    slots: Sequence[SecureSumSlot], values: Sequence[np.ndarray], positions: np.ndarray
+) -> None:
+    """Checks what clients send to a secure sum.
+
+    Args:
+      slots: What is summed.
+      values: For each slot, int64 [num_clients, *shape].
+      positions: int64 [num_clients], in the cohort.
+
+    Raises:
+      ExecutionError: If a client's integer is out of bounds; the message has its position.
+    """
+    for slot, tensor in zip(slots, values, strict=True):
+        if slot.max_input is None or not tensor.size:
+            continue
+        invalid = (tensor < 0) | (tensor > slot.max_input)
+        rows = np.flatnonzero(invalid.reshape(len(tensor), -1).any(axis=1))
+        if rows.size:
+            raise out_of_bounds(int(positions[rows].min()))
+
+
+def out_of_bounds(position: int) -> ExecutionError:
+    """The error for a client whose input to a secure sum is negative or above its maximum."""
+    return ExecutionError(
+        f"client {position} of the cohort: an input to a secure sum is negative or above the sum's "
+        "maximum"
+    )

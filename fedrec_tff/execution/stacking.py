@@ -1,0 +1,197 @@
+"""Cohorts as stacked tensors: clients of the same shapes share an array."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_federated as tff
+
+from fedrec_tff.execution import values
+from fedrec_tff.execution.exceptions import ClientStructureError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StackedClients:
+    """Clients whose tensors have the same shapes.
+
+    Attributes:
+      structure: The structure of one client; each array has one more axis, the first, over the
+        clients.
+      positions: int64 [num_clients], their positions in the cohort.
+    """
+
+    structure: Any
+    positions: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StackedCohort:
+    """A cohort that was never a list of clients.
+
+    Attributes:
+      parts: Its clients, by the shapes of their tensors.
+    """
+
+    parts: tuple[StackedClients, ...]
+
+    @property
+    def num_clients(self) -> int:
+        """The number of clients in all parts."""
+        return sum(len(part.positions) for part in self.parts)
+
+    def unstack(self) -> list[Any]:
+        """The clients one by one, in the order of their positions, as TFF's own runtime wants."""
+        clients = {}
+        for part in self.parts:
+            for row, position in enumerate(part.positions):
+                clients[int(position)] = _take(part.structure, row)
+        return [clients[position] for position in sorted(clients)]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LeafStack:
+    """The flat form of `StackedClients`.
+
+    Attributes:
+      leaves: One array [num_clients, ...] for each leaf of the client type.
+      positions: int64 [num_clients].
+    """
+
+    leaves: tuple[np.ndarray, ...]
+    positions: np.ndarray
+
+    @property
+    def num_clients(self) -> int:
+        """The number of clients."""
+        return len(self.positions)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of one client's leaves."""
+        return tuple(leaf.shape[1:] for leaf in self.leaves)
+
+    def slice(self, start: int, stop: int) -> "LeafStack":
+        """Some of the clients, without copying."""
+        return LeafStack(
+            tuple(leaf[start:stop] for leaf in self.leaves), self.positions[start:stop]
+        )
+
+
+def stack_cohort(clients: Any, client_type: tff.Type) -> list[LeafStack]:
+    """Stacks the clients of a round.
+
+    Args:
+      clients: A `StackedCohort`, or a sequence of structures as TFF takes them.
+      client_type: The type of one client; tensors only.
+
+    Returns:
+      One stack for each combination of shapes that occurs.
+
+    Raises:
+      ClientStructureError: If a client is not of the type; the message has its position.
+    """
+    if isinstance(clients, StackedCohort):
+        return [_flatten_part(part, client_type) for part in clients.parts if len(part.positions)]
+    check_is_cohort(clients)
+    types = values.leaf_types(client_type)
+    groups: dict[tuple, tuple[list[int], list[list[np.ndarray]]]] = {}
+    for position, client in enumerate(clients):
+        leaves = flatten_client(client, client_type, types, position)
+        positions, members = groups.setdefault(tuple(leaf.shape for leaf in leaves), ([], []))
+        positions.append(position)
+        members.append(leaves)
+    return [
+        LeafStack(
+            tuple(np.stack(column) for column in zip(*members, strict=True)),
+            np.asarray(positions, np.int64),
+        )
+        for positions, members in groups.values()
+    ]
+
+
+def iterate(clients: Any, client_type: tff.Type) -> Iterator[tuple[int, list[Any]]]:
+    """Goes through the clients of a round one by one.
+
+    Args:
+      clients: A `StackedCohort`, or a sequence of structures as TFF takes them.
+      client_type: The type of one client.
+
+    Yields:
+      Each client's position in the cohort, and its leaves.
+
+    Raises:
+      ClientStructureError: If a client has another structure; leaves are not looked at.
+    """
+    if isinstance(clients, StackedCohort):
+        for stack in stack_cohort(clients, client_type):
+            for row, position in enumerate(stack.positions):
+                yield int(position), [leaf[row] for leaf in stack.leaves]
+        return
+    check_is_cohort(clients)
+    for position, client in enumerate(clients):
+        try:
+            yield position, values.flatten(client, client_type)
+        except TypeError as error:
+            raise ClientStructureError(f"client {position} of the cohort: {error}") from None
+
+
+def check_is_cohort(clients: Any) -> None:
+    """Raises `ClientStructureError` if this is no sequence of clients."""
+    if not isinstance(clients, Sequence) or isinstance(clients, (str, bytes)):
+        raise ClientStructureError(
+            f"clients must be a list or a StackedCohort, not {type(clients).__name__}"
+        )
+
+
+def flatten_client(
+    client: Any, client_type: tff.Type, types: Sequence[tff.TensorType], position: int
+) -> list[np.ndarray]:
+    """One client's leaves.
+
+    Args:
+      client: A structure of the client type.
+      client_type: The type.
+      types: `values.leaf_types(client_type)`.
+      position: The client's position in the cohort.
+
+    Returns:
+      One array for each leaf.
+
+    Raises:
+      ClientStructureError: If the client is not of the type.
+    """
+    try:
+        leaves = values.flatten(client, client_type)
+        return [
+            values.to_array(leaf, leaf_type) for leaf, leaf_type in zip(leaves, types, strict=True)
+        ]
+    except TypeError as error:
+        raise ClientStructureError(f"client {position} of the cohort: {error}") from None
+
+
+def _flatten_part(part: StackedClients, client_type: tff.Type) -> LeafStack:
+    types = values.leaf_types(client_type)
+    num_clients = len(part.positions)
+    try:
+        leaves = values.flatten(part.structure, client_type)
+        arrays = tuple(
+            values.to_array(leaf, tff.TensorType(leaf_type.dtype, [num_clients, *leaf_type.shape]))
+            for leaf, leaf_type in zip(leaves, types, strict=True)
+        )
+    except TypeError as error:
+        where = f"clients {part.positions[0]} to {part.positions[-1]} of the stacked cohort"
+        raise ClientStructureError(f"{where}: {error}") from None
+    return LeafStack(arrays, np.asarray(part.positions, np.int64))
+
+
+def _take(structure: Any, row: int) -> Any:
+    """Row `row` of every array in a structure of TFF's containers."""
+    if isinstance(structure, np.ndarray):
+        return structure[row]
+    if isinstance(structure, dict):
+        return type(structure)((name, _take(value, row)) for name, value in structure.items())
+    taken = [_take(value, row) for value in structure]
+    if hasattr(structure, "_fields"):
+        return type(structure)(*taken)
+    return type(structure)(taken)

@@ -1,0 +1,116 @@
+"""Random operations of a serialised graph, redrawn from a key that is given at each call.
+
+TensorFlow's stateful random operations are unfit for client work twice over. XLA on CPU draws the
+same numbers with them in every fresh process; TensorFlow's own kernels are keyed from one 32-bit
+word per process. Here they become their stateless siblings (Philox) over a key and a counter that
+the caller provides for each client and round: from the operating system, or from a seed.
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+# The stateful operation, its stateless sibling, and the names of the inputs they share.
+_STATELESS = {
+    "RandomUniform": "StatelessRandomUniformV2",
+    "RandomStandardNormal": "StatelessRandomNormalV2",
+    "TruncatedNormal": "StatelessTruncatedNormalV2",
+    "RandomUniformInt": "StatelessRandomUniformIntV2",
+}
+# Everything else that draws from a state of TensorFlow's.
+_STATEFUL = frozenset(_STATELESS) | {
+    "AnonymousSeedGenerator",
+    "Multinomial",
+    "NonDeterministicInts",
+    "ParameterizedTruncatedNormal",
+    "RandomGamma",
+    "RandomPoisson",
+    "RandomPoissonV2",
+    "RandomShuffle",
+    "RngReadAndSkip",
+    "RngSkip",
+    "StatefulRandomBinomial",
+    "StatefulStandardNormal",
+    "StatefulStandardNormalV2",
+    "StatefulTruncatedNormal",
+    "StatefulUniform",
+    "StatefulUniformFullInt",
+    "StatefulUniformInt",
+}
+_PHILOX = 1
+_KEY = "fedrec_tff_random_key"
+_COUNTER = "fedrec_tff_random_counter"
+_ALGORITHM = "fedrec_tff_random_algorithm"
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomInputs:
+    """The tensors that a rewritten graph draws from.
+
+    Attributes:
+      key: Name of a uint64 [1] placeholder: Philox's key.
+      counter: Name of a uint64 scalar placeholder, the lower half of Philox's counter; the upper
+        half numbers the operations.
+    """
+
+    key: str = f"{_KEY}:0"
+    counter: str = f"{_COUNTER}:0"
+
+
+def rewrite(graph_def: tf.compat.v1.GraphDef) -> RandomInputs | None:
+    """Makes the graph's own stateful random operations stateless, in place.
+
+    Those inside of functions (branches, loops) stay as they are; see `stateful_ops`.
+
+    Args:
+      graph_def: The graph.
+
+    Returns:
+      The placeholders that were added; None if the graph draws nothing.
+    """
+    random_nodes = [node for node in graph_def.node if node.op in _STATELESS]
+    if not random_nodes:
+        return None
+    _add_inputs(graph_def)
+    for index, node in enumerate(random_nodes):
+        _make_stateless(graph_def, node, index)
+    return RandomInputs()
+
+
+def stateful_ops(graph_def: tf.compat.v1.GraphDef) -> list[str]:
+    """The kinds of stateful random operations in a graph and its functions, sorted."""
+    found = {node.op for node in graph_def.node}
+    for function in graph_def.library.function:
+        found.update(node.op for node in function.node_def)
+    return sorted(found & _STATEFUL)
+
+
+def _add_inputs(graph_def: tf.compat.v1.GraphDef) -> None:
+    with tf.Graph().as_default() as graph:
+        tf.compat.v1.placeholder(tf.uint64, [1], name=_KEY)
+        tf.compat.v1.placeholder(tf.uint64, [], name=_COUNTER)
+        tf.constant(_PHILOX, tf.int32, name=_ALGORITHM)
+    graph_def.node.extend(graph.as_graph_def().node)
+
+
+def _make_stateless(
+    graph_def: tf.compat.v1.GraphDef, node: tf.compat.v1.NodeDef, index: int
+) -> None:
+    """Turns `op(shape, ...)` into `stateless_op(shape, key, [counter, index], algorithm, ...)`."""
+    prefix = f"fedrec_tff_random_{index}"
+    with tf.Graph().as_default() as graph:
+        counter = tf.compat.v1.placeholder(tf.uint64, [], name=_COUNTER)
+        tf.stack([counter, tf.constant(index, tf.uint64, name=f"{prefix}_index")], name=prefix)
+    graph_def.node.extend(n for n in graph.as_graph_def().node if n.name != _COUNTER)
+    data_inputs = [name for name in node.input if not name.startswith("^")]
+    control_inputs = [name for name in node.input if name.startswith("^")]
+    shape_type = node.attr["T"].type
+    node.op, stateful_op = _STATELESS[node.op], node.op
+    if stateful_op == "RandomUniformInt":
+        node.attr["dtype"].type = node.attr["Tout"].type
+        del node.attr["Tout"]
+    node.attr["Tshape"].type = shape_type
+    for name in ("T", "seed", "seed2"):
+        del node.attr[name]
+    del node.input[:]
+    node.input.extend([data_inputs[0], _KEY, prefix, _ALGORITHM, *data_inputs[1:], *control_inputs])

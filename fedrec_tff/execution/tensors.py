@@ -1,0 +1,105 @@
+"""NumPy arrays and TensorFlow tensors of the same memory."""
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fedrec_tff.execution import values
+
+# The tensor behind each array that was handed out, for as long as the array lives.
+_tensor_of_array: dict[int, tuple[weakref.ref, tf.Tensor]] = {}
+
+
+def to_tensors(
+    leaves: Sequence[Any], leaf_types: Sequence[tff.TensorType | tff.SequenceType]
+) -> list[tf.Tensor]:
+    """Leaves as tensors; sequences as variants.
+
+    An array that came from `to_arrays` is not copied: the state of a process goes from round to
+    round as it is.
+
+    Args:
+      leaves: Tensors, arrays, numbers, `tf.data.Dataset`s or lists of elements.
+      leaf_types: Their types.
+
+    Returns:
+      One tensor for each leaf.
+
+    Raises:
+      TypeError: If a leaf is not of its type.
+    """
+    return [_to_tensor(leaf, t) for leaf, t in zip(leaves, leaf_types, strict=True)]
+
+
+def to_arrays(
+    tensors: Sequence[tf.Tensor], leaf_types: Sequence[tff.TensorType | tff.SequenceType]
+) -> list[Any]:
+    """Tensors as what TFF's own contexts return: arrays, scalars, bytes, datasets.
+
+    Args:
+      tensors: One for each type.
+      leaf_types: Their types.
+
+    Returns:
+      One value for each tensor. Arrays are read-only: they may share the tensor's memory.
+    """
+    return [_to_array(tensor, t) for tensor, t in zip(tensors, leaf_types, strict=True)]
+
+
+def _to_tensor(leaf: Any, leaf_type: tff.TensorType | tff.SequenceType) -> tf.Tensor:
+    if isinstance(leaf_type, tff.SequenceType):
+        return tf.data.experimental.to_variant(_to_dataset(leaf, leaf_type))
+    known = _tensor_of_array.get(id(leaf))
+    if known is not None and known[0]() is leaf:
+        return known[1]
+    return tf.convert_to_tensor(values.to_array(leaf, leaf_type))
+
+
+def _to_array(tensor: tf.Tensor, leaf_type: tff.TensorType | tff.SequenceType) -> Any:
+    if isinstance(leaf_type, tff.SequenceType):
+        spec = tff.types.type_to_tf_tensor_specs(leaf_type.element)
+        return tf.data.experimental.from_variant(tensor, spec)
+    if tensor.shape.rank == 0 or tensor.dtype == tf.string:
+        return tensor.numpy()
+    array = np.asarray(tensor).view()
+    array.flags.writeable = False
+    key = id(array)
+    reference = weakref.ref(array, lambda _: _tensor_of_array.pop(key, None))
+    _tensor_of_array[key] = (reference, tensor)
+    return array
+
+
+def _to_dataset(leaf: Any, leaf_type: tff.SequenceType) -> tf.data.Dataset:
+    if not isinstance(leaf, tf.data.Dataset):
+        leaf = _from_elements(leaf, leaf_type)
+    found = tff.types.tensorflow_to_type(leaf.element_spec)
+    if not leaf_type.element.is_assignable_from(found):
+        raise TypeError(f"expected a sequence of {leaf_type.element}, found one of {found}")
+    return leaf
+
+
+def _from_elements(elements: Any, leaf_type: tff.SequenceType) -> tf.data.Dataset:
+    """A dataset of a list's elements, which may differ in unknown dimensions."""
+    if not isinstance(elements, Sequence):
+        raise TypeError(f"expected a dataset or a list, found {type(elements).__name__}")
+    spec = tff.types.type_to_tf_tensor_specs(leaf_type.element)
+    types = values.leaf_types(leaf_type.element)
+    rows = [
+        [
+            values.to_array(v, t)
+            for v, t in zip(values.flatten(e, leaf_type.element), types, strict=True)
+        ]
+        for e in elements
+    ]
+    dataset = tf.data.Dataset.from_tensor_slices(
+        tf.nest.map_structure(lambda s: tf.zeros([0, *(d or 0 for d in s.shape)], s.dtype), spec)
+    )
+    dataset = dataset.map(lambda *element: element if len(element) > 1 else element[0])
+    for row in rows:
+        element = values.pack(row, leaf_type.element)
+        dataset = dataset.concatenate(tf.data.Dataset.from_tensors(element))
+    return dataset

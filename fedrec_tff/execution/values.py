@@ -1,0 +1,141 @@
+"""Python values of TFF types as flat lists of tensors, and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+
+def flatten(value: Any, type_spec: tff.Type) -> list[Any]:
+    """Lists the leaves of a value in the order of its type.
+
+    Args:
+      value: Any container that TFF knows, nested.
+      type_spec: What it should be, unplaced.
+
+    Returns:
+      One leaf for each tensor or sequence of the type.
+
+    Raises:
+      TypeError: If the structures differ; the message says where.
+    """
+    leaves: list[Any] = []
+    _flatten_into(leaves, value, type_spec, "")
+    return leaves
+
+
+def _flatten_into(leaves: list[Any], value: Any, type_spec: tff.Type, path: str) -> None:
+    if not isinstance(type_spec, tff.StructType):
+        leaves.append(value)
+        return
+    elements = match(value, type_spec, path or "the value")
+    for index, ((name, element_type), element) in enumerate(
+        zip(tff.structure.to_elements(type_spec), elements, strict=True)
+    ):
+        label = f"{path}.{name}" if name else f"{path}[{index}]"
+        _flatten_into(leaves, element, element_type, label.lstrip("."))
+
+
+def match(value: Any, type_spec: tff.StructType, label: str) -> list[Any]:
+    """The elements of a container in the order of its type.
+
+    Args:
+      value: A container; matched by name if all elements of it and of the type have names.
+      type_spec: What it should be.
+      label: What to call the value in errors.
+
+    Returns:
+      One value for each element of the type.
+
+    Raises:
+      TypeError: If the elements differ.
+    """
+    found = _elements(value, label)
+    expected = [name for name, _ in tff.structure.to_elements(type_spec)]
+    if found and all(name for name, _ in found) and all(expected):
+        by_name = dict(found)
+        if set(by_name) != set(expected):
+            raise TypeError(
+                f"{label} should have the fields {', '.join(expected)}, not {', '.join(by_name)}"
+            )
+        return [by_name[name] for name in expected]
+    if len(found) != len(expected):
+        raise TypeError(f"{label} should have {len(expected)} elements, not {len(found)}")
+    return [element for _, element in found]
+
+
+def _elements(value: Any, label: str) -> list[tuple[str | None, Any]]:
+    """The named elements of a container."""
+    if isinstance(value, Mapping):
+        return list(value.items())
+    if isinstance(value, (np.ndarray, tf.Tensor)):
+        raise TypeError(f"{label} should be a structure, not a tensor")
+    try:
+        return list(tff.structure.to_elements(tff.structure.from_container(value)))
+    except TypeError:
+        raise TypeError(f"{label} should be a structure, not {type(value).__name__}") from None
+
+
+def pack(leaves: list[Any], type_spec: tff.Type) -> Any:
+    """Builds a value, in the Python containers of its type, from its leaves.
+
+    Args:
+      leaves: One for each tensor or sequence of the type, in its order.
+      type_spec: The type of the value.
+
+    Returns:
+      The value.
+    """
+    remaining = iter(leaves)
+
+    def build(spec: tff.Type) -> Any:
+        if isinstance(spec, tff.FederatedType):
+            return build(spec.member)
+        if isinstance(spec, tff.StructType):
+            return tff.structure.Struct(
+                [(name, build(element)) for name, element in tff.structure.to_elements(spec)]
+            )
+        return next(remaining)
+
+    return tff.types.type_to_py_container(build(type_spec), type_spec)
+
+
+def leaf_types(type_spec: tff.Type | None) -> list[tff.TensorType | tff.SequenceType]:
+    """The types of the leaves, in order; none for None."""
+    if type_spec is None:
+        return []
+    if isinstance(type_spec, tff.FederatedType):
+        return leaf_types(type_spec.member)
+    if isinstance(type_spec, tff.StructType):
+        return [leaf for _, e in tff.structure.to_elements(type_spec) for leaf in leaf_types(e)]
+    return [type_spec]
+
+
+def to_array(value: Any, tensor_type: tff.TensorType) -> np.ndarray:
+    """A leaf as an array of exactly its type.
+
+    Args:
+      value: A tensor, an array, a number, or nested lists of numbers.
+      tensor_type: What it should be.
+
+    Returns:
+      The array; shares memory with `value` where it can.
+
+    Raises:
+      TypeError: If dtype or shape differ; Python numbers take the dtype of the type.
+    """
+    array = np.asarray(value)
+    if array.dtype != tensor_type.dtype.type and not _is_string(array, tensor_type):
+        is_python = not isinstance(value, (np.ndarray, np.generic, tf.Tensor))
+        if not (is_python and np.can_cast(array.dtype, tensor_type.dtype, "same_kind")):
+            raise TypeError(f"expected {tensor_type}, found {array.dtype}{list(array.shape)}")
+        array = array.astype(tensor_type.dtype)
+    if not tf.TensorShape(tensor_type.shape).is_compatible_with(array.shape):
+        raise TypeError(f"expected {tensor_type}, found {array.dtype}{list(array.shape)}")
+    return array
+
+
+def _is_string(array: np.ndarray, tensor_type: tff.TensorType) -> bool:
+    return tensor_type.dtype.type is np.str_ and array.dtype.kind in "OSU"
