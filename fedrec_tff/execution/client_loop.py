@@ -180,7 +180,6 @@ class ClientLoop:
             outputs = tf.vectorized_map(
                 lambda row: self._work([*clients, random_input], row, prepared),
                 rows,
-                fallback_to_while_loop=False,
             )
 
             def add(row, *carried):

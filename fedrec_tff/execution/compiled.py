@@ -167,6 +167,13 @@ class CompiledRound(rounds.FederatedRound):
                 self._stop_compiling(_summarize(error))
             return self.run_clients(clients, prepared, keys)
         self.times.clients = time.monotonic() - start
+        if self.times.compilations:
+            _logger.info(
+                "compiled client work for %d more shapes of client data: %.1f s, their first "
+                "clients included",
+                self.times.compilations,
+                self.times.clients,
+            )
         return totals
 
     def _create_loop(self, clients_per_step: int) -> ClientLoop:

@@ -28,6 +28,7 @@ class InProcessContext(tff.framework.SyncContext):
         """
         self._device = device
         self._random = entropy.RandomSource(random_seed)
+        self._latest_times: rounds.RoundTimes | None = None
         self._computations: collections.OrderedDict[int, tuple[Any, Any]] = (
             collections.OrderedDict()
         )
@@ -35,6 +36,11 @@ class InProcessContext(tff.framework.SyncContext):
     @abc.abstractmethod
     def create_round(self, form: forms.FederatedForm) -> rounds.FederatedRound:
         """Makes a form ready to run."""
+
+    @property
+    def latest_times(self) -> rounds.RoundTimes | None:
+        """Where the time of the latest federated round went; None before the first."""
+        return self._latest_times
 
     def install(self) -> Any:
         """A `with` block in which TFF's computations run here."""
@@ -66,6 +72,7 @@ class InProcessContext(tff.framework.SyncContext):
             server_types = values.leaf_types(form.prepare.type_signature.parameter)
             server = tensors.to_tensors(server_leaves, server_types)
             results = federated_round.run(server, clients, self._random.start_round())
+            self._latest_times = federated_round.times
         arrays = tensors.to_arrays(results, values.leaf_types(result_type))
         return values.pack(arrays, result_type)
 

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow_federated as tff
 
 from fedrec_tff.datasets import clients as clients_lib
+from fedrec_tff.execution import stacking
 from fedrec_tff.learning import client_work
 from fedrec_tff.privacy import sampling
 
@@ -57,7 +58,7 @@ class CohortIterator(tff.program.FederatedDataSourceIterator):
         """Clients' `ClientData`."""
         return tff.FederatedType(client_work.CLIENT_DATA_TYPE, tff.CLIENTS)
 
-    def select(self, k: int | None = None) -> list[client_work.ClientData]:
+    def select(self, k: int | None = None) -> stacking.StackedCohort:
         """Draws the next round's cohort.
 
         Args:
@@ -74,13 +75,17 @@ class CohortIterator(tff.program.FederatedDataSourceIterator):
         rows = self._sampler.sample(self._next_round)
         seeds = create_client_seeds(self._seed, self._next_round, rows)
         self._next_round += 1
-        return [
-            client_work.ClientData(*client)
-            for part in clients_lib.client_arrays(self._population, rows)
-            for client in zip(
-                part.item_index, part.num_interactions, seeds[part.positions], strict=True
+        return stacking.StackedCohort(
+            tuple(
+                stacking.StackedClients(
+                    client_work.ClientData(
+                        part.item_index, part.num_interactions, seeds[part.positions]
+                    ),
+                    part.positions,
+                )
+                for part in clients_lib.client_arrays(self._population, rows)
             )
-        ]
+        )
 
 
 class CohortDataSource(tff.program.FederatedDataSource):

@@ -6,6 +6,7 @@ flags of the experiment binaries are generated from its fields (`experiments.fla
 
 import dataclasses
 import math
+import re
 from typing import Any
 
 from fedrec_tff import errors
@@ -15,8 +16,9 @@ from fedrec_tff.models.config import TwoTowerConfig
 
 DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv", "adjacency")
 SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
-EXECUTIONS = ("native",)
+EXECUTIONS = ("compiled", "native", "debug")
 SAMPLINGS = ("poisson", "fixed_size")
+_ROUNDS = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +31,8 @@ class FieldSpec:
       low: The smallest value allowed; for floats `low` itself is allowed only if `low_is_allowed`.
       high: The largest value allowed.
       low_is_allowed: Whether `low` itself is allowed.
+      may_change_on_resume: Whether an interrupted run may go on with another value: it says where
+        and how computations run, not what they are.
     """
 
     help: str
@@ -36,6 +40,7 @@ class FieldSpec:
     low: float | None = None
     high: float | None = None
     low_is_allowed: bool = True
+    may_change_on_resume: bool = False
 
 
 def _field(default: Any, help: str, **kwargs: Any) -> Any:
@@ -183,11 +188,41 @@ class RunConfig:
         "is lost in a crash is spent all the same, and 10 without.",
         low=1,
     )
-    execution: str = _field(
-        "native", "Where computations run; native is TFF's C++ runtime.", choices=EXECUTIONS
+    profile_rounds: str | None = _field(
+        None,
+        "Rounds to trace with TensorFlow's profiler, as in 3 or 3-5; under differential privacy "
+        "only with --release_non_private_metrics: a trace shows how long users' work took.",
+        may_change_on_resume=True,
     )
     seed: int = _field(
         0, "Fixes data, cohorts and initial weights; not the noise.", low=0, high=2**31 - 1
+    )
+
+    # Execution.
+    execution: str = _field(
+        "compiled",
+        "Where computations run: compiled by XLA in this process; native, TFF's own C++ runtime; "
+        "debug, one client at a time, with errors that name client and operation.",
+        choices=EXECUTIONS,
+        may_change_on_resume=True,
+    )
+    device: str = _field(
+        "cpu", "cpu, gpu (all of them), gpu:N or tpu (compiled).", may_change_on_resume=True
+    )
+    num_parallel_shards: int | None = _field(
+        None,
+        "Parts that a cohort is split into, each in a thread of its own (compiled); by default one "
+        "for each core, or for each accelerator.",
+        low=1,
+        high=1024,
+        may_change_on_resume=True,
+    )
+    clients_per_block: int = _field(
+        128,
+        "Users whose data are on a device at once, for each shard (compiled).",
+        low=1,
+        high=1_000_000,
+        may_change_on_resume=True,
     )
 
     @property
@@ -211,6 +246,14 @@ class RunConfig:
     def checkpoint_period(self) -> int:
         """Rounds between checkpoints."""
         return self.rounds_per_checkpoint or (1 if self.is_private else 10)
+
+    @property
+    def rounds_to_profile(self) -> tuple[int, int] | None:
+        """The first and the last round to profile; None for none."""
+        if self.profile_rounds is None:
+            return None
+        first, last = _ROUNDS.fullmatch(self.profile_rounds).groups()
+        return int(first), int(last or first)
 
     @property
     def model(self) -> TwoTowerConfig:
@@ -240,6 +283,12 @@ class RunConfig:
         )
 
 
+def names_that_may_change_on_resume() -> set[str]:
+    """The flags that an interrupted run may go on with other values of."""
+    fields = dataclasses.fields(RunConfig)
+    return {field.name for field in fields if field.metadata["spec"].may_change_on_resume}
+
+
 def validate(config: RunConfig) -> None:
     """Refuses values that are out of range, and combinations that contradict each other.
 
@@ -253,6 +302,7 @@ def validate(config: RunConfig) -> None:
         _check_range(field.name, getattr(config, field.name), field.metadata["spec"])
     registry.get(config.aggregator_name)
     _check_privacy(config)
+    _check_profile(config)
     _check_data(config)
     _check_flags_mean_something(config)
     for side in ("client", "server"):
@@ -292,6 +342,10 @@ def _check_flags_mean_something(config: RunConfig) -> None:
         "--loss=sampled_softmax": (
             config.loss != learning_config.SAMPLED_SOFTMAX,
             ("num_negatives", "negative_sampling"),
+        ),
+        "--execution=compiled": (
+            config.execution != "compiled",
+            ("device", "num_parallel_shards", "clients_per_block"),
         ),
         "--server_optimizer=adam, adagrad or yogi": (
             config.server_optimizer == "sgd",
@@ -342,6 +396,23 @@ def _check_privacy(config: RunConfig) -> None:
         raise errors.UserError(
             "--negative_sampling=popularity hands exact counts of user data to every client, which "
             "voids the guarantee of differential privacy: use --negative_sampling=uniform"
+        )
+
+
+def _check_profile(config: RunConfig) -> None:
+    if config.profile_rounds is None:
+        return
+    matched = _ROUNDS.fullmatch(config.profile_rounds)
+    first, last = config.rounds_to_profile if matched else (1, 0)
+    if not 1 <= first <= last <= config.rounds:
+        raise errors.UserError(
+            f"--profile_rounds={config.profile_rounds}: give a round or a range of rounds within "
+            f"1 to {config.rounds}, as in 3 or 3-5"
+        )
+    if config.is_private and not config.release_non_private_metrics:
+        raise errors.UserError(
+            "--profile_rounds shows how long users' work took, which differential privacy does not "
+            "cover: add --release_non_private_metrics, or drop it"
         )
 
 

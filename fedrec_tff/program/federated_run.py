@@ -27,7 +27,14 @@ from fedrec_tff.learning.config import POPULARITY
 from fedrec_tff.models import scoring
 from fedrec_tff.privacy import accounting, calibration, statement
 from fedrec_tff.privacy import ledger as ledger_lib
-from fedrec_tff.program import cohorts, interruption, run_directory, training
+from fedrec_tff.program import (
+    cohorts,
+    execution,
+    interruption,
+    profiling,
+    run_directory,
+    training,
+)
 from fedrec_tff.program.session import Session, SessionOutcome
 from fedrec_tff.reporting import progress as progress_lib
 from fedrec_tff.reporting import tensorboard
@@ -56,7 +63,7 @@ def execute(session: Session) -> SessionOutcome:
     run_directory.mend_after_crash(session.directory)
     with (
         _shortage_as_user_error(session.directory),
-        native.native_context(),
+        execution.execution_context(session.config),
         _open_ledger(session) as ledger,
         interruption.stop_on_signals() as stop,
     ):
@@ -149,9 +156,12 @@ async def _train(
         config.seed,
         next_round,
     )
-    with progress_lib.ProgressReleaseManager(
-        config.rounds, next_round, config.clients_per_round
-    ) as progress:
+    with (
+        progress_lib.ProgressReleaseManager(
+            config.rounds, next_round, config.clients_per_round
+        ) as progress,
+        profiling.RoundProfiler(config.rounds_to_profile, directory.tensorboard) as profiler,
+    ):
         release_manager = tff.program.GroupingReleaseManager(
             [
                 tff.program.TensorBoardReleaseManager(directory.tensorboard),
@@ -169,6 +179,7 @@ async def _train(
             ledger,
             _create_options(session, start.state.global_model_weights),
             stop,
+            profiler,
         )
 
 
@@ -225,6 +236,7 @@ def _measure(
         "seconds": result.seconds,
         # No time at all: the budget was spent on rounds that were cut short.
         "users_per_second": result.rounds * config.clients_per_round / (result.seconds or 1.0),
+        "execution": execution.describe(config),
         "git_revision": _git_revision(),
         "versions": {
             "python": sys.version.split()[0],

@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from fedrec_tff import errors
@@ -78,12 +78,15 @@ def write_json(path: pathlib.Path, value: Any) -> None:
     temporary.replace(path)
 
 
-def open_run_directory(root: str | os.PathLike, flags: dict[str, Any]) -> RunDirectory:
+def open_run_directory(
+    root: str | os.PathLike, flags: dict[str, Any], may_differ: Collection[str] = ()
+) -> RunDirectory:
     """Makes a run's folder, or checks that the one there is of the same run.
 
     Args:
       root: The folder.
       flags: Every flag's value.
+      may_differ: Flags that the run may go on with other values of.
 
     Returns:
       The run's paths.
@@ -104,7 +107,7 @@ def open_run_directory(root: str | os.PathLike, flags: dict[str, Any]) -> RunDir
         ) from error
     differences = [
         f"--{name}={flags.get(name)} (there: {stored.get(name)})"
-        for name in sorted(flags.keys() | stored.keys())
+        for name in sorted((flags.keys() | stored.keys()) - set(may_differ))
         if flags.get(name) != stored.get(name)
     ]
     if differences:

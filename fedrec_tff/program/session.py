@@ -12,6 +12,7 @@ from typing import Any
 from fedrec_tff.datasets import interactions as interactions_lib
 from fedrec_tff.datasets import loading
 from fedrec_tff.evaluation import scoring
+from fedrec_tff.program import config as config_lib
 from fedrec_tff.program import data, privacy_plan, run_directory
 from fedrec_tff.program.config import RunConfig
 
@@ -68,10 +69,11 @@ def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:
         works on the run.
     """
     flags = dataclasses.asdict(config)
-    directory = run_directory.open_run_directory(output_dir, flags)
+    may_differ = config_lib.names_that_may_change_on_resume()
+    directory = run_directory.open_run_directory(output_dir, flags, may_differ)
     with run_directory.lock(directory):
         # Again: another process may have begun a run in here since.
-        run_directory.open_run_directory(output_dir, flags)
+        run_directory.open_run_directory(output_dir, flags, may_differ)
         results = run_directory.read_results(directory)
         if results is not None:
             _say(f"{directory.root} is complete: see {directory.results}")

@@ -11,6 +11,7 @@ from fedrec_tff import errors
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.program import round_metrics
 from fedrec_tff.program.interruption import StopRequest
+from fedrec_tff.program.profiling import RoundProfiler
 
 # From a model's weights to its validation metrics.
 EvaluateFn = Callable[[tff.learning.models.ModelWeights], dict[str, float]]
@@ -115,6 +116,7 @@ async def train(
     ledger: ledger_lib.PrivacyLedger | None,
     options: TrainingOptions,
     stop: StopRequest,
+    profiler: RoundProfiler,
 ) -> TrainingResult:
     """Trains from `start` to the last round, to the end of the budget, or to a stop.
 
@@ -130,6 +132,7 @@ async def train(
       ledger: Counts what is spent; None for a run without differential privacy.
       options: See `TrainingOptions`.
       stop: Checked after each round.
+      profiler: Traces rounds.
 
     Returns:
       Where it ended; the state is checkpointed.
@@ -143,7 +146,8 @@ async def train(
                 budget_is_spent = True
                 break
             ledger.append(round_number)
-        progress, metrics = _run_round(process, cohorts, progress, ledger, options)
+        with profiler.trace(round_number):
+            progress, metrics = _run_round(process, cohorts, progress, ledger, options)
         if _is_due(round_number, options.rounds_per_evaluation, options.rounds):
             progress, evaluated = _evaluate(process, evaluate_fn, progress)
             metrics.update(evaluated)

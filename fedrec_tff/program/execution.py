@@ -1,0 +1,85 @@
+"""From flags to a TFF context, with its errors as lines for the user."""
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+
+from fedrec_tff import errors
+from fedrec_tff.execution import compiled, debug, exceptions, native
+from fedrec_tff.program.config import RunConfig
+
+_LOGGER = "fedrec_tff.execution"
+
+
+@contextlib.contextmanager
+def execution_context(config: RunConfig) -> Iterator[None]:
+    """Installs the context that a run's computations run in.
+
+    Args:
+      config: Valid flags.
+
+    Yields:
+      Nothing; computations run in the context inside of the block.
+
+    Raises:
+      UserError: If the machine lacks the device, or the memory.
+    """
+    try:
+        with _logs_to_standard_error(), _create_context(config):
+            yield
+    except exceptions.DeviceNotFoundError as error:
+        raise errors.UserError(f"--device={config.device}: {error}") from error
+    except exceptions.OutOfMemoryError as error:
+        raise errors.UserError(
+            f"{error}; --clients_per_block={config.clients_per_block} and --num_parallel_shards "
+            "bound what clients need, --embedding_dim what the model does"
+        ) from error
+    except exceptions.ExecutionError as error:
+        hint = "" if config.execution == "debug" else "; --execution=debug tells more"
+        raise errors.UserError(f"{error}{hint}") from error
+
+
+def describe(config: RunConfig) -> dict[str, object]:
+    """What `results.json` says about where a run was computed."""
+    described: dict[str, object] = {"context": config.execution}
+    if config.execution == "compiled":
+        described |= {
+            "device": config.device,
+            "num_parallel_shards": config.num_parallel_shards,
+            "clients_per_block": config.clients_per_block,
+        }
+    return described
+
+
+def _create_context(config: RunConfig) -> contextlib.AbstractContextManager:
+    random_seed = config.seed if config.insecure_deterministic_noise else None
+    if config.execution == "native":
+        return native.native_context()
+    if config.execution == "debug":
+        return debug.DebugContext(random_seed).install()
+    options = compiled.CompiledOptions(
+        device=config.device,
+        num_parallel_shards=config.num_parallel_shards,
+        clients_per_block=config.clients_per_block,
+        random_seed=random_seed,
+    )
+    return compiled.CompiledContext(options).install()
+
+
+@contextlib.contextmanager
+def _logs_to_standard_error() -> Iterator[None]:
+    """Shows what the contexts log: what was compiled, and what could not be."""
+    logger = logging.getLogger(_LOGGER)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    level, propagates = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagates
