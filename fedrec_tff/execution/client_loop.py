@@ -76,6 +76,7 @@ class ClientLoop:
         self._sums_in_the_clear = sums_in_the_clear
         self._num_updates = len(values.leaf_types(form.work.type_signature.result[0]))
         self._block = tf.function(self._trace_block, jit_compile=True, autograph=False)
+        self._programs: dict[Any, Any] = {}
         self._zero = tf.function(self._trace_zero, autograph=False)
 
     @property
@@ -122,7 +123,7 @@ class ClientLoop:
         Returns:
           For each slot, int64 [rows, *shape], if sums are not in the clear; nothing otherwise.
         """
-        return self._block(
+        arguments = (
             (state.accumulator, state.secure_sums, state.invalid_position),
             [self._pad(leaf) for leaf in clients.leaves],
             self._pad(random_input),
@@ -130,6 +131,11 @@ class ClientLoop:
             tf.constant(clients.num_clients, tf.int32),
             list(prepared),
         )
+        # The concrete function is kept: finding it again costs more than many a block.
+        key = (clients.shapes, tuple(tuple(tensor.shape) for tensor in prepared))
+        if key not in self._programs:
+            self._programs[key] = self._block.get_concrete_function(*arguments)
+        return self._programs[key](*arguments)
 
     def _pad(self, array: np.ndarray) -> tf.Tensor:
         """A full block; rows without a client are never read."""

@@ -55,11 +55,12 @@ class GraphFunction:
         outputs = [graph.get_tensor_by_name(name) for name in output_names]
         # Pruning leaves TFF's session token behind, a placeholder that XLA refuses.
         pruned = imported.prune(inputs, outputs)
+        # A concrete function of known signature: calls of the others cost milliseconds.
         self._function = tf.function(
             lambda *arguments: pruned(*arguments),
             input_signature=[tf.TensorSpec(t.shape, t.dtype) for t in inputs],
             autograph=False,
-        )
+        ).get_concrete_function()
         self._initialize = None
         if proto.tensorflow.initialize_op:
             operation = graph.get_operation_by_name(proto.tensorflow.initialize_op)

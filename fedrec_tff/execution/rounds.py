@@ -56,14 +56,22 @@ class FederatedRound(abc.ABC):
       times: Of the latest round.
     """
 
-    def __init__(self, form: FederatedForm, device: str, sums: SecureSum | None) -> None:
+    def __init__(
+        self,
+        form: FederatedForm,
+        device: str,
+        sums: SecureSum | None,
+        num_parallel_shards: int,
+    ) -> None:
         """Initialises the round.
 
         Args:
           form: What to run.
           device: Where the server's stages run.
           sums: Does the form's secure sums; None for sums in the clear.
+          num_parallel_shards: Threads that clients are shared by.
         """
+        self._pool = concurrent.futures.ThreadPoolExecutor(num_parallel_shards)
         self.times = RoundTimes()
         self._form = form
         self._device = device
@@ -106,6 +114,12 @@ class FederatedRound(abc.ABC):
         self, clients: Any, prepared: list[tf.Tensor], keys: entropy.RoundKeys
     ) -> ClientTotals:
         """Runs the clients of one round."""
+
+    def run_parallel(self, run: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
+        """Calls a function with each argument, each in a thread; the first error wins."""
+        if len(arguments) <= 1:
+            return [run(argument) for argument in arguments]
+        return list(self._pool.map(run, arguments))
 
     def run_stage(
         self, stage: str, function: GraphFunction, inputs: list[Any], keys: entropy.RoundKeys
@@ -175,7 +189,7 @@ class ClientByClientRound(FederatedRound):
           num_parallel_shards: Threads. Variables and tables are shared by all, so that a form
             that has them gets one.
         """
-        super().__init__(form, device, sums)
+        super().__init__(form, device, sums, num_parallel_shards)
         shares_state = form.work.has_initializer or form.accumulate.has_initializer
         self._num_shards = 1 if shares_state else num_parallel_shards
 
@@ -197,7 +211,7 @@ class ClientByClientRound(FederatedRound):
                 return calls.accumulator
 
         start = time.monotonic()
-        accumulators = run_parallel(run_shard, [shard for shard in shards if shard])
+        accumulators = self.run_parallel(run_shard, [shard for shard in shards if shard])
         self.times.clients = time.monotonic() - start
         return ClientTotals(accumulators, sums.finish())
 
@@ -228,11 +242,3 @@ class SecureSumCollector:
     def finish(self) -> list[np.ndarray]:
         """The sums."""
         return self._round.finish()
-
-
-def run_parallel(run: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
-    """Calls a function with each argument, each in a thread of its own; the first error wins."""
-    if len(arguments) <= 1:
-        return [run(argument) for argument in arguments]
-    with concurrent.futures.ThreadPoolExecutor(len(arguments)) as pool:
-        return list(pool.map(run, arguments))

@@ -18,6 +18,7 @@ DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv", "adjacency")
 SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
 EXECUTIONS = ("compiled", "native", "debug")
 SAMPLINGS = ("poisson", "fixed_size")
+_DEVICE = re.compile(r"cpu|(gpu|tpu)(:\d{1,4})?")
 _ROUNDS = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
 
@@ -301,6 +302,8 @@ def validate(config: RunConfig) -> None:
     for field in dataclasses.fields(config):
         _check_range(field.name, getattr(config, field.name), field.metadata["spec"])
     registry.get(config.aggregator_name)
+    if _DEVICE.fullmatch(config.device) is None:
+        raise errors.UserError(f"--device={config.device}: choose cpu, gpu, gpu:N, tpu or tpu:N")
     _check_privacy(config)
     _check_profile(config)
     _check_data(config)

@@ -26,7 +26,7 @@ def execution_context(config: RunConfig) -> Iterator[None]:
       UserError: If the machine lacks the device, or the memory.
     """
     try:
-        with _logs_to_standard_error(), _create_context(config):
+        with _logs_to_standard_error(config.is_private), _create_context(config):
             yield
     except exceptions.DeviceNotFoundError as error:
         raise errors.UserError(f"--device={config.device}: {error}") from error
@@ -68,14 +68,17 @@ def _create_context(config: RunConfig) -> contextlib.AbstractContextManager:
 
 
 @contextlib.contextmanager
-def _logs_to_standard_error() -> Iterator[None]:
-    """Shows what the contexts log: what was compiled, and what could not be."""
+def _logs_to_standard_error(is_private: bool) -> Iterator[None]:
+    """Shows what the contexts log: what could not be compiled, and what was.
+
+    What is compiled depends on who is in the cohort: under differential privacy it is not told.
+    """
     logger = logging.getLogger(_LOGGER)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     level, propagates = logger.level, logger.propagate
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.WARNING if is_private else logging.INFO)
     logger.propagate = False
     try:
         yield

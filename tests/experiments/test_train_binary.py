@@ -142,6 +142,8 @@ def interrupted(tmp_path_factory):
     root = tmp_path_factory.mktemp("interrupted") / "run"
     flags = ["--synthetic_users=100", "--synthetic_items=100", "--embedding_dim=8"]
     flags += ["--num_negatives=8", "--clients_per_round=20", "--noise_multiplier=1"]
+    # The context with child processes.
+    flags += ["--execution=native"]
     flags += ["--rounds=100000", "--rounds_per_evaluation=100000", "--rounds_per_checkpoint=100000"]
     process = subprocess.Popen(
         [*COMMAND, f"--output_dir={root}", *flags],

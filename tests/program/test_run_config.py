@@ -69,6 +69,14 @@ def test_aggregator_follows_the_privacy_flags(flags, name, is_private):
         ({"split": "published"}, ["--split=published"]),
         ({"value_column": "rating"}, ["--value_column"]),
         ({"sampling": "fixed_size", "clients_per_round": 10.5}, ["--clients_per_round=10.5"]),
+        ({"execution": "native", "num_parallel_shards": 2}, ["--num_parallel_shards"]),
+        ({"execution": "debug", "device": "gpu"}, ["--device", "--execution=compiled"]),
+        ({"device": "cuda:0"}, ["--device=cuda:0", "gpu:N"]),
+        ({"profile_rounds": "0"}, ["--profile_rounds=0", "1 to 200"]),
+        ({"profile_rounds": "5-4"}, ["--profile_rounds=5-4"]),
+        ({"profile_rounds": "5-4000"}, ["--profile_rounds=5-4000"]),
+        ({"profile_rounds": "first"}, ["--profile_rounds=first"]),
+        ({"profile_rounds": "1", **PRIVATE}, ["--release_non_private_metrics"]),
         ({"dataset": "netflix"}, ["--dataset=netflix", "ml-1m"]),
         ({"seed": 2**31}, ["--seed"]),
         ({"target_delta": 0.5, **PRIVATE}, ["--target_delta"]),
@@ -129,6 +137,23 @@ def test_flags_reach_the_parts_unchanged():
     assert (work.optimizer.name, work.optimizer.learning_rate) == ("adam", 0.7)
     assert (work.loss, work.batch_size, work.local_epochs) == ("in_batch_softmax", 8, 9)
     assert dataclasses.astuple(server) == ("sgd", 1.1, 0.12, 1.3)
+
+
+def test_rounds_to_profile():
+    assert RunConfig().rounds_to_profile is None
+    assert RunConfig(profile_rounds="3").rounds_to_profile == (3, 3)
+    assert RunConfig(profile_rounds="3-12").rounds_to_profile == (3, 12)
+    validate(profile_rounds="3-12", release_non_private_metrics=True, **PRIVATE)
+
+
+def test_a_run_may_move_but_not_change():
+    assert config_lib.names_that_may_change_on_resume() == {
+        "execution",
+        "device",
+        "num_parallel_shards",
+        "clients_per_block",
+        "profile_rounds",
+    }
 
 
 def test_seed_and_sizes_make_the_data():
