@@ -1,9 +1,12 @@
 """Runs side by side, as Markdown: what `docs/results.md` is made of, so that no figure is typed."""
 
+import dataclasses
 import json
+import os
 import pathlib
 import shlex
-from collections.abc import Iterable, Mapping
+import statistics
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from fedrec_tff import errors
@@ -17,16 +20,33 @@ _METRICS = (
 )
 
 
-def compare_runs(run_dirs: Iterable[pathlib.Path], default_flags: Mapping[str, Any]) -> str:
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """A complete run's folder, read."""
+
+    name: str
+    flags: Mapping[str, Any]
+    fingerprint: str
+    results: Mapping[str, Any]
+
+
+def compare_runs(
+    run_dirs: Iterable[pathlib.Path],
+    default_flags: Mapping[str, Any],
+    ignored_flags: Collection[str] = (),
+) -> str:
     """Tabulates the test metrics of complete runs, and the commands that make them.
+
+    Runs that differ in nothing but their seed share a row: mean and standard deviation.
 
     Args:
       run_dirs: Output folders of `experiments.train`.
       default_flags: What a command need not say.
+      ignored_flags: Flags that make no other run of a run.
 
     Returns:
-      Markdown: a table with a row for each run and one for popularity on each of the data sets,
-      then the commands, with the versions that computed them.
+      Markdown: a table with a row for each kind of run and one for popularity on each of the data
+      sets, then the commands, with the versions that computed them.
 
     Raises:
       UserError: If a folder holds no complete run.
@@ -34,61 +54,94 @@ def compare_runs(run_dirs: Iterable[pathlib.Path], default_flags: Mapping[str, A
     runs = [_read_run(path) for path in run_dirs]
     if not runs:
         raise errors.UserError("name at least one run folder")
-    header = ["run", "epsilon", "rounds", *_METRICS, "users/s", "seconds"]
+    header = ["run", "seeds", "epsilon", "rounds", *_METRICS, "users/s", "seconds"]
     rows, seen = [], set()
-    for name, config, results in runs:
-        flags = config["flags"]
-        fingerprint = config["non_private/data"]["fingerprint"]
-        if fingerprint not in seen:
-            seen.add(fingerprint)
-            title = f"popularity on {flags['dataset']}"
-            rows.append([title, "", "", *_metrics(results, "popularity/test/"), "", ""])
-        rows.append(_run_row(name, results))
+    groups = _group_by_seed(runs, ignored_flags)
+    for group in groups:
+        if group[0].fingerprint not in seen:
+            seen.add(group[0].fingerprint)
+            title = f"popularity on {group[0].flags['dataset']}"
+            rows.append([title, "", "", "", *_metrics(group, "popularity/test/"), "", ""])
+        rows.append(_run_row(group))
     commands = [
-        f"- {name}: `{_command(config['flags'], default_flags)}` ({_versions(results)})"
-        for name, config, results in runs
+        f"- {_name(group)}: `{_command(group, default_flags, ignored_flags)}` ({_versions(group)})"
+        for group in groups
     ]
     return "\n".join([_markdown(header, rows), "", *commands])
 
 
-def _read_run(path: pathlib.Path) -> tuple[str, Mapping[str, Any], Mapping[str, Any]]:
+def _read_run(path: pathlib.Path) -> _Run:
     try:
         config = json.loads((path / "config.json").read_text())
         results = json.loads((path / "results.json").read_text())
     except (OSError, ValueError, KeyError) as error:
         raise errors.UserError(f"{path} holds no complete run of experiments.train") from error
-    return path.name, config, results
+    return _Run(path.name, config["flags"], config["non_private/data"]["fingerprint"], results)
 
 
-def _run_row(name: str, results: Mapping[str, Any]) -> list[str]:
-    epsilon = "none" if results["epsilon"] is None else f"{float(results['epsilon']):.3f}"
+def _group_by_seed(runs: Iterable[_Run], ignored_flags: Collection[str]) -> list[list[_Run]]:
+    groups: dict[str, list[_Run]] = {}
+    for run in runs:
+        ignored = {"seed", *ignored_flags}
+        same = {name: value for name, value in run.flags.items() if name not in ignored}
+        groups.setdefault(json.dumps(same, sort_keys=True), []).append(run)
+    return [sorted(group, key=lambda run: run.flags["seed"]) for group in groups.values()]
+
+
+def _name(group: Sequence[_Run]) -> str:
+    """The name of a single run; of several, what their names have in common."""
+    if len(group) == 1:
+        return group[0].name
+    common = os.path.commonprefix([run.name for run in group]).rstrip("-_")
+    return common.removesuffix("seed").rstrip("-_") or group[0].name
+
+
+def _run_row(group: Sequence[_Run]) -> list[str]:
+    epsilon = group[0].results["epsilon"]
     return [
-        name,
-        epsilon,
-        str(results["rounds"]),
-        *_metrics(results, "test/"),
-        f"{results['users_per_second']:.0f}",
-        f"{results['seconds']:.0f}",
+        _name(group),
+        _seeds(group),
+        "none" if epsilon is None else f"{max(float(r.results['epsilon']) for r in group):.3f}",
+        str(group[0].results["rounds"]),
+        *_metrics(group, "test/"),
+        f"{statistics.mean(run.results['users_per_second'] for run in group):.0f}",
+        f"{statistics.mean(run.results['seconds'] for run in group):.0f}",
     ]
 
 
-def _metrics(results: Mapping[str, Any], prefix: str) -> list[str]:
-    values = [results.get(prefix + metric) for metric in _METRICS]
-    return ["" if value is None else f"{value:.4f}" for value in values]
+def _seeds(group: Sequence[_Run]) -> str:
+    return " ".join(str(run.flags["seed"]) for run in group)
 
 
-def _command(flags: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+def _metrics(group: Sequence[_Run], prefix: str) -> list[str]:
+    return [_summarize([run.results.get(prefix + metric) for run in group]) for metric in _METRICS]
+
+
+def _summarize(values: Sequence[float | None]) -> str:
+    """The mean, with the standard deviation (of the sample) where there are several."""
+    if None in values:
+        return ""
+    mean = f"{statistics.mean(values):.4f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.4f}"
+
+
+def _command(
+    group: Sequence[_Run], defaults: Mapping[str, Any], ignored_flags: Collection[str]
+) -> str:
     """The command line that says what differs from the defaults; `seed` is always named."""
-    chosen = {name: value for name, value in flags.items() if value != defaults.get(name)}
-    chosen.pop("data_dir", None)
-    chosen["seed"] = flags["seed"]
-    return shlex.join(
-        ["python", "-m", "experiments.train", *(f"--{n}={value}" for n, value in chosen.items())]
-    )
+    flags = group[0].flags
+    unsaid = {"data_dir", "seed", *ignored_flags}
+    chosen = {n: v for n, v in flags.items() if n not in unsaid and v != defaults.get(n)}
+    words = ["python", "-m", "experiments.train", *(f"--{n}={v}" for n, v in chosen.items())]
+    if len(group) == 1:
+        return shlex.join([*words, f"--seed={flags['seed']}"])
+    return f"for seed in {_seeds(group)}; do {shlex.join(words)} --seed=$seed; done"
 
 
-def _versions(results: Mapping[str, Any]) -> str:
-    return f"revision {results['git_revision']}, tensorflow {results['versions']['tensorflow']}"
+def _versions(group: Sequence[_Run]) -> str:
+    revisions = sorted({str(run.results["git_revision"]) for run in group})
+    versions = sorted({run.results["versions"]["tensorflow"] for run in group})
+    return f"revision {', '.join(revisions)}; tensorflow {', '.join(versions)}"
 
 
 def _markdown(header: list[str], rows: list[list[str]]) -> str:

@@ -34,7 +34,7 @@ def test_runs_and_popularity_are_rows_and_commands_say_what_was_chosen(tmp_path)
     other = _write_run(tmp_path / "other", epsilon="inf", dataset="ml-1m")
     lines = comparison.compare_runs([plain, private, other], _DEFAULTS).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:7]]
-    assert [row[:2] for row in cells] == [
+    assert [[row[0], row[2]] for row in cells] == [
         ["run", "epsilon"],
         ["---", "---"],
         ["popularity on synthetic", ""],
@@ -43,8 +43,8 @@ def test_runs_and_popularity_are_rows_and_commands_say_what_was_chosen(tmp_path)
         ["popularity on ml-1m", ""],
         ["other", "inf"],
     ]
-    assert cells[2][3:8] == ["0.1250"] * 5
-    assert cells[3][3:] == ["0.2500"] * 5 + ["123", "57"]
+    assert cells[2][4:9] == ["0.1250"] * 5
+    assert cells[3][4:] == ["0.2500"] * 5 + ["123", "57"]
     commands = [line.split("`")[1] for line in lines[8:]]
     assert commands == [
         "python -m experiments.train --rounds=7 --seed=0",
@@ -60,3 +60,19 @@ def test_a_folder_without_a_complete_run_is_named(tmp_path):
         comparison.compare_runs([complete, tmp_path / "empty"], _DEFAULTS)
     with pytest.raises(errors.UserError, match="at least one"):
         comparison.compare_runs([], _DEFAULTS)
+
+
+def test_seeds_share_a_row_with_mean_and_sample_deviation(tmp_path):
+    values = [0.1, 0.2, 0.6]
+    runs = []
+    for seed, value in enumerate(values):
+        run = _write_run(tmp_path / f"ml-seed{seed}", epsilon=8.0 - seed, seed=seed, shards=seed)
+        results = json.loads((run / "results.json").read_text())
+        (run / "results.json").write_text(json.dumps({**results, "test/recall@10": value}))
+        runs.append(run)
+    other = _write_run(tmp_path / "other", rounds=9)
+    text = comparison.compare_runs([*reversed(runs), other], _DEFAULTS, {"shards"})
+    lines = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines()]
+    assert lines[3][:6] == ["ml", "0 1 2", "8.000", "7", "0.3000 ± 0.2646", "0.2500 ± 0.0000"]
+    assert lines[4][:2] == ["other", "0"]
+    assert "`for seed in 0 1 2; do python -m experiments.train --seed=$seed; done`" in text
