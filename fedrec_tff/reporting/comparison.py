@@ -2,8 +2,8 @@
 
 import dataclasses
 import json
-import os
 import pathlib
+import re
 import shlex
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -89,11 +89,9 @@ def _group_by_seed(runs: Iterable[_Run], ignored_flags: Collection[str]) -> list
 
 
 def _name(group: Sequence[_Run]) -> str:
-    """The name of a single run; of several, what their names have in common."""
-    if len(group) == 1:
-        return group[0].name
-    common = os.path.commonprefix([run.name for run in group]).rstrip("-_")
-    return common.removesuffix("seed").rstrip("-_") or group[0].name
+    """The name of a single run; of several, the first one's without its seed."""
+    name = group[0].name
+    return name if len(group) == 1 else re.sub(r"[-_]?(seed)?[-_]?\d+$", "", name) or name
 
 
 def _run_row(group: Sequence[_Run]) -> list[str]:
