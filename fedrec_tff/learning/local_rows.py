@@ -39,6 +39,23 @@ def build_local_rows(item_index: tf.Tensor, valid: tf.Tensor) -> LocalRows:
     ordered = tf.sort(keys)
     is_first = tf.concat([[True], tf.not_equal(ordered[1:], ordered[:-1])], axis=0)
     used = tf.logical_and(is_first, tf.not_equal(ordered, _PADDING_ID))
-    return LocalRows(
-        ids=tf.where(used, ordered, 0), used=used, index=tf.searchsorted(ordered, keys)
+    return LocalRows(ids=tf.where(used, ordered, 0), used=used, index=_find_first(ordered, keys))
+
+
+def _find_first(ordered: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+    """The first position of each key in a sorted tensor that holds it: `tf.searchsorted`.
+
+    Which XLA compiles to a comparison of all pairs: too much for a user with thousands of items.
+    """
+
+    def halve(low, high):
+        middle = (low + high) // 2
+        is_below = tf.gather(ordered, middle) < keys
+        return tf.where(is_below, middle + 1, low), tf.where(is_below, high, middle)
+
+    low, _ = tf.while_loop(
+        lambda low, high: tf.reduce_any(low < high),
+        halve,
+        (tf.zeros_like(keys), tf.fill(tf.shape(keys), tf.size(keys) - 1)),
     )
+    return low
