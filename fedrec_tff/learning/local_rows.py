@@ -56,6 +56,7 @@ def _find_first(ordered: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
     low, _ = tf.while_loop(
         lambda low, high: tf.reduce_any(low < high),
         halve,
-        (tf.zeros_like(keys), tf.fill(tf.shape(keys), tf.size(keys) - 1)),
+        (tf.zeros_like(keys), tf.zeros_like(keys) + tf.size(keys) - 1),
     )
-    return low
+    # XLA takes the shape of what a loop returns for unknown; that of its input it knows.
+    return tf.reshape(low, tf.shape(keys))
