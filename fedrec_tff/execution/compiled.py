@@ -165,13 +165,13 @@ class CompiledRound(rounds.FederatedRound):
         stacks = stacking.stack_cohort(clients, self._form.client_type)
         try:
             totals = self._run_compiled(stacks, prepared, keys)
-        except (tf.errors.ResourceExhaustedError, MemoryError):
-            raise exceptions.OutOfMemoryError(
-                "out of memory in client work: choose clients_per_block smaller than "
-                f"{self._options.clients_per_block}, or num_parallel_shards smaller than "
-                f"{self._options.num_parallel_shards}"
-            ) from None
-        except _COMPILATION_ERRORS as error:
+        except (*_COMPILATION_ERRORS, tf.errors.ResourceExhaustedError, MemoryError) as error:
+            if _is_out_of_memory(error):
+                raise exceptions.OutOfMemoryError(
+                    "out of memory in client work: choose clients_per_block smaller than "
+                    f"{self._options.clients_per_block}, or num_parallel_shards smaller than "
+                    f"{self._options.num_parallel_shards}"
+                ) from None
             if self._options.clients_per_step > 1 and self._loop.clients_per_step > 1:
                 _logger.warning(
                     "client work cannot be vectorised (%s): clients are worked on one after the "
@@ -257,10 +257,12 @@ class CompiledRound(rounds.FederatedRound):
         return len(self._compiled_shapes) - before
 
     def _add_secure_sums(self, states: Sequence[ShardState]) -> list[np.ndarray]:
-        invalid = min((int(state.invalid_position) for state in states), default=None)
-        if invalid is not None and self._loop.is_position(invalid):
-            raise out_of_bounds(invalid)
         totals = [np.zeros(slot.shape, np.int64) for slot in self._form.slots]
+        if not totals or not states:
+            return totals
+        invalid = min(int(state.invalid_position) for state in states)
+        if self._loop.is_position(invalid):
+            raise out_of_bounds(invalid)
         for state in states:
             for index, (slot, variable) in enumerate(
                 zip(self._form.slots, state.secure_sums, strict=True)
@@ -295,6 +297,12 @@ def _split(
 
 def _client_size(stack: LeafStack) -> int:
     return sum(int(np.prod(shape)) for shape in stack.shapes)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, (tf.errors.ResourceExhaustedError, MemoryError)):
+        return True
+    return "out of memory" in str(error).lower()
 
 
 def _summarize(error: Exception) -> str:

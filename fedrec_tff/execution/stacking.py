@@ -92,6 +92,7 @@ def stack_cohort(clients: Any, client_type: tff.Type) -> list[LeafStack]:
       ClientStructureError: If a client is not of the type; the message has its position.
     """
     if isinstance(clients, StackedCohort):
+        _check_positions(clients)
         return [_flatten_part(part, client_type) for part in clients.parts if len(part.positions)]
     check_is_cohort(clients)
     types = values.leaf_types(client_type)
@@ -168,6 +169,16 @@ def flatten_client(
         ]
     except TypeError as error:
         raise ClientStructureError(f"client {position} of the cohort: {error}") from None
+
+
+def _check_positions(cohort: StackedCohort) -> None:
+    positions = [np.asarray(part.positions) for part in cohort.parts]
+    found = np.sort(np.concatenate(positions)) if positions else np.arange(0)
+    if not np.array_equal(found, np.arange(cohort.num_clients)):
+        raise ClientStructureError(
+            "the positions of a stacked cohort must number its clients: each of 0 to "
+            f"{cohort.num_clients - 1} once"
+        )
 
 
 def _flatten_part(part: StackedClients, client_type: tff.Type) -> LeafStack:
