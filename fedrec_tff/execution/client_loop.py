@@ -77,7 +77,8 @@ class ClientLoop:
         self._num_updates = len(values.leaf_types(form.work.type_signature.result[0]))
         self._block = tf.function(self._trace_block, jit_compile=True, autograph=False)
         self._programs: dict[Any, Any] = {}
-        self._zero = tf.function(self._trace_zero, autograph=False)
+        # Compiled too: TensorFlow would keep the zeros as a constant, of the size of the model.
+        self._zero = tf.function(self._trace_zero, jit_compile=True, autograph=False)
 
     @property
     def clients_per_step(self) -> int:
@@ -186,6 +187,9 @@ class ClientLoop:
             outputs = tf.vectorized_map(
                 lambda row: self._work([*clients, random_input], row, prepared),
                 rows,
+                # A loop for what has no vectorised form gives wrong sums under XLA where shapes
+                # depend on data.
+                fallback_to_while_loop=False,
             )
 
             def add(row, *carried):

@@ -28,7 +28,7 @@ DEFAULT_CLIENTS_PER_BLOCK = 128
 _CLIENTS_PER_STEP_ON_ACCELERATORS = 32
 _NUM_KEYS = 2
 _MATRIX_PRODUCT_FLAG = "xla_cpu_multi_thread_eigen"
-# What TensorFlow raises for a program that it cannot compile, or cannot vectorise.
+# What TensorFlow raises for a program that it cannot compile.
 _COMPILATION_ERRORS = (
     tf.errors.InvalidArgumentError,
     tf.errors.NotFoundError,
@@ -165,22 +165,9 @@ class CompiledRound(rounds.FederatedRound):
         stacks = stacking.stack_cohort(clients, self._form.client_type)
         try:
             totals = self._run_compiled(stacks, prepared, keys)
-        except (*_COMPILATION_ERRORS, tf.errors.ResourceExhaustedError, MemoryError) as error:
-            if _is_out_of_memory(error):
-                raise exceptions.OutOfMemoryError(
-                    "out of memory in client work: choose clients_per_block smaller than "
-                    f"{self._options.clients_per_block}, or num_parallel_shards smaller than "
-                    f"{self._options.num_parallel_shards}"
-                ) from None
-            if self._options.clients_per_step > 1 and self._loop.clients_per_step > 1:
-                _logger.warning(
-                    "client work cannot be vectorised (%s): clients are worked on one after the "
-                    "other",
-                    _summarize(error),
-                )
-                self._loop = self._create_loop(1)
-            else:
-                self._stop_compiling(_summarize(error))
+        # TensorFlow's vectoriser fails with errors of many kinds.
+        except Exception as error:
+            self._give_up_something(error)
             return self.run_clients(clients, prepared, keys)
         self.times.clients = time.monotonic() - start
         if self.times.compilations:
@@ -200,6 +187,28 @@ class CompiledRound(rounds.FederatedRound):
             clients_per_step,
             sums_in_the_clear=self._sums is None,
         )
+
+    def _give_up_something(self, error: Exception) -> None:
+        """Gives up vectorising, or else compiling, if that is what failed; raises otherwise."""
+        if _is_out_of_memory(error):
+            raise exceptions.OutOfMemoryError(
+                "out of memory in client work: choose clients_per_block smaller than "
+                f"{self._options.clients_per_block}, or num_parallel_shards smaller than "
+                f"{self._options.num_parallel_shards}"
+            ) from None
+        if isinstance(error, exceptions.ExecutionError):
+            raise error
+        if self._loop.clients_per_step > 1:
+            _logger.warning(
+                "clients are worked on one after the other: TensorFlow cannot vectorise their "
+                "work (%s)",
+                type(error).__name__,
+            )
+            self._loop = self._create_loop(1)
+        elif isinstance(error, _COMPILATION_ERRORS):
+            self._stop_compiling(_summarize(error))
+        else:
+            raise error
 
     def _stop_compiling(self, reason: str) -> None:
         _logger.warning("client work runs client by client, not compiled: %s", reason)

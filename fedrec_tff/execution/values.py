@@ -1,6 +1,6 @@
 """Python values of TFF types as flat lists of tensors, and back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -88,18 +88,17 @@ def pack(leaves: list[Any], type_spec: tff.Type) -> Any:
     Returns:
       The value.
     """
-    remaining = iter(leaves)
+    return tff.types.type_to_py_container(_build(iter(leaves), type_spec), type_spec)
 
-    def build(spec: tff.Type) -> Any:
-        if isinstance(spec, tff.FederatedType):
-            return build(spec.member)
-        if isinstance(spec, tff.StructType):
-            return tff.structure.Struct(
-                [(name, build(element)) for name, element in tff.structure.to_elements(spec)]
-            )
-        return next(remaining)
 
-    return tff.types.type_to_py_container(build(type_spec), type_spec)
+def _build(remaining: Iterator[Any], type_spec: tff.Type) -> Any:
+    if isinstance(type_spec, tff.FederatedType):
+        return _build(remaining, type_spec.member)
+    if isinstance(type_spec, tff.StructType):
+        return tff.structure.Struct(
+            [(name, _build(remaining, e)) for name, e in tff.structure.to_elements(type_spec)]
+        )
+    return next(remaining)
 
 
 def leaf_types(type_spec: tff.Type | None) -> list[tff.TensorType | tff.SequenceType]:

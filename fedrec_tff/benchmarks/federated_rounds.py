@@ -1,0 +1,131 @@
+"""Measures the project's own federated process, in TFF's native runtime or compiled."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fedrec_tff.aggregators import registry
+from fedrec_tff.benchmarks import measurement, memory, plan, timing, users
+from fedrec_tff.datasets import clients as clients_lib
+from fedrec_tff.execution import compiled, native, stacking
+from fedrec_tff.learning import client_work, negative_sampling, optimizers
+from fedrec_tff.learning import process as process_lib
+
+
+def measure(row: plan.Row, budget: timing.Budget) -> measurement.Measurement:
+    """Runs rounds of a row.
+
+    Args:
+      row: Its subject is `plan.NATIVE` or `plan.COMPILED`.
+      budget: How long.
+
+    Returns:
+      The figures.
+    """
+    setting = row.setting
+    baseline = memory.resident_bytes()
+    population = users.create_population(setting)
+    process = build_process(setting, row.is_row_sparse)
+    with _open_context(row) as context:
+        state = process.initialize()
+
+        def run(cohort: stacking.StackedCohort) -> dict[str, float]:
+            nonlocal state
+            output = process.next(state, cohort)
+            state = output.state
+            tf.nest.map_structure(np.asarray, state.global_model_weights)
+            metrics = output.metrics["client_work"]
+            details = {"loss": float(metrics.loss_sum) / float(metrics.num_examples)}
+            return details | _read_stages(context)
+
+        timings = timing.time_rounds(
+            lambda number: create_cohort(population, setting, number), run, budget
+        )
+        peak = memory.peak_bytes()
+    num_clients = setting.clients_per_round
+    return measurement.summarize(
+        timings, num_clients, num_clients * setting.interactions_per_user, baseline, peak
+    )
+
+
+def build_process(
+    setting: plan.Setting, is_row_sparse: bool
+) -> tff.learning.templates.LearningProcess:
+    """Builds the process that `experiments.train` would: DP-FedAvg with its default loss.
+
+    Args:
+      setting: The sizes.
+      is_row_sparse: Whether clients train on the rows that they touch.
+
+    Returns:
+      The process.
+    """
+    config = setting.run_config
+    sampler = negative_sampling.NegativeSampler(setting.num_items, config.num_negatives)
+    build_client_update = (
+        client_work.build_row_sparse_client_update
+        if is_row_sparse
+        else client_work.build_dense_client_update
+    )
+    context = registry.AggregatorContext(
+        num_items=setting.num_items,
+        clients_per_round=config.clients_per_round,
+        row_sparse=is_row_sparse,
+        clip_norm=config.clip_norm,
+        noise_multiplier=config.noise_multiplier,
+    )
+    return process_lib.build_learning_process(
+        config.model,
+        setting.num_items,
+        build_client_update(config.model, config.client_work, sampler),
+        registry.get(config.aggregator_name).build_factory(context),
+        optimizers.create_optimizer(config.server),
+        config.seed,
+    )
+
+
+def create_cohort(
+    population: clients_lib.ClientPopulation, setting: plan.Setting, round_number: int
+) -> stacking.StackedCohort:
+    """Draws a round's cohort.
+
+    Args:
+      population: All clients.
+      setting: The sizes, and the seed.
+      round_number: The round.
+
+    Returns:
+      The cohort, the same for the same setting and round.
+    """
+    rows = users.draw_cohort(setting, round_number)
+    seeds = users.draw_seeds(setting, round_number)
+    parts = [
+        stacking.StackedClients(
+            client_work.ClientData(part.item_index, part.num_interactions, seeds[part.positions]),
+            part.positions,
+        )
+        for part in clients_lib.client_arrays(population, rows)
+    ]
+    return stacking.StackedCohort(tuple(parts))
+
+
+@contextlib.contextmanager
+def _open_context(row: plan.Row) -> Iterator[Any]:
+    if row.subject == plan.NATIVE:
+        with native.native_context() as context:
+            yield context
+        return
+    context = compiled.CompiledContext(compiled.CompiledOptions(num_parallel_shards=row.num_shards))
+    with context.install():
+        yield context
+
+
+def _read_stages(context: Any) -> dict[str, float]:
+    """Seconds of the latest round's stages, where the context tells them."""
+    if not isinstance(context, compiled.CompiledContext):
+        return {}
+    return {stage: getattr(context.latest_times, stage) for stage in measurement.STAGES}

@@ -1,0 +1,251 @@
+"""What the execution benchmark measures: one row for each configuration, as plain data.
+
+Nothing heavy is imported here: rows travel to child processes as JSON.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from fedrec_tff import errors
+from fedrec_tff.program.config import RunConfig
+
+NATIVE = "native"
+COMPILED = "compiled"
+STOCK_TFF = "stock_tff"
+TFRS_FIT = "tfrs_fit"
+BARE_LOOP = "bare_loop"
+
+GROUPS = {
+    "round": "The round: one process and the same users, in TFF's native runtime and compiled",
+    "stock": "Stock TFF: its own federated averaging over tf.data clients",
+    "central": "Centralised training on the same examples",
+    "cohort": "Growth with the cohort (compiled)",
+    "catalogue": "Growth with the catalogue (compiled)",
+    "embedding": "Growth with the embedding (compiled)",
+}
+# Of differential privacy; the noise is drawn and added like any other.
+_NOISE_MULTIPLIER = 1.0
+_SECONDS = 10.0
+_QUICK_SECONDS = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """The size of a round: by default that of MovieLens-1M.
+
+    Attributes:
+      num_users: Size of the population.
+      interactions_per_user: The same for all users.
+      num_items: Size of the catalogue.
+      embedding_dim: Width of the item table.
+      clients_per_round: Users in each round, exactly.
+      num_negatives: Negatives of a client in a round.
+      batch_size: Examples in a local step.
+      seed: Of users, cohorts, initial weights and clients' randomness.
+    """
+
+    num_users: int = 6040
+    interactions_per_user: int = 165
+    num_items: int = 3706
+    embedding_dim: int = RunConfig.embedding_dim
+    clients_per_round: int = 100
+    num_negatives: int = RunConfig.num_negatives
+    batch_size: int = RunConfig.batch_size
+    seed: int = 0
+
+    @property
+    def run_config(self) -> RunConfig:
+        """The run of `experiments.train` with these sizes, the rest by default: DP-FedAvg."""
+        return RunConfig(
+            embedding_dim=self.embedding_dim,
+            num_negatives=self.num_negatives,
+            batch_size=self.batch_size,
+            clients_per_round=float(self.clients_per_round),
+            aggregator="dp_gaussian",
+            noise_multiplier=_NOISE_MULTIPLIER,
+            seed=self.seed,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One configuration, measured in a process of its own.
+
+    Attributes:
+      name: The key in the results.
+      group: One of `GROUPS`.
+      title: For people.
+      subject: What is measured: `NATIVE`, `COMPILED`, `STOCK_TFF`, `TFRS_FIT` or `BARE_LOOP`.
+      setting: The sizes.
+      is_row_sparse: For the project's own process: whether clients train on the rows they touch.
+      num_shards: For `COMPILED`: parts of a cohort; None for one for each core.
+      num_threads: Threads of TensorFlow's pools; None for its default, one for each core.
+      uses_dataset_iterator: For `STOCK_TFF`: iterate over the clients' data instead of TFF's
+        default loop, `Dataset.reduce`.
+    """
+
+    name: str
+    group: str
+    title: str
+    subject: str
+    setting: Setting
+    is_row_sparse: bool = True
+    num_shards: int | None = None
+    num_threads: int | None = None
+    uses_dataset_iterator: bool = False
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Row":
+        """The row that `to_json` wrote."""
+        fields: dict[str, Any] = json.loads(text)
+        return cls(**fields | {"setting": Setting(**fields["setting"])})
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchmarkConfig:
+    """What can be chosen about a benchmark: one field, one flag.
+
+    Attributes:
+      num_negatives: As in `Setting`.
+      seconds_per_row: How long the timed rounds of a row go on; by default 10, and 0.5 where
+        `quick`.
+      rows: Names of rows or of groups to measure; empty for all.
+      quick: A tiny version of some rows.
+      seed: As in `Setting`.
+    """
+
+    num_negatives: int = RunConfig.num_negatives
+    seconds_per_row: float | None = None
+    rows: tuple[str, ...] = ()
+    quick: bool = False
+    seed: int = RunConfig.seed
+
+    @property
+    def timed_seconds(self) -> float:
+        """`seconds_per_row`, with nothing left to default."""
+        if self.seconds_per_row is not None:
+            return self.seconds_per_row
+        return _QUICK_SECONDS if self.quick else _SECONDS
+
+
+def validate(config: BenchmarkConfig) -> None:
+    """Refuses numbers out of range.
+
+    Args:
+      config: What to check.
+
+    Raises:
+      UserError: At the first mistake, naming the flag and the way out.
+    """
+    if config.num_negatives < 1:
+        raise errors.UserError(f"--num_negatives={config.num_negatives}: must be at least 1")
+    if not 0 < config.timed_seconds < math.inf:
+        raise errors.UserError(
+            f"--seconds_per_row={config.seconds_per_row:g}: must be more than 0, and finite"
+        )
+    if not 0 <= config.seed < 2**31:
+        raise errors.UserError(f"--seed={config.seed}: must be from 0 to {2**31 - 1}")
+
+
+def create_rows(config: BenchmarkConfig) -> list[Row]:
+    """Lists what is to be measured.
+
+    Args:
+      config: A valid configuration.
+
+    Returns:
+      The rows in the order of measurement; what is compared with each other lies side by side.
+
+    Raises:
+      UserError: If `config.rows` names what is not there.
+    """
+    setting = Setting(num_negatives=config.num_negatives, seed=config.seed)
+    rows = _create_quick_rows(setting) if config.quick else _create_all_rows(setting)
+    known = {row.name for row in rows} | {row.group for row in rows}
+    for name in config.rows:
+        if name not in known:
+            groups = [group for group in GROUPS if group in known]
+            names = [row.name for row in rows]
+            raise errors.UserError(
+                f"--rows={name}: unknown{' with --quick' if config.quick else ''}; choose of the "
+                f"groups {', '.join(groups)}, and the rows {', '.join(names)}"
+            )
+    chosen = set(config.rows) or known
+    return [row for row in rows if row.name in chosen or row.group in chosen]
+
+
+def _create_all_rows(setting: Setting) -> list[Row]:
+    fit_1024 = dataclasses.replace(setting, batch_size=1024)
+    return [
+        *_create_round_rows(setting),
+        Row("stock_tff", "stock", "stock TFF, default client loop", STOCK_TFF, setting),
+        _create_stock_iterator_row(setting),
+        Row("tfrs_fit_16", "central", "TFRS fit, batch 16", TFRS_FIT, setting),
+        Row("tfrs_fit_1024", "central", "TFRS fit, batch 1024", TFRS_FIT, fit_1024),
+        _create_bare_loop_row(setting),
+        *_create_growth_rows(setting, "cohort", "clients_per_round", (10, 100, 1000, 10_000)),
+        *_create_growth_rows(setting, "catalogue", "num_items", (4000, 40_000, 200_000, 1_000_000)),
+        *_create_growth_rows(setting, "embedding", "embedding_dim", (16, 32, 64, 128)),
+    ]
+
+
+def _create_quick_rows(setting: Setting) -> list[Row]:
+    tiny = dataclasses.replace(
+        setting,
+        num_users=40,
+        interactions_per_user=20,
+        num_items=60,
+        embedding_dim=4,
+        clients_per_round=6,
+        num_negatives=min(setting.num_negatives, 8),
+    )
+    return [
+        *[row for row in _create_round_rows(tiny) if row.is_row_sparse],
+        _create_stock_iterator_row(tiny),
+        Row("tfrs_fit_16", "central", "TFRS fit, batch 16", TFRS_FIT, tiny),
+        _create_bare_loop_row(tiny),
+    ]
+
+
+def _create_round_rows(setting: Setting) -> list[Row]:
+    one_shard = "compiled, row-sparse, 1 thread"
+    return [
+        Row("native_row_sparse", "round", "native, row-sparse", NATIVE, setting),
+        Row("compiled_row_sparse", "round", "compiled, row-sparse, all shards", COMPILED, setting),
+        Row("compiled_row_sparse_1_shard", "round", one_shard, COMPILED, setting,
+            num_shards=1, num_threads=1),
+        Row("native_dense", "round", "native, dense", NATIVE, setting, is_row_sparse=False),
+        Row("compiled_dense", "round", "compiled, dense, all shards", COMPILED, setting,
+            is_row_sparse=False),
+    ]  # fmt: skip
+
+
+def _create_stock_iterator_row(setting: Setting) -> Row:
+    title = "stock TFF, dataset iterator"
+    return Row("stock_tff_iterator", "stock", title, STOCK_TFF, setting, uses_dataset_iterator=True)
+
+
+def _create_bare_loop_row(setting: Setting) -> Row:
+    title = "bare compiled loop, 1 thread"
+    return Row("bare_loop", "central", title, BARE_LOOP, setting, num_threads=1)
+
+
+def _create_growth_rows(
+    setting: Setting, group: str, field: str, values: Sequence[int]
+) -> list[Row]:
+    """Rows that differ in one number; the population grows where a cohort needs it."""
+    units = {"cohort": "users a round", "catalogue": "items", "embedding": "dimensions"}
+    rows = []
+    for value in values:
+        grown = dataclasses.replace(setting, **{field: value})
+        users = max(grown.num_users, grown.clients_per_round)
+        grown = dataclasses.replace(grown, num_users=users)
+        rows.append(Row(f"{group}_{value}", group, f"{value:,} {units[group]}", COMPILED, grown))
+    return rows

@@ -1,0 +1,104 @@
+"""Children end when they should, and never later."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from fedrec_tff.benchmarks import isolation
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TIMEOUT_SECONDS = 60.0
+# A child that would go on for ever; it writes its process id first.
+FOREVER = """
+import os, pathlib, sys, time
+from fedrec_tff.benchmarks import isolation
+isolation.end_with_parent()
+pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))
+time.sleep(3600)
+"""
+PARENT = """
+import sys
+from fedrec_tff.benchmarks import isolation
+isolation.run([sys.executable, "-c", *sys.argv[1:]], 3600.0)
+"""
+
+
+def run_code(code, *arguments, timeout_seconds=TIMEOUT_SECONDS):
+    return isolation.run([sys.executable, "-c", code, *arguments], timeout_seconds)
+
+
+def wait_for_pid(path):
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not (path.exists() and path.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return int(path.read_text())
+
+
+@pytest.mark.parametrize("status", [0, 7])
+def test_a_child_ends_as_it_likes_and_its_words_are_kept(status):
+    code = (
+        "import sys\nfrom fedrec_tff.benchmarks import isolation\nisolation.end_with_parent()\n"
+        f"print('out'); print('err', file=sys.stderr); sys.exit({status})"
+    )
+    assert run_code(code) == isolation.Ended(status, "out\n", "err\n")
+
+
+def test_a_killed_child_shows_its_signal():
+    found = run_code("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert found.status == -signal.SIGKILL
+
+
+def test_a_child_is_in_a_session_of_its_own():
+    found = run_code("import os, json; print(json.dumps([os.getsid(0), os.getpid()]))")
+    session, pid = json.loads(found.stdout)
+    assert session == pid != os.getsid(0)
+
+
+def test_a_child_that_takes_too_long_is_ended(tmp_path):
+    path = tmp_path / "pid"
+    with pytest.raises(subprocess.TimeoutExpired):
+        run_code(FOREVER, str(path), timeout_seconds=2.0)
+    assert not path.exists() or not psutil.pid_exists(int(path.read_text()))
+
+
+def test_no_file_is_left_open():
+    code = (
+        "import os, sys\nfrom fedrec_tff.benchmarks import isolation\n"
+        "before = os.listdir('/proc/self/fd')\n"
+        "isolation.run([sys.executable, '-c', 'pass'], 60.0)\n"
+        "try:\n    isolation.run(['/no/such/program'], 60.0)\n"
+        "except FileNotFoundError:\n    print(os.listdir('/proc/self/fd') == before)\n"
+    )
+    assert run_code(code) == isolation.Ended(0, "True\n", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_child_ends_with_its_parent(tmp_path, number):
+    path = tmp_path / "pid"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, FOREVER, str(path)],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    child = None
+    try:
+        child = psutil.Process(wait_for_pid(path))
+        # To the whole process group, as a terminal would.
+        os.killpg(parent.pid, number)
+        parent.wait(TIMEOUT_SECONDS)
+        _, alive = psutil.wait_procs([child], timeout=TIMEOUT_SECONDS)
+    finally:
+        parent.kill()
+        parent.wait()
+        if child is not None and child.is_running():
+            child.kill()
+    assert alive == []
