@@ -104,12 +104,12 @@ class ClientCalls:
             self.accumulator = self._form.accumulate(
                 [*self.accumulator, *update], tf.constant(random_input[1])
             )
+            return [tensor.numpy().astype(np.int64) for tensor in integers]
         except tf.errors.OpError as error:
-            raise exceptions.ExecutionError(
-                f"{stage} of client {position} of the cohort: {exceptions.describe(error)}"
-            ) from None
+            failure = exceptions.describe_failure(
+                f"{stage} of client {position} of the cohort", error
+            )
         except TypeError as error:
-            raise exceptions.ClientStructureError(
-                f"client {position} of the cohort: {error}"
-            ) from None
-        return [tensor.numpy().astype(np.int64) for tensor in integers]
+            failure = exceptions.ClientStructureError(f"client {position} of the cohort: {error}")
+        # Not inside of `except`, so that the error holds none that shows data.
+        raise failure

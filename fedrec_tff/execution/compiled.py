@@ -163,12 +163,14 @@ class CompiledRound(rounds.FederatedRound):
             return self._run_one_by_one(clients, prepared, keys)
         start = time.monotonic()
         stacks = stacking.stack_cohort(clients, self._form.client_type)
+        failure = None
         try:
             totals = self._run_compiled(stacks, prepared, keys)
         # TensorFlow's vectoriser fails with errors of many kinds.
         except Exception as error:
-            self._give_up_something(error)
-            return self.run_clients(clients, prepared, keys)
+            failure = error
+        if failure is not None:
+            return self._run_otherwise(failure, clients, prepared, keys)
         self.times.clients = time.monotonic() - start
         if self.times.compilations:
             _logger.info(
@@ -188,27 +190,38 @@ class CompiledRound(rounds.FederatedRound):
             sums_in_the_clear=self._sums is None,
         )
 
-    def _give_up_something(self, error: Exception) -> None:
-        """Gives up vectorising, or else compiling, if that is what failed; raises otherwise."""
-        if _is_out_of_memory(error):
+    def _run_otherwise(
+        self,
+        failure: Exception,
+        clients: Any,
+        prepared: list[tf.Tensor],
+        keys: entropy.RoundKeys,
+    ) -> rounds.ClientTotals:
+        """Runs the clients without vectorising, or else without compiling, if that failed.
+
+        Compiling is given up only if the clients come through without: if not, it was they.
+        """
+        if _is_out_of_memory(failure):
             raise exceptions.OutOfMemoryError(
                 "out of memory in client work: choose clients_per_block smaller than "
                 f"{self._options.clients_per_block}, or num_parallel_shards smaller than "
                 f"{self._options.num_parallel_shards}"
-            ) from None
-        if isinstance(error, exceptions.ExecutionError):
-            raise error
+            )
+        if isinstance(failure, exceptions.ExecutionError):
+            raise failure
         if self._loop.clients_per_step > 1:
             _logger.warning(
                 "clients are worked on one after the other: TensorFlow cannot vectorise their "
                 "work (%s)",
-                type(error).__name__,
+                type(failure).__name__,
             )
             self._loop = self._create_loop(1)
-        elif isinstance(error, _COMPILATION_ERRORS):
-            self._stop_compiling(_summarize(error))
-        else:
-            raise error
+            return self.run_clients(clients, prepared, keys)
+        if not isinstance(failure, _COMPILATION_ERRORS):
+            raise failure
+        totals = self._run_one_by_one(clients, prepared, keys)
+        self._stop_compiling(_summarize(failure))
+        return totals
 
     def _stop_compiling(self, reason: str) -> None:
         _logger.warning("client work runs client by client, not compiled: %s", reason)

@@ -27,6 +27,21 @@ class DeviceNotFoundError(ValueError):
     """A device that this machine does not have."""
 
 
+def describe_failure(where: str, error: tf.errors.OpError) -> ExecutionError:
+    """The error to raise for one of TensorFlow's.
+
+    Args:
+      where: The stage, and the client if it is a client's.
+      error: TensorFlow's.
+
+    Returns:
+      The error; its message shows no data.
+    """
+    is_memory = isinstance(error, tf.errors.ResourceExhaustedError)
+    kind = OutOfMemoryError if is_memory else ExecutionError
+    return kind(f"{where}: {describe(error)}")
+
+
 def describe(error: tf.errors.OpError) -> str:
     """The kind of a TensorFlow error and its operation; its own message may hold data."""
     nodes = _NODE.findall(str(error))

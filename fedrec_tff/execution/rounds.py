@@ -150,10 +150,9 @@ def run_stage(
         function.initialize()
         return function(inputs, keys.draw(1)[0])
     except tf.errors.OpError as error:
-        kind = exceptions.ExecutionError
-        if isinstance(error, tf.errors.ResourceExhaustedError):
-            kind = exceptions.OutOfMemoryError
-        raise kind(f"{stage}: {exceptions.describe(error)}") from None
+        failure = exceptions.describe_failure(stage, error)
+    # Not inside of `except`, so that the error holds none that shows data.
+    raise failure
 
 
 def _to_slot_dtypes(form: FederatedForm, sums: Sequence[np.ndarray]) -> list[np.ndarray]:

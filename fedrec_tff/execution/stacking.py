@@ -131,10 +131,15 @@ def iterate(clients: Any, client_type: tff.Type) -> Iterator[tuple[int, list[Any
         return
     check_is_cohort(clients)
     for position, client in enumerate(clients):
-        try:
-            yield position, values.flatten(client, client_type)
-        except TypeError as error:
-            raise ClientStructureError(f"client {position} of the cohort: {error}") from None
+        yield position, _flatten(client, client_type, position)
+
+
+def _flatten(client: Any, client_type: tff.Type, position: int) -> list[Any]:
+    try:
+        return values.flatten(client, client_type)
+    except TypeError as error:
+        reason = str(error)
+    raise ClientStructureError(f"client {position} of the cohort: {reason}")
 
 
 def check_is_cohort(clients: Any) -> None:
@@ -168,7 +173,8 @@ def flatten_client(
             values.to_array(leaf, leaf_type) for leaf, leaf_type in zip(leaves, types, strict=True)
         ]
     except TypeError as error:
-        raise ClientStructureError(f"client {position} of the cohort: {error}") from None
+        reason = str(error)
+    raise ClientStructureError(f"client {position} of the cohort: {reason}")
 
 
 def _check_positions(cohort: StackedCohort) -> None:
@@ -183,6 +189,10 @@ def _check_positions(cohort: StackedCohort) -> None:
 
 def _flatten_part(part: StackedClients, client_type: tff.Type) -> LeafStack:
     types = values.leaf_types(client_type)
+    if any(isinstance(leaf_type, tff.SequenceType) for leaf_type in types):
+        raise ClientStructureError(
+            "a stacked cohort holds tensors: clients that are sequences come as a list"
+        )
     num_clients = len(part.positions)
     try:
         leaves = values.flatten(part.structure, client_type)
@@ -190,10 +200,11 @@ def _flatten_part(part: StackedClients, client_type: tff.Type) -> LeafStack:
             values.to_array(leaf, tff.TensorType(leaf_type.dtype, [num_clients, *leaf_type.shape]))
             for leaf, leaf_type in zip(leaves, types, strict=True)
         )
+        return LeafStack(arrays, np.asarray(part.positions, np.int64))
     except TypeError as error:
-        where = f"clients {part.positions[0]} to {part.positions[-1]} of the stacked cohort"
-        raise ClientStructureError(f"{where}: {error}") from None
-    return LeafStack(arrays, np.asarray(part.positions, np.int64))
+        reason = str(error)
+    where = f"clients {part.positions[0]} to {part.positions[-1]} of the stacked cohort"
+    raise ClientStructureError(f"{where}: {reason}")
 
 
 def _take(structure: Any, row: int) -> Any:

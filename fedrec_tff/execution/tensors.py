@@ -54,9 +54,13 @@ def _to_tensor(leaf: Any, leaf_type: tff.TensorType | tff.SequenceType) -> tf.Te
     if isinstance(leaf_type, tff.SequenceType):
         return tf.data.experimental.to_variant(_to_dataset(leaf, leaf_type))
     known = _tensor_of_array.get(id(leaf))
-    if known is not None and known[0]() is leaf:
+    if known is not None and known[0]() is leaf and _is_of_type(leaf, leaf_type):
         return known[1]
     return tf.convert_to_tensor(values.to_array(leaf, leaf_type))
+
+
+def _is_of_type(array: np.ndarray, leaf_type: tff.TensorType) -> bool:
+    return array.dtype == leaf_type.dtype.type and values.has_shape(array.shape, leaf_type)
 
 
 def _to_array(tensor: tf.Tensor, leaf_type: tff.TensorType | tff.SequenceType) -> Any:
@@ -98,7 +102,6 @@ def _from_elements(elements: Any, leaf_type: tff.SequenceType) -> tf.data.Datase
     dataset = tf.data.Dataset.from_tensor_slices(
         tf.nest.map_structure(lambda s: tf.zeros([0, *(d or 0 for d in s.shape)], s.dtype), spec)
     )
-    dataset = dataset.map(lambda *element: element if len(element) > 1 else element[0])
     for row in rows:
         element = values.pack(row, leaf_type.element)
         dataset = dataset.concatenate(tf.data.Dataset.from_tensors(element))

@@ -1,6 +1,6 @@
 """Python values of TFF types as flat lists of tensors, and back."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,8 +57,11 @@ def match(value: Any, type_spec: tff.StructType, label: str) -> list[Any]:
     if found and all(name for name, _ in found) and all(expected):
         by_name = dict(found)
         if set(by_name) != set(expected):
+            # A key that is no name may be data.
+            names = ", ".join(name for name in by_name if isinstance(name, str))
             raise TypeError(
-                f"{label} should have the fields {', '.join(expected)}, not {', '.join(by_name)}"
+                f"{label} should have the fields {', '.join(expected)}"
+                + (f", not {names}" if names else "")
             )
         return [by_name[name] for name in expected]
     if len(found) != len(expected):
@@ -75,7 +78,8 @@ def _elements(value: Any, label: str) -> list[tuple[str | None, Any]]:
     try:
         return list(tff.structure.to_elements(tff.structure.from_container(value)))
     except TypeError:
-        raise TypeError(f"{label} should be a structure, not {type(value).__name__}") from None
+        pass  # TFF's message shows the value.
+    raise TypeError(f"{label} should be a structure, not {type(value).__name__}")
 
 
 def pack(leaves: list[Any], type_spec: tff.Type) -> Any:
@@ -125,15 +129,39 @@ def to_array(value: Any, tensor_type: tff.TensorType) -> np.ndarray:
     Raises:
       TypeError: If dtype or shape differ; Python numbers take the dtype of the type.
     """
-    array = np.asarray(value)
-    if array.dtype != tensor_type.dtype.type and not _is_string(array, tensor_type):
-        is_python = not isinstance(value, (np.ndarray, np.generic, tf.Tensor))
-        if not (is_python and np.can_cast(array.dtype, tensor_type.dtype, "same_kind")):
-            raise TypeError(f"expected {tensor_type}, found {array.dtype}{list(array.shape)}")
-        array = array.astype(tensor_type.dtype)
-    if not tf.TensorShape(tensor_type.shape).is_compatible_with(array.shape):
+    array = _as_array(value)
+    if array is None:
+        raise TypeError(f"expected {tensor_type}, found lists that are not rectangular")
+    converted = _convert(array, value, tensor_type)
+    if converted is None or not has_shape(converted.shape, tensor_type):
         raise TypeError(f"expected {tensor_type}, found {array.dtype}{list(array.shape)}")
-    return array
+    return converted
+
+
+def has_shape(shape: Sequence[int], tensor_type: tff.TensorType) -> bool:
+    """Whether a shape is one of a type's."""
+    return tf.TensorShape(tensor_type.shape).is_compatible_with(shape)
+
+
+def _as_array(value: Any) -> np.ndarray | None:
+    try:
+        return np.asarray(value)
+    except ValueError:
+        return None
+
+
+def _convert(array: np.ndarray, value: Any, tensor_type: tff.TensorType) -> np.ndarray | None:
+    """The array in the type's dtype; Python's numbers may change theirs, if they stay the same."""
+    dtype = tensor_type.dtype
+    if array.dtype == dtype.type or _is_string(array, tensor_type):
+        return array
+    if isinstance(value, (np.ndarray, np.generic, tf.Tensor)):
+        return None
+    is_integer = array.dtype.kind in "iu" and np.dtype(dtype).kind in "iu"
+    if not (is_integer or np.can_cast(array.dtype, dtype, "same_kind")):
+        return None
+    converted = array.astype(dtype)
+    return None if is_integer and not np.array_equal(converted, array) else converted
 
 
 def _is_string(array: np.ndarray, tensor_type: tff.TensorType) -> bool:
