@@ -49,9 +49,22 @@ def find_obstacle(form: FederatedForm) -> str | None:
                 f"({', '.join(function.stateful_random_ops)}); stateless operations would be "
                 "compiled"
             )
+        if function.is_seeded:
+            return (
+                f"{stage} draws random numbers with a seed, and XLA makes other floats of it than "
+                "the server does; stateless integers would be compiled"
+            )
         found = sorted(_UNCOMPILABLE & set(function.ops))
         if found:
             return f"{stage} uses {', '.join(found)}"
+    server = (form.prepare, form.report, form.update)
+    if form.work.draws_stateless_floats and any(f.draws_stateless_floats for f in server):
+        return (
+            "work and the server both draw stateless random floats, which may have to be the same: "
+            "under XLA they would not be; integers are"
+        )
+    if form.zero.has_initializer or form.zero.is_random or form.zero.stateful_random_ops:
+        return "the accumulator's zero is no constant"
     if any(not tff.types.is_shape_fully_defined(t.shape) for t in form.accumulator_types):
         return "the accumulator's shape is unknown"
     return None
@@ -64,9 +77,9 @@ class ClientCalls:
       accumulator: The leaves of the form's accumulator.
     """
 
-    def __init__(self, form: FederatedForm) -> None:
+    def __init__(self, form: FederatedForm, zero: list[tf.Tensor]) -> None:
         """Begins at the form's zero."""
-        self.accumulator = form.zero([])
+        self.accumulator = zero
         self._form = form
         self._num_updates = len(values.leaf_types(form.work.type_signature.result[0]))
         self._types = values.leaf_types(form.client_type)

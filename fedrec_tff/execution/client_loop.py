@@ -12,6 +12,7 @@ from fedrec_tff.execution.forms import FederatedForm
 from fedrec_tff.execution.stacking import LeafStack
 
 _NOWHERE = np.iinfo(np.int64).max
+_OVERFLOW = _NOWHERE - 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,7 +39,8 @@ class ShardState:
     Attributes:
       accumulator: One variable for each leaf of the form's accumulator.
       secure_sums: One int64 variable for each slot.
-      invalid_position: int64, the first client whose input to a secure sum was out of bounds.
+      invalid_position: int64, the first client whose input to a secure sum was out of bounds; see
+        `ClientLoop.is_position` and `is_overflow`.
     """
 
     accumulator: list[tf.Variable]
@@ -100,7 +102,12 @@ class ClientLoop:
     @staticmethod
     def is_position(value: int) -> bool:
         """Whether a value of `ShardState.invalid_position` is a client's position."""
-        return value != _NOWHERE
+        return value < _OVERFLOW
+
+    @staticmethod
+    def is_overflow(value: int) -> bool:
+        """Whether a value of `ShardState.invalid_position` says that a sum overflowed."""
+        return value == _OVERFLOW
 
     def reset(self, state: ShardState) -> None:
         """Begins a round."""
@@ -249,6 +256,9 @@ class ClientLoop:
             is_valid = tf.reduce_all((tensor >= 0) & (tensor <= slot.max_input))
             invalid = tf.minimum(invalid, tf.where(is_valid, _NOWHERE, position))
             sums[index] += tensor
+            # Two numbers below 2**63 that overflow make a negative one.
+            fits = tf.reduce_all(sums[index] >= 0)
+            invalid = tf.minimum(invalid, tf.where(fits | ~is_valid, _NOWHERE, _OVERFLOW))
         return [*accumulator, *sums, invalid]
 
 

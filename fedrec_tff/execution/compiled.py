@@ -21,7 +21,7 @@ from fedrec_tff.execution import (
     stacking,
 )
 from fedrec_tff.execution.client_loop import ClientLoop, ShardState
-from fedrec_tff.execution.secure_sum import SecureSum, out_of_bounds
+from fedrec_tff.execution.secure_sum import SecureSum, add_exactly, does_not_fit, out_of_bounds
 from fedrec_tff.execution.stacking import LeafStack
 
 DEFAULT_CLIENTS_PER_BLOCK = 128
@@ -142,6 +142,7 @@ class CompiledRound(rounds.FederatedRound):
         self._shard_devices = [names[i % len(names)] for i in range(options.num_parallel_shards)]
         self._states: list[ShardState] = []
         self._compiled_shapes: set[Any] = set()
+        self._collector: rounds.SecureSumCollector | None = None
         self._one_by_one = rounds.ClientByClientRound(
             form, names[0], options.secure_sum, options.num_parallel_shards
         )
@@ -207,12 +208,14 @@ class CompiledRound(rounds.FederatedRound):
                 f"{self._options.clients_per_block}, or num_parallel_shards smaller than "
                 f"{self._options.num_parallel_shards}"
             )
-        if isinstance(failure, exceptions.ExecutionError):
+        if isinstance(failure, exceptions.ExecutionError) or (
+            self._collector is not None and failure is self._collector.failure
+        ):
             raise failure
         if self._loop.clients_per_step > 1:
             _logger.warning(
-                "clients are worked on one after the other: TensorFlow cannot vectorise their "
-                "work (%s)",
+                "client work cannot be vectorised by TensorFlow (%s): clients are worked on one "
+                "after the other",
                 type(failure).__name__,
             )
             self._loop = self._create_loop(1)
@@ -240,6 +243,7 @@ class CompiledRound(rounds.FederatedRound):
         num_clients = sum(stack.num_clients for stack in stacks)
         random_input = self._draw_random_input(num_clients, keys)
         sums = rounds.SecureSumCollector(self._form, self._sums, num_clients)
+        self._collector = sums
         self.times.compilations = self._count_new_shapes(stacks)
         shards = _split(stacks, len(self._shard_devices), self._options.clients_per_block)
         if not self._states:
@@ -285,12 +289,17 @@ class CompiledRound(rounds.FederatedRound):
         invalid = min(int(state.invalid_position) for state in states)
         if self._loop.is_position(invalid):
             raise out_of_bounds(invalid)
+        if self._loop.is_overflow(invalid):
+            raise does_not_fit(np.int64)
         for state in states:
             for index, (slot, variable) in enumerate(
                 zip(self._form.slots, state.secure_sums, strict=True)
             ):
-                total = totals[index] + variable.numpy()
-                totals[index] = total if slot.modulus is None else np.mod(total, slot.modulus)
+                total = np.asarray(variable.numpy())
+                if slot.modulus is None:
+                    totals[index] = add_exactly(totals[index], total[np.newaxis])
+                else:
+                    totals[index] = np.mod(totals[index] + total, slot.modulus)
         return totals
 
 

@@ -22,6 +22,8 @@ class GraphFunction:
       type_signature: The computation's.
       ops: How often each kind of operation occurs, in the graph and in its functions.
       is_random: Whether it draws random numbers from what `random_input` gives it.
+      draws_stateless_floats: Whether it draws numbers that would be others under XLA.
+      is_seeded: Whether it draws random numbers that are the same at each call.
       stateful_random_ops: Kinds of random operations that draw from TensorFlow's own state.
     """
 
@@ -39,8 +41,11 @@ class GraphFunction:
             raise TypeError(f"expected plain TensorFlow, found {computation.type_signature}")
         self.type_signature = computation.type_signature
         graph_def = _read_graph(proto.tensorflow)
-        random_inputs = stateless_random.rewrite(graph_def)
+        self.draws_stateless_floats = stateless_random.draws_stateless_floats(graph_def)
+        rewriting = stateless_random.rewrite(graph_def)
+        random_inputs = rewriting.inputs
         self.is_random = random_inputs is not None
+        self.is_seeded = rewriting.is_seeded
         self.stateful_random_ops = stateless_random.stateful_ops(graph_def)
         self.ops = _count_ops(graph_def)
         input_names = _bound_names(proto.tensorflow.parameter)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from fedrec_tff.execution import client_calls, entropy, exceptions, stacking, values
 from fedrec_tff.execution.forms import FederatedForm
 from fedrec_tff.execution.graph_functions import GraphFunction
-from fedrec_tff.execution.secure_sum import SecureSum, SumInTheClear, check_bounds
+from fedrec_tff.execution.secure_sum import SecureSum, SumInTheClear, check_bounds, does_not_fit
 
 _NUM_KEYS = 2
 
@@ -119,7 +119,10 @@ class FederatedRound(abc.ABC):
         """Calls a function with each argument, each in a thread; the first error wins."""
         if len(arguments) <= 1:
             return [run(argument) for argument in arguments]
-        return list(self._pool.map(run, arguments))
+        futures = [self._pool.submit(run, argument) for argument in arguments]
+        # All of them, even if one fails: none may run on into the next round.
+        concurrent.futures.wait(futures)
+        return [future.result() for future in futures]
 
     def run_stage(
         self, stage: str, function: GraphFunction, inputs: list[Any], keys: entropy.RoundKeys
@@ -163,9 +166,7 @@ def _to_slot_dtypes(form: FederatedForm, sums: Sequence[np.ndarray]) -> list[np.
             total.size
             and not np.iinfo(dtype).min <= total.min() <= total.max() <= np.iinfo(dtype).max
         ):
-            raise exceptions.ExecutionError(
-                f"a secure sum does not fit {dtype.name}: sum int64 values, or fewer clients"
-            )
+            raise does_not_fit(dtype)
     return [total.astype(dtype) for total, dtype in zip(sums, dtypes, strict=True)]
 
 
@@ -203,7 +204,8 @@ class ClientByClientRound(FederatedRound):
 
         def run_shard(shard: list[tuple[int, list[Any]]]) -> list[tf.Tensor]:
             with tf.device(self._device):
-                calls = client_calls.ClientCalls(self._form)
+                zero = self.run_stage("zero", self._form.zero, [], keys)
+                calls = client_calls.ClientCalls(self._form, zero)
                 for position, leaves in shard:
                     integers = calls.run(position, leaves, random_input[position], prepared)
                     sums.add([tensor[np.newaxis] for tensor in integers], np.array([position]))
@@ -216,7 +218,11 @@ class ClientByClientRound(FederatedRound):
 
 
 class SecureSumCollector:
-    """Hands clients' integers to a secure sum, from any thread, after checking their bounds."""
+    """Hands clients' integers to a secure sum, from any thread, after checking their bounds.
+
+    Attributes:
+      failure: What the secure sum raised, if it did.
+    """
 
     def __init__(self, form: FederatedForm, sums: SecureSum | None, num_clients: int) -> None:
         """Begins a round.
@@ -227,8 +233,9 @@ class SecureSumCollector:
           num_clients: The size of the cohort.
         """
         self._slots = form.slots
-        self._round = (sums or SumInTheClear()).start(form.slots, num_clients)
+        self._round = (SumInTheClear() if sums is None else sums).start(form.slots, num_clients)
         self._lock = threading.Lock()
+        self.failure: Exception | None = None
 
     def add(self, integers: Sequence[np.ndarray], positions: np.ndarray) -> None:
         """Adds some clients; for each slot, int64 [num_clients, *shape]."""
@@ -236,7 +243,11 @@ class SecureSumCollector:
             return
         check_bounds(self._slots, integers, positions)
         with self._lock:
-            self._round.add(integers, positions)
+            try:
+                self._round.add(integers, positions)
+            except Exception as error:
+                self.failure = error
+                raise
 
     def finish(self) -> list[np.ndarray]:
         """The sums."""

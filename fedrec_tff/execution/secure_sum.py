@@ -86,7 +86,7 @@ class RoundInTheClear:
         del positions
         for index, (slot, tensor) in enumerate(zip(self._slots, values, strict=True)):
             if slot.modulus is None:
-                self._sums[index] = self._sums[index] + tensor.sum(axis=0)
+                self._sums[index] = add_exactly(self._sums[index], tensor)
                 continue
             for row in tensor:
                 reduced = np.mod(row, slot.modulus)
@@ -95,6 +95,35 @@ class RoundInTheClear:
     def finish(self) -> list[np.ndarray]:
         """The sums; see `SecureSumRound`."""
         return self._sums
+
+
+def add_exactly(total: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Adds integers that are not negative to a sum of such.
+
+    Args:
+      total: int64 [*shape].
+      values: int64 [n, *shape].
+
+    Returns:
+      int64 [*shape].
+
+    Raises:
+      ExecutionError: If the sum does not fit.
+    """
+    with np.errstate(over="ignore"):
+        for value in values:
+            total = np.add(total, value)
+            # Two numbers below 2**63 that overflow make a negative one.
+            if np.any(total < 0):
+                raise does_not_fit(np.int64)
+    return total
+
+
+def does_not_fit(dtype: type) -> ExecutionError:
+    """The error for a sum that is too large for its type."""
+    return ExecutionError(
+        f"a secure sum does not fit {np.dtype(dtype).name}: sum a wider type, or fewer clients"
+    )
 
 
 def check_bounds(

@@ -37,6 +37,12 @@ _STATEFUL = frozenset(_STATELESS) | {
     "StatefulUniformFullInt",
     "StatefulUniformInt",
 }
+# Stateless operations of which XLA and TensorFlow's kernels make different numbers.
+_STATELESS_FLOATS = frozenset(
+    f"Stateless{name}{version}"
+    for name in ("RandomUniform", "RandomNormal", "TruncatedNormal", "RandomGamma")
+    for version in ("", "V2", "V3")
+)
 _PHILOX = 1
 _KEY = "fedrec_tff_random_key"
 _COUNTER = "fedrec_tff_random_counter"
@@ -57,24 +63,42 @@ class RandomInputs:
     counter: str = f"{_COUNTER}:0"
 
 
-def rewrite(graph_def: tf.compat.v1.GraphDef) -> RandomInputs | None:
+@dataclasses.dataclass(frozen=True)
+class Rewriting:
+    """What was made stateless in a graph.
+
+    Attributes:
+      inputs: The placeholders that were added; None if nothing draws from them.
+      is_seeded: Whether an operation had a seed of its own, which fixes its numbers: a rotation,
+        say, that clients apply and the server undoes.
+    """
+
+    inputs: RandomInputs | None
+    is_seeded: bool
+
+
+def rewrite(graph_def: tf.compat.v1.GraphDef) -> Rewriting:
     """Makes the graph's own stateful random operations stateless, in place.
 
-    Those inside of functions (branches, loops) stay as they are; see `stateful_ops`.
+    Those with a seed draw at each call what they would at their first. Those inside of functions
+    (branches, loops) stay as they are; see `stateful_ops`.
 
     Args:
       graph_def: The graph.
 
     Returns:
-      The placeholders that were added; None if the graph draws nothing.
+      What was done.
     """
-    random_nodes = [node for node in graph_def.node if node.op in _STATELESS]
-    if not random_nodes:
-        return None
+    nodes = [node for node in graph_def.node if node.op in _STATELESS]
+    if not nodes:
+        return Rewriting(None, is_seeded=False)
     _add_inputs(graph_def)
-    for index, node in enumerate(random_nodes):
-        _make_stateless(graph_def, node, index)
-    return RandomInputs()
+    num_free = 0
+    for index, node in enumerate(nodes):
+        seeds = node.attr["seed"].i, node.attr["seed2"].i
+        _make_stateless(graph_def, node, index, seeds if any(seeds) else None)
+        num_free += not any(seeds)
+    return Rewriting(RandomInputs() if num_free else None, is_seeded=num_free < len(nodes))
 
 
 def stateful_ops(graph_def: tf.compat.v1.GraphDef) -> list[str]:
@@ -83,6 +107,14 @@ def stateful_ops(graph_def: tf.compat.v1.GraphDef) -> list[str]:
     for function in graph_def.library.function:
         found.update(node.op for node in function.node_def)
     return sorted(found & _STATEFUL)
+
+
+def draws_stateless_floats(graph_def: tf.compat.v1.GraphDef) -> bool:
+    """Whether a graph draws numbers that would be others under XLA, from the same seed."""
+    found = {node.op for node in graph_def.node}
+    for function in graph_def.library.function:
+        found.update(node.op for node in function.node_def)
+    return bool(found & _STATELESS_FLOATS)
 
 
 def _add_inputs(graph_def: tf.compat.v1.GraphDef) -> None:
@@ -94,13 +126,25 @@ def _add_inputs(graph_def: tf.compat.v1.GraphDef) -> None:
 
 
 def _make_stateless(
-    graph_def: tf.compat.v1.GraphDef, node: tf.compat.v1.NodeDef, index: int
+    graph_def: tf.compat.v1.GraphDef,
+    node: tf.compat.v1.NodeDef,
+    index: int,
+    seeds: tuple[int, int] | None,
 ) -> None:
-    """Turns `op(shape, ...)` into `stateless_op(shape, key, [counter, index], algorithm, ...)`."""
+    """Turns `op(shape, ...)` into `stateless_op(shape, key, counter, algorithm, ...)`.
+
+    The counter of an operation without seeds is [that of the call, index]. Seeds become what
+    TensorFlow's stateful kernels begin with: the key, and the counter's upper half.
+    """
     prefix = f"fedrec_tff_random_{index}"
     with tf.Graph().as_default() as graph:
-        counter = tf.compat.v1.placeholder(tf.uint64, [], name=_COUNTER)
-        tf.stack([counter, tf.constant(index, tf.uint64, name=f"{prefix}_index")], name=prefix)
+        if seeds is None:
+            counter = tf.compat.v1.placeholder(tf.uint64, [], name=_COUNTER)
+            tf.stack([counter, tf.constant(index, tf.uint64, name=f"{prefix}_index")], name=prefix)
+        else:
+            key, upper = (seed % 2**64 for seed in seeds)
+            tf.constant([key], tf.uint64, name=f"{prefix}_key")
+            tf.constant([0, upper], tf.uint64, name=prefix)
     graph_def.node.extend(n for n in graph.as_graph_def().node if n.name != _COUNTER)
     data_inputs = [name for name in node.input if not name.startswith("^")]
     control_inputs = [name for name in node.input if name.startswith("^")]
@@ -112,5 +156,6 @@ def _make_stateless(
     node.attr["Tshape"].type = shape_type
     for name in ("T", "seed", "seed2"):
         del node.attr[name]
+    key = _KEY if seeds is None else f"{prefix}_key"
     del node.input[:]
-    node.input.extend([data_inputs[0], _KEY, prefix, _ALGORITHM, *data_inputs[1:], *control_inputs])
+    node.input.extend([data_inputs[0], key, prefix, _ALGORITHM, *data_inputs[1:], *control_inputs])

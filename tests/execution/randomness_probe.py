@@ -35,7 +35,6 @@ def draw(position):
         another_normal=tf.random.normal([NUM_DRAWS], 2.0, 3.0),
         truncated_normal=tf.random.truncated_normal([NUM_DRAWS], 1.0, 0.5),
         uniform_int=tf.random.uniform([NUM_DRAWS], -2, 8, tf.int32),
-        seeded=tf.random.normal([NUM_DRAWS], seed=7),
     )
     return tf.nest.map_structure(lambda values: _in_own_row(position, values), drawn)
 

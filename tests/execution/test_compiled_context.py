@@ -506,6 +506,16 @@ def test_clients_that_are_strings(native, contexts):
     assert agreement.assert_agrees(contexts, _longest, (words,)) == b"seventeen"
 
 
+def test_clients_of_bfloat16(native, contexts):
+    bfloat16 = tf.bfloat16.as_numpy_dtype
+
+    @tff.federated_computation(_at_clients(tff.TensorType(bfloat16, [2])))
+    def add(clients):
+        return tff.federated_sum(clients)
+
+    agreement.assert_agrees(contexts, add, ([np.array([1.5, k], bfloat16) for k in range(3)],))
+
+
 # Results: containers, state, memory.
 
 

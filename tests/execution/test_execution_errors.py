@@ -401,9 +401,21 @@ def test_what_is_not_compiled_is_said_once(caplog):
 
 
 def test_what_is_compiled_is_not_talked_about(caplog):
-    with agreement.create_compiled(2).install():
-        _weigh_all([_create_client()] * 3)
-    assert not agreement.warnings_of(caplog)
+    for num_clients in range(1, 7):
+        with agreement.create_compiled(2).install():
+            _weigh_all([_create_client()] * num_clients)
+    # TensorFlow has no advice either.
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []
+
+
+def test_the_hint_names_the_right_obstacle(caplog):
+    @tff.federated_computation(_at_clients(tff.TensorType(tf.bfloat16.as_numpy_dtype)))
+    def add(clients):
+        return tff.federated_sum(clients)
+
+    with agreement.create_compiled(1).install():
+        add([tf.bfloat16.as_numpy_dtype(1.0)])
+    assert not any("string" in record.message for record in agreement.warnings_of(caplog))
 
 
 # Options.

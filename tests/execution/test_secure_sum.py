@@ -295,6 +295,19 @@ def test_the_slots_say_what_may_be_sent():
     }
 
 
+def test_sums_of_single_tensors_keep_their_own_limits():
+    @tff.federated_computation(_at_clients(np.int32))
+    def add(clients):
+        return [tff.federated_secure_sum(clients, bound) for bound in (7, 100, 20)]
+
+    protocol = MaskingSum()
+    with debug.DebugContext(secure_sum=protocol).install():
+        assert add([1, 2]) == [3, 3, 3]
+        with pytest.raises(exceptions.ExecutionError, match="client 1 of the cohort"):
+            add([1, 8])
+    assert [slot.max_input for slot in protocol.rounds[0].slots] == [7, 100, 20]
+
+
 @pytest.mark.parametrize("name", ["one shard", "two shards", "debug"])
 def test_a_protocol_is_never_given_what_is_out_of_bounds(name):
     protocol = MaskingSum()

@@ -41,7 +41,7 @@ def _run(build):
     with tf.Graph().as_default() as graph:
         names = [tensor.name for tensor in build()]
     graph_def = graph.as_graph_def()
-    inputs = stateless_random.rewrite(graph_def)
+    inputs = stateless_random.rewrite(graph_def).inputs
     assert stateless_random.stateful_ops(graph_def) == []
 
     def draw(key, counter):
@@ -97,12 +97,25 @@ def test_truncated_normal_numbers():
 
 
 def test_operations_of_one_graph_are_different_streams():
-    first, second, third = _run(
-        lambda: [tf.random.uniform([4]), tf.random.uniform([4], seed=1), tf.random.uniform([4])]
-    )
+    first, second, third = _run(lambda: [tf.random.uniform([4]) for _ in range(3)])
     for index, drawn in enumerate((first, second, third)):
         np.testing.assert_array_equal(drawn, _floats(_words(index, 4)))
     assert len(np.unique([first, second, third])) == 12
+
+
+def test_operations_with_a_seed_draw_what_a_new_session_does():
+    def build():
+        return [
+            tf.random.uniform([4], seed=7),
+            tf.random.normal([3], seed=8),
+            tf.random.uniform([2]),
+        ]
+
+    with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+        expected = session.run(build())
+    drawn = _run(build)
+    for found, reference in zip(drawn[:2], expected[:2], strict=True):
+        np.testing.assert_array_equal(found, reference)
 
 
 def test_shapes_known_only_at_run_time_and_float64():
@@ -133,7 +146,7 @@ def test_a_graph_that_draws_nothing_is_left_alone():
         tf.random.stateless_uniform([2], [1, 2])
     graph_def = graph.as_graph_def()
     before = graph_def.SerializeToString(deterministic=True)
-    assert stateless_random.rewrite(graph_def) is None
+    assert stateless_random.rewrite(graph_def).inputs is None
     assert graph_def.SerializeToString(deterministic=True) == before
 
 
