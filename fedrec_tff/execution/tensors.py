@@ -65,7 +65,7 @@ def _is_of_type(array: np.ndarray, leaf_type: tff.TensorType) -> bool:
 
 def _to_array(tensor: tf.Tensor, leaf_type: tff.TensorType | tff.SequenceType) -> Any:
     if isinstance(leaf_type, tff.SequenceType):
-        spec = tff.types.type_to_tf_tensor_specs(leaf_type.element)
+        spec = _element_spec(leaf_type)
         return tf.data.experimental.from_variant(tensor, spec)
     if tensor.shape.rank == 0 or tensor.dtype == tf.string:
         return tensor.numpy()
@@ -86,11 +86,18 @@ def _to_dataset(leaf: Any, leaf_type: tff.SequenceType) -> tf.data.Dataset:
     return leaf
 
 
+def _element_spec(sequence_type: tff.SequenceType) -> Any:
+    """The specs of a sequence's elements, in the containers of `values.pack`."""
+    leaf_types = values.leaf_types(sequence_type.element)
+    specs = [tf.TensorSpec(t.shape, t.dtype) for t in leaf_types]
+    return values.pack(specs, sequence_type.element)
+
+
 def _from_elements(elements: Any, leaf_type: tff.SequenceType) -> tf.data.Dataset:
     """A dataset of a list's elements, which may differ in unknown dimensions."""
     if not isinstance(elements, Sequence):
         raise TypeError(f"expected a dataset or a list, found {type(elements).__name__}")
-    spec = tff.types.type_to_tf_tensor_specs(leaf_type.element)
+    spec = _element_spec(leaf_type)
     types = values.leaf_types(leaf_type.element)
     rows = [
         [
