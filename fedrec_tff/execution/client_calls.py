@@ -14,7 +14,6 @@ import tensorflow_federated as tff
 from fedrec_tff.execution import exceptions, tensors, values
 from fedrec_tff.execution.forms import FederatedForm
 
-_NUMERIC_KINDS = "biufc"
 # Operations that keep a state, or read one that is not in the computation.
 _UNCOMPILABLE = frozenset(
     {"DatasetReduce", "EagerPyFunc", "PyFunc", "PyFuncStateless", "ReduceDataset", "Timestamp"}
@@ -39,7 +38,7 @@ def find_obstacle(form: FederatedForm) -> str | None:
     for stage, function in (("work", form.work), ("accumulate", form.accumulate)):
         signature = function.type_signature
         types = values.leaf_types(signature.parameter) + values.leaf_types(signature.result)
-        if any(t.dtype.kind not in _NUMERIC_KINDS for t in types):
+        if any(t.dtype.type is np.str_ for t in types):
             return f"{stage} handles strings"
         if function.has_initializer:
             return f"{stage} has variables or tables"

@@ -27,6 +27,12 @@ from fedrec_tff.execution.stacking import LeafStack
 DEFAULT_CLIENTS_PER_BLOCK = 128
 _CLIENTS_PER_STEP_ON_ACCELERATORS = 32
 _NUM_KEYS = 2
+# TensorFlow's vectoriser fails on these, at length.
+_UNVECTORISABLE = ("StatelessRandom", "StatelessTruncated", "StatelessWhile", "While", "StatelessIf",
+                   "If", "StatelessCase", "Case")  # fmt: skip
+_NOT_VECTORISED = (
+    "client work cannot be vectorised by TensorFlow (%s): clients are worked on one after the other"
+)
 _MATRIX_PRODUCT_FLAG = "xla_cpu_multi_thread_eigen"
 # What TensorFlow raises for a program that it cannot compile.
 _COMPILATION_ERRORS = (
@@ -142,11 +148,14 @@ class CompiledRound(rounds.FederatedRound):
         self._shard_devices = [names[i % len(names)] for i in range(options.num_parallel_shards)]
         self._states: list[ShardState] = []
         self._compiled_shapes: set[Any] = set()
-        self._collector: rounds.SecureSumCollector | None = None
         self._one_by_one = rounds.ClientByClientRound(
             form, names[0], options.secure_sum, options.num_parallel_shards
         )
-        self._loop = self._create_loop(options.clients_per_step)
+        clients_per_step = options.clients_per_step
+        if clients_per_step > 1 and any(op.startswith(_UNVECTORISABLE) for op in form.work.ops):
+            _logger.warning(_NOT_VECTORISED, "it draws random numbers, loops or branches")
+            clients_per_step = 1
+        self._loop = self._create_loop(clients_per_step)
         obstacle = client_calls.find_obstacle(form)
         if obstacle is not None:
             self._stop_compiling(obstacle)
@@ -164,14 +173,23 @@ class CompiledRound(rounds.FederatedRound):
             return self._run_one_by_one(clients, prepared, keys)
         start = time.monotonic()
         stacks = stacking.stack_cohort(clients, self._form.client_type)
+        num_clients = sum(stack.num_clients for stack in stacks)
+        sums = rounds.SecureSumCollector(self._form, self._sums, num_clients)
         failure = None
         try:
-            totals = self._run_compiled(stacks, prepared, keys)
+            states = self._run_compiled(stacks, prepared, keys, sums)
         # TensorFlow's vectoriser fails with errors of many kinds.
         except Exception as error:
             failure = error
         if failure is not None:
+            if sums.failure is not None:
+                raise sums.failure
             return self._run_otherwise(failure, clients, prepared, keys)
+        accumulators = [[v.read_value() for v in state.accumulator] for state in states]
+        in_the_clear = self._sums is None
+        totals = rounds.ClientTotals(
+            accumulators, self._add_secure_sums(states) if in_the_clear else sums.finish()
+        )
         self.times.clients = time.monotonic() - start
         if self.times.compilations:
             _logger.info(
@@ -208,16 +226,10 @@ class CompiledRound(rounds.FederatedRound):
                 f"{self._options.clients_per_block}, or num_parallel_shards smaller than "
                 f"{self._options.num_parallel_shards}"
             )
-        if isinstance(failure, exceptions.ExecutionError) or (
-            self._collector is not None and failure is self._collector.failure
-        ):
+        if isinstance(failure, exceptions.ExecutionError):
             raise failure
         if self._loop.clients_per_step > 1:
-            _logger.warning(
-                "client work cannot be vectorised by TensorFlow (%s): clients are worked on one "
-                "after the other",
-                type(failure).__name__,
-            )
+            _logger.warning(_NOT_VECTORISED, type(failure).__name__)
             self._loop = self._create_loop(1)
             return self.run_clients(clients, prepared, keys)
         if not isinstance(failure, _COMPILATION_ERRORS):
@@ -238,12 +250,19 @@ class CompiledRound(rounds.FederatedRound):
         return totals
 
     def _run_compiled(
-        self, stacks: list[LeafStack], prepared: list[tf.Tensor], keys: entropy.RoundKeys
-    ) -> rounds.ClientTotals:
+        self,
+        stacks: list[LeafStack],
+        prepared: list[tf.Tensor],
+        keys: entropy.RoundKeys,
+        sums: rounds.SecureSumCollector,
+    ) -> list[ShardState]:
+        """Runs the shards.
+
+        Returns:
+          The states of those that had clients.
+        """
         num_clients = sum(stack.num_clients for stack in stacks)
         random_input = self._draw_random_input(num_clients, keys)
-        sums = rounds.SecureSumCollector(self._form, self._sums, num_clients)
-        self._collector = sums
         self.times.compilations = self._count_new_shapes(stacks)
         shards = _split(stacks, len(self._shard_devices), self._options.clients_per_block)
         if not self._states:
@@ -261,11 +280,7 @@ class CompiledRound(rounds.FederatedRound):
             return state
 
         used = [index for index, blocks in enumerate(shards) if blocks]
-        states = self.run_parallel(run_shard, used)
-        accumulators = [[v.read_value() for v in state.accumulator] for state in states]
-        if self._sums is not None:
-            return rounds.ClientTotals(accumulators, sums.finish())
-        return rounds.ClientTotals(accumulators, self._add_secure_sums(states))
+        return self.run_parallel(run_shard, used)
 
     def _create_state(self, device: str) -> ShardState:
         with tf.device(device):
@@ -275,7 +290,9 @@ class CompiledRound(rounds.FederatedRound):
         """uint64 [num_clients, 2, 2]: keys of the clients, or zeros that nothing reads."""
         if not (self._form.work.is_random or self._form.accumulate.is_random):
             return np.zeros([num_clients, _NUM_KEYS, 2], np.uint64)
-        return keys.draw(_NUM_KEYS * num_clients).reshape(num_clients, _NUM_KEYS, 2)
+        return keys.draw(_NUM_KEYS * num_clients, rounds.CLIENT_KEYS).reshape(
+            num_clients, _NUM_KEYS, 2
+        )
 
     def _count_new_shapes(self, stacks: Sequence[LeafStack]) -> int:
         before = len(self._compiled_shapes)

@@ -1,6 +1,7 @@
 """Where the keys of random operations come from."""
 
 import os
+import zlib
 
 import numpy as np
 
@@ -24,29 +25,30 @@ class RandomSource:
     def start_round(self) -> "RoundKeys":
         """The keys of the next round."""
         self._num_rounds += 1
-        if self._seed is None:
-            return RoundKeys(None)
-        return RoundKeys(np.random.Philox(np.random.SeedSequence([self._seed, self._num_rounds])))
+        return RoundKeys(None if self._seed is None else (self._seed, self._num_rounds))
 
 
 class RoundKeys:
     """Draws the keys of one round."""
 
-    def __init__(self, generator: np.random.Philox | None) -> None:
+    def __init__(self, seeds: tuple[int, int] | None) -> None:
         """Initialises the keys; None for the operating system's generator."""
-        self._generator = generator
+        self._seeds = seeds
 
-    def draw(self, num_keys: int) -> np.ndarray:
+    def draw(self, num_keys: int, purpose: str = "") -> np.ndarray:
         """Draws keys.
 
         Args:
           num_keys: How many.
+          purpose: What for. With a seed, the same purpose has the same keys, whatever else was
+            drawn before.
 
         Returns:
           uint64 [num_keys, 2].
         """
-        if self._generator is None:
+        if self._seeds is None:
             words = np.frombuffer(os.urandom(num_keys * _WORDS * _BYTES), np.uint64)
         else:
-            words = self._generator.random_raw(num_keys * _WORDS)
+            stream = np.random.SeedSequence([*self._seeds, zlib.crc32(purpose.encode())])
+            words = np.random.Philox(stream).random_raw(num_keys * _WORDS)
         return np.asarray(words, np.uint64).reshape(num_keys, _WORDS)

@@ -17,6 +17,8 @@ from fedrec_tff.execution.graph_functions import GraphFunction
 from fedrec_tff.execution.secure_sum import SecureSum, SumInTheClear, check_bounds, does_not_fit
 
 _NUM_KEYS = 2
+# The purpose of what clients draw from.
+CLIENT_KEYS = "clients"
 
 
 @dataclasses.dataclass
@@ -101,8 +103,8 @@ class FederatedRound(abc.ABC):
         start = time.monotonic()
         accumulators = totals.accumulators or [self.run_stage("zero", form.zero, [], keys)]
         merged, *others = accumulators
-        for other in others:
-            merged = self.run_stage("merge", form.merge, [*merged, *other], keys)
+        for index, other in enumerate(others):
+            merged = self.run_stage(f"merge {index}", form.merge, [*merged, *other], keys)
         reported = self.run_stage("report", form.report, merged, keys)
         sums = _to_slot_dtypes(form, totals.secure_sums)
         results = self.run_stage("update", form.update, [*server, *reported, *sums], keys)
@@ -151,7 +153,7 @@ def run_stage(
     """
     try:
         function.initialize()
-        return function(inputs, keys.draw(1)[0])
+        return function(inputs, keys.draw(1, stage)[0])
     except tf.errors.OpError as error:
         failure = exceptions.describe_failure(stage, error)
     # Not inside of `except`, so that the error holds none that shows data.
@@ -198,7 +200,7 @@ class ClientByClientRound(FederatedRound):
     ) -> ClientTotals:
         """Runs the clients of one round."""
         members = list(stacking.iterate(clients, self._form.client_type))
-        random_input = keys.draw(_NUM_KEYS * len(members)).reshape(-1, _NUM_KEYS, 2)
+        random_input = keys.draw(_NUM_KEYS * len(members), CLIENT_KEYS).reshape(-1, _NUM_KEYS, 2)
         sums = SecureSumCollector(self._form, self._sums, len(members))
         shards = [members[first :: self._num_shards] for first in range(self._num_shards)]
 

@@ -97,6 +97,8 @@ def main(seeded_numbers):
     Args:
       seeded_numbers: Shards, clients in a block and in a step of the contexts with seeds.
     """
+    # What many programs begin with; it must not make noise predictable.
+    tf.random.set_seed(42)
     positions = list(range(NUM_CLIENTS))
     report = {}
     with _create(None, 2, 2, 1).install():

@@ -81,11 +81,13 @@ def test_several_aggregates_of_several_arguments(native, contexts):
     assert expected["most"] == 4
 
 
-def test_a_vectorised_step_changes_nothing(native):
+def test_a_vectorised_step_changes_nothing(native, caplog):
     vectorised = {"vectorised": agreement.create_compiled(2, clients_per_step=2)}
     pairs = [_f32(k, -k) for k in range(5)]
     arguments = ((1.0, [1, 2, 3, 4, 5]), pairs, [0.5] * 5)
     agreement.assert_agrees(vectorised, _summarize, arguments, _RTOL)
+    # It was indeed vectorised.
+    assert not agreement.warnings_of(caplog)
 
 
 def test_an_empty_cohort_gives_what_there_is_of_nothing(native, contexts):

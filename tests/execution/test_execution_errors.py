@@ -1,6 +1,7 @@
 """What goes wrong says where, and never what was in the data."""
 
 import collections
+import logging
 import os
 import traceback
 
@@ -406,6 +407,24 @@ def test_what_is_compiled_is_not_talked_about(caplog):
             _weigh_all([_create_client()] * num_clients)
     # TensorFlow has no advice either.
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []
+
+
+def test_what_is_not_vectorised_is_said_in_one_line(caplog):
+    @tff.tensorflow.computation(np.float32)
+    def draw(value):
+        return value + 0.0 * tf.random.normal([])
+
+    @tff.federated_computation(_at_clients(np.float32))
+    def draw_all(values):
+        return tff.federated_sum(tff.federated_map(draw, values))
+
+    with agreement.create_compiled(1, clients_per_step=2).install():
+        for _ in range(2):
+            assert draw_all([1.0, 2.0, 3.0]) == 6.0
+    said = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.name for record in said] == ["fedrec_tff.execution.compiled"]
+    assert "vectorised" in said[0].message
+    assert "\n" not in said[0].message
 
 
 def test_the_hint_names_the_right_obstacle(caplog):

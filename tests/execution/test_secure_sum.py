@@ -320,14 +320,27 @@ def test_a_protocol_is_never_given_what_is_out_of_bounds(name):
 
 
 class FailingSum(MaskingSum):
+    """Fails when it is asked to `start`, to `add` or to `finish`."""
+
+    def __init__(self, where):
+        super().__init__()
+        self._where = where
+
     def start(self, slots, num_clients):
-        super().start(slots, num_clients)
+        started = super().start(slots, num_clients)
+        if self._where == "start":
+            self._fail()
+        setattr(started, self._where, self._fail)
+        return started
+
+    def _fail(self, *arguments):
         raise ValueError("the helper does not answer")
 
 
-def test_a_protocol_that_fails_is_neither_hidden_nor_started_again(caplog):
-    protocol = FailingSum()
-    context = agreement.create_compiled(1, secure_sum=protocol)
+@pytest.mark.parametrize("where", ["start", "add", "finish"])
+def test_a_protocol_that_fails_is_neither_hidden_nor_started_again(caplog, where):
+    protocol = FailingSum(where)
+    context = agreement.create_compiled(2, secure_sum=protocol)
     with context.install(), pytest.raises(ValueError, match="the helper does not answer"):
         _sum_int32([1, 2, 3])
     assert len(protocol.rounds) == 1
@@ -391,7 +404,7 @@ def test_a_protocol_that_has_a_length_is_used_too(name):
     assert len(protocol.rounds) == 1
 
 
-def test_a_vectorised_step_with_a_protocol():
+def test_a_vectorised_step_with_a_protocol(caplog):
     protocol = MaskingSum()
     options = compiled.CompiledOptions(
         clients_per_block=4, clients_per_step=2, num_parallel_shards=1, secure_sum=protocol
@@ -400,3 +413,4 @@ def test_a_vectorised_step_with_a_protocol():
         result = _sum_securely(_CLIENTS)
     assert result["plain"]["count"] == result["bits"]["count"]
     assert sorted(protocol.rounds[0].received) == list(range(5))
+    assert not agreement.warnings_of(caplog)
