@@ -28,8 +28,16 @@ DEFAULT_CLIENTS_PER_BLOCK = 128
 _CLIENTS_PER_STEP_ON_ACCELERATORS = 32
 _NUM_KEYS = 2
 # TensorFlow's vectoriser fails on these, at length.
-_UNVECTORISABLE = ("StatelessRandom", "StatelessTruncated", "StatelessWhile", "While", "StatelessIf",
-                   "If", "StatelessCase", "Case")  # fmt: skip
+_UNVECTORISABLE = (
+    "Case",
+    "If",
+    "StatelessCase",
+    "StatelessIf",
+    "StatelessRandom",
+    "StatelessTruncated",
+    "StatelessWhile",
+    "While",
+)
 _NOT_VECTORISED = (
     "client work cannot be vectorised by TensorFlow (%s): clients are worked on one after the other"
 )

@@ -25,10 +25,12 @@ def test_no_key_is_given_twice():
     assert len(np.unique(np.concatenate([k.ravel() for rounds in keys for k in rounds]))) == 600
 
 
-def test_keys_of_a_round_go_on():
+def test_keys_of_a_purpose_are_the_same_whatever_was_drawn_before():
     keys = entropy.RandomSource(7).start_round()
-    together = np.concatenate([keys.draw(2), keys.draw(3)])
-    np.testing.assert_array_equal(together, entropy.RandomSource(7).start_round().draw(5))
+    first, other = keys.draw(5, "one"), keys.draw(5, "other")
+    np.testing.assert_array_equal(keys.draw(5, "one"), first)
+    np.testing.assert_array_equal(entropy.RandomSource(7).start_round().draw(5, "other"), other)
+    assert len(np.unique([first, other])) == 20
 
 
 def test_without_a_seed_the_operating_system_draws(monkeypatch):
