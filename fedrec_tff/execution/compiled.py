@@ -26,7 +26,6 @@ from fedrec_tff.execution.stacking import LeafStack
 
 DEFAULT_CLIENTS_PER_BLOCK = 128
 _CLIENTS_PER_STEP_ON_ACCELERATORS = 32
-_NUM_KEYS = 2
 # TensorFlow's vectoriser fails on these, at length.
 _UNVECTORISABLE = (
     "Case",
@@ -129,7 +128,7 @@ def _fill_in(options: CompiledOptions, names: Sequence[str]) -> CompiledOptions:
 
 
 def _keep_matrix_products_in_their_thread() -> None:
-    """Tells XLA that the shards keep the cores busy: small products are a fifth faster so.
+    """Tells XLA that the shards keep the cores busy: small products are faster so.
 
     XLA reads its flags when it first compiles anything in a process. What the user set stays.
     """
@@ -297,10 +296,8 @@ class CompiledRound(rounds.FederatedRound):
     def _draw_random_input(self, num_clients: int, keys: entropy.RoundKeys) -> np.ndarray:
         """uint64 [num_clients, 2, 2]: keys of the clients, or zeros that nothing reads."""
         if not (self._form.work.is_random or self._form.accumulate.is_random):
-            return np.zeros([num_clients, _NUM_KEYS, 2], np.uint64)
-        return keys.draw(_NUM_KEYS * num_clients, rounds.CLIENT_KEYS).reshape(
-            num_clients, _NUM_KEYS, 2
-        )
+            return np.zeros([num_clients, 2, 2], np.uint64)
+        return rounds.draw_client_keys(keys, num_clients)
 
     def _count_new_shapes(self, stacks: Sequence[LeafStack]) -> int:
         before = len(self._compiled_shapes)

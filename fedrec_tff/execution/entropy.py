@@ -10,7 +10,7 @@ _BYTES = 8
 
 
 class RandomSource:
-    """Draws keys that are never given twice."""
+    """Draws keys that no two rounds share."""
 
     def __init__(self, seed: int | None = None) -> None:
         """Initialises the source.

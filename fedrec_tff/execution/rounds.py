@@ -16,9 +16,8 @@ from fedrec_tff.execution.forms import FederatedForm
 from fedrec_tff.execution.graph_functions import GraphFunction
 from fedrec_tff.execution.secure_sum import SecureSum, SumInTheClear, check_bounds, does_not_fit
 
-_NUM_KEYS = 2
-# The purpose of what clients draw from.
-CLIENT_KEYS = "clients"
+# For `work`, and for `accumulate`.
+_KEYS_PER_CLIENT = 2
 
 
 @dataclasses.dataclass
@@ -134,6 +133,12 @@ class FederatedRound(abc.ABC):
             return run_stage(stage, function, inputs, keys)
 
 
+def draw_client_keys(keys: entropy.RoundKeys, num_clients: int) -> np.ndarray:
+    """What clients draw from: uint64 [num_clients, 2, 2], for `work` and for `accumulate`."""
+    drawn = keys.draw(_KEYS_PER_CLIENT * num_clients, "clients")
+    return drawn.reshape(num_clients, _KEYS_PER_CLIENT, drawn.shape[1])
+
+
 def run_stage(
     stage: str, function: GraphFunction, inputs: list[Any], keys: entropy.RoundKeys
 ) -> list[tf.Tensor]:
@@ -200,7 +205,7 @@ class ClientByClientRound(FederatedRound):
     ) -> ClientTotals:
         """Runs the clients of one round."""
         members = list(stacking.iterate(clients, self._form.client_type))
-        random_input = keys.draw(_NUM_KEYS * len(members), CLIENT_KEYS).reshape(-1, _NUM_KEYS, 2)
+        random_input = draw_client_keys(keys, len(members))
         sums = SecureSumCollector(self._form, self._sums, len(members))
         shards = [members[first :: self._num_shards] for first in range(self._num_shards)]
 

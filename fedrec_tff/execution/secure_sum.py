@@ -50,7 +50,11 @@ class SecureSumRound(Protocol):
 
 
 class SecureSum(Protocol):
-    """A way to sum; `start` is called once a round, `add` from one thread at a time."""
+    """A way to sum; `add` is called from one thread at a time.
+
+    A round is started anew, and what was begun is never finished, if the client work turns out not
+    to compile: at most once or twice for a computation.
+    """
 
     def start(self, slots: Sequence[SecureSumSlot], num_clients: int) -> SecureSumRound:
         """Begins a round.

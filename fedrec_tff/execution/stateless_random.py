@@ -103,18 +103,18 @@ def rewrite(graph_def: tf.compat.v1.GraphDef) -> Rewriting:
 
 def stateful_ops(graph_def: tf.compat.v1.GraphDef) -> list[str]:
     """The kinds of stateful random operations in a graph and its functions, sorted."""
-    found = {node.op for node in graph_def.node}
-    for function in graph_def.library.function:
-        found.update(node.op for node in function.node_def)
-    return sorted(found & _STATEFUL)
+    return sorted(_kinds(graph_def) & _STATEFUL)
 
 
 def draws_stateless_floats(graph_def: tf.compat.v1.GraphDef) -> bool:
     """Whether a graph draws numbers that would be others under XLA, from the same seed."""
-    found = {node.op for node in graph_def.node}
-    for function in graph_def.library.function:
-        found.update(node.op for node in function.node_def)
-    return bool(found & _STATELESS_FLOATS)
+    return bool(_kinds(graph_def) & _STATELESS_FLOATS)
+
+
+def _kinds(graph_def: tf.compat.v1.GraphDef) -> set[str]:
+    """The kinds of operations in a graph and its functions."""
+    functions = graph_def.library.function
+    return {node.op for part in (graph_def.node, *(f.node_def for f in functions)) for node in part}
 
 
 def _add_inputs(graph_def: tf.compat.v1.GraphDef) -> None:

@@ -31,16 +31,6 @@ def _f32(*values):
     return np.array(values, np.float32)
 
 
-@pytest.fixture(scope="module")
-def contexts():
-    return agreement.create_contexts()
-
-
-@pytest.fixture(scope="module", params=["one shard", "two shards", "debug"])
-def context(request, contexts):
-    return contexts[request.param]
-
-
 # Several aggregates of several arguments placed at clients.
 
 

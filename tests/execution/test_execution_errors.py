@@ -23,16 +23,6 @@ def _at_clients(type_spec):
     return tff.FederatedType(type_spec, tff.CLIENTS)
 
 
-@pytest.fixture(scope="module")
-def contexts():
-    return agreement.create_contexts()
-
-
-@pytest.fixture(scope="module", params=["one shard", "two shards", "debug"])
-def context(request, contexts):
-    return contexts[request.param]
-
-
 def _chain(error):
     """The error and all that it was raised from, or while handling."""
     errors, found = [error], []

@@ -91,16 +91,6 @@ _CLIENTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def contexts():
-    return agreement.create_contexts()
-
-
-@pytest.fixture(scope="module", params=["one shard", "two shards", "debug"])
-def context(request, contexts):
-    return contexts[request.param]
-
-
 @pytest.mark.parametrize("num_clients", [0, 1, 5])
 def test_every_kind_of_secure_sum(context, num_clients):
     clients = _CLIENTS[:num_clients]
