@@ -57,6 +57,10 @@ def _guarded(main: Callable[[list[str]], int | None], argv: list[str]) -> int | 
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has enough: `| head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             return _fail(f"{error.filename or 'writing files'}: {error.strerror}")

@@ -67,7 +67,7 @@ def main(argv: list[str]) -> int | None:
     epsilon, delta = results["epsilon"], results["delta"]
     rows = {
         f"private, epsilon {epsilon:.2f}": (results, "test/"),
-        "popularity": (results, "popularity/test/"),
+        "popularity": (without_noise.results, "popularity/test/"),
         "without noise": (without_noise.results, "test/"),
     }
     print(summary.create_table(rows))

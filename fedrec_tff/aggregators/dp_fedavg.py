@@ -9,7 +9,7 @@ import tensorflow_federated as tff
 import tensorflow_privacy as tfp
 
 from fedrec_tff.aggregators import registry, row_sparse
-from fedrec_tff.privacy import mechanisms, queries
+from fedrec_tff.privacy import queries
 
 # Andrew et al. 2021, section 3: clip to the median, and move at most by a factor exp(0.2).
 _TARGET_UNCLIPPED_QUANTILE = 0.5
@@ -19,29 +19,40 @@ _CLIP_LEARNING_RATE = 0.2
 def build_dp_gaussian(
     context: registry.AggregatorContext,
 ) -> tff.aggregators.DifferentiallyPrivateFactory:
-    """A fixed clip."""
-    stddev = context.clip_norm * context.noise_multiplier
-    query = queries.GaussianSumQuery(context.clip_norm, stddev, context.insecure_noise_seed)
-    return _build_private_mean(query, context)
+    """A fixed clip; of item rows and the rest apart if there is a clip for the latter."""
+    return _build_private_mean(create_clip_query(context), context)
 
 
 def build_dp_adaptive(
     context: registry.AggregatorContext,
 ) -> tff.aggregators.DifferentiallyPrivateFactory:
     """A clip that follows the median norm; part of the noise pays for estimating it."""
-    noise_multiplier, clipped_count_stddev = mechanisms.split_adaptive_noise(
-        context.noise_multiplier, context.clients_per_round
-    )
+    mechanism = context.mechanism
+    noise_multiplier, clipped_count_stddev = mechanism.split_noise()
     query = queries.AdaptiveClipSumQuery(
-        initial_l2_norm_clip=context.clip_norm,
-        noise_multiplier=noise_multiplier,
+        initial_l2_norm_clip=mechanism.clip_norm,
+        noise_multiplier=noise_multiplier * mechanism.noise_scale,
         target_unclipped_quantile=_TARGET_UNCLIPPED_QUANTILE,
         learning_rate=_CLIP_LEARNING_RATE,
-        clipped_count_stddev=clipped_count_stddev,
+        clipped_count_stddev=clipped_count_stddev * mechanism.noise_scale,
         expected_num_records=context.clients_per_round,
         insecure_seed=context.insecure_noise_seed,
     )
     return _build_private_mean(query, context)
+
+
+def create_clip_query(context: registry.AggregatorContext) -> queries.GaussianSumQuery:
+    """The query that clips updates as the mechanism says, with its noise, fresh in each round."""
+    mechanism = context.mechanism
+    if mechanism.tower_clip_norm is None:
+        return queries.GaussianSumQuery(
+            mechanism.clip_norm, mechanism.noise_stddev, context.insecure_noise_seed
+        )
+    return queries.PartClippedSumQuery(
+        {"items": mechanism.clip_norm, "tower": mechanism.tower_clip_norm},
+        mechanism.noise_stddev,
+        context.insecure_noise_seed,
+    )
 
 
 def _build_private_mean(

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from fedrec_tff import errors
+from fedrec_tff.privacy import mechanisms
 
 if TYPE_CHECKING:
     import tensorflow_federated as tff
@@ -27,16 +28,14 @@ class AggregatorContext:
       num_items: Rows of the item table.
       clients_per_round: Expected clients in a round.
       row_sparse: Whether values will be `RowSparse`; only where the aggregator supports it.
-      clip_norm: L2 norm to which an update is clipped (its initial value, where it adapts).
-      noise_multiplier: Standard deviation of the noise on the sum, in multiples of the clip.
+      mechanism: Clips and noise, if the aggregator is private.
       insecure_noise_seed: None for noise that nobody can predict; a seed only in tests.
     """
 
     num_items: int
     clients_per_round: float
     row_sparse: bool
-    clip_norm: float | None = None
-    noise_multiplier: float | None = None
+    mechanism: mechanisms.Mechanism | None = None
     insecure_noise_seed: int | None = None
 
 
@@ -48,7 +47,8 @@ class Aggregator:
       name: The flag's value.
       description: One line for help texts.
       builder: `package.module:function`, a function from an `AggregatorContext` to a factory.
-      is_private: Whether the result is differentially private, as `privacy.mechanisms` accounts.
+      is_private: Whether the result is differentially private, by the mechanism of this name in
+        `privacy.mechanisms`.
       supports_row_sparse: Whether it takes `RowSparse` values; otherwise it gets dense ones.
     """
 
@@ -121,7 +121,7 @@ register(
 )
 register(
     Aggregator(
-        "dp_gaussian",
+        mechanisms.DP_GAUSSIAN,
         "clipped to --clip_norm, Gaussian noise (DP-FedAvg)",
         "fedrec_tff.aggregators.dp_fedavg:build_dp_gaussian",
         is_private=True,
@@ -130,10 +130,60 @@ register(
 )
 register(
     Aggregator(
-        "dp_adaptive",
+        mechanisms.DP_ADAPTIVE,
         "as dp_gaussian, the clip following the median update norm privately",
         "fedrec_tff.aggregators.dp_fedavg:build_dp_adaptive",
         is_private=True,
         supports_row_sparse=True,
+    )
+)
+register(
+    Aggregator(
+        mechanisms.DP_BANDED_MF,
+        "noise correlated over --min_separation rounds by matrix factorisation (DP-FTRL)",
+        "fedrec_tff.aggregators.correlated_noise:build_dp_banded_mf",
+        is_private=True,
+        supports_row_sparse=True,
+    )
+)
+register(
+    Aggregator(
+        mechanisms.DP_TREE,
+        "noise of a binary tree, restarted every --min_separation rounds (DP-FTRL)",
+        "fedrec_tff.aggregators.correlated_noise:build_dp_tree",
+        is_private=True,
+        supports_row_sparse=True,
+    )
+)
+register(
+    Aggregator(
+        mechanisms.LOCAL_GAUSSIAN,
+        "Gaussian noise on the device: private against the server too",
+        "fedrec_tff.aggregators.local_dp:build_local_gaussian",
+        is_private=True,
+    )
+)
+register(
+    Aggregator(
+        mechanisms.LOCAL_LAPLACE,
+        "Laplace noise on the device, clipped in L1",
+        "fedrec_tff.aggregators.local_dp:build_local_laplace",
+        is_private=True,
+    )
+)
+register(
+    Aggregator(
+        mechanisms.DDP_DISCRETE_GAUSSIAN,
+        "shares of discrete Gaussian noise on devices, under a secure sum",
+        "fedrec_tff.aggregators.distributed_dp:build_ddp_discrete_gaussian",
+        is_private=True,
+    )
+)
+register(
+    Aggregator(
+        mechanisms.DDP_SKELLAM,
+        "shares of Skellam noise on devices, under a secure sum",
+        "fedrec_tff.aggregators.distributed_dp:build_ddp_skellam",
+        is_private=True,
     )
 )

@@ -20,7 +20,8 @@ class RowSparse(NamedTuple):
 
     Attributes:
       ids: int32 [rows], the table row that each row belongs to. The number of rows is unknown to
-        the type (`None`).
+        the type (`None`). Private aggregators want them ascending, and take the first row of each
+        id; the others are padding.
       value: Any structure. A tensor of it whose first dimension is unknown (`None`) holds one row
         for each id; every other tensor is dense.
     """
@@ -204,7 +205,10 @@ class RowSparseQuery(tfp.SumAggregationDPQuery):
     """Applies a sum query to `RowSparse` records: clips the rows, leaves the ids.
 
     The norm of the rows is the norm of the dense update, so clipping and sensitivity are those of
-    the inner query. Made for `tff.aggregators.DifferentiallyPrivateFactory` with
+    the inner query. That holds only where an id has one row: two rows of half the clip each would
+    add up to one of more than half. So what a client may send is not taken on trust: rows whose id
+    is not above the one before, or not in the table, count as zero, and so do all rows of a client
+    whose ids are not ascending. Made for `tff.aggregators.DifferentiallyPrivateFactory` with
     `RowSparseSumFactory` as its record aggregation: sums and noise are dense.
     """
 
@@ -235,7 +239,11 @@ class RowSparseQuery(tfp.SumAggregationDPQuery):
 
     def preprocess_record(self, params: Any, record: RowSparse) -> RowSparse:
         """Clips the record's value, keeps its ids."""
-        return RowSparse(record.ids, self._inner.preprocess_record(params, record.value))
+        ids, keep = _find_distinct(record.ids, self._num_rows)
+        value = tf.nest.map_structure(
+            lambda t: _mask_rows(t, keep) if is_rows(t) else t, record.value
+        )
+        return RowSparse(ids, self._inner.preprocess_record(params, value))
 
     def get_noised_result(
         self, sample_state: Any, global_state: Any
@@ -246,6 +254,19 @@ class RowSparseQuery(tfp.SumAggregationDPQuery):
     def derive_metrics(self, global_state: Any) -> collections.OrderedDict[str, tf.Tensor]:
         """The inner query's."""
         return self._inner.derive_metrics(global_state)
+
+
+def _find_distinct(ids: tf.Tensor, num_rows: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Ids within the table, and which rows are the only ones of their id: int32, bool [rows]."""
+    is_new = tf.concat([tf.fill([tf.minimum(tf.size(ids), 1)], True), ids[1:] > ids[:-1]], axis=0)
+    is_in_table = (ids >= 0) & (ids < num_rows)
+    is_ascending = tf.reduce_all(ids[1:] >= ids[:-1])
+    return tf.clip_by_value(ids, 0, num_rows - 1), is_new & is_in_table & is_ascending
+
+
+def _mask_rows(rows: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
+    mask = tf.reshape(keep, tf.concat([tf.shape(keep), [1] * (rows.shape.rank - 1)], axis=0))
+    return tf.where(mask, rows, tf.zeros_like(rows))
 
 
 def _zeros(spec: tf.TensorSpec) -> tf.Tensor:

@@ -14,6 +14,7 @@ from fedrec_tff.datasets import clients as clients_lib
 from fedrec_tff.execution import compiled, native, stacking
 from fedrec_tff.learning import client_work, negative_sampling, optimizers
 from fedrec_tff.learning import process as process_lib
+from fedrec_tff.privacy import mechanisms
 
 
 def measure(row: plan.Row, budget: timing.Budget) -> measurement.Measurement:
@@ -75,8 +76,13 @@ def build_process(
         num_items=setting.num_items,
         clients_per_round=config.clients_per_round,
         row_sparse=is_row_sparse,
-        clip_norm=config.clip_norm,
-        noise_multiplier=config.noise_multiplier,
+        mechanism=mechanisms.Mechanism(
+            config.aggregator_name,
+            config.noise_multiplier,
+            config.clip_norm,
+            setting.num_users,
+            config.clients_per_round,
+        ),
     )
     return process_lib.build_learning_process(
         config.model,

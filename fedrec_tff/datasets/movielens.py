@@ -40,7 +40,7 @@ _GENRES_100K = [
     "Western",
 ]
 # The 1M set gives ages as the first year of a band; the 100K set is put into the same bands.
-_AGE_BANDS = (1, 18, 25, 35, 45, 50, 56)
+AGE_BANDS = (1, 18, 25, 35, 45, 50, 56)
 _AGE_GROUPS = ("under 18", "18-24", "25-34", "35-44", "45-49", "50-55", "56 and over")
 _RATING_KINDS = {"user": "integer", "item": "integer", "rating": "number", "timestamp": "integer"}
 
@@ -119,6 +119,30 @@ def read_1m(
     )
 
 
+def read_users(data_dir: str | pathlib.Path, name: str) -> pd.DataFrame:
+    """Reads all that a set tells of its users, finer than the logs' features do.
+
+    Args:
+      data_dir: As `read_100k` and `read_1m` take it.
+      name: "ml-100k" or "ml-1m".
+
+    Returns:
+      `age` (years; in the 1M set, the first year of one of `AGE_BANDS`), `gender`, `occupation`
+      and `zip_code`, as text, by raw id.
+
+    Raises:
+      UserError: If the file is missing or malformed.
+    """
+    if name == "ml-1m":
+        path = _find_folder(data_dir, name, "ratings.dat") / "users.dat"
+        delimiter, names = "::", ("user", "gender", "age", "occupation", "zip_code")
+    else:
+        path = _find_folder(data_dir, name, "u.data") / "u.user"
+        delimiter, names = "|", ("user", "age", "gender", "occupation", "zip_code")
+    users = _read_features(path, delimiter, names, dict.fromkeys(names[1:], "text"))
+    return users[["age", "gender", "occupation", "zip_code"]].set_axis(users.index.map(str))
+
+
 def _find_folder(data_dir: str | pathlib.Path, name: str, file_name: str) -> pathlib.Path:
     data_dir = pathlib.Path(data_dir)
     for folder in (data_dir, data_dir / name):
@@ -167,6 +191,6 @@ def _read_features(
 
 
 def _with_age_group(users: pd.DataFrame) -> pd.DataFrame:
-    band = np.searchsorted(_AGE_BANDS, users["age"].to_numpy(), side="right") - 1
+    band = np.searchsorted(AGE_BANDS, users["age"].to_numpy(), side="right") - 1
     age_group = np.array(_AGE_GROUPS, object)[np.maximum(band, 0)]
     return users[["gender", "occupation"]].assign(age_group=age_group)

@@ -15,7 +15,8 @@ class LocalRows(NamedTuple):
     """A client's sub-table of `slots` rows and where its items are in it.
 
     Attributes:
-      ids: int32 [slots], the item that each slot holds. A slot that is not `used` holds item 0.
+      ids: int32 [slots], ascending, the item that each slot holds. A slot that is not `used` holds
+        the item of the slot before it.
       used: bool [slots]; each item has exactly one used slot. Nothing points at the others.
       index: int32 [slots], for each of the client's items, in the order given, its slot.
     """
@@ -39,7 +40,9 @@ def build_local_rows(item_index: tf.Tensor, valid: tf.Tensor) -> LocalRows:
     ordered = tf.sort(keys)
     is_first = tf.concat([[True], tf.not_equal(ordered[1:], ordered[:-1])], axis=0)
     used = tf.logical_and(is_first, tf.not_equal(ordered, _PADDING_ID))
-    return LocalRows(ids=tf.where(used, ordered, 0), used=used, index=_find_first(ordered, keys))
+    largest = tf.reduce_max(tf.where(valid, item_index, 0))
+    ids = tf.minimum(ordered, largest)
+    return LocalRows(ids=ids, used=used, index=_find_first(ordered, keys))
 
 
 def _find_first(ordered: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:

@@ -7,6 +7,7 @@ This composes the same parts over clients that are tensors, with the same state 
 import collections
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -27,6 +28,8 @@ def build_learning_process(
     ),
     server_optimizer: tff.learning.optimizers.Optimizer,
     seed: int,
+    client_data_type: tff.Type = client_work.CLIENT_DATA_TYPE,
+    initial_item_bias: np.ndarray | None = None,
 ) -> tff.learning.templates.LearningProcess:
     """Composes broadcast, client work, aggregation and the server's step.
 
@@ -38,22 +41,25 @@ def build_learning_process(
         is weighted. Its result must have the structure of the model's trainable weights.
       server_optimizer: Applies the aggregate, as if it were a gradient (Reddi et al. 2021).
       seed: Of the initial weights.
+      client_data_type: The type of one client, as `client_update_fn` takes it.
+      initial_item_bias: float32 [num_items], what item biases start from; None for zeros.
 
     Returns:
-      A process whose `next` takes the state and a list of `client_work.ClientData`, and whose
+      A process whose `next` takes the state and a list of clients of that type, and whose
       metrics have the fields `client_work` (sums of `ClientMetrics`), `aggregator`, `finalizer`.
     """
 
     @tff.tensorflow.computation
     def initial_weights_fn():
-        return ModelWeights(
-            two_tower.create_initial_weights(model, num_items, seed), non_trainable=()
-        )
+        weights = two_tower.create_initial_weights(model, num_items, seed)
+        if initial_item_bias is not None:
+            bias = tf.constant(initial_item_bias, tf.float32)
+            weights = weights._replace(items=weights.items._replace(bias=bias))
+        return ModelWeights(weights, non_trainable=())
 
     weights_type = initial_weights_fn.type_signature.result
-    client_type = client_work.CLIENT_DATA_TYPE
 
-    @tff.tensorflow.computation(weights_type, client_type)
+    @tff.tensorflow.computation(weights_type, client_data_type)
     def client_update(weights, client):
         return client_update_fn(weights.trainable, client)
 
@@ -78,7 +84,7 @@ def build_learning_process(
 
     state_type = initialize_fn.type_signature.result
 
-    @tff.federated_computation(state_type, tff.FederatedType(client_type, tff.CLIENTS))
+    @tff.federated_computation(state_type, tff.FederatedType(client_data_type, tff.CLIENTS))
     def next_fn(state, clients):
         broadcast = tff.federated_broadcast(state.global_model_weights)
         sent = tff.federated_map(client_update, (broadcast, clients))

@@ -18,3 +18,8 @@ class TwoTowerConfig:
     history_length: int = 20
     num_blocks: int = 1
     temperature: float = 1.0
+
+    def num_weights(self, num_items: int) -> int:
+        """Returns how many trainable weights a model over a catalogue of this size has."""
+        block = 2 * self.embedding_dim * (self.embedding_dim + 1)
+        return num_items * (self.embedding_dim + 1) + self.num_blocks * block

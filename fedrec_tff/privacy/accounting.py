@@ -1,8 +1,9 @@
 """How much privacy a run has spent: upper bounds on epsilon, cheap enough to ask for every round.
 
 Two bounds of `dp_accounting` are used. Renyi differential privacy (RDP) covers all that is
-accounted here. Privacy loss distributions (PLD) are tighter and cover Gaussian noise, alone or on a
-Poisson sample. Where both hold the smaller one is reported. Every rounding is done towards a larger
+accounted here. Privacy loss distributions (PLD) are tighter and cover Gaussian and Laplace noise,
+alone or on a Poisson sample. Laplace noise alone needs no delta: there, epsilons are added up too
+("pure"). Where several hold the smallest is reported. Every rounding is done towards a larger
 epsilon.
 """
 
@@ -19,10 +20,18 @@ from dp_accounting import pld as pld_lib
 from dp_accounting import rdp as rdp_lib
 
 from fedrec_tff.errors import UserError
+from fedrec_tff.privacy import distributed, mechanisms, sampling
 from fedrec_tff.privacy import events as events_lib
 
 NeighbouringRelation = dp_accounting.NeighboringRelation
 
+RDP = "RDP"
+PLD = "PLD"
+PURE = "pure"
+
+# RDP at orders that are no whole numbers takes ten times as long.
+_ALL_ORDERS = tuple(float(order) for order in rdp_lib.RdpAccountant().orders)
+_WHOLE_ORDERS = tuple(order for order in _ALL_ORDERS if order == int(order))
 # RDP of one round is a sum of terms near 1, less 1: for rarely sampled users what is left may be
 # rounding error.
 _RDP_ROUNDING = 1e-14
@@ -33,14 +42,14 @@ _PLD_DELTA_ERROR_PER_ROUND = 1e-15
 # Beyond this the guarantee says nothing and PLDs are large: RDP will do.
 _MAX_EPSILON_FOR_PLD = 30.0
 # Steps between the privacy losses of a PLD. Any step is sound; a coarse one is fast and loose.
-_PLD_STEPS = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3)
+_PLD_STEPS = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
 _PLD_STEPS_PER_DEVIATION = 12
-_MAX_PLD_SIZE = 50_000
+_MAX_PLD_SIZE = 20_000
 
 
 @dataclasses.dataclass(frozen=True)
 class EpsilonBound:
-    """An upper bound on epsilon and how it was come by: `PLD` or `RDP`."""
+    """An upper bound on epsilon and how it was come by: `PLD`, `RDP` or `PURE`."""
 
     epsilon: float
     method: str
@@ -82,18 +91,21 @@ def bound_epsilon(
     check_delta(delta)
     parts = _canonical_parts(events_with_counts)
     if any(events_lib.is_non_private(event) for event, _ in parts):
-        return EpsilonBound(math.inf, "RDP")
+        return EpsilonBound(math.inf, RDP)
     if not parts:
-        return EpsilonBound(0.0, "RDP")
-    orders = _rdp_orders()
-    total = np.zeros_like(orders)
-    for event, count in parts:
-        total = total + count * _rdp_of_one(_key(event), neighbouring)
-    rdp_epsilon = float(rdp_lib.compute_epsilon(orders, total, delta)[0])
-    pld_epsilon = _pld_epsilon(parts, delta) if rdp_epsilon <= _MAX_EPSILON_FOR_PLD else math.inf
-    if pld_epsilon < rdp_epsilon:
-        return EpsilonBound(pld_epsilon, "PLD")
-    return EpsilonBound(rdp_epsilon, "RDP")
+        return EpsilonBound(0.0, RDP)
+    # Where PLDs apply they are tighter, and RDP at few orders is but a check that they are small.
+    bounds = [
+        EpsilonBound(_pure_epsilon(parts), PURE),
+        EpsilonBound(_rdp_epsilon(parts, delta, neighbouring, _WHOLE_ORDERS), RDP),
+    ]
+    pld_epsilon = math.inf
+    if min(bound.epsilon for bound in bounds) <= _MAX_EPSILON_FOR_PLD:
+        pld_epsilon = _pld_epsilon(parts, delta)
+    if math.isinf(pld_epsilon):
+        bounds.append(EpsilonBound(_rdp_epsilon(parts, delta, neighbouring, _ALL_ORDERS), RDP))
+    bounds.append(EpsilonBound(pld_epsilon, PLD))
+    return min(bounds, key=lambda bound: bound.epsilon)
 
 
 def check_delta(delta: float) -> None:
@@ -115,40 +127,74 @@ def delta_warning(delta: float, num_clients: int) -> str | None:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class PlannedRelease:
+    """Something that a run releases besides its rounds, about the same users.
+
+    Attributes:
+        name: What is released, such as `popularity`.
+        event: What releasing it once does, under the run's neighbouring relation, on all users.
+        count: How often it is planned, at least once.
+
+    Raises:
+        ValueError: If the count is no whole number above 0.
+    """
+
+    name: str
+    event: dp_accounting.DpEvent
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.count != int(self.count):
+            raise ValueError(f"{self.name} is planned a whole number of times, found {self.count}")
+
+
 class PrivacyAccountant:
-    """Counts the executed rounds of a run and says what they cost.
+    """Counts the executed rounds and other releases of a run, and says what they cost.
 
     Cohorts are a function of the round number, so a round that is executed again (after a crash,
     from an older checkpoint) meets the same users with fresh noise. That is one sample on which the
     mechanism ran twice, and costs more than two rounds with two samples. It is accounted so. This
     relies on the sampling seed staying the same for the whole run.
+
+    Where noise is correlated, a user's turn shows in no more than the `min_separation` rounds that
+    begin with it. These lie in its own block of that many rounds and in the next one. So a turn
+    counts as often as the most often executed round of both.
     """
 
     def __init__(
         self,
+        mechanism: mechanisms.Mechanism,
         delta: float,
-        neighbouring: NeighbouringRelation,
+        releases: Sequence[PlannedRelease] = (),
         insecure_deterministic_noise: bool = False,
     ) -> None:
         """Makes an accountant that has spent nothing.
 
         Args:
+            mechanism: What the run does each round.
             delta: The delta at which epsilon is asked for.
-            neighbouring: The neighbouring relation of the guarantee.
+            releases: What else the run may release.
             insecure_deterministic_noise: Whether noise is a function of the round number. A round
-                executed again then releases the same value again, and is counted once.
+                executed again then releases the same value again, and is counted once; a release
+                at most as often as it is planned.
 
         Raises:
-            UserError: If delta is out of range.
+            UserError: If delta is out of range, or the mechanism's cost is not known.
+            ValueError: If two releases have one name.
         """
         check_delta(delta)
+        self._mechanism = mechanism
+        self._unit = events_lib.canonical_event(mechanisms.unit_event(mechanism))
         self._delta = delta
-        self._neighbouring = neighbouring
+        self._planned = {release.name: release for release in releases}
+        if len(self._planned) < len(releases):
+            raise ValueError(f"two releases have one name: {[r.name for r in releases]}")
         self._deterministic = insecure_deterministic_noise
-        self._executions: dict[int, tuple[dp_accounting.DpEvent, ...]] = {}
-        self._counts: collections.Counter[str] = collections.Counter()
+        self._executions: collections.Counter[int] = collections.Counter()
+        self._released: collections.Counter[str] = collections.Counter()
         self._num_executions = 0
-        self._cached_bound = functools.lru_cache(maxsize=4)(self._bound)
+        self._cached_bound = functools.lru_cache(maxsize=8)(self._bound)
 
     @property
     def delta(self) -> float:
@@ -158,7 +204,7 @@ class PrivacyAccountant:
     @property
     def neighbouring_relation(self) -> NeighbouringRelation:
         """The neighbouring relation of the guarantee."""
-        return self._neighbouring
+        return self._mechanism.neighbouring_relation
 
     @property
     def num_rounds(self) -> int:
@@ -170,57 +216,123 @@ class PrivacyAccountant:
         """How many executions were recorded: more than `num_rounds` where rounds ran again."""
         return self._num_executions
 
-    def record(self, event: dp_accounting.DpEvent, round_number: int) -> None:
+    @property
+    def num_releases(self) -> dict[str, int]:
+        """How often each release besides the rounds was recorded."""
+        return dict(self._released)
+
+    def record(self, round_number: int) -> None:
         """Counts one execution of a round.
 
         Args:
-            event: What the round does.
-            round_number: Which round it is.
+            round_number: Which round it is; the first is 1.
 
         Raises:
-            UserError: If the event's cost is not known, or the round was executed before under
-                another sampling law.
+            UserError: If correlated noise was planned for fewer rounds.
+            ValueError: If it is no round number.
         """
-        self._counts, self._executions[round_number] = self._after(event, round_number)
+        self._check_round(round_number)
+        self._executions[round_number] += 1
         self._num_executions += 1
+
+    def record_release(self, name: str) -> None:
+        """Counts one execution of a planned release.
+
+        Args:
+            name: Of the release.
+
+        Raises:
+            ValueError: If none of that name is planned.
+        """
+        if name not in self._planned:
+            raise ValueError(f"no release named {name!r} is planned")
+        self._released[name] += 1
 
     def spent_events(self) -> list[tuple[dp_accounting.DpEvent, int]]:
         """Returns the independent events that all executions add up to, with counts."""
-        return _events_of(self._counts)
+        return _events_of(self._counts(self._executions, self._released))
 
     def bound(self) -> EpsilonBound:
         """Returns the bound on epsilon for all that was recorded."""
-        return self._cached_bound(_frozen(self._counts))
+        return self._cached_bound(_frozen(self._counts(self._executions, self._released)))
 
     def epsilon(self) -> float:
         """Returns an upper bound on epsilon for all that was recorded."""
         return self.bound().epsilon
 
-    def epsilon_after(self, event: dp_accounting.DpEvent, round_number: int) -> float:
-        """Returns what `epsilon` would be after one more execution; nothing is recorded."""
-        counts, _ = self._after(event, round_number)
+    def epsilon_after(self, round_number: int) -> float:
+        """Returns what `epsilon` will be after one more execution and all planned releases."""
+        released = self._released | collections.Counter(
+            {name: release.count for name, release in self._planned.items()}
+        )
+        self._check_round(round_number)
+        after = self._executions.copy()
+        after[round_number] += 1
+        counts = self._counts(after, released)
         return self._cached_bound(_frozen(counts)).epsilon
 
-    def would_exceed(
-        self, target_epsilon: float, event: dp_accounting.DpEvent, round_number: int
-    ) -> bool:
-        """Whether executing this round now would bring epsilon above a target."""
-        return self.epsilon_after(event, round_number) > target_epsilon
+    def would_exceed(self, target_epsilon: float, round_number: int) -> bool:
+        """Whether executing this round, and what is planned, would bring epsilon above a target."""
+        return self.epsilon_after(round_number) > target_epsilon
 
-    def _after(
-        self, event: dp_accounting.DpEvent, round_number: int
-    ) -> tuple[collections.Counter[str], tuple[dp_accounting.DpEvent, ...]]:
-        event = events_lib.canonical_event(event)
-        before = self._executions.get(round_number, ())
-        after = before if self._deterministic and event in before else (*before, event)
-        counts = self._counts.copy()
-        if before:
-            counts[_key(repeated_event(before))] -= 1
-        counts[_key(repeated_event(after))] += 1
-        return +counts, after
+    def _check_round(self, round_number: int) -> None:
+        if round_number < 1:
+            raise ValueError(f"rounds are counted from 1, found {round_number}")
+        mechanisms.check_rounds(self._mechanism, round_number)
+
+    def _counts(
+        self, executions: collections.Counter[int], released: collections.Counter[str]
+    ) -> collections.Counter[str]:
+        counts: collections.Counter[str] = collections.Counter()
+        for multiplicity, number in self._multiplicities(executions).items():
+            counts[_key(repeated_event([self._unit] * multiplicity))] += number
+        for name, number in released.items():
+            planned = self._planned[name]
+            counts[_key(planned.event)] += (
+                min(number, planned.count) if self._deterministic else number
+            )
+        return +counts
+
+    def _multiplicities(self, executions: collections.Counter[int]) -> collections.Counter[int]:
+        """How many units were executed once, twice and so on, for the user who is worst off."""
+        if self._deterministic:
+            executions = collections.Counter(dict.fromkeys(executions, 1))
+        mechanism = self._mechanism
+        if mechanism.sampling == sampling.CYCLIC_POISSON:
+            return _count_turns(executions, mechanism)
+        repeats = executions.total() - len(executions)
+        if mechanism.sampling == sampling.SHUFFLED_EPOCHS or mechanism.max_rounds_per_user:
+            # Whoever is worst off was there each time that a round was executed again.
+            return +collections.Counter({1: _most_turns(executions, mechanism) + repeats})
+        return collections.Counter(executions.values())
 
     def _bound(self, counts: frozenset[tuple[str, int]]) -> EpsilonBound:
-        return bound_epsilon(_events_of(dict(counts)), self._delta, self._neighbouring)
+        return bound_epsilon(_events_of(dict(counts)), self._delta, self.neighbouring_relation)
+
+
+def _most_turns(executions: collections.Counter[int], mechanism: mechanisms.Mechanism) -> int:
+    """How many of the executed rounds one user can have been in."""
+    turns = len(executions)
+    if mechanism.sampling == sampling.SHUFFLED_EPOCHS:
+        turns = len({(r - 1) // mechanism.rounds_per_epoch for r in executions})
+    return min(turns, mechanism.max_rounds_per_user or turns)
+
+
+def _count_turns(
+    executions: collections.Counter[int], mechanism: mechanisms.Mechanism
+) -> collections.Counter[int]:
+    """Counts turns by how often they were executed, from the executions of rounds.
+
+    Trees that restart after fewer rounds than `min_separation` begin at any place of a block: one
+    that begins in a block may end in the next, like the rows of a matrix that a turn shows in.
+    """
+    of_block: dict[int, int] = {}
+    for round_number, times in executions.items():
+        block = (round_number - 1) // mechanism.min_separation
+        of_block[block] = max(of_block.get(block, 0), times)
+    return collections.Counter(
+        max(times, of_block.get(block + 1, 0)) for block, times in of_block.items()
+    )
 
 
 def repeated_event(executions: Sequence[dp_accounting.DpEvent]) -> dp_accounting.DpEvent:
@@ -241,8 +353,10 @@ def repeated_event(executions: Sequence[dp_accounting.DpEvent]) -> dp_accounting
     if len(executions) == 1:
         return first
     sampled = dp_accounting.PoissonSampledDpEvent | dp_accounting.SampledWithoutReplacementDpEvent
+    if isinstance(first, dp_accounting.NonPrivateDpEvent):
+        return first
     if not isinstance(first, sampled):
-        return dp_accounting.ComposedDpEvent(list(executions))
+        raise ValueError(f"executions of {first} are counted one by one")
     parts = []
     for event in executions:
         if not isinstance(event, sampled) or _with_noise(event, first.event) != first:
@@ -298,71 +412,127 @@ def _frozen(counts: dict[str, int]) -> frozenset[tuple[str, int]]:
     return frozenset(counts.items())
 
 
-@functools.lru_cache(maxsize=1)
-def _rdp_orders() -> np.ndarray:
-    return rdp_lib.RdpAccountant().orders.astype(np.float64)
+def _rdp_epsilon(
+    parts: Sequence[tuple[dp_accounting.DpEvent, int]],
+    delta: float,
+    neighbouring: NeighbouringRelation,
+    orders: tuple[float, ...],
+) -> float:
+    total = np.zeros(len(orders))
+    for event, count in parts:
+        total = total + count * _rdp_of_one(_key(event), neighbouring, orders)
+    return float(rdp_lib.compute_epsilon(orders, total, delta)[0])
 
 
 @functools.lru_cache(maxsize=256)
-def _rdp_of_one(key: str, neighbouring: NeighbouringRelation) -> np.ndarray:
+def _rdp_of_one(
+    key: str, neighbouring: NeighbouringRelation, orders: tuple[float, ...]
+) -> np.ndarray:
     """Returns the RDP of one event at all orders, rounded up, float64 [orders]."""
     event = _event_of(key)
-    orders = _rdp_orders()
     accountant = rdp_lib.RdpAccountant(orders, neighbouring)
-    if not accountant.supports(event):
+    is_distributed = isinstance(event, distributed.DistributedNoiseDpEvent)
+    if is_distributed and neighbouring is NeighbouringRelation.REPLACE_ONE:
+        rdp = distributed.rdp(event, orders)
+    elif accountant.supports(event):
+        with np.errstate(all="ignore"):
+            rdp = accountant.compose(event).rdp
+    else:
         relation = neighbouring.name.lower()
         raise UserError(f"the privacy cost of this event is not known under {relation}: {event}")
-    with np.errstate(all="ignore"):
-        rdp = accountant.compose(event).rdp
     rdp = np.where(np.isnan(rdp), np.inf, np.maximum(rdp, 0.0)) + _RDP_ROUNDING
     # RDP never falls as the order grows; where it seems to, rounding was at work.
     return np.maximum.accumulate(rdp)
 
 
+def _pure_epsilon(parts: Sequence[tuple[dp_accounting.DpEvent, int]]) -> float:
+    """Adds up what Laplace noise costs without any delta; infinite where there is other noise."""
+    if not all(isinstance(event, dp_accounting.LaplaceDpEvent) for event, _ in parts):
+        return math.inf
+    return math.fsum(count / event.noise_multiplier for event, count in parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class _SampledNoise:
+    """An event that PLDs cover: noise, on a Poisson sample or (probability 1) on all users."""
+
+    is_gaussian: bool
+    sampling_probability: float
+    noise_multiplier: float
+
+
 def _pld_epsilon(parts: Sequence[tuple[dp_accounting.DpEvent, int]], delta: float) -> float:
     """Bounds epsilon through PLDs; infinite where they don't apply."""
-    gaussians = [_sampled_gaussian(event) for event, _ in parts]
-    if None in gaussians:
-        return math.inf
     error = _PLD_DELTA_ERROR + _PLD_DELTA_ERROR_PER_ROUND * sum(count for _, count in parts)
-    if error > 0.1 * delta:
+    noises = [(_sampled_noise(event), count) for event, count in parts]
+    if error > 0.1 * delta or any(noise is None for noise, _ in noises):
         return math.inf
-    step = min(_pld_step(*gaussian) for gaussian in gaussians)
+    noises = [_compose_unsampled(noise, count) for noise, count in noises]
+    step = _pld_step([noise for noise, _ in noises])
     total = None
-    for (probability, noise_multiplier), (_, count) in zip(gaussians, parts, strict=True):
-        composed = _pld_of_one(probability, noise_multiplier, step).self_compose(count)
+    for noise, count in noises:
+        composed = _pld_of_one(noise, step).self_compose(count)
         total = composed if total is None else total.compose(composed)
     return float(total.get_epsilon_for_delta(delta - error))
 
 
-def _sampled_gaussian(event: dp_accounting.DpEvent) -> tuple[float, float] | None:
-    """Returns sampling probability and noise multiplier of an event that PLDs cover, else None."""
-    if isinstance(event, dp_accounting.GaussianDpEvent):
-        return 1.0, event.noise_multiplier
-    if isinstance(event, dp_accounting.PoissonSampledDpEvent) and isinstance(
-        event.event, dp_accounting.GaussianDpEvent
-    ):
-        return event.sampling_probability, event.event.noise_multiplier
+def _sampled_noise(event: dp_accounting.DpEvent) -> _SampledNoise | None:
+    """Returns what PLDs need to know of an event that they cover, else None."""
+    probability = 1.0
+    if isinstance(event, dp_accounting.PoissonSampledDpEvent):
+        probability, event = event.sampling_probability, event.event
+    if isinstance(event, dp_accounting.GaussianDpEvent | dp_accounting.LaplaceDpEvent):
+        is_gaussian = isinstance(event, dp_accounting.GaussianDpEvent)
+        return _SampledNoise(is_gaussian, probability, event.noise_multiplier)
     return None
 
 
-def _pld_step(probability: float, noise_multiplier: float) -> float:
-    """Picks a step small beside the spread of one round's privacy loss, but no huge PLD."""
-    inverse_square = min(noise_multiplier**-2, 50.0)
-    deviation = min(probability * math.sqrt(math.expm1(inverse_square)), 1.0 / noise_multiplier)
-    far_loss = (0.5 + 10.0 * noise_multiplier) / noise_multiplier**2
-    if 0.0 < probability < 1.0:
-        far_loss = np.logaddexp(math.log1p(-probability), math.log(probability) + far_loss)
-    wanted = max(deviation / _PLD_STEPS_PER_DEVIATION, 2.0 * far_loss / _MAX_PLD_SIZE)
+def _compose_unsampled(noise: _SampledNoise, count: int) -> tuple[_SampledNoise, int]:
+    """Makes one of several Gaussians on the same users, which is exact."""
+    if not noise.is_gaussian or noise.sampling_probability < 1.0:
+        return noise, count
+    multiplier = noise.noise_multiplier / math.sqrt(count)
+    return dataclasses.replace(noise, noise_multiplier=multiplier), 1
+
+
+def _pld_step(noises: Sequence[_SampledNoise]) -> float:
+    """Picks a step small beside the spread of each release's privacy loss, but no huge PLD."""
+    wanted = min(_loss_deviation(noise) for noise in noises) / _PLD_STEPS_PER_DEVIATION
+    wanted = max(wanted, 2.0 * max(_far_loss(noise) for noise in noises) / _MAX_PLD_SIZE)
     return max((step for step in _PLD_STEPS if step <= wanted), default=_PLD_STEPS[0])
+
+
+def _loss_deviation(noise: _SampledNoise) -> float:
+    """About the standard deviation of one release's privacy loss."""
+    inverse_square = min(noise.noise_multiplier**-2, 50.0)
+    return min(
+        noise.sampling_probability * math.sqrt(math.expm1(inverse_square)),
+        1.0 / noise.noise_multiplier,
+    )
+
+
+def _far_loss(noise: _SampledNoise) -> float:
+    """A privacy loss that is hardly ever exceeded."""
+    probability, multiplier = noise.sampling_probability, noise.noise_multiplier
+    loss = (0.5 + 10.0 * multiplier) / multiplier**2 if noise.is_gaussian else 1.0 / multiplier
+    if 0.0 < probability < 1.0:
+        return float(np.logaddexp(math.log1p(-probability), math.log(probability) + loss))
+    return loss
 
 
 @functools.lru_cache(maxsize=16)
 def _pld_of_one(
-    probability: float, noise_multiplier: float, step: float
+    noise: _SampledNoise, step: float
 ) -> pld_lib.privacy_loss_distribution.PrivacyLossDistribution:
-    return pld_lib.privacy_loss_distribution.from_gaussian_mechanism(
-        standard_deviation=noise_multiplier,
+    pld = pld_lib.privacy_loss_distribution
+    if noise.is_gaussian:
+        return pld.from_gaussian_mechanism(
+            standard_deviation=noise.noise_multiplier,
+            value_discretization_interval=step,
+            sampling_prob=noise.sampling_probability,
+        )
+    return pld.from_laplace_mechanism(
+        parameter=noise.noise_multiplier,
         value_discretization_interval=step,
-        sampling_prob=probability,
+        sampling_prob=noise.sampling_probability,
     )

@@ -2,30 +2,42 @@
 
 import dataclasses
 import math
+from collections.abc import Callable, Sequence
+
+import dp_accounting
 
 from fedrec_tff.errors import UserError
 from fedrec_tff.privacy import accounting, mechanisms
 
 # Noise multipliers are searched among the multiples of 1 / _PER_UNIT.
 _PER_UNIT = 10_000
-_MIN_NOISE_MULTIPLIER = 0.01
+_LEAST_UNITS = 100
 _MAX_NOISE_MULTIPLIER = 1e6
 _RELATIVE_TOLERANCE = 1e-4
 
 
 def calibrate_noise_multiplier(
-    mechanism: mechanisms.Mechanism, target_epsilon: float, delta: float, rounds: int
+    mechanism: mechanisms.Mechanism,
+    target_epsilon: float,
+    delta: float,
+    rounds: int,
+    releases: Sequence[accounting.PlannedRelease] = (),
+    first_guess: float = 1.0,
 ) -> float:
     """Finds a small noise multiplier with which a run keeps within (target_epsilon, delta).
 
-    A bisection whose upper end always meets the target, by the same bound that watches the run. So
-    the result never asks for more than the target, whatever the shape of the bound.
+    A search between two ends, of which the upper one always meets the target, by the same bound
+    that watches the run. So the result never asks for more than the target, whatever the shape of
+    the bound.
 
     Args:
         mechanism: What the run does each round; its own `noise_multiplier` is ignored.
-        target_epsilon: The epsilon that `rounds` rounds may cost, positive.
+        target_epsilon: The epsilon that all may cost together, positive.
         delta: The delta of the guarantee, in (0, 1).
         rounds: How many rounds the run has, at least 1.
+        releases: What else is released.
+        first_guess: Where the search begins; a good one makes it quicker, and changes the result
+            by no more than its tolerance.
 
     Returns:
         A noise multiplier, a multiple of 0.0001, for which the accountant reports at most the
@@ -40,36 +52,99 @@ def calibrate_noise_multiplier(
     if rounds < 1 or rounds != int(rounds):
         raise UserError(f"the number of rounds must be a whole number above 0, found {rounds}")
 
-    def is_enough(units: int) -> bool:
-        noisy = dataclasses.replace(mechanism, noise_multiplier=units / _PER_UNIT)
-        return bound_run(noisy, delta, rounds).epsilon <= target_epsilon
+    if releases and _bound([], delta, mechanism, releases).epsilon >= target_epsilon:
+        raise UserError(
+            "what is released besides the model ("
+            + ", ".join(release.name for release in releases)
+            + f") alone spends epsilon={target_epsilon:g}; add noise to it, or drop it"
+        )
 
-    least, most = round(_MIN_NOISE_MULTIPLIER * _PER_UNIT), _most_units(mechanism)
-    enough = min(_PER_UNIT, most)
-    while not is_enough(enough):
-        if enough == most:
-            raise UserError(
-                _unreachable(mechanism, target_epsilon, delta, rounds, most / _PER_UNIT)
-            )
-        enough = min(2 * enough, most)
-    too_small = enough // 2
-    while too_small > least and is_enough(too_small):
-        enough, too_small = too_small, too_small // 2
-    while enough - too_small > max(1, _RELATIVE_TOLERANCE * enough):
-        middle = (enough + too_small) // 2
-        if is_enough(middle):
-            enough = middle
+    def excess(units: int) -> float:
+        """Above 0 if epsilon is above the target: the logarithm of their ratio."""
+        noisy = dataclasses.replace(mechanism, noise_multiplier=units / _PER_UNIT)
+        epsilon = bound_run(noisy, delta, rounds, releases).epsilon
+        return math.log(min(max(epsilon / target_epsilon, 1e-9), 1e9))
+
+    most = _most_units(mechanism)
+    start = min(max(round(first_guess * _PER_UNIT), _LEAST_UNITS), most)
+    bracket = _find_bracket(excess, start, most)
+    if bracket is None:
+        raise UserError(_unreachable(mechanism, target_epsilon, delta, rounds, most / _PER_UNIT))
+    return _find_root(excess, *bracket) / _PER_UNIT
+
+
+@dataclasses.dataclass(frozen=True)
+class _Point:
+    """So many units of noise, and the excess of epsilon there."""
+
+    units: int
+    excess: float
+
+
+def _find_bracket(
+    excess: Callable[[int], float], start: int, most: int
+) -> tuple[_Point, _Point] | None:
+    """Finds too little noise and enough noise; None if even the most is too little.
+
+    Where the least noise there is to search is enough, both are that.
+    """
+    point = _Point(start, excess(start))
+    while True:
+        # Epsilon falls faster than 1 / noise, so that a proportional step reaches the other side.
+        factor = math.exp(min(max(point.excess, -3.0), 3.0)) * (1.1 if point.excess > 0 else 0.9)
+        units = min(max(round(point.units * factor), _LEAST_UNITS), most)
+        if units == point.units:
+            return None if point.excess > 0.0 else (point, point)
+        following = _Point(units, excess(units))
+        if (following.excess > 0.0) != (point.excess > 0.0):
+            too_little, enough = sorted((point, following), key=lambda p: p.units)
+            return too_little, enough
+        point = following
+
+
+def _find_root(excess: Callable[[int], float], too_little: _Point, enough: _Point) -> int:
+    """Closes in on the least noise that is enough: regula falsi between logarithms (Illinois).
+
+    The weight of an end that stayed twice in a row is halved, so that the other end moves too; and
+    every third step is a bisection, whatever the shape of the bound.
+    """
+    low, high = too_little.excess, enough.excess
+    steps, last_was_enough = 0, None
+    while enough.units - too_little.units > max(1, _RELATIVE_TOLERANCE * enough.units):
+        steps += 1
+        share = 0.5 if steps % 3 == 0 or low == high else low / (low - high)
+        logarithm = math.log(too_little.units) + share * math.log(enough.units / too_little.units)
+        units = min(max(round(math.exp(logarithm)), too_little.units + 1), enough.units - 1)
+        point = _Point(units, excess(units))
+        is_enough = point.excess <= 0.0
+        if is_enough:
+            enough, high = point, point.excess
+            low = low / 2.0 if last_was_enough else low
         else:
-            too_small = middle
-    return enough / _PER_UNIT
+            too_little, low = point, point.excess
+            high = high / 2.0 if last_was_enough is False else high
+        last_was_enough = is_enough
+    return enough.units
 
 
 def bound_run(
-    mechanism: mechanisms.Mechanism, delta: float, rounds: int
+    mechanism: mechanisms.Mechanism,
+    delta: float,
+    rounds: int,
+    releases: Sequence[accounting.PlannedRelease] = (),
 ) -> accounting.EpsilonBound:
-    """Bounds the epsilon of so many rounds of a mechanism, each executed once."""
-    event = mechanisms.round_event(mechanism)
-    return accounting.bound_epsilon([(event, rounds)], delta, mechanism.neighbouring_relation)
+    """Bounds the epsilon of so many rounds, each executed once, and of all planned releases."""
+    return _bound(mechanisms.planned_events(mechanism, rounds), delta, mechanism, releases)
+
+
+def _bound(
+    events: list[tuple[dp_accounting.DpEvent, int]],
+    delta: float,
+    mechanism: mechanisms.Mechanism,
+    releases: Sequence[accounting.PlannedRelease],
+) -> accounting.EpsilonBound:
+    events = events + [(release.event, release.count) for release in releases]
+    return accounting.bound_epsilon(events, delta, mechanism.neighbouring_relation)
 
 
 def _most_units(mechanism: mechanisms.Mechanism) -> int:
@@ -89,6 +164,8 @@ def _unreachable(
     way_out = "raise the target or delta, or run fewer rounds"
     if mechanism.name == mechanisms.DP_ADAPTIVE:
         way_out += ", or raise clipped_count_stddev or clients_per_round"
+    if mechanism.name in mechanisms.DISTRIBUTED:
+        way_out += ", or raise modulus_bits"
     return (
         f"no noise multiplier up to {most:.6g} keeps {rounds} rounds of {mechanism.name} within "
         f"epsilon={target_epsilon:g} at delta={delta:g}; {way_out}"

@@ -18,8 +18,8 @@ def canonical_event(event: dp_accounting.DpEvent) -> dp_accounting.DpEvent:
     """Rebuilds an event with Python numbers for leaves, and refuses what cannot be accounted.
 
     Args:
-        event: A `DpEvent` made of Gaussian, Poisson sampled, sampled without replacement, composed,
-            self-composed, no-op and non-private events.
+        event: A `DpEvent` made of Gaussian, Laplace, Poisson sampled, sampled without replacement,
+            composed, self-composed, no-op and non-private events.
 
     Returns:
         An equal event whose leaves are `float` and `int`, and whose compositions hold lists.
@@ -29,6 +29,10 @@ def canonical_event(event: dp_accounting.DpEvent) -> dp_accounting.DpEvent:
     """
     if isinstance(event, dp_accounting.GaussianDpEvent):
         return dp_accounting.GaussianDpEvent(
+            _finite_float(event.noise_multiplier, "noise_multiplier", low=0.0)
+        )
+    if isinstance(event, dp_accounting.LaplaceDpEvent):
+        return dp_accounting.LaplaceDpEvent(
             _finite_float(event.noise_multiplier, "noise_multiplier", low=0.0)
         )
     if isinstance(event, dp_accounting.PoissonSampledDpEvent):
@@ -85,7 +89,7 @@ def is_non_private(event: dp_accounting.DpEvent) -> bool:
     """Whether something in a canonical event is released without any noise."""
     if isinstance(event, dp_accounting.NonPrivateDpEvent):
         return True
-    if isinstance(event, dp_accounting.GaussianDpEvent):
+    if isinstance(event, dp_accounting.GaussianDpEvent | dp_accounting.LaplaceDpEvent):
         return event.noise_multiplier == 0.0
     if isinstance(event, dp_accounting.ComposedDpEvent):
         return any(is_non_private(part) for part in event.events)
@@ -96,7 +100,7 @@ def is_non_private(event: dp_accounting.DpEvent) -> bool:
 
 def _to_json(event: dp_accounting.DpEvent) -> dict[str, Any]:
     kind = type(event).__name__
-    if isinstance(event, dp_accounting.GaussianDpEvent):
+    if isinstance(event, dp_accounting.GaussianDpEvent | dp_accounting.LaplaceDpEvent):
         return {"kind": kind, "noise_multiplier": event.noise_multiplier}
     if isinstance(event, dp_accounting.PoissonSampledDpEvent):
         return {
@@ -122,6 +126,8 @@ def _from_json(value: Any) -> dp_accounting.DpEvent:
     kind = value["kind"]
     if kind == "GaussianDpEvent":
         return dp_accounting.GaussianDpEvent(value["noise_multiplier"])
+    if kind == "LaplaceDpEvent":
+        return dp_accounting.LaplaceDpEvent(value["noise_multiplier"])
     if kind == "PoissonSampledDpEvent":
         return dp_accounting.PoissonSampledDpEvent(
             value["sampling_probability"], _from_json(value["event"])

@@ -1,10 +1,12 @@
 """TensorFlow Privacy's Gaussian queries, with noise from `noise`.
 
-The clipping, the adaptation and the events are TensorFlow Privacy's. What differs is where the
-noise comes from: `noise` says why that matters.
+The adaptation and the events are TensorFlow Privacy's. What differs is where the noise comes from
+(`noise` says why that matters), and that a record without a finite norm counts as zero, so that no
+client can make the sum meaningless, let alone move it by more than the clip.
 """
 
 import collections
+from collections.abc import Mapping
 from typing import Any
 
 import dp_accounting
@@ -45,6 +47,10 @@ class GaussianSumQuery(tfp.GaussianSumQuery):
             tf.cast(l2_norm_clip, tf.float32), tf.cast(stddev, tf.float32), tf.constant(0)
         )
 
+    def preprocess_record_impl(self, params: Any, record: Any) -> tuple[Any, tf.Tensor]:
+        """Clips a record to a global L2 norm of `params`; returns it and the norm it had."""
+        return clip_to_norm(record, params)
+
     def get_noised_result(
         self, sample_state: Any, global_state: Any
     ) -> tuple[Any, Any, dp_accounting.DpEvent]:
@@ -58,6 +64,61 @@ class GaussianSumQuery(tfp.GaussianSumQuery):
         event = dp_accounting.GaussianDpEvent(global_state.stddev / global_state.l2_norm_clip)
         new_state = global_state._replace(num_releases=global_state.num_releases + 1)
         return tf.nest.pack_sequence_as(sample_state, noised), new_state, event
+
+
+class PartClippedSumQuery(GaussianSumQuery):
+    """Clips each part of a record to a norm of its own, and noises the sum of all as one.
+
+    A record is a `NamedTuple`; its fields are its parts. Their joint L2 sensitivity is the root of
+    the sum of the squared clips (McMahan et al. 2018, arXiv 1710.06963, section 2.3: per-layer
+    clipping).
+    """
+
+    def __init__(
+        self, clip_norms: Mapping[str, float], stddev: float, insecure_seed: int | None = None
+    ) -> None:
+        """Initialises the query.
+
+        Args:
+          clip_norms: For each field of a record, the L2 norm that it is clipped to.
+          stddev: Of the noise on every number of the sum.
+          insecure_seed: As in `GaussianSumQuery`.
+        """
+        joint = sum(clip**2 for clip in clip_norms.values()) ** 0.5
+        super().__init__(joint, stddev, insecure_seed)
+        self._clip_norms = dict(clip_norms)
+
+    def preprocess_record_impl(self, params: Any, record: Any) -> tuple[Any, tf.Tensor]:
+        """Clips the parts; returns the record and the joint norm that it had."""
+        del params
+        if set(record._fields) != set(self._clip_norms):
+            raise ValueError(
+                f"a record has the parts {record._fields}, clips are for {list(self._clip_norms)}"
+            )
+        parts = {
+            name: clip_to_norm(getattr(record, name), clip)
+            for name, clip in self._clip_norms.items()
+        }
+        norm = tf.linalg.global_norm([norm for _, norm in parts.values()])
+        return type(record)(**{name: part for name, (part, _) in parts.items()}), norm
+
+
+def clip_to_norm(record: Any, clip_norm: float | tf.Tensor) -> tuple[Any, tf.Tensor]:
+    """Clips a structure to a global L2 norm; one whose norm is not finite becomes zero.
+
+    Args:
+      record: A structure of float tensors.
+      clip_norm: Positive scalar.
+
+    Returns:
+      The structure, and the norm that it had.
+    """
+    values = tf.nest.flatten(record)
+    norm = tf.linalg.global_norm(values)
+    scale = clip_norm / tf.maximum(norm, clip_norm)
+    finite = tf.math.is_finite(norm)
+    clipped = [tf.where(finite, value * scale, tf.zeros_like(value)) for value in values]
+    return tf.nest.pack_sequence_as(record, clipped), norm
 
 
 class _QuantileEstimatorQuery(tfp.QuantileEstimatorQuery):

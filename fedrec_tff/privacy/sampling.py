@@ -5,8 +5,14 @@ else. Every round has a random stream of its own, made from the seed and the rou
 keeps no state: a run that resumes draws the same cohorts again. The streams are statistical, not
 cryptographic: whoever knows the seed knows the cohorts, and the guarantee of a sampled mechanism
 rests on nobody knowing them. Keep the seed secret.
+
+Four laws. `poisson` and `fixed_size` draw each round independently of the others. Two bound how
+often a user takes part: `cyclic_poisson` puts each user into one of `b` groups and asks the groups
+in turn, so that two turns of a user are at least `b` rounds apart; `shuffled_epochs` goes through
+all users in a random order, then through another one. `FrequencyCappedSampler` adds a cap to any.
 """
 
+import functools
 import numbers
 from typing import Protocol
 
@@ -16,9 +22,14 @@ from fedrec_tff.errors import UserError
 
 POISSON = "poisson"
 FIXED_SIZE = "fixed_size"
+CYCLIC_POISSON = "cyclic_poisson"
+SHUFFLED_EPOCHS = "shuffled_epochs"
+LAWS = (POISSON, FIXED_SIZE, CYCLIC_POISSON, SHUFFLED_EPOCHS)
 
-# Keeps these streams apart from others that a run derives from the same seed.
+# Keep these streams apart from each other, and from others that a run derives from the same seed.
 _STREAM = 0x5A3B1E
+_GROUPS_STREAM = 0x6E0B5
+_EPOCH_STREAM = 0xE70C4
 
 
 class CohortSampler(Protocol):
@@ -78,17 +89,7 @@ class FixedSizeSampler:
             UserError: If an argument is out of range.
         """
         self._num_clients = _check_num_clients(num_clients)
-        if cohort_size < 1 or cohort_size != int(cohort_size):
-            raise UserError(
-                "a fixed-size cohort needs a whole number of clients, at least 1, found "
-                f"{cohort_size}"
-            )
-        if cohort_size > num_clients:
-            raise UserError(
-                f"{cohort_size} clients a round is more than the {num_clients} there are; lower "
-                "clients_per_round"
-            )
-        self._cohort_size = int(cohort_size)
+        self._cohort_size = _check_cohort_size(cohort_size, num_clients)
         self._seed = _check_seed(seed)
 
     def sample(self, round_number: int) -> np.ndarray:
@@ -97,16 +98,152 @@ class FixedSizeSampler:
         return _draw_without_replacement(rng, self._num_clients, self._cohort_size)
 
 
+class CyclicPoissonSampler:
+    """Asks groups of clients in turn; within its group's turn, a client joins with one probability.
+
+    Each client is in one of `num_groups` groups, drawn independently and uniformly, once. Round `t`
+    (from 1) is the turn of group `(t - 1) mod num_groups`. So two rounds of a client are at least
+    `num_groups` rounds apart, whatever the coins say: Choquette-Choo et al. 2023 (arXiv 2306.08153,
+    algorithm 2), with groups that do not depend on who else is there.
+    """
+
+    def __init__(
+        self, num_clients: int, sampling_probability: float, num_groups: int, seed: int
+    ) -> None:
+        """Makes a sampler.
+
+        Args:
+            num_clients: Size of the population.
+            sampling_probability: Probability with which a client joins on its group's turn, in
+                (0, 1].
+            num_groups: At least 1.
+            seed: Non-negative integer that fixes groups and cohorts.
+
+        Raises:
+            UserError: If an argument is out of range.
+        """
+        num_clients = _check_num_clients(num_clients)
+        if not 0.0 < sampling_probability <= 1.0:
+            raise UserError(
+                f"the sampling probability of a group must be in (0, 1], found "
+                f"{sampling_probability:g}; lower clients_per_round or min_separation"
+            )
+        if num_groups < 1 or num_groups != int(num_groups):
+            raise UserError(
+                f"the number of groups must be a whole number above 0, found {num_groups}"
+            )
+        self._sampling_probability = float(sampling_probability)
+        self._seed = _check_seed(seed)
+        group = _generator(self._seed, _GROUPS_STREAM).integers(num_groups, size=num_clients)
+        ends = np.cumsum(np.bincount(group, minlength=num_groups))
+        self._groups = np.split(np.argsort(group, kind="stable"), ends[:-1])
+
+    def sample(self, round_number: int) -> np.ndarray:
+        """Returns the sorted client rows of a round, int64 [cohort]."""
+        members = self._groups[(round_number - 1) % len(self._groups)]
+        rng = _round_generator(self._seed, round_number)
+        size = rng.binomial(len(members), self._sampling_probability)
+        return members[_draw_without_replacement(rng, len(members), size)].astype(np.int64)
+
+
+class ShuffledEpochsSampler:
+    """Cohorts of one size, cut from a random order of all clients, then from another one.
+
+    A client takes part at most once in each epoch of `num_clients // cohort_size` rounds. Those who
+    are left over at the end of an order wait for the next epoch.
+    """
+
+    def __init__(self, num_clients: int, cohort_size: int, seed: int) -> None:
+        """Makes a sampler.
+
+        Args:
+            num_clients: Size of the population.
+            cohort_size: Number of clients in each round, in [1, num_clients].
+            seed: Non-negative integer that fixes all orders.
+
+        Raises:
+            UserError: If an argument is out of range.
+        """
+        self._num_clients = _check_num_clients(num_clients)
+        self._cohort_size = _check_cohort_size(cohort_size, num_clients)
+        self._rounds_per_epoch = self._num_clients // self._cohort_size
+        self._seed = _check_seed(seed)
+        self._order_of_epoch = functools.lru_cache(maxsize=1)(self._draw_order)
+
+    def sample(self, round_number: int) -> np.ndarray:
+        """Returns the sorted client rows of a round, int64 [cohort_size]."""
+        epoch, turn = divmod(round_number - 1, self._rounds_per_epoch)
+        start = turn * self._cohort_size
+        return np.sort(self._order_of_epoch(epoch)[start : start + self._cohort_size])
+
+    def _draw_order(self, epoch: int) -> np.ndarray:
+        rng = _generator(self._seed, _EPOCH_STREAM, epoch + 1)
+        return rng.permutation(self._num_clients).astype(np.int64)
+
+
+class FrequencyCappedSampler:
+    """Another sampler's cohorts, without those who took part as often as they may.
+
+    What a client's turns cost does not depend on the law then, only on their number: the frequency
+    limit of local differential privacy.
+    """
+
+    def __init__(self, inner: CohortSampler, num_clients: int, max_rounds_per_user: int) -> None:
+        """Makes a sampler.
+
+        Args:
+            inner: Draws the cohorts.
+            num_clients: Size of the population.
+            max_rounds_per_user: How often a client may take part, at least 1.
+
+        Raises:
+            UserError: If the cap is out of range.
+        """
+        if max_rounds_per_user < 1 or max_rounds_per_user != int(max_rounds_per_user):
+            raise UserError(
+                "max_rounds_per_user must be a whole number of at least 1, found "
+                f"{max_rounds_per_user}"
+            )
+        self._inner = inner
+        self._num_clients = _check_num_clients(num_clients)
+        self._max_rounds = int(max_rounds_per_user)
+        self._begin()
+
+    def sample(self, round_number: int) -> np.ndarray:
+        """Returns the sorted client rows of a round; the first call replays the rounds before."""
+        if round_number < self._last_round:
+            self._begin()
+        while self._last_round < round_number:
+            rows = self._inner.sample(self._last_round + 1)
+            self._last_cohort = rows[self._turns[rows] < self._max_rounds]
+            self._turns[self._last_cohort] += 1
+            self._last_round += 1
+        return self._last_cohort
+
+    def _begin(self) -> None:
+        self._turns = np.zeros(self._num_clients, np.int32)
+        self._last_round = 0
+        self._last_cohort = np.empty(0, np.int64)
+
+
 def create_sampler(
-    law: str, num_clients: int, clients_per_round: float, seed: int
+    law: str,
+    num_clients: int,
+    clients_per_round: float,
+    seed: int,
+    *,
+    min_separation: int | None = None,
+    max_rounds_per_user: int | None = None,
 ) -> CohortSampler:
     """Creates a sampler by the name of its law.
 
     Args:
-        law: `POISSON` or `FIXED_SIZE`.
+        law: One of `LAWS`.
         num_clients: Size of the population.
-        clients_per_round: Expected cohort size (Poisson) or cohort size (fixed).
+        clients_per_round: Expected cohort size, or cohort size where the law has one.
         seed: Non-negative integer that fixes all cohorts.
+        min_separation: Number of groups (`CYCLIC_POISSON`).
+        max_rounds_per_user: Cap on a client's rounds; None for none.
 
     Returns:
         The sampler.
@@ -114,11 +251,23 @@ def create_sampler(
     Raises:
         UserError: If an argument is out of range.
     """
+    if max_rounds_per_user is not None:
+        inner = create_sampler(
+            law, num_clients, clients_per_round, seed, min_separation=min_separation
+        )
+        return FrequencyCappedSampler(inner, num_clients, max_rounds_per_user)
     if law == FIXED_SIZE:
         return FixedSizeSampler(num_clients, clients_per_round, seed)
     if law == POISSON:
         return PoissonSampler(num_clients, clients_per_round / num_clients, seed)
-    raise UserError(f"no sampling is called {law!r}; choose {POISSON} or {FIXED_SIZE}")
+    if law == SHUFFLED_EPOCHS:
+        return ShuffledEpochsSampler(num_clients, clients_per_round, seed)
+    if law == CYCLIC_POISSON:
+        if min_separation is None:
+            raise UserError(f"{CYCLIC_POISSON} sampling needs min_separation")
+        probability = clients_per_round * min_separation / num_clients
+        return CyclicPoissonSampler(num_clients, probability, min_separation, seed)
+    raise UserError(f"no sampling is called {law!r}; choose one of {', '.join(LAWS)}")
 
 
 def _draw_without_replacement(rng: np.random.Generator, num_clients: int, size: int) -> np.ndarray:
@@ -129,15 +278,30 @@ def _draw_without_replacement(rng: np.random.Generator, num_clients: int, size: 
 def _round_generator(seed: int, round_number: int) -> np.random.Generator:
     if round_number < 0:
         raise ValueError(f"round_number must not be negative, found {round_number}")
-    return np.random.default_rng(
-        np.random.SeedSequence(entropy=seed, spawn_key=(_STREAM, int(round_number)))
-    )
+    return _generator(seed, _STREAM, int(round_number))
+
+
+def _generator(seed: int, *stream: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=stream))
 
 
 def _check_num_clients(num_clients: int) -> int:
     if num_clients < 1 or num_clients != int(num_clients):
         raise UserError(f"the population must have at least one client, found {num_clients}")
     return int(num_clients)
+
+
+def _check_cohort_size(cohort_size: float, num_clients: int) -> int:
+    if cohort_size < 1 or cohort_size != int(cohort_size):
+        raise UserError(
+            f"a fixed-size cohort needs a whole number of clients, at least 1, found {cohort_size}"
+        )
+    if cohort_size > num_clients:
+        raise UserError(
+            f"{cohort_size} clients a round is more than the {num_clients} there are; lower "
+            "clients_per_round"
+        )
+    return int(cohort_size)
 
 
 def _check_seed(seed: int) -> int:

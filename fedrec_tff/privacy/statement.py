@@ -1,15 +1,22 @@
-"""What a run may say about its privacy, in plain words."""
+"""What a run may say about its privacy, in plain words: claim, means, accounting, assumptions."""
 
 import math
+from collections.abc import Mapping, Sequence
 
-from fedrec_tff.privacy import accounting, mechanisms
-from fedrec_tff.privacy.sampling import POISSON
+from fedrec_tff.privacy import accounting, mechanisms, sampling
 
-_RELATIONS = {
-    accounting.NeighbouringRelation.ADD_OR_REMOVE_ONE: "add-or-remove-one",
-    accounting.NeighbouringRelation.REPLACE_ONE: "replace-one",
+_METHODS = {
+    accounting.PLD: "privacy loss distributions (dp_accounting)",
+    accounting.RDP: "Renyi differential privacy (dp_accounting)",
+    accounting.PURE: "adding up the epsilons of all turns, which needs no delta",
 }
-_METHODS = {"PLD": "privacy loss distributions", "RDP": "Renyi differential privacy"}
+_MAX_EPSILON_FOR_FACTOR = 10.0
+_DEVICE_NOISE = {
+    mechanisms.LOCAL_GAUSSIAN: "Gaussian",
+    mechanisms.LOCAL_LAPLACE: "Laplace",
+    mechanisms.DDP_DISCRETE_GAUSSIAN: "discrete Gaussian",
+    mechanisms.DDP_SKELLAM: "Skellam",
+}
 
 
 def privacy_statement(
@@ -19,6 +26,8 @@ def privacy_statement(
     rounds: int | None = None,
     num_executions: int | None = None,
     insecure_deterministic_noise: bool = False,
+    releases: Sequence[accounting.PlannedRelease] = (),
+    num_releases: Mapping[str, int] | None = None,
 ) -> str:
     """States what a run guarantees to its users, and on what that rests.
 
@@ -29,9 +38,14 @@ def privacy_statement(
         rounds: How many rounds were executed.
         num_executions: How many executions that took; None where no round was executed again.
         insecure_deterministic_noise: Whether the noise can be predicted.
+        releases: What else the run releases about its users.
+        num_releases: How often each was released; None for as often as planned.
 
     Returns:
-        A short paragraph.
+        A paragraph.
+
+    Raises:
+        ValueError: If there is a mechanism, and no bound, delta or rounds.
     """
     if mechanism is None:
         return (
@@ -40,39 +54,100 @@ def privacy_statement(
         )
     if bound is None or delta is None or rounds is None:
         raise ValueError("the statement of a private mechanism needs bound, delta and rounds")
-    parts = [
-        _guarantee(mechanism, bound, delta, insecure_deterministic_noise),
-        _how(mechanism, rounds, num_executions),
-        f"Accounted by {_METHODS[bound.method]} (dp_accounting).",
+    released = _released(releases, num_releases)
+    means = [
+        _how_users_are_drawn(mechanism, rounds, num_executions),
+        _what_is_done(mechanism),
+        _what_else(mechanism, released),
+        f"Accounted by {_METHODS[bound.method]}.",
     ]
-    if not insecure_deterministic_noise and math.isfinite(bound.epsilon):
-        parts.append(_assumptions(mechanism))
-    warning = accounting.delta_warning(delta, mechanism.num_clients)
+    if insecure_deterministic_noise:
+        parts = [
+            "NOT PRIVATE: the noise is predictable, so whoever knows the seed can take it off. "
+            f"With secret noise the same run would have {_claim(mechanism, bound, delta)}.",
+            *means,
+        ]
+    elif not math.isfinite(bound.epsilon):
+        parts = [
+            "NOT PRIVATE: something was released without noise, so epsilon is infinite.",
+            *means[:-1],
+        ]
+    else:
+        parts = [
+            _guarantee(mechanism, bound, delta),
+            _relation(mechanism, bound, delta),
+            *means,
+            _trust(mechanism),
+            _assumptions(mechanism),
+            "Outside the guarantee are: validation and test metrics, which are exact statistics of "
+            "held-out interactions; metrics marked non_private; the id maps; and what a clock "
+            "tells.",
+        ]
+    warning = accounting.delta_warning(delta, mechanism.accounted_clients)
     if warning:
         parts.append(f"Warning: {warning}.")
-    return " ".join(parts)
+    return " ".join(part for part in parts if part)
 
 
-def _guarantee(
-    mechanism: mechanisms.Mechanism,
-    bound: accounting.EpsilonBound,
-    delta: float,
-    insecure_deterministic_noise: bool,
-) -> str:
-    relation = _RELATIONS[mechanism.neighbouring_relation]
-    claim = (
+def _released(
+    releases: Sequence[accounting.PlannedRelease], num_releases: Mapping[str, int] | None
+) -> dict[str, int]:
+    if num_releases is None:
+        return {release.name: release.count for release in releases}
+    return {r.name: num_releases[r.name] for r in releases if num_releases.get(r.name)}
+
+
+def _claim(mechanism: mechanisms.Mechanism, bound: accounting.EpsilonBound, delta: float) -> str:
+    relation = mechanism.neighbouring_relation.name.lower().replace("_", "-")
+    return (
         f"({_rounded_up(bound.epsilon)}, {delta:g})-differential privacy for each user with all of "
         f"that user's data ({relation})"
     )
-    if insecure_deterministic_noise:
+
+
+def _guarantee(
+    mechanism: mechanisms.Mechanism, bound: accounting.EpsilonBound, delta: float
+) -> str:
+    claim = _claim(mechanism, bound, delta)
+    if mechanism.is_simulated:
         return (
-            "NOT PRIVATE: the noise is predictable, so whoever knows the seed can take it off. "
-            f"With secret noise the same run would have {claim}."
+            f"SIMULATED: this run's noise is that of a deployment with "
+            f"{mechanism.accounted_clients} users, {mechanism.accounted_clients_per_round:g} of "
+            f"them in a round, scaled down to {mechanism.clients_per_round:g} in a round here. "
+            f"That deployment would have {claim}. The {mechanism.num_clients} users of THIS DATA "
+            "SET have no guarantee of that epsilon."
         )
-    if not math.isfinite(bound.epsilon):
-        return "NOT PRIVATE: something was released without noise, so epsilon is infinite."
+    if mechanism.name in mechanisms.LOCAL:
+        covers = (
+            "It covers all that a user's device sends, hence every model and checkpoint together"
+        )
+    elif mechanism.name in mechanisms.DISTRIBUTED:
+        covers = "It covers every secure sum, hence every model and checkpoint together"
+    elif mechanism.name in mechanisms.CORRELATED:
+        covers = (
+            "It covers the models of all rounds together; it does not cover the checkpoints, which "
+            "hold noise of past rounds that later rounds take off again: KEEP THEM SECRET"
+        )
+    else:
+        covers = "It covers the final model and every checkpoint together"
+    return f"This run has {claim}. {covers}."
+
+
+def _relation(mechanism: mechanisms.Mechanism, bound: accounting.EpsilonBound, delta: float) -> str:
+    """The guarantee once more, without its terms."""
+    relation = accounting.NeighbouringRelation
+    is_of_presence = mechanism.neighbouring_relation is relation.ADD_OR_REMOVE_ONE
+    other = "had not taken part at all" if is_of_presence else "had had another user's data"
+    # Beyond, the factor says nothing to anybody.
+    factor = f"exp({_rounded_up(bound.epsilon)})"
+    if bound.epsilon <= _MAX_EPSILON_FOR_FACTOR:
+        factor = f"{math.ceil(100 * math.exp(bound.epsilon)) / 100:.2f}"
+    hidden = "" if is_of_presence else " It need not hide that a user takes part."
+    whose = "There, that would mean" if mechanism.is_simulated else "That is"
     return (
-        f"This run has {claim}. The guarantee covers the final model and every checkpoint together."
+        f"{whose}: whatever is released, no conclusion from it is more than {factor} times as "
+        f"likely as it would be if any one user {other}, plus a probability of {delta:g}; the same "
+        f"the other way round.{hidden}"
     )
 
 
@@ -83,43 +158,128 @@ def _rounded_up(epsilon: float) -> str:
     return f"{math.ceil(epsilon * 1000) / 1000:.3f}"
 
 
-def _how(mechanism: mechanisms.Mechanism, rounds: int, num_executions: int | None) -> str:
-    if mechanism.name == mechanisms.DP_ADAPTIVE:
-        clipping = (
-            f"clipped to an L2 norm that adapts privately from {mechanism.clip_norm:g}, with "
-            "Gaussian noise on the sum and on the clipped count"
-        )
-    else:
-        clipping = (
-            f"clipped to an L2 norm of {mechanism.clip_norm:g}, with Gaussian noise on the sum"
-        )
-    if mechanism.sampling == POISSON:
-        sampling = (
-            f"Poisson samples of {mechanism.num_clients} users with probability "
-            f"{mechanism.sampling_probability:.6g} ({mechanism.clients_per_round:g} expected)"
-        )
-    else:
-        sampling = (
-            f"samples of exactly {mechanism.clients_per_round:g} of {mechanism.num_clients} users "
-            "without replacement"
-        )
+def _how_users_are_drawn(
+    mechanism: mechanisms.Mechanism, rounds: int, num_executions: int | None
+) -> str:
     again = ""
     if num_executions is not None and num_executions > rounds:
         again = f", executed {num_executions} times in all, every execution counted,"
+    cohort, users = mechanism.clients_per_round, mechanism.num_clients
+    if mechanism.sampling == sampling.POISSON:
+        law = (
+            f"each of {users} users takes part in a round with probability {cohort / users:.6g}, "
+            f"independently (Poisson sampling, {cohort:g} expected)"
+        )
+    elif mechanism.sampling == sampling.FIXED_SIZE:
+        law = (
+            f"exactly {cohort:g} of {users} users take part in a round, drawn anew without "
+            "replacement"
+        )
+    elif mechanism.sampling == sampling.CYCLIC_POISSON:
+        groups = mechanism.min_separation
+        law = (
+            f"{users} users are in {groups} groups at random, which are asked in turn, so that two "
+            f"rounds of a user are at least {groups} rounds apart; on the turn of the group each "
+            f"of its users takes part with probability {cohort * groups / users:.6g} ({cohort:g} "
+            "expected)"
+        )
+    else:
+        law = (
+            f"exactly {cohort:g} of {users} users take part in a round, in a random order of all "
+            "of them, then in another"
+        )
+    return f"In {rounds} rounds{again} {law}.{_turns(mechanism, rounds)}"
+
+
+def _turns(mechanism: mechanisms.Mechanism, rounds: int) -> str:
+    """How often a user takes part, where the cost rests on that."""
+    is_capped = mechanism.max_rounds_per_user is not None
+    laws = (sampling.CYCLIC_POISSON, sampling.SHUFFLED_EPOCHS)
+    if not is_capped and mechanism.sampling not in laws:
+        return ""
+    turns = mechanisms.num_units(mechanism, rounds)
+    cap = f" (--max_rounds_per_user={mechanism.max_rounds_per_user})" if is_capped else ""
+    return f" No user takes part in more than {turns} of these rounds{cap}."
+
+
+def _what_is_done(mechanism: mechanisms.Mechanism) -> str:
+    multiplier = f"at noise multiplier {mechanism.noise_multiplier:g} ({mechanism.name})"
+    clip = f"an L2 norm of {mechanism.clip_norm:g}"
+    if mechanism.tower_clip_norm is not None:
+        clip = (
+            f"an L2 norm of {mechanism.clip_norm:g} in the item table and of "
+            f"{mechanism.tower_clip_norm:g} in the towers ({mechanism.sensitivity:.6g} together)"
+        )
+    name = mechanism.name
+    if name in mechanisms.LOCAL:
+        norm = f"an L1 norm of {mechanism.clip_norm:g}" if name.endswith("laplace") else clip
+        return (
+            f"Each user's device clips its update to {norm} and adds {_DEVICE_NOISE[name]} noise "
+            f"before it sends it, {multiplier}."
+        )
+    if name in mechanisms.DISTRIBUTED:
+        return (
+            f"Each user's device clips its update to {clip}, rounds it to integers and adds a "
+            f"share of {_DEVICE_NOISE[name]} noise; the server gets nothing but the sum of the "
+            f"{mechanism.clients_per_round:g} devices, modulo 2^{mechanism.modulus_bits}; all "
+            f"shares together are {multiplier}."
+        )
+    if name == mechanisms.DP_ADAPTIVE:
+        return (
+            "Each user's update is clipped to an L2 norm that adapts privately from "
+            f"{mechanism.clip_norm:g}, with Gaussian noise on the sum and on the clipped count, "
+            f"together {multiplier}."
+        )
+    noise = "Gaussian noise on the sum"
+    if name == mechanisms.DP_TREE:
+        noise += ", correlated over rounds by binary trees, each node"
+    if name == mechanisms.DP_BANDED_MF:
+        noise += f", correlated over {mechanism.min_separation} rounds by a banded matrix,"
+    return f"Each user's update is clipped to {clip}, with {noise} {multiplier}."
+
+
+def _what_else(mechanism: mechanisms.Mechanism, released: Mapping[str, int]) -> str:
+    if not released:
+        return "Besides the model, nothing is released about the users who train."
+    names = ", ".join(
+        f"{name} ({'once' if times == 1 else f'{times} times'})" for name, times in released.items()
+    )
+    text = f"Besides the model it releases, under the same epsilon and with noise: {names}."
+    if mechanism.name not in mechanisms.CENTRAL:
+        text += " For these the server is trusted with exact sums."
+    return text
+
+
+def _trust(mechanism: mechanisms.Mechanism) -> str:
+    """Against whom it holds, and who is trusted."""
+    if mechanism.name in mechanisms.LOCAL:
+        return (
+            "The guarantee holds against the server too: the noise is drawn on the device. It "
+            "assumes that the devices run this program as it is, and that their noise stays with "
+            "them; a run here simulates all devices on one machine, whose operator sees "
+            "everything."
+        )
+    if mechanism.name in mechanisms.DISTRIBUTED:
+        return (
+            "The guarantee holds against a server that sees only the secure sum of the whole "
+            "cohort and follows the protocol (honest but curious). It does not hold against who "
+            "sees single updates or adds up fewer clients: each drop-out, and each client who "
+            "colludes with the server, takes a share of the noise away. A run here simulates all "
+            "devices and the secure sum on one machine, whose operator sees everything."
+        )
     return (
-        f"It ran {rounds} rounds{again} on {sampling}; each user's update is {clipping} at noise "
-        f"multiplier {mechanism.noise_multiplier:g} ({mechanism.name})."
+        "The server is trusted: it sees every update, clips, sums and adds the noise. Whoever "
+        "sees what it sees is outside the guarantee."
     )
 
 
 def _assumptions(mechanism: mechanisms.Mechanism) -> str:
-    public = "the catalogue is public, "
-    if mechanism.sampling == POISSON:
-        public = "the catalogue and the number of users are public, "
-    return (
-        "It assumes that who was in which round stays secret (so do --seed and all files that "
-        "show it), that the server is trusted to clip, sum and add the noise, "
-        f"{public}and that floating-point numbers are as good as real ones. Outside it are: "
-        "validation and test metrics, exact statistics of held-out interactions; metrics marked "
-        "non_private; the id maps; and what a clock tells."
-    )
+    assumed = []
+    if mechanism.name in mechanisms.CENTRAL:
+        assumed.append(
+            "who was in which round stays secret (so do --seed and all files that show it)"
+        )
+    assumed.append("the catalogue and the number of users are public")
+    if mechanism.name not in mechanisms.DISTRIBUTED:
+        assumed.append("floating-point numbers are as good as real ones")
+    return f"It assumes that {'; that '.join(assumed)}."

@@ -13,11 +13,12 @@ from fedrec_tff import errors
 from fedrec_tff.aggregators import registry
 from fedrec_tff.learning import config as learning_config
 from fedrec_tff.models.config import TwoTowerConfig
+from fedrec_tff.privacy import mechanisms, releases, sampling
 
 DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv", "adjacency")
 SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
 EXECUTIONS = ("compiled", "native", "debug")
-SAMPLINGS = ("poisson", "fixed_size")
+INITIAL_BIASES = ("zero", "popularity")
 _DEVICE = re.compile(r"cpu|(gpu|tpu)(:\d{1,4})?")
 _ROUNDS = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
@@ -99,6 +100,13 @@ class RunConfig:
         1.0, "Logits are dot products divided by this.", low=0.0, low_is_allowed=False
     )
 
+    initial_bias: str = _field(
+        "zero",
+        "What item biases start from: zero, or the log of popularity; under differential privacy "
+        "that needs --popularity_noise_multiplier.",
+        choices=INITIAL_BIASES,
+    )
+
     # Client work.
     loss: str = _field(
         learning_config.SAMPLED_SOFTMAX, "The client's loss.", choices=learning_config.LOSSES
@@ -108,8 +116,8 @@ class RunConfig:
     )
     negative_sampling: str = _field(
         learning_config.UNIFORM,
-        "Where negatives come from; 'popularity' uses exact counts of user data and is refused "
-        "under differential privacy.",
+        "Where negatives come from, with the log-Q correction; under differential privacy, "
+        "'popularity' needs --popularity_noise_multiplier.",
         choices=learning_config.NEGATIVE_SAMPLINGS,
     )
     batch_size: int = _field(
@@ -148,28 +156,90 @@ class RunConfig:
         low_is_allowed=False,
     )
 
+    averaging_decay: float = _field(
+        0.0,
+        "Evaluate and keep an exponential moving average of the models, with this weight on the "
+        "past; 0 for the last model. Costs no privacy.",
+        low=0.0,
+        high=0.9999,
+    )
+
     # Cohorts.
     clients_per_round: float = _field(
         100.0, "Expected users in a round.", low=0.0, low_is_allowed=False
     )
-    sampling: str = _field(
-        "poisson",
-        "How cohorts are drawn. fixed_size is accounted under replace-one, which costs more.",
-        choices=SAMPLINGS,
+    sampling: str | None = _field(
+        None,
+        "How cohorts are drawn: poisson, each user by a coin of their own; fixed_size (accounted "
+        "under replace-one, which costs more); cyclic_poisson, from one of --min_separation groups "
+        "in turn; shuffled_epochs, each user once in a random order, then in another. By default "
+        "the first that the aggregator's cost is known for: poisson, cyclic_poisson for "
+        "dp_banded_mf and dp_tree, shuffled_epochs for ddp_....",
+        choices=sampling.LAWS,
+    )
+    min_separation: int | None = _field(
+        None,
+        "Rounds between two turns of a user, at least: the number of groups, and of the bands of "
+        "dp_banded_mf and the leaves of dp_tree (cyclic_poisson).",
+        low=1,
+    )
+    max_rounds_per_user: int | None = _field(
+        None, "How often a user may be asked, at most; local_... are accounted for so many.", low=1
     )
 
     # Privacy.
     clip_norm: float = _field(
-        0.5, "L2 norm that a user's update is clipped to.", low=0.0, low_is_allowed=False
+        0.5,
+        "L2 norm that a user's update is clipped to (L1 for local_laplace).",
+        low=0.0,
+        low_is_allowed=False,
+    )
+    tower_clip_norm: float | None = _field(
+        None,
+        "Clip the towers to this and the item table to --clip_norm, instead of both together; the "
+        "sensitivity is the root of the sum of their squares.",
+        low=0.0,
+        low_is_allowed=False,
     )
     noise_multiplier: float | None = _field(
-        None, "Noise on the summed updates, in multiples of --clip_norm.", low=0.0
+        None, "Noise on the summed updates, in multiples of the clip.", low=0.0
     )
     target_epsilon: float | None = _field(
-        None, "Calibrate the noise so that all rounds cost this.", low=0.0, low_is_allowed=False
+        None,
+        "Calibrate the noise so that all rounds, and all other releases, cost this.",
+        low=0.0,
+        low_is_allowed=False,
     )
     target_delta: float = _field(
         1e-5, "Delta of the guarantee.", low=0.0, high=0.1, low_is_allowed=False
+    )
+    noise_cohort_size: float | None = _field(
+        None,
+        "Simulate a deployment with so many users a round: noise and epsilon are its own, and the "
+        "noise is scaled down to this run's cohort. The data set's own users get no guarantee.",
+        low=0.0,
+        low_is_allowed=False,
+    )
+    noise_population_size: int | None = _field(
+        None, "Users of the deployment that --noise_cohort_size simulates.", low=1
+    )
+    modulus_bits: int | None = _field(
+        None, "Bits of each number in the secure sum (ddp_...); by default 24.", low=8, high=32
+    )
+    popularity_noise_multiplier: float | None = _field(
+        None,
+        "Release once, before training, how many users took each item, with this noise in "
+        "multiples of its sensitivity; for --initial_bias and --negative_sampling=popularity.",
+        low=0.0,
+    )
+    popularity_items_per_user: int = _field(
+        50, "For how many items a user counts in that release, at most.", low=1
+    )
+    private_evaluation_noise_multiplier: float | None = _field(
+        None,
+        "At each evaluation, also release validation metrics with this noise, as private/...: they "
+        "are part of the guarantee.",
+        low=0.0,
     )
     release_non_private_metrics: bool = _field(
         False,
@@ -244,6 +314,39 @@ class RunConfig:
         return registry.get(self.aggregator_name).is_private
 
     @property
+    def sampling_law(self) -> str:
+        """How cohorts are drawn."""
+        if self.sampling is not None:
+            return self.sampling
+        return mechanisms.SAMPLINGS[self.aggregator_name][0] if self.is_private else "poisson"
+
+    @property
+    def popularity_release(self) -> releases.PopularityRelease | None:
+        """The release of item popularity; None for none."""
+        if self.popularity_noise_multiplier is None:
+            return None
+        return releases.PopularityRelease(
+            self.popularity_noise_multiplier, self.popularity_items_per_user
+        )
+
+    @property
+    def evaluation_release(self) -> releases.EvaluationRelease | None:
+        """The release of validation metrics; None for none."""
+        if self.private_evaluation_noise_multiplier is None:
+            return None
+        return releases.EvaluationRelease(self.private_evaluation_noise_multiplier)
+
+    @property
+    def num_evaluations(self) -> int:
+        """Rounds after which the model is evaluated; the last is always one."""
+        return -(-self.rounds // self.rounds_per_evaluation)
+
+    @property
+    def uses_popularity(self) -> bool:
+        """Whether training needs to know how often items were taken."""
+        return "popularity" in (self.initial_bias, self.negative_sampling)
+
+    @property
     def checkpoint_period(self) -> int:
         """Rounds between checkpoints."""
         return self.rounds_per_checkpoint or (1 if self.is_private else 10)
@@ -313,12 +416,22 @@ def validate(config: RunConfig) -> None:
             raise errors.UserError(
                 f"--{side}_momentum is of sgd alone: drop it, or --{side}_optimizer=sgd"
             )
-    if config.sampling == "fixed_size" and config.clients_per_round != int(
-        config.clients_per_round
-    ):
+    _check_cohorts(config)
+
+
+def _check_cohorts(config: RunConfig) -> None:
+    law = config.sampling_law
+    is_whole = config.clients_per_round == int(config.clients_per_round)
+    if law in (sampling.FIXED_SIZE, sampling.SHUFFLED_EPOCHS) and not is_whole:
         raise errors.UserError(
-            f"--clients_per_round={config.clients_per_round}: --sampling=fixed_size needs a whole "
-            "number"
+            f"--clients_per_round={config.clients_per_round}: --sampling={law} needs a whole number"
+        )
+    if law == sampling.CYCLIC_POISSON and config.min_separation is None:
+        raise errors.UserError(f"--sampling={law} needs --min_separation")
+    if law != sampling.CYCLIC_POISSON and config.min_separation is not None:
+        raise errors.UserError(
+            f"--min_separation means nothing with --sampling={law}: drop it, or "
+            f"--sampling={sampling.CYCLIC_POISSON}"
         )
 
 
@@ -340,7 +453,13 @@ def _check_flags_mean_something(config: RunConfig) -> None:
                 "target_delta",
                 "insecure_deterministic_noise",
                 "release_non_private_metrics",
+                "popularity_noise_multiplier",
+                "private_evaluation_noise_multiplier",
             ),
+        ),
+        "--popularity_noise_multiplier": (
+            config.popularity_noise_multiplier is None,
+            ("popularity_items_per_user",),
         ),
         "--loss=sampled_softmax": (
             config.loss != learning_config.SAMPLED_SOFTMAX,
@@ -364,7 +483,7 @@ def _check_flags_mean_something(config: RunConfig) -> None:
 
 
 def _check_range(name: str, value: Any, spec: FieldSpec) -> None:
-    if spec.choices is not None and value not in spec.choices:
+    if value is not None and spec.choices is not None and value not in spec.choices:
         raise errors.UserError(f"--{name}={value}: choose one of {', '.join(spec.choices)}")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
@@ -395,11 +514,75 @@ def _check_privacy(config: RunConfig) -> None:
             f"--aggregator={name} adds no noise, so --target_epsilon and --noise_multiplier mean "
             "nothing with it: drop them, or --aggregator=dp_gaussian"
         )
-    if config.is_private and config.negative_sampling == learning_config.POPULARITY:
+    if config.is_private and config.uses_popularity and config.popularity_release is None:
         raise errors.UserError(
-            "--negative_sampling=popularity hands exact counts of user data to every client, which "
-            "voids the guarantee of differential privacy: use --negative_sampling=uniform"
+            "exact popularity is a statistic of user data, which voids the guarantee of "
+            "differential privacy: add --popularity_noise_multiplier, or drop "
+            "--negative_sampling=popularity and --initial_bias=popularity"
         )
+    _check_mechanism_flags(config)
+    _check_releases(config)
+
+
+def _check_mechanism_flags(config: RunConfig) -> None:
+    """Refuses what a mechanism lacks, or has no use for."""
+    name = config.aggregator_name
+    if not config.is_private:
+        name = None
+    elif config.sampling_law not in mechanisms.SAMPLINGS[name]:
+        raise errors.UserError(
+            f"--sampling={config.sampling_law}: the privacy cost of {name} is not known for it; "
+            "choose " + " or ".join(mechanisms.SAMPLINGS[name])
+        )
+    if name in mechanisms.LOCAL and config.max_rounds_per_user is None:
+        raise errors.UserError(
+            f"--aggregator={name} needs --max_rounds_per_user: each report of a user costs"
+        )
+    for flag, names in mechanisms.ALLOWED_FOR.items():
+        if getattr(config, flag, None) is not None and name not in names:
+            raise errors.UserError(
+                f"--{flag} means nothing with --aggregator={config.aggregator_name}: drop it, or "
+                f"choose one of {', '.join(names)}"
+            )
+    if config.modulus_bits is not None and name not in mechanisms.DISTRIBUTED:
+        raise errors.UserError(
+            f"--modulus_bits means nothing with --aggregator={config.aggregator_name}: drop it, or "
+            f"choose one of {', '.join(mechanisms.DISTRIBUTED)}"
+        )
+    if config.max_rounds_per_user is not None and name not in mechanisms.LOCAL:
+        raise errors.UserError(
+            "--max_rounds_per_user changes the law that cohorts follow, which only "
+            f"{' and '.join(mechanisms.LOCAL)} are accounted for: drop it"
+        )
+    on_device = (*mechanisms.LOCAL, *mechanisms.DISTRIBUTED)
+    if name in on_device and config.execution == "native":
+        raise errors.UserError(
+            f"--aggregator={name} draws its noise in client work, and TFF's own runtime seeds that "
+            "from 32 bits, which can be tried out: use --execution=compiled"
+        )
+
+
+def _check_releases(config: RunConfig) -> None:
+    """Refuses releases that would not be covered by the guarantee that the run states."""
+    given = [
+        f"--{flag}"
+        for flag in ("popularity_noise_multiplier", "private_evaluation_noise_multiplier")
+        if getattr(config, flag) is not None
+    ]
+    if not given or not config.is_private:
+        return
+    if config.aggregator_name not in mechanisms.CENTRAL:
+        raise errors.UserError(
+            f"{given[0]} trusts the server with exact sums, and --aggregator="
+            f"{config.aggregator_name} is for those who don't: drop one of them"
+        )
+    if config.noise_cohort_size is not None:
+        raise errors.UserError(
+            f"{given[0]} is about this data set's users, and --noise_cohort_size about a larger "
+            "deployment's: drop one of them"
+        )
+    if config.private_evaluation_noise_multiplier is not None:
+        releases.check_evaluation_split(config.split)
 
 
 def _check_profile(config: RunConfig) -> None:

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -21,7 +22,12 @@ from fedrec_tff.aggregators import registry
 from fedrec_tff.datasets import clients, splits
 from fedrec_tff.evaluation import popularity, ranking
 from fedrec_tff.execution import native
-from fedrec_tff.learning import client_work, negative_sampling, optimizers
+from fedrec_tff.learning import (
+    client_work,
+    negative_sampling,
+    optimizers,
+    private_evaluation,
+)
 from fedrec_tff.learning import process as process_lib
 from fedrec_tff.learning.config import POPULARITY
 from fedrec_tff.models import scoring
@@ -31,6 +37,9 @@ from fedrec_tff.program import (
     cohorts,
     execution,
     interruption,
+    model_file,
+    popularity_prior,
+    privacy_plan,
     profiling,
     run_directory,
     training,
@@ -74,12 +83,15 @@ def execute(session: Session) -> SessionOutcome:
             session.derived,
             f"As planned: {_state_planned_privacy(session)}",
         )
-        result = asyncio.run(_train(session, ledger, stop))
+        population = clients.stack_clients(session.dataset.split.train)
+        popular = popularity_prior.obtain(session, population, ledger)
+        result = asyncio.run(_train(session, population, popular, ledger, stop))
         if not result.is_complete:
             _say(f"stopped after round {result.rounds}; the same command resumes")
             return SessionOutcome(None, result.rounds, session.dataset)
         privacy_statement = _state_privacy(session, ledger, result.rounds)
-        results = _measure(session, ledger, result, privacy_statement)
+        results = _measure(session, popular, ledger, result, privacy_statement)
+    model_file.save(session.directory.model, result.weights.trainable)
     run_directory.write_json(session.directory.results, results)
     tensorboard.write_final_privacy_statement(
         session.directory.tensorboard, privacy_statement, result.rounds
@@ -94,11 +106,14 @@ def execute(session: Session) -> SessionOutcome:
     return SessionOutcome(results, result.rounds, session.dataset, score_fn)
 
 
-def build_process(session: Session) -> tff.learning.templates.LearningProcess:
+def build_process(
+    session: Session, popular: popularity_prior.Popularity | None = None
+) -> tff.learning.templates.LearningProcess:
     """Builds the learning process of a run.
 
     Args:
       session: Its flags, data and plan.
+      popular: What is known of items' popularity, where the run uses it.
 
     Returns:
       The process; row-sparse where aggregator and client optimiser allow it.
@@ -107,13 +122,10 @@ def build_process(session: Session) -> tff.learning.templates.LearningProcess:
     aggregator = registry.get(config.aggregator_name)
     work = config.client_work
     row_sparse = aggregator.supports_row_sparse and work.optimizer.is_stateless
-    probabilities = None
-    if config.negative_sampling == POPULARITY:
-        probabilities = negative_sampling.create_popularity_probabilities(
-            split.train.items, split.num_items
-        )
     sampler = negative_sampling.NegativeSampler(
-        split.num_items, config.num_negatives, probabilities
+        split.num_items,
+        config.num_negatives,
+        popular.probabilities if config.negative_sampling == POPULARITY else None,
     )
     build_client_update = (
         client_work.build_row_sparse_client_update
@@ -124,8 +136,7 @@ def build_process(session: Session) -> tff.learning.templates.LearningProcess:
         num_items=split.num_items,
         clients_per_round=config.clients_per_round,
         row_sparse=row_sparse,
-        clip_norm=config.clip_norm,
-        noise_multiplier=session.derived["noise_multiplier"],
+        mechanism=session.plan.mechanism,
         insecure_noise_seed=config.seed if config.insecure_deterministic_noise else None,
     )
     return process_lib.build_learning_process(
@@ -135,23 +146,31 @@ def build_process(session: Session) -> tff.learning.templates.LearningProcess:
         aggregator.build_factory(context),
         optimizers.create_optimizer(config.server),
         config.seed,
+        initial_item_bias=popular.initial_bias if config.initial_bias == POPULARITY else None,
     )
 
 
 async def _train(
-    session: Session, ledger: ledger_lib.PrivacyLedger | None, stop: interruption.StopRequest
+    session: Session,
+    population: clients.ClientPopulation,
+    popular: popularity_prior.Popularity | None,
+    ledger: ledger_lib.PrivacyLedger | None,
+    stop: interruption.StopRequest,
 ) -> training.TrainingResult:
     config, directory = session.config, session.directory
-    process = build_process(session)
+    process = build_process(session, popular)
     state_manager = tff.program.FileProgramStateManager(
         directory.checkpoints, keep_total=_NUM_CHECKPOINTS, keep_first=False
     )
-    start = await training.load_progress(process, state_manager)
+    start = await training.load_progress(
+        process, state_manager, averages=config.averaging_decay > 0.0
+    )
+    _check_ledger_is_whole(session, ledger, start)
     if start.round_number:
         _say(f"resuming after round {start.round_number}")
     next_round = start.round_number + 1
     source = cohorts.CohortDataSource(
-        clients.stack_clients(session.dataset.split.train),
+        population,
         session.plan.sampler,
         config.seed,
         next_round,
@@ -173,7 +192,7 @@ async def _train(
             process,
             source.iterator(),
             start,
-            lambda weights: _evaluate(session, weights, session.dataset.split.validation),
+            _build_evaluate_fn(session, ledger),
             release_manager,
             state_manager,
             ledger,
@@ -194,8 +213,47 @@ def _create_options(
         rounds_per_checkpoint=config.checkpoint_period,
         target_epsilon=config.target_epsilon,
         release_non_private_metrics=config.release_non_private_metrics,
+        averaging_decay=config.averaging_decay,
         download_megabytes=config.clients_per_round * num_weights * _BYTES_PER_WEIGHT / 1e6,
     )
+
+
+def _check_ledger_is_whole(
+    session: Session, ledger: ledger_lib.PrivacyLedger | None, start: training.Progress
+) -> None:
+    if ledger is not None and ledger.last_round < start.round_number:
+        raise errors.UserError(
+            f"{ledger.path} ends with round {ledger.last_round}, and the checkpoint has seen round "
+            f"{start.round_number}: lines were cut off, so what was spent is not known; restore "
+            "the ledger, or choose another --output_dir"
+        )
+
+
+def _build_evaluate_fn(
+    session: Session, ledger: ledger_lib.PrivacyLedger | None
+) -> training.EvaluateFn:
+    """Exact metrics of held-out interactions and, if asked for, noised ones that are accounted."""
+    config, split = session.config, session.dataset.split
+    release = config.evaluation_release
+    if release is not None:
+        computation = private_evaluation.build_private_evaluation(
+            config.model,
+            split.num_items,
+            release,
+            config.seed if config.insecure_deterministic_noise else None,
+        )
+        everyone = private_evaluation.stack(split.validation)
+
+    def evaluate(weights: tff.learning.models.ModelWeights) -> dict[str, float]:
+        exact = _evaluate(session, weights, split.validation)
+        metrics = {f"validation/{name}": value for name, value in exact.items()}
+        if release is not None:
+            ledger.append_release(privacy_plan.EVALUATION)
+            sums = np.asarray(computation(weights.trainable, everyone))
+            metrics |= private_evaluation.summarise(sums, release)
+        return metrics
+
+    return evaluate
 
 
 def _evaluate(
@@ -210,25 +268,27 @@ def _evaluate(
 
 def _measure(
     session: Session,
+    popular: popularity_prior.Popularity | None,
     ledger: ledger_lib.PrivacyLedger | None,
     result: training.TrainingResult,
     privacy_statement: str,
 ) -> dict[str, Any]:
     """Everything that `results.json` holds."""
     config, split = session.config, session.dataset.split
-    baseline = popularity.PopularityRecommender(split.train, split.num_items)
+    baselines = _create_baselines(session, popular)
     results: dict[str, Any] = {}
     for name in ("validation", "test"):
         evaluation_set = getattr(split, name)
         for metric, value in _evaluate(session, result.weights, evaluation_set).items():
             results[f"{name}/{metric}"] = value
-        scores = ranking.evaluate(
-            baseline.score_fn, evaluation_set, split.num_items, seed=config.seed
-        )
-        for metric, value in scores.items():
-            results[f"popularity/{name}/{metric}"] = value
+        for title, baseline in baselines.items():
+            scores = ranking.evaluate(
+                baseline.score_fn, evaluation_set, split.num_items, seed=config.seed
+            )
+            for metric, value in scores.items():
+                results[f"{title}/{name}/{metric}"] = value
     results |= {
-        "epsilon": ledger.accountant.epsilon() if ledger is not None else None,
+        **_describe_epsilon(ledger),
         "delta": config.target_delta if ledger is not None else None,
         "noise_multiplier": session.derived["noise_multiplier"],
         "privacy_statement": privacy_statement,
@@ -244,6 +304,35 @@ def _measure(
         },
     }
     return results
+
+
+def _create_baselines(
+    session: Session, popular: popularity_prior.Popularity | None
+) -> dict[str, popularity.PopularityRecommender]:
+    """Popularity by what it may be called: exact counts of training data are not private."""
+    config, split = session.config, session.dataset.split
+    baselines = {}
+    if not config.is_private or config.release_non_private_metrics:
+        name = "non_private/popularity" if config.is_private else "popularity"
+        baselines[name] = popularity.PopularityRecommender(split.train, split.num_items)
+    if popular is not None and popular.noised_counts is not None:
+        baselines["private_popularity"] = popularity.PopularityRecommender.from_counts(
+            popular.noised_counts
+        )
+    return baselines
+
+
+def _describe_epsilon(ledger: ledger_lib.PrivacyLedger | None) -> dict[str, Any]:
+    """Epsilon under the name that it deserves, and the digest of the ledger that it comes from."""
+    if ledger is None:
+        return {"epsilon": None}
+    epsilon = ledger.accountant.epsilon()
+    is_simulated = ledger.header.mechanism.is_simulated
+    return {
+        "epsilon": None if is_simulated else epsilon,
+        **({"simulated_epsilon": epsilon} if is_simulated else {}),
+        "privacy_ledger_digest": ledger.digest,
+    }
 
 
 @contextlib.contextmanager
@@ -275,9 +364,11 @@ def _open_ledger(session: Session) -> Iterator[ledger_lib.PrivacyLedger | None]:
         run_id=uuid.uuid4().hex,
         mechanism=session.plan.mechanism,
         delta=session.config.target_delta,
+        releases=session.plan.releases,
         insecure_deterministic_noise=session.config.insecure_deterministic_noise,
     )
-    with ledger_lib.PrivacyLedger(session.directory.ledger, header) as ledger:
+    sampler = session.plan.sampler
+    with ledger_lib.PrivacyLedger(session.directory.ledger, header, sampler) as ledger:
         yield ledger
 
 
@@ -286,12 +377,15 @@ def _state_planned_privacy(session: Session) -> str:
     config, mechanism = session.config, session.plan.mechanism
     if mechanism is None:
         return statement.privacy_statement(None)
-    bound = calibration.bound_run(mechanism, config.target_delta, config.rounds)
+    bound = calibration.bound_run(
+        mechanism, config.target_delta, config.rounds, session.plan.releases
+    )
     return statement.privacy_statement(
         mechanism,
         bound,
         config.target_delta,
         config.rounds,
+        releases=session.plan.releases,
         insecure_deterministic_noise=config.insecure_deterministic_noise,
     )
 
@@ -304,8 +398,10 @@ def _state_privacy(session: Session, ledger: ledger_lib.PrivacyLedger | None, ro
         ledger.accountant.bound(),
         session.config.target_delta,
         rounds,
-        ledger.accountant.num_executions,
-        session.config.insecure_deterministic_noise,
+        num_executions=ledger.accountant.num_executions,
+        releases=session.plan.releases,
+        num_releases=ledger.accountant.num_releases,
+        insecure_deterministic_noise=session.config.insecure_deterministic_noise,
     )
 
 
@@ -313,7 +409,7 @@ def _warn(session: Session) -> None:
     if session.plan.mechanism is None:
         return
     warning = accounting.delta_warning(
-        session.config.target_delta, session.plan.mechanism.num_clients
+        session.config.target_delta, session.plan.mechanism.accounted_clients
     )
     if warning is not None:
         _say(f"warning: {warning}")

@@ -3,33 +3,42 @@
 import dataclasses
 
 from fedrec_tff import errors
-from fedrec_tff.privacy import calibration, mechanisms, sampling
+from fedrec_tff.privacy import accounting, calibration, mechanisms, sampling
 from fedrec_tff.program.config import RunConfig
+
+# Names of what a run may release besides its rounds.
+POPULARITY = "popularity"
+EVALUATION = "evaluation"
+
+_DEFAULT_MODULUS_BITS = 24
 
 
 @dataclasses.dataclass(frozen=True)
 class PrivacyPlan:
-    """How users are drawn, and what is done to what they send.
+    """How users are drawn, what is done to what they send, and what else is released.
 
     Attributes:
       sampler: Draws the cohorts.
       sampling_probability: With which a given user is in a given round.
       mechanism: The private mechanism, or None for a run without differential privacy.
+      releases: What else is released about the users, under the same guarantee.
     """
 
     sampler: sampling.CohortSampler
     sampling_probability: float
     mechanism: mechanisms.Mechanism | None
+    releases: tuple[accounting.PlannedRelease, ...] = ()
 
 
 def create_plan(
-    config: RunConfig, num_clients: int, noise_multiplier: float | None = None
+    config: RunConfig, num_clients: int, num_weights: int, noise_multiplier: float | None = None
 ) -> PrivacyPlan:
-    """Makes the plan; with a target epsilon, calibrates the noise for all planned rounds.
+    """Makes the plan; with a target epsilon, calibrates the noise for all that is planned.
 
     Args:
       config: The run's flags.
       num_clients: Size of the population.
+      num_weights: Size of an update.
       noise_multiplier: What an earlier session of this run was calibrated to, if there was one.
 
     Returns:
@@ -43,32 +52,61 @@ def create_plan(
             f"--clients_per_round={config.clients_per_round:g} is more than the {num_clients} "
             "training users there are"
         )
-    probability = config.clients_per_round / num_clients
     sampler = sampling.create_sampler(
-        config.sampling, num_clients, config.clients_per_round, config.seed
+        config.sampling_law,
+        num_clients,
+        config.clients_per_round,
+        config.seed,
+        min_separation=config.min_separation,
+        max_rounds_per_user=config.max_rounds_per_user,
     )
-    mechanism = None
-    if config.is_private:
-        mechanism = _create_mechanism(config, num_clients, noise_multiplier)
-    return PrivacyPlan(sampler, probability, mechanism)
+    probability = config.clients_per_round / num_clients
+    if not config.is_private:
+        return PrivacyPlan(sampler, probability, None)
+    if noise_multiplier is None:
+        noise_multiplier = config.noise_multiplier
+    mechanism = _create_mechanism(config, num_clients, num_weights, noise_multiplier or 0.0)
+    releases = _plan_releases(config, mechanism)
+    if noise_multiplier is None:
+        calibrated = calibration.calibrate_noise_multiplier(
+            mechanism, config.target_epsilon, config.target_delta, config.rounds, releases
+        )
+        mechanism = dataclasses.replace(mechanism, noise_multiplier=calibrated)
+    return PrivacyPlan(sampler, probability, mechanism, releases)
 
 
 def _create_mechanism(
-    config: RunConfig, num_clients: int, noise_multiplier: float | None
+    config: RunConfig, num_clients: int, num_weights: int, noise_multiplier: float
 ) -> mechanisms.Mechanism:
-    if noise_multiplier is None:
-        noise_multiplier = config.noise_multiplier
-    mechanism = mechanisms.Mechanism(
-        name=config.aggregator_name,
-        noise_multiplier=noise_multiplier or 0.0,
+    name = config.aggregator_name
+    is_distributed = name in mechanisms.DISTRIBUTED
+    return mechanisms.Mechanism(
+        name=name,
+        noise_multiplier=noise_multiplier,
         clip_norm=config.clip_norm,
         num_clients=num_clients,
         clients_per_round=config.clients_per_round,
-        sampling=config.sampling,
+        sampling=config.sampling_law,
+        tower_clip_norm=config.tower_clip_norm,
+        min_separation=config.min_separation,
+        rounds=config.rounds if name in mechanisms.CORRELATED else None,
+        max_rounds_per_user=config.max_rounds_per_user,
+        noise_cohort_size=config.noise_cohort_size,
+        noise_population_size=config.noise_population_size,
+        num_weights=num_weights if is_distributed else None,
+        modulus_bits=(config.modulus_bits or _DEFAULT_MODULUS_BITS) if is_distributed else None,
     )
-    if noise_multiplier is not None:
-        return mechanism
-    calibrated = calibration.calibrate_noise_multiplier(
-        mechanism, config.target_epsilon, config.target_delta, config.rounds
-    )
-    return dataclasses.replace(mechanism, noise_multiplier=calibrated)
+
+
+def _plan_releases(
+    config: RunConfig, mechanism: mechanisms.Mechanism
+) -> tuple[accounting.PlannedRelease, ...]:
+    relation = mechanism.neighbouring_relation
+    planned = []
+    if config.popularity_release is not None:
+        event = config.popularity_release.event(relation)
+        planned.append(accounting.PlannedRelease(POPULARITY, event))
+    if config.evaluation_release is not None:
+        event = config.evaluation_release.event(relation)
+        planned.append(accounting.PlannedRelease(EVALUATION, event, config.num_evaluations))
+    return tuple(planned)

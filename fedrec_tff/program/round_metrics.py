@@ -2,7 +2,15 @@
 
 Under differential privacy, what follows from the cohort (its loss, its size, the time it took) is
 an exact statistic of user data. It is withheld, or released with `non_private/` before its name if
-the run says so.
+the run says so. Every metric belongs to one class, by its name, and one without a class is not
+released under differential privacy:
+
+* `public`: follows from flags, the catalogue and what is public of the population;
+* `aggregate`: computed from the noised aggregate, hence as private as the model;
+* `noised`: released with noise of its own, which the ledger has;
+* `held_out`: exact, of held-out interactions, which are outside the guarantee;
+* `cohort`: an exact statistic of the users who train;
+* `non_private`: the same, released on request under a name that says so.
 """
 
 import collections
@@ -12,6 +20,29 @@ from typing import Any
 from fedrec_tff.learning import client_work
 
 NON_PRIVATE_PREFIX = "non_private/"
+PUBLIC = "public"
+AGGREGATE = "aggregate"
+NOISED = "noised"
+HELD_OUT = "held_out"
+COHORT = "cohort"
+NON_PRIVATE = "non_private"
+
+# The class of a metric: that of the first of these that its name begins with.
+_CLASSES = {
+    NON_PRIVATE_PREFIX: NON_PRIVATE,
+    "privacy/epsilon": PUBLIC,
+    "privacy/simulated_epsilon": PUBLIC,
+    "privacy/clip_norm": AGGREGATE,
+    "communication/download_megabytes": PUBLIC,
+    "communication/upload_megabytes": COHORT,
+    "train/update_rejected": AGGREGATE,
+    "train/": COHORT,
+    "time/evaluation_seconds": HELD_OUT,
+    "time/": COHORT,
+    "validation/": HELD_OUT,
+    "private/": NOISED,
+}
+_RELEASABLE = (PUBLIC, AGGREGATE, NOISED, HELD_OUT, NON_PRIVATE)
 _MEGABYTE = 1e6
 
 
@@ -74,6 +105,32 @@ def select_releasable(
     if not release_non_private:
         return {}
     return {NON_PRIVATE_PREFIX + name: value for name, value in cohort_metrics.items()}
+
+
+def classify(name: str) -> str | None:
+    """The class of a metric, by its name; None if it has none."""
+    for prefix, metric_class in _CLASSES.items():
+        if name.startswith(prefix):
+            return metric_class
+    return None
+
+
+def check(metrics: Mapping[str, float], is_private: bool) -> None:
+    """Refuses metrics that must not leave a run under differential privacy.
+
+    Args:
+      metrics: What is about to be released.
+      is_private: Whether the run claims differential privacy.
+
+    Raises:
+      ValueError: If one is an exact statistic of the cohort, or of no class.
+    """
+    for name in metrics:
+        if is_private and classify(name) not in _RELEASABLE:
+            raise ValueError(
+                f"metric {name} is not released under differential privacy: its class is "
+                f"{classify(name)}"
+            )
 
 
 def order(metrics: Mapping[str, float]) -> "collections.OrderedDict[str, float]":

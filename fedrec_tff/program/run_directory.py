@@ -52,6 +52,16 @@ class RunDirectory:
         return self.root / "privacy_ledger.jsonl"
 
     @property
+    def private_popularity(self) -> pathlib.Path:
+        """`private_popularity.npy`: noised counts of items, where they were released."""
+        return self.root / "private_popularity.npy"
+
+    @property
+    def model(self) -> pathlib.Path:
+        """`model.npz`: the released model, every weight under its name."""
+        return self.root / "model.npz"
+
+    @property
     def lock_file(self) -> pathlib.Path:
         """`.lock`: held by the process that works on the run."""
         return self.root / ".lock"

@@ -96,7 +96,10 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
         fingerprint = stored["non_private/data"]["fingerprint"]
         run_directory.check_fingerprint(directory, fingerprint, dataset.fingerprint)
         noise_multiplier = stored["derived"]["noise_multiplier"]
-    plan = privacy_plan.create_plan(config, dataset.split.train.num_rows, noise_multiplier)
+    num_weights = config.model.num_weights(dataset.split.num_items)
+    plan = privacy_plan.create_plan(
+        config, dataset.split.train.num_rows, num_weights, noise_multiplier
+    )
     derived = _derive(config, dataset, plan)
     if stored is None:
         interactions_lib.save_id_maps(dataset.interactions, _make_folder(directory.root / "ids"))
@@ -117,6 +120,7 @@ def _derive(
     return {
         "aggregator": config.aggregator_name,
         "sampling_probability": plan.sampling_probability,
+        "sampling": config.sampling_law,
         "noise_multiplier": plan.mechanism.noise_multiplier if plan.mechanism else None,
         "num_training_users": dataset.split.train.num_rows,
         "num_items": dataset.split.num_items,

@@ -4,16 +4,18 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow_federated as tff
 
 from fedrec_tff import errors
+from fedrec_tff.learning import averaging
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.program import round_metrics
 from fedrec_tff.program.interruption import StopRequest
 from fedrec_tff.program.profiling import RoundProfiler
 
-# From a model's weights to its validation metrics.
+# From a model's weights to its validation metrics, by their full names.
 EvaluateFn = Callable[[tff.learning.models.ModelWeights], dict[str, float]]
 
 
@@ -28,6 +30,7 @@ class TrainingOptions:
       target_epsilon: The run stops before a round that would pass it; None for no budget.
       release_non_private_metrics: See `round_metrics.select_releasable`.
       download_megabytes: What the whole expected cohort downloads in a round.
+      averaging_decay: See `averaging.update_average`; 0 keeps the last model alone.
     """
 
     rounds: int
@@ -36,6 +39,7 @@ class TrainingOptions:
     target_epsilon: float | None
     release_non_private_metrics: bool
     download_megabytes: float
+    averaging_decay: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +47,7 @@ class TrainingResult:
     """Where training ended.
 
     Attributes:
-      weights: The global model.
+      weights: The global model, averaged if the run averages.
       rounds: Rounds that the model has seen.
       seconds: Time spent in rounds and evaluations, over all sessions of the run.
       is_complete: False if a stop was requested before the last round.
@@ -66,22 +70,32 @@ class Progress:
       state: Of the learning process.
       round_number: The last round that the state has seen.
       seconds: As in `TrainingResult`.
+      average: The average of the models so far; None where the run does not average.
     """
 
     state: tff.learning.templates.LearningAlgorithmState
     round_number: int
     seconds: float
+    average: tff.learning.models.ModelWeights | None = None
+
+    def weights(
+        self, process: tff.learning.templates.LearningProcess
+    ) -> tff.learning.models.ModelWeights:
+        """The model to evaluate and to keep."""
+        return process.get_model_weights(self.state) if self.average is None else self.average
 
 
 async def load_progress(
     process: tff.learning.templates.LearningProcess,
     state_manager: tff.program.FileProgramStateManager,
+    averages: bool = False,
 ) -> Progress:
     """Loads the latest checkpoint, or initialises the process where there is none.
 
     Args:
       process: The learning process, in whose context this is called.
       state_manager: Of the run's checkpoints.
+      averages: Whether the run averages its models.
 
     Returns:
       Where to go on.
@@ -90,10 +104,12 @@ async def load_progress(
       UserError: If a checkpoint cannot be read.
     """
     initial_state = process.initialize()
-    structure = {"state": initial_state, "seconds": 0.0}
+    average = process.get_model_weights(initial_state) if averages else None
+    start = Progress(initial_state, 0, 0.0, average)
+    structure = _to_program_state(start)
     versions = await state_manager.get_versions()
     if versions is None:
-        return Progress(initial_state, 0, 0.0)
+        return start
     version = versions[-1]
     try:
         saved = await state_manager.load(version, structure)
@@ -103,7 +119,9 @@ async def load_progress(
             f"the checkpoint of round {version} cannot be read: remove "
             f"checkpoints/program_state_{version} in the run's folder to go on from the one before"
         ) from error
-    return Progress(saved["state"], version, float(saved["seconds"]))
+    return Progress(
+        saved["state"], version, float(saved["seconds"]), saved["average"] if averages else None
+    )
 
 
 async def train(
@@ -151,6 +169,7 @@ async def train(
         if _is_due(round_number, options.rounds_per_evaluation, options.rounds):
             progress, evaluated = _evaluate(process, evaluate_fn, progress)
             metrics.update(evaluated)
+        round_metrics.check(metrics, is_private=ledger is not None)
         await release_manager.release(round_metrics.order(metrics), round_number)
         if _is_due(round_number, options.rounds_per_checkpoint, options.rounds):
             await _save(state_manager, progress)
@@ -159,12 +178,18 @@ async def train(
     if saved_round < progress.round_number:
         await _save(state_manager, progress)
     return TrainingResult(
-        weights=process.get_model_weights(progress.state),
+        weights=progress.weights(process),
         rounds=progress.round_number,
         seconds=progress.seconds,
         is_complete=budget_is_spent or progress.round_number == options.rounds,
         budget_is_spent=budget_is_spent,
     )
+
+
+def ledger_epsilon_name(ledger: ledger_lib.PrivacyLedger) -> str:
+    """What the ledger's epsilon is called: it may be another, larger deployment's."""
+    is_simulated = ledger.header.mechanism.is_simulated
+    return "privacy/simulated_epsilon" if is_simulated else "privacy/epsilon"
 
 
 def _is_due(round_number: int, period: int, last: int) -> bool:
@@ -191,22 +216,28 @@ def _run_round(
         ),
     }
     if ledger is not None:
-        metrics["privacy/epsilon"] = ledger.accountant.epsilon()
-    done = Progress(output.state, progress.round_number + 1, progress.seconds + seconds)
-    return done, metrics
+        metrics[ledger_epsilon_name(ledger)] = ledger.accountant.epsilon()
+    round_number, average = progress.round_number + 1, progress.average
+    if average is not None:
+        weights = process.get_model_weights(output.state)
+        average = averaging.update_average(average, weights, options.averaging_decay, round_number)
+    return Progress(output.state, round_number, progress.seconds + seconds, average), metrics
 
 
 def _evaluate(
     process: tff.learning.templates.LearningProcess, evaluate_fn: EvaluateFn, progress: Progress
 ) -> tuple[Progress, dict[str, float]]:
     start = time.monotonic()
-    metrics = evaluate_fn(process.get_model_weights(progress.state))
+    metrics = evaluate_fn(progress.weights(process))
     seconds = time.monotonic() - start
-    metrics = {f"validation/{name}": value for name, value in metrics.items()}
     metrics["time/evaluation_seconds"] = seconds
     return dataclasses.replace(progress, seconds=progress.seconds + seconds), metrics
 
 
 async def _save(state_manager: tff.program.FileProgramStateManager, progress: Progress) -> None:
-    program_state = {"state": progress.state, "seconds": progress.seconds}
-    await state_manager.save(program_state, progress.round_number)
+    await state_manager.save(_to_program_state(progress), progress.round_number)
+
+
+def _to_program_state(progress: Progress) -> dict[str, Any]:
+    average = () if progress.average is None else progress.average
+    return {"state": progress.state, "seconds": progress.seconds, "average": average}

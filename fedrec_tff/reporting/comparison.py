@@ -18,6 +18,8 @@ _METRICS = (
     "sampled_99/hit_rate@10",
     "sampled_99/ndcg@10",
 )
+_EXACT_POPULARITY = ("popularity/test/", "non_private/popularity/test/")
+_PRIVATE_POPULARITY = "private_popularity/test/"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,16 +60,36 @@ def compare_runs(
     rows, seen = [], set()
     groups = _group_by_seed(runs, ignored_flags)
     for group in groups:
-        if group[0].fingerprint not in seen:
+        prefix = _find_popularity(group)
+        if prefix is not None and group[0].fingerprint not in seen:
             seen.add(group[0].fingerprint)
             title = f"popularity on {group[0].flags['dataset']}"
-            rows.append([title, "", "", "", *_metrics(group, "popularity/test/"), "", ""])
+            rows.append([title, "", "", "", *_metrics(group, prefix), "", ""])
         rows.append(_run_row(group))
+        if f"{_PRIVATE_POPULARITY}{_METRICS[0]}" in group[0].results:
+            title = f"popularity as {_name(group)} released it"
+            rows.append([title, "", "", "", *_metrics(group, _PRIVATE_POPULARITY), "", ""])
     commands = [
         f"- {_name(group)}: `{_command(group, default_flags, ignored_flags)}` ({_versions(group)})"
         for group in groups
     ]
     return "\n".join([_markdown(header, rows), "", *commands])
+
+
+def _find_popularity(group: Sequence[_Run]) -> str | None:
+    """What exact popularity's metrics are called in a run's results; None where it has none."""
+    results = group[0].results
+    return next((p for p in _EXACT_POPULARITY if f"{p}{_METRICS[0]}" in results), None)
+
+
+def _describe_epsilon(group: Sequence[_Run]) -> str:
+    """The largest epsilon of a group."""
+    if "simulated_epsilon" in group[0].results:
+        largest = max(float(run.results["simulated_epsilon"]) for run in group)
+        return f"none (simulated: {largest:.3f})"
+    if group[0].results["epsilon"] is None:
+        return "none"
+    return f"{max(float(run.results['epsilon']) for run in group):.3f}"
 
 
 def _read_run(path: pathlib.Path) -> _Run:
@@ -95,11 +117,10 @@ def _name(group: Sequence[_Run]) -> str:
 
 
 def _run_row(group: Sequence[_Run]) -> list[str]:
-    epsilon = group[0].results["epsilon"]
     return [
         _name(group),
         _seeds(group),
-        "none" if epsilon is None else f"{max(float(r.results['epsilon']) for r in group):.3f}",
+        _describe_epsilon(group),
         str(group[0].results["rounds"]),
         *_metrics(group, "test/"),
         f"{statistics.mean(run.results['users_per_second'] for run in group):.0f}",

@@ -8,6 +8,8 @@ import rich.box
 import rich.console
 import rich.table
 
+# Exact, exact under differential privacy and on request, released under differential privacy.
+_BASELINES = ("popularity", "non_private/popularity", "private_popularity")
 _COLUMNS = {
     "recall@10": "recall@10",
     "ndcg@10": "ndcg@10",
@@ -24,9 +26,10 @@ def describe_results(results: Mapping[str, Any], output_dir: str | os.PathLike) 
       output_dir: The run's folder.
 
     Returns:
-      Several lines: test metrics beside popularity's, the privacy statement, where to look.
+      Several lines: test metrics beside popularity's where the run has it, the privacy statement, where to look.
     """
-    rows = {"this model": (results, "test/"), "popularity": (results, "popularity/test/")}
+    rows = {"this model": (results, "test/")}
+    rows |= {title: (results, f"{title}/test/") for title in _find_baselines(results)}
     return "\n".join(
         [
             create_table(rows),
@@ -37,6 +40,11 @@ def describe_results(results: Mapping[str, Any], output_dir: str | os.PathLike) 
             describe_tensorboard(output_dir),
         ]
     )
+
+
+def _find_baselines(results: Mapping[str, Any]) -> list[str]:
+    """The baselines that a run's results have, by their names there."""
+    return [title for title in _BASELINES if f"{title}/test/{next(iter(_COLUMNS))}" in results]
 
 
 def create_table(rows: Mapping[str, tuple[Mapping[str, Any], str]]) -> str:

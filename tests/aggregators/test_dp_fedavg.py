@@ -23,8 +23,9 @@ both_names = pytest.mark.parametrize("name", _NAMES)
 @functools.cache
 def _process(name, form, noise_multiplier=0.0, seed=3, num_items=_NUM_ITEMS):
     is_row_sparse = form == "row_sparse"
+    mechanism = mechanisms.Mechanism(name, noise_multiplier, _CLIP, 1_000, _CLIENTS_PER_ROUND)
     context = registry.AggregatorContext(
-        num_items, _CLIENTS_PER_ROUND, is_row_sparse, _CLIP, noise_multiplier, seed
+        num_items, _CLIENTS_PER_ROUND, is_row_sparse, mechanism, seed
     )
     factory = registry.get(name).build_factory(context)
     return factory.create(updates_lib.create_value_type(num_items, is_row_sparse=is_row_sparse))
@@ -179,10 +180,10 @@ def test_noise_has_the_accounted_standard_deviation(name, form, seed):
         assert np.abs(again.result.items.bias - bias).max() > expected
 
 
-def _multipliers(event):
-    if hasattr(event, "events"):
-        return [float(e.noise_multiplier) for e in event.events]
-    return [float(event.noise_multiplier)]
+def _joint_multiplier(event):
+    """Independent Gaussians on the same users are worth one."""
+    parts = event.events if hasattr(event, "events") else [event]
+    return sum(float(part.noise_multiplier) ** -2 for part in parts) ** -0.5
 
 
 @both_names
@@ -191,8 +192,8 @@ def test_the_events_noise_is_what_the_mechanism_accounts(name, seed):
     process = _process(name, "row_sparse", noise_multiplier=1.5, seed=seed, num_items=_BIG)
     state = process.initialize()
     mechanism = mechanisms.Mechanism(name, 1.5, _CLIP, 1_000, _CLIENTS_PER_ROUND)
-    expected = _multipliers(mechanisms.round_event(mechanism).event)
+    expected = mechanisms.unit_event(mechanism).event.noise_multiplier
     # The second round too, when an adaptive clip has moved.
     for _ in range(2):
         state = process.next(state, []).state
-        np.testing.assert_allclose(_multipliers(state.dp_event), expected, rtol=1e-5)
+        np.testing.assert_allclose(_joint_multiplier(state.dp_event), expected, rtol=1e-5)

@@ -25,10 +25,11 @@ def create_value_type(num_items, *, is_row_sparse):
 
 
 def create_row_sparse(rng, num_items, num_rows, num_padding=2, scale=1.0):
-    """A client's update of `num_rows` different rows; padding is zero rows of item 0."""
+    """A client's update of `num_rows` different rows; padding is zero rows of the last one."""
     length = num_rows + num_padding
     ids = np.zeros(length, np.int32)
-    ids[:num_rows] = rng.choice(num_items, num_rows, replace=False)
+    ids[:num_rows] = np.sort(rng.choice(num_items, num_rows, replace=False))
+    ids[num_rows:] = ids.max()
     embedding, bias = rng.normal(size=(length, DIM)), rng.normal(size=length)
     embedding[num_rows:], bias[num_rows:] = 0.0, 0.0
     tower = rng.normal(size=TOWER_SHAPE)

@@ -9,6 +9,7 @@ from fedrec_tff.learning import process as process_lib
 from fedrec_tff.learning.config import IN_BATCH_SOFTMAX, ClientWorkConfig, OptimizerConfig
 from fedrec_tff.models import two_tower
 from fedrec_tff.models.config import TwoTowerConfig
+from fedrec_tff.privacy import mechanisms
 
 NUM_ITEMS = 200
 CLIENTS_PER_ROUND = 6.0
@@ -47,8 +48,11 @@ def build_process(
     model = model or build_model()
     if isinstance(aggregator, str):
         # Clips about half of the updates; the noise is a function of the seed.
+        mechanism = None
+        if registry.get(aggregator).is_private:
+            mechanism = mechanisms.Mechanism(aggregator, 0.5, 0.2, 1_000, CLIENTS_PER_ROUND)
         context = registry.AggregatorContext(
-            num_items, CLIENTS_PER_ROUND, form == "row_sparse", 0.2, 0.5, insecure_noise_seed=3
+            num_items, CLIENTS_PER_ROUND, form == "row_sparse", mechanism, insecure_noise_seed=3
         )
         aggregator = registry.get(aggregator).build_factory(context)
     client_update = build_client_update(form, work or build_work(), num_items, model)

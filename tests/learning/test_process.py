@@ -12,6 +12,7 @@ from fedrec_tff.learning import process as process_lib
 from fedrec_tff.learning.config import ClientWorkConfig, OptimizerConfig
 from fedrec_tff.models import two_tower
 from fedrec_tff.models.config import TwoTowerConfig
+from fedrec_tff.privacy import mechanisms
 
 pytestmark = pytest.mark.usefixtures("native")
 
@@ -29,6 +30,12 @@ _BUILDERS = {
 }
 
 
+def _create_mechanism(aggregator):
+    if not registry.get(aggregator).is_private:
+        return None
+    return mechanisms.Mechanism(aggregator, 0.0, _CLIP, 1_000, _CLIENTS_PER_ROUND)
+
+
 @functools.cache
 def _process(
     aggregator="mean",
@@ -41,8 +48,7 @@ def _process(
         _NUM_ITEMS,
         _CLIENTS_PER_ROUND,
         row_sparse=form == "row_sparse",
-        clip_norm=_CLIP,
-        noise_multiplier=0.0,
+        mechanism=_create_mechanism(aggregator),
         insecure_noise_seed=0,
     )
     return process_lib.build_learning_process(

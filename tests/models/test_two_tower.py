@@ -124,3 +124,11 @@ def test_the_tower_starts_as_the_identity():
     np.testing.assert_allclose(query[0], (embedding[1] + embedding[3]) / 2, rtol=1e-6)
     # Yet it can learn: the layer before the zero kernel is not zero.
     assert np.abs(weights.tower[0]).max() > 0.0
+
+
+@pytest.mark.parametrize(("dim", "num_blocks", "num_items"), [(4, 0, 7), (4, 1, 7), (3, 2, 11)])
+def test_number_of_weights_is_that_of_the_initial_ones(dim, num_blocks, num_items):
+    config = TwoTowerConfig(embedding_dim=dim, num_blocks=num_blocks)
+    weights = two_tower.create_initial_weights(config, num_items, seed=0)
+    sizes = [np.size(t) for t in (*weights.items, *weights.tower)]
+    assert config.num_weights(num_items) == sum(sizes)

@@ -1,13 +1,22 @@
 import dataclasses
 
+import dp_accounting
 import pytest
 
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import calibration, mechanisms
+from fedrec_tff.privacy import accounting, calibration, mechanisms
 
 FIXED_CLIP = mechanisms.Mechanism("dp_gaussian", 0.0, 0.5, num_clients=6040, clients_per_round=60)
 ADAPTIVE = mechanisms.Mechanism("dp_adaptive", 0.0, 0.5, num_clients=6040, clients_per_round=60)
 FIXED_SIZE = mechanisms.Mechanism("dp_gaussian", 0.0, 0.5, 6040, 60, sampling="fixed_size")
+BANDED = mechanisms.Mechanism(
+    "dp_banded_mf", 0.0, 0.5, 6040, 60, "cyclic_poisson", min_separation=50, rounds=400
+)
+TREE = dataclasses.replace(BANDED, name="dp_tree")
+LOCAL = mechanisms.Mechanism("local_laplace", 0.0, 0.5, 6040, 60, max_rounds_per_user=4)
+SIMULATED = dataclasses.replace(FIXED_CLIP, noise_cohort_size=2000, noise_population_size=1_000_000)
+POPULARITY = accounting.PlannedRelease("popularity", dp_accounting.GaussianDpEvent(8.0))
+METRICS = accounting.PlannedRelease("metrics", dp_accounting.GaussianDpEvent(30.0), count=5)
 
 
 @pytest.mark.parametrize(
@@ -18,6 +27,10 @@ FIXED_SIZE = mechanisms.Mechanism("dp_gaussian", 0.0, 0.5, 6040, 60, sampling="f
         (FIXED_CLIP, 50.0, 1e-5, 10),
         (ADAPTIVE, 2.0, 1e-5, 1000),
         (FIXED_SIZE, 8.0, 1e-5, 100),
+        (BANDED, 4.0, 1e-5, 400),
+        (TREE, 4.0, 1e-5, 400),
+        (LOCAL, 6.0, 1e-5, 400),
+        (SIMULATED, 1.0, 1e-7, 1000),
     ],
 )
 def test_result_meets_the_target_and_barely(mechanism, target_epsilon, delta, rounds):
@@ -37,6 +50,50 @@ def test_known_number():
     # 60 of 6,040 users, 1,000 rounds, noise multiplier 1: epsilon 1.82.
     found = calibration.calibrate_noise_multiplier(FIXED_CLIP, 1.82, 1e-5, 1000)
     assert found == pytest.approx(1.0, abs=0.003)
+
+
+def test_the_first_guess_changes_nothing_but_the_way():
+    found = [
+        calibration.calibrate_noise_multiplier(LOCAL, 6.0, 1e-5, 400, first_guess=guess)
+        for guess in (1e-6, 0.3, 1.0, 50.0, 1e9)
+    ]
+    assert max(found) <= min(found) * 1.0003
+
+
+def test_so_little_noise_is_never_asked_for():
+    found = calibration.calibrate_noise_multiplier(FIXED_CLIP, 1e9, 1e-5, 1)
+    assert found == 0.01
+
+
+def test_releases_leave_less_for_the_rounds():
+    alone = calibration.calibrate_noise_multiplier(FIXED_CLIP, 2.0, 1e-5, 300)
+    releases = [POPULARITY, METRICS]
+    together = calibration.calibrate_noise_multiplier(FIXED_CLIP, 2.0, 1e-5, 300, releases)
+    assert together > alone
+    # The run that is planned so keeps the target, and uses it up.
+    accountant = accounting.PrivacyAccountant(
+        dataclasses.replace(FIXED_CLIP, noise_multiplier=together), 1e-5, releases
+    )
+    for round_number in range(1, 301):
+        if round_number in (1, 300):
+            assert not accountant.would_exceed(2.0, round_number)
+        accountant.record(round_number)
+    for release in releases:
+        for _ in range(release.count):
+            accountant.record_release(release.name)
+    assert 1.99 < accountant.epsilon() <= 2.0
+    assert accountant.would_exceed(2.0, 301)
+
+
+def test_releases_that_spend_all_are_refused():
+    loud = accounting.PlannedRelease("popularity", dp_accounting.GaussianDpEvent(0.5))
+    with pytest.raises(UserError, match=r"\(popularity\) alone spends"):
+        calibration.calibrate_noise_multiplier(FIXED_CLIP, 2.0, 1e-5, 300, [loud])
+
+
+def test_correlated_noise_is_planned_for_its_rounds_alone():
+    with pytest.raises(UserError, match="planned for 400 rounds"):
+        calibration.calibrate_noise_multiplier(BANDED, 2.0, 1e-5, 401)
 
 
 def test_noise_multiplier_given_is_ignored():

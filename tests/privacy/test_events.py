@@ -14,6 +14,7 @@ ALL_KINDS = [
         0.1, dp_accounting.ComposedDpEvent([GAUSSIAN, dp_accounting.GaussianDpEvent(0.1 + 0.2)])
     ),
     dp_accounting.SelfComposedDpEvent(GAUSSIAN, 5),
+    dp_accounting.LaplaceDpEvent(0.7),
     dp_accounting.NoOpDpEvent(),
     dp_accounting.NonPrivateDpEvent(),
 ]
@@ -47,7 +48,8 @@ def test_numpy_leaves_become_python_numbers():
     [
         dp_accounting.UnsupportedDpEvent(),
         dp_accounting.ComposedDpEvent([GAUSSIAN, dp_accounting.UnsupportedDpEvent()]),
-        dp_accounting.LaplaceDpEvent(1.0),
+        dp_accounting.LaplaceDpEvent(float("inf")),
+        dp_accounting.LaplaceDpEvent(-1.0),
         dp_accounting.SingleEpochTreeAggregationDpEvent(1.0, 3),
         dp_accounting.GaussianDpEvent(float("inf")),
         dp_accounting.GaussianDpEvent(float("nan")),
@@ -76,4 +78,5 @@ def test_finds_releases_without_noise():
     assert events.is_non_private(
         dp_accounting.PoissonSampledDpEvent(0.5, dp_accounting.ComposedDpEvent([GAUSSIAN, silent]))
     )
+    assert events.is_non_private(dp_accounting.LaplaceDpEvent(0.0))
     assert not any(events.is_non_private(event) for event in ALL_KINDS[:-1])

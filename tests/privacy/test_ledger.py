@@ -4,14 +4,18 @@ import os
 import subprocess
 import sys
 
+import dp_accounting
 import pytest
 
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import accounting, ledger, mechanisms
+from fedrec_tff.privacy import accounting, ledger, ledger_format, mechanisms, sampling
 
 MECHANISM = mechanisms.Mechanism("dp_gaussian", 1.0, 0.5, num_clients=6040, clients_per_round=60)
 HEADER = ledger.LedgerHeader("run-1", MECHANISM, 1e-5)
-EVENT = mechanisms.round_event(MECHANISM)
+EVENT = mechanisms.unit_event(MECHANISM)
+POPULARITY = accounting.PlannedRelease("popularity", dp_accounting.GaussianDpEvent(5.0))
+METRICS = accounting.PlannedRelease("metrics", dp_accounting.GaussianDpEvent(20.0), count=4)
+WITH_RELEASES = dataclasses.replace(HEADER, releases=(POPULARITY, METRICS))
 
 
 @pytest.fixture
@@ -19,8 +23,8 @@ def path(tmp_path):
     return tmp_path / ledger.FILE_NAME
 
 
-def write_rounds(path, rounds, header=HEADER):
-    with ledger.PrivacyLedger(path, header) as opened:
+def write_rounds(path, rounds, header=HEADER, sampler=None):
+    with ledger.PrivacyLedger(path, header, sampler) as opened:
         return [opened.append(r) for r in rounds]
 
 
@@ -119,6 +123,42 @@ def test_every_tear_is_counted_and_mended(path, tmp_path):
     assert [entry.torn for entry in contents.entries] == [False, False, True, False, False]
 
 
+def test_a_tear_counts_as_a_round_and_as_each_release(path):
+    with ledger.PrivacyLedger(path, WITH_RELEASES) as opened:
+        opened.append_release("popularity")
+        opened.append(1)
+        opened.append_release("metrics")
+    data = path.read_bytes()
+    path.write_bytes(data[:-30])
+    counted = [(EVENT, 2), (POPULARITY.event, 2), (METRICS.event, 1)]
+    assert set(ledger.read_ledger(path).spent_events()) == set(counted)
+    with ledger.PrivacyLedger(path, WITH_RELEASES) as opened:
+        assert set(opened.spent_events()) == set(counted)
+        opened.append(2)
+        before = opened.accountant.epsilon()
+    # Mended: what was counted stays so.
+    contents = ledger.read_ledger(path)
+    assert [(e.round_number, e.release, e.torn) for e in contents.entries] == [
+        (None, "popularity", False),
+        (1, None, False),
+        (2, None, True),
+        (None, "popularity", True),
+        (None, "metrics", True),
+        (2, None, False),
+    ]
+    assert contents.accountant().epsilon() == before
+
+
+def test_a_tear_after_the_last_planned_round(path):
+    header, sampler = CYCLIC_HEADER, cyclic_sampler()
+    write_rounds(path, range(1, 21), header, sampler)
+    with path.open("ab") as file:
+        file.write(b'{"round": 20, "exec')
+    assert ledger.read_ledger(path).entries[-1].round_number == 20
+    write_rounds(path, [20], header, sampler)
+    assert rounds_of(ledger.read_ledger(path))[-3:] == [20, 20, 20]
+
+
 def test_zeros_left_by_a_power_cut_are_a_torn_line(path):
     write_rounds(path, [1, 2])
     with path.open("ab") as file:
@@ -126,13 +166,22 @@ def test_zeros_left_by_a_power_cut_are_a_torn_line(path):
     assert rounds_of(ledger.read_ledger(path)) == [1, 2, 3]
     write_rounds(path, [3])
     assert rounds_of(ledger.read_ledger(path)) == [1, 2, 3, 3]
+    # Zeros in the place of the line's end alone: the line is whole.
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + b"\0" * 50)
+    assert rounds_of(ledger.read_ledger(path)) == [1, 2, 3, 3]
+    write_rounds(path, [4])
+    assert rounds_of(ledger.read_ledger(path)) == [1, 2, 3, 3, 4]
+    # Half of a line, then zeros.
+    path.write_bytes(data[:-40] + b"\0" * 40)
+    assert [e.torn for e in ledger.read_ledger(path).entries] == [False, False, True, True]
 
 
 def test_torn_header_is_written_again(path):
     write_rounds(path, [])
     data = path.read_bytes()
-    for length in (0, 1, 30, len(data) - 2):
-        path.write_bytes(data[:length])
+    for torn in (b"", b"{", data[:30], data[:-2], b"\0" * 60, data[:30] + b"\0" * 9):
+        path.write_bytes(torn)
         with pytest.raises(UserError, match=r":1: .*no complete header"):
             ledger.read_ledger(path)
         write_rounds(path, [1])
@@ -146,64 +195,163 @@ def test_other_files_are_not_overwritten(path):
     assert path.read_text() == "my thesis"
 
 
-def damage(line, value):
-    def change(lines):
-        lines[line] = value(lines[line]) if callable(value) else value
+def refused_at(path):
+    """The line that a damaged ledger is refused for, by readers and runs alike."""
+    before = path.read_bytes()
+    places = []
+    for use in (ledger.read_ledger, lambda p: ledger.PrivacyLedger(p, WITH_RELEASES)):
+        with pytest.raises(UserError, match=rf"{ledger.FILE_NAME}:\d+: ") as caught:
+            use(path)
+        places.append(int(str(caught.value).split(f"{ledger.FILE_NAME}:")[1].split(":")[0]))
+    assert path.read_bytes() == before
+    assert places[0] == places[1]
+    return places[0]
 
-    return change
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sound") / ledger.FILE_NAME
+    with ledger.PrivacyLedger(path, WITH_RELEASES) as opened:
+        opened.append_release("popularity")
+        for r in (1, 2, 2, 3):
+            opened.append(r)
+    return path.read_bytes()
 
 
-def edit(**fields):
-    return lambda line: json.dumps({**json.loads(line), **fields})
+@pytest.mark.parametrize("bit", [0x01, 0x20])
+def test_every_single_changed_byte_is_refused(path, sound, bit):
+    ends = [place for place, byte in enumerate(sound) if byte == ord("\n")]
+    for place in range(len(sound)):
+        changed = bytearray(sound)
+        changed[place] ^= bit
+        line = sum(end < place for end in ends) + 1
+        with pytest.raises(UserError, match=rf"^{path}:{line}: "):
+            ledger_format.parse(path, bytes(changed))
+
+
+def test_other_spellings_of_the_same_line_are_refused(path, sound):
+    lines = sound.decode().splitlines()
+    for other in (
+        lines[2].replace('": ', '":'),
+        lines[2].replace("{", "{ "),
+        lines[2].replace('"round": 1', '"round": 1.0'),
+        lines[2].replace('"round": 1', '"round": 9, "round": 1'),
+        lines[2] + " ",
+        lines[2] + "\r",
+    ):
+        assert other != lines[2]
+        path.write_bytes("\n".join([*lines[:2], other, *lines[3:], ""]).encode())
+        assert refused_at(path) == 3
+
+
+@pytest.mark.parametrize("line", range(6))
+def test_a_removed_line_is_refused_but_for_the_last(path, sound, line):
+    lines = sound.splitlines(keepends=True)
+    del lines[line]
+    path.write_bytes(b"".join(lines))
+    if line < 5:
+        assert refused_at(path) == line + 1
+    else:
+        # Shorter, and sound: that rounds are missing, only a checkpoint or a copy can tell.
+        contents = ledger.read_ledger(path)
+        assert rounds_of(contents) == [None, 1, 2, 2]
+        assert contents.last_round == 2
+
+
+@pytest.mark.parametrize("line", range(6))
+def test_a_duplicated_line_is_refused(path, sound, line):
+    lines = sound.splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[: line + 1], *lines[line:]]))
+    assert refused_at(path) == line + 2
+
+
+@pytest.mark.parametrize("line", range(5))
+def test_swapped_lines_are_refused(path, sound, line):
+    lines = sound.splitlines(keepends=True)
+    lines[line], lines[line + 1] = lines[line + 1], lines[line]
+    path.write_bytes(b"".join(lines))
+    assert refused_at(path) == line + 1
+
+
+@pytest.mark.parametrize("added", [b"\n", b"garbage\n", b"[1]\n", b"null\n", b"{}\n"])
+def test_lines_of_other_kinds_are_refused_wherever_they_are(path, sound, added):
+    lines = sound.splitlines(keepends=True)
+    for place in range(1, 7):
+        path.write_bytes(b"".join([*lines[:place], added, *lines[place:]]))
+        assert refused_at(path) == place + 1
+
+
+def resealed(*values):
+    """A ledger with a sound chain, whatever it says."""
+    digest, data = ledger_format.FIRST_DIGEST, []
+    for value in values:
+        line, digest = ledger_format.seal(value, digest)
+        data.append(line)
+    return b"".join(data)
+
+
+def header_value(**changes):
+    return {**ledger_format.header_to_json(WITH_RELEASES), **changes}
+
+
+def entry_value(round_number, execution="a", **others):
+    return {"round": round_number, "execution": execution, **others}
 
 
 @pytest.mark.parametrize(
-    ("change", "line"),
+    ("values", "line"),
     [
-        (damage(2, "garbage"), 3),
-        (damage(2, ""), 3),
-        (damage(2, "[1]"), 3),
-        (damage(2, lambda line: line[:-9]), 3),
-        (damage(2, edit(round="2")), 3),
-        (damage(2, edit(round=-1)), 3),
-        (damage(2, edit(event={"kind": "GaussianDpEvent", "noise_multiplier": float("inf")})), 3),
-        (damage(2, edit(event={"kind": "UnsupportedDpEvent"})), 3),
-        (damage(4, edit(execution=None)), 5),
-        (lambda lines: lines.pop(2), 3),
-        (lambda lines: lines.pop(1), 2),
-        (lambda lines: lines.pop(0), 1),
-        (lambda lines: lines.insert(3, lines[2]), 4),
-        (damage(0, edit(format_version=2)), 1),
-        (damage(0, edit(delta=2.0)), 1),
-        (damage(0, edit(num_clients=7)), 1),
-        (damage(0, edit(neighbouring_relation="replace_one")), 1),
-        (damage(0, edit(surprise=1)), 1),
+        ([header_value(format_version=1)], 1),
+        ([header_value(delta=2.0)], 1),
+        ([header_value(num_clients=7)], 1),
+        ([header_value(neighbouring_relation="replace_one")], 1),
+        ([header_value(surprise=1)], 1),
+        ([header_value(mechanism={"name": "magic"})], 1),
+        ([header_value(releases=[{"name": "popularity"}])], 1),
+        ([{"format_version": 2}], 1),
+        ([entry_value(1)], 1),
+        ([header_value(), entry_value("1")], 2),
+        ([header_value(), entry_value(0)], 2),
+        ([header_value(), entry_value(2)], 2),
+        ([header_value(), entry_value(True)], 2),
+        ([header_value(), entry_value(1, execution=None)], 2),
+        ([header_value(), entry_value(1, surprise=1)], 2),
+        ([header_value(), entry_value(1, torn=False)], 2),
+        ([header_value(), {"release": "model", "execution": "a"}], 2),
+        ([header_value(), entry_value(1), entry_value(1)], 3),
+        ([header_value(), {"execution": "a"}], 2),
     ],
 )
-def test_damage_elsewhere_is_refused_with_its_place(path, change, line):
-    write_rounds(path, [1, 2, 3, 4])
-    lines = path.read_text().splitlines()
-    change(lines)
-    path.write_text("\n".join(lines) + "\n")
-    with pytest.raises(UserError, match=f"{ledger.FILE_NAME}:{line}: "):
+def test_what_makes_no_sense_is_refused_under_a_sound_chain_too(path, values, line):
+    path.write_bytes(resealed(header_value(), entry_value(1), entry_value(1, execution="b")))
+    assert rounds_of(ledger.read_ledger(path)) == [1, 1]
+    path.write_bytes(resealed(*values))
+    with pytest.raises(UserError) as caught:
         ledger.read_ledger(path)
-    before = path.read_bytes()
-    with pytest.raises(UserError, match=f"{ledger.FILE_NAME}:{line}: "):
-        ledger.PrivacyLedger(path, HEADER)
-    assert path.read_bytes() == before
+    assert f"{ledger.FILE_NAME}:{line}: " in str(caught.value)
+
+
+def test_the_digest_stands_for_all_lines(path, sound):
+    path.write_bytes(sound)
+    last = json.loads(sound.splitlines()[-1])["digest"]
+    assert ledger.read_ledger(path).digest == last
+    with ledger.PrivacyLedger(path, WITH_RELEASES) as opened:
+        assert opened.digest == last
+        opened.append(4)
+        assert opened.digest != last
+        assert ledger.read_ledger(path).digest == opened.digest
 
 
 def test_rounds_leave_no_gap(path):
     with ledger.PrivacyLedger(path, HEADER) as opened:
-        for bad in (2, -1, 1.0, True):
+        for bad in (2, 0, -1, 1.0, True):
             with pytest.raises(ValueError, match="round"):
                 opened.append(bad)
-        opened.append(0)
         opened.append(1)
         with pytest.raises(ValueError, match="missing"):
             opened.append(3)
         opened.append(2)
-    assert rounds_of(ledger.read_ledger(path)) == [0, 1, 2]
+    assert rounds_of(ledger.read_ledger(path)) == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -213,6 +361,7 @@ def test_rounds_leave_no_gap(path):
         ({"insecure_deterministic_noise": True}, "insecure_deterministic_noise"),
         ({"mechanism": dataclasses.replace(MECHANISM, noise_multiplier=2.0)}, "noise_multiplier"),
         ({"mechanism": dataclasses.replace(MECHANISM, num_clients=7000)}, "num_clients"),
+        ({"releases": (POPULARITY,)}, "releases"),
     ],
 )
 def test_another_run_is_refused(path, change, name):
@@ -221,16 +370,141 @@ def test_another_run_is_refused(path, change, name):
         ledger.PrivacyLedger(path, dataclasses.replace(HEADER, **change))
 
 
-def test_unaccountable_event_is_refused_before_anything_is_written(path):
-    import dp_accounting
+def test_another_plan_of_releases_is_refused(path):
+    write_rounds(path, [1], WITH_RELEASES)
+    for releases in (
+        (POPULARITY,),
+        (POPULARITY, dataclasses.replace(METRICS, count=5)),
+        (dataclasses.replace(POPULARITY, event=dp_accounting.GaussianDpEvent(9.0)), METRICS),
+    ):
+        with pytest.raises(UserError, match="releases"):
+            ledger.PrivacyLedger(path, dataclasses.replace(HEADER, releases=releases))
 
-    with ledger.PrivacyLedger(path, HEADER) as opened:
-        with pytest.raises(UserError):
-            opened.append(1, dp_accounting.UnsupportedDpEvent())
-        with pytest.raises(UserError):
-            opened.append(1, dp_accounting.SampledWithoutReplacementDpEvent(9, 1, EVENT.event))
+
+def test_releases_are_recorded_and_counted(path):
+    with ledger.PrivacyLedger(path, WITH_RELEASES) as opened:
+        execution = opened.append_release("popularity")
         opened.append(1)
-    assert rounds_of(ledger.read_ledger(path)) == [1]
+        opened.append_release("metrics")
+        opened.append_release("metrics")
+        with pytest.raises(ValueError, match="no release named 'model'"):
+            opened.append_release("model")
+        assert opened.accountant.num_releases == {"popularity": 1, "metrics": 2}
+        live = opened.accountant.epsilon()
+        # What is planned and not yet spent is kept back.
+        left = accounting.epsilon(
+            [(EVENT, 2), (POPULARITY.event, 1), (METRICS.event, 4)],
+            1e-5,
+            MECHANISM.neighbouring_relation,
+        )
+        assert not opened.would_exceed(left, 2)
+        assert opened.would_exceed(left - 1e-9, 2)
+    contents = ledger.read_ledger(path)
+    assert contents.header == WITH_RELEASES
+    assert contents.entries[0] == ledger_format.LedgerEntry(execution, release="popularity")
+    assert set(contents.spent_events()) == {
+        (EVENT, 1),
+        (POPULARITY.event, 1),
+        (METRICS.event, 2),
+    }
+    assert contents.accountant().epsilon() == live
+    assert contents.last_round == 1
+
+
+# Cohorts that break what the cost rests on.
+
+CYCLIC = mechanisms.Mechanism(
+    "dp_banded_mf", 2.0, 0.5, 60, 6, "cyclic_poisson", min_separation=5, rounds=20
+)
+CYCLIC_HEADER = dataclasses.replace(HEADER, mechanism=CYCLIC)
+LOCAL = mechanisms.Mechanism("local_gaussian", 9.0, 0.5, 60, 6, max_rounds_per_user=3)
+
+
+def cyclic_sampler(num_groups=5, seed=0):
+    return sampling.create_sampler("cyclic_poisson", 60, 6, seed, min_separation=num_groups)
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        sampling.PoissonSampler(60, 0.5, seed=0),
+        sampling.FixedSizeSampler(60, 30, seed=0),
+        sampling.CyclicPoissonSampler(60, 1.0, num_groups=4, seed=0),
+        sampling.ShuffledEpochsSampler(60, 15, seed=0),
+    ],
+)
+def test_turns_too_close_are_refused_before_anything_is_written(path, sampler):
+    with ledger.PrivacyLedger(path, CYCLIC_HEADER, sampler) as opened:
+        recorded = path.read_bytes()
+
+        def append_all():
+            nonlocal recorded
+            for round_number in range(1, 21):
+                opened.append(round_number)
+                recorded = path.read_bytes()
+
+        with pytest.raises(UserError, match=r"fewer than 5 rounds before.*cyclic_poisson"):
+            append_all()
+        assert path.read_bytes() == recorded
+        assert 0 < opened.last_round < 7
+
+
+def test_turns_far_enough_apart_are_fine_in_any_order_of_executions(path):
+    write_rounds(path, [1, 2, 3, 4, 5, 6, 4, 5, 6, 7], CYCLIC_HEADER, cyclic_sampler())
+    write_rounds(path, [1, 2, 7, *range(8, 21)], CYCLIC_HEADER, cyclic_sampler())
+    with (
+        ledger.PrivacyLedger(path, CYCLIC_HEADER, cyclic_sampler()) as opened,
+        pytest.raises(UserError, match="planned for 20 rounds"),
+    ):
+        opened.append(21)
+    assert ledger.read_ledger(path).last_round == 20
+
+
+def test_past_cohorts_are_checked_when_a_ledger_is_opened(path):
+    write_rounds(path, range(1, 15), CYCLIC_HEADER, cyclic_sampler())
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="fewer than 5 rounds before"):
+        ledger.PrivacyLedger(path, CYCLIC_HEADER, sampling.PoissonSampler(60, 0.5, seed=0))
+    # The lock was given up again.
+    write_rounds(path, [15], CYCLIC_HEADER, cyclic_sampler())
+    assert path.read_bytes().startswith(before)
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "sampler"),
+    [
+        (LOCAL, sampling.PoissonSampler(60, 0.5, seed=0)),
+        (LOCAL, sampling.create_sampler("poisson", 60, 30, 0, max_rounds_per_user=4)),
+        (
+            dataclasses.replace(LOCAL, sampling="shuffled_epochs"),
+            sampling.create_sampler("poisson", 60, 6, 0, max_rounds_per_user=3),
+        ),
+    ],
+)
+def test_more_turns_than_are_accounted_for_are_refused(path, mechanism, sampler):
+    header = dataclasses.replace(HEADER, mechanism=mechanism)
+    with pytest.raises(UserError, match="as often as is accounted for"):
+        write_rounds(path, range(1, 50), header, sampler)
+    assert 0 < ledger.read_ledger(path).last_round < 49
+
+
+@pytest.mark.parametrize("law", ["poisson", "fixed_size", "shuffled_epochs"])
+def test_turns_that_are_accounted_for_are_fine(path, law):
+    header = dataclasses.replace(HEADER, mechanism=dataclasses.replace(LOCAL, sampling=law))
+
+    def create_sampler():
+        return sampling.create_sampler(law, 60, 6, 0, max_rounds_per_user=3)
+
+    write_rounds(path, [*range(1, 30), 27, 28, 29], header, create_sampler())
+    write_rounds(path, range(30, 60), header, create_sampler())
+    assert ledger.read_ledger(path).last_round == 59
+
+
+@pytest.mark.parametrize("mechanism", [CYCLIC, LOCAL])
+def test_no_ledger_without_the_sampler_that_it_must_check(path, mechanism):
+    with pytest.raises(ValueError, match="needs the sampler"):
+        ledger.PrivacyLedger(path, dataclasses.replace(HEADER, mechanism=mechanism))
+    assert not path.exists()
 
 
 def test_failed_write_ends_the_ledger(path, monkeypatch):
@@ -295,9 +569,10 @@ def test_two_processes_cannot_share_a_ledger(path):
 
 
 def test_replaying_a_long_run_is_quick_enough_to_do_at_every_start(path):
-    write_rounds(path, [1])
-    header, first = path.read_text().splitlines()
-    entry = json.loads(first)
-    lines = [json.dumps({**entry, "round": r, "execution": str(r)}) for r in range(1, 20_001)]
-    path.write_text("\n".join([header, *lines]) + "\n")
-    assert ledger.read_ledger(path).spent_events() == [(EVENT, 20_000)]
+    mechanism = dataclasses.replace(CYCLIC, rounds=20_000)
+    header = dataclasses.replace(HEADER, mechanism=mechanism)
+    entries = (entry_value(r, execution=str(r)) for r in range(1, 20_001))
+    path.write_bytes(resealed(ledger_format.header_to_json(header), *entries))
+    with ledger.PrivacyLedger(path, header, cyclic_sampler()) as opened:
+        assert opened.last_round == 20_000
+        assert opened.spent_events() == [(mechanisms.unit_event(CYCLIC), 4000)]

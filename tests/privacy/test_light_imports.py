@@ -1,11 +1,17 @@
 import subprocess
 import sys
 
-_PRIVACY = ["accounting", "calibration", "events", "ledger", "mechanisms", "sampling", "statement"]
+_PRIVACY = [
+    *("accounting", "calibration", "distributed", "events", "factorization", "ledger"),
+    *("ledger_format", "mechanisms", "participation", "planning", "releases", "sampling"),
+    "statement",
+]
 _EVALUATION = ["negatives", "popularity", "ranking", "recommend", "scoring"]
 _MODULES = [
     *(f"fedrec_tff.privacy.{name}" for name in _PRIVACY),
     *(f"fedrec_tff.evaluation.{name}" for name in _EVALUATION),
+    *("fedrec_tff.reporting.plan_text", "fedrec_tff.reporting.privacy_plots"),
+    "experiments.plan_privacy",
 ]
 
 

@@ -12,7 +12,7 @@ ADAPTIVE = mechanisms.Mechanism("dp_adaptive", 1.0, 0.5, num_clients=6040, clien
 
 
 def test_gaussian_event():
-    assert mechanisms.round_event(FIXED_CLIP) == dp_accounting.PoissonSampledDpEvent(
+    assert mechanisms.unit_event(FIXED_CLIP) == dp_accounting.PoissonSampledDpEvent(
         60 / 6040, dp_accounting.GaussianDpEvent(1.0)
     )
     assert FIXED_CLIP.neighbouring_relation is dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
@@ -20,7 +20,7 @@ def test_gaussian_event():
 
 def test_fixed_size_halves_the_multiplier():
     fixed_size = dataclasses.replace(FIXED_CLIP, sampling="fixed_size")
-    assert mechanisms.round_event(fixed_size) == dp_accounting.SampledWithoutReplacementDpEvent(
+    assert mechanisms.unit_event(fixed_size) == dp_accounting.SampledWithoutReplacementDpEvent(
         6040, 60, dp_accounting.GaussianDpEvent(0.5)
     )
     assert fixed_size.neighbouring_relation is dp_accounting.NeighboringRelation.REPLACE_ONE
@@ -30,7 +30,7 @@ def test_fixed_size_halves_the_multiplier():
 def test_adaptive_event_is_worth_the_noise_multiplier(sampling_name):
     """The sensitivity of (clipped sum, shifted count), scaled by the noise, found numerically."""
     mechanism = dataclasses.replace(ADAPTIVE, sampling=sampling_name)
-    value_noise_multiplier, count_stddev = mechanisms.split_adaptive_noise(1.0, 20)
+    value_noise_multiplier, count_stddev = mechanism.split_noise()
     # What one user adds: a vector on the clip's sphere, and -0.5 or +0.5.
     users = [np.array([x, b]) for x in (-0.5, 0.5) for b in (-0.5, 0.5)]
     scale = np.array([value_noise_multiplier * 0.5, count_stddev])
@@ -39,11 +39,10 @@ def test_adaptive_event_is_worth_the_noise_multiplier(sampling_name):
     else:
         moves = [(a - b) / scale for a in users for b in users]
     sensitivity = max(np.linalg.norm(move) for move in moves)
-    parts = mechanisms.round_event(mechanism).event.events
-    worth = sum(part.noise_multiplier**-2 for part in parts) ** -0.5
-    assert worth == pytest.approx(1 / sensitivity)
-    assert worth == pytest.approx(1.0 if sampling_name == "poisson" else 0.5)
-    assert all(type(part.noise_multiplier) is float for part in parts)
+    noise = mechanisms.unit_event(mechanism).event
+    assert noise.noise_multiplier == pytest.approx(1 / sensitivity)
+    assert noise.noise_multiplier == pytest.approx(1.0 if sampling_name == "poisson" else 0.5)
+    assert type(noise.noise_multiplier) is float
 
 
 def test_split_by_hand():
@@ -71,6 +70,160 @@ def test_noise_multiplier_limit_is_where_the_split_ends():
         mechanisms.split_adaptive_noise(limit, 20)
 
 
+# Correlated noise.
+
+BANDED = mechanisms.Mechanism(
+    "dp_banded_mf", 2.0, 0.5, 6000, 60, "cyclic_poisson", min_separation=50, rounds=1000
+)
+TREE = dataclasses.replace(BANDED, name="dp_tree")
+
+
+def test_a_turn_under_banded_noise():
+    # 50 groups of 120 users, of whom 60 are asked.
+    assert mechanisms.unit_event(BANDED) == dp_accounting.PoissonSampledDpEvent(
+        0.5, dp_accounting.GaussianDpEvent(2.0)
+    )
+    assert BANDED.sampling_probability == 0.01
+    assert BANDED.neighbouring_relation is dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
+
+
+def most_nodes_over_a_leaf(leaves):
+    """By drawing the tree: which released nodes hold which leaf."""
+    over = np.zeros(leaves, int)
+    for step in range(1, leaves + 1):
+        for level in range(leaves.bit_length()):
+            if step % 2**level == 0:
+                over[step - 2**level : step] += 1
+    return over.max()
+
+
+@pytest.mark.parametrize("min_separation", [1, 2, 3, 4, 7, 8, 50, 64])
+@pytest.mark.parametrize("rounds", [1, 6, 64])
+def test_a_turn_under_a_tree_is_in_so_many_nodes(min_separation, rounds):
+    tree = dataclasses.replace(TREE, min_separation=min_separation, rounds=rounds)
+    nodes = most_nodes_over_a_leaf(min(min_separation, rounds))
+    event = mechanisms.unit_event(tree)
+    assert event.event.noise_multiplier == pytest.approx(2.0 / np.sqrt(nodes))
+    assert event.sampling_probability == pytest.approx(min_separation / 100)
+
+
+@pytest.mark.parametrize("mechanism", [BANDED, TREE])
+@pytest.mark.parametrize(("rounds", "turns"), [(1, 1), (50, 1), (51, 2), (999, 20), (1000, 20)])
+def test_turns_of_a_user_who_is_asked_in_turn(mechanism, rounds, turns):
+    assert mechanisms.num_units(mechanism, rounds) == turns
+    [(event, count)] = mechanisms.planned_events(mechanism, rounds)
+    assert (event, count) == (mechanisms.unit_event(mechanism), turns)
+    with pytest.raises(UserError, match="planned for 1000 rounds"):
+        mechanisms.planned_events(mechanism, 1001)
+
+
+def test_one_group_is_poisson_sampling():
+    one_group = dataclasses.replace(BANDED, min_separation=1)
+    assert mechanisms.unit_event(one_group) == dp_accounting.PoissonSampledDpEvent(
+        0.01, dp_accounting.GaussianDpEvent(2.0)
+    )
+    assert mechanisms.num_units(one_group, 7) == 7
+
+
+# Noise on the device.
+
+LOCAL = mechanisms.Mechanism("local_gaussian", 6.0, 0.5, 100, 10, max_rounds_per_user=5)
+
+
+@pytest.mark.parametrize(
+    ("law", "rounds", "turns"),
+    [
+        ("poisson", 3, 3),
+        ("poisson", 500, 5),
+        ("fixed_size", 3, 3),
+        ("shuffled_epochs", 10, 1),
+        ("shuffled_epochs", 11, 2),
+        ("shuffled_epochs", 500, 5),
+    ],
+)
+def test_local_units(law, rounds, turns):
+    mechanism = dataclasses.replace(LOCAL, sampling=law)
+    assert mechanisms.num_units(mechanism, rounds) == turns
+    # A user's message, or that of another user: two clips apart.
+    assert mechanisms.unit_event(mechanism) == dp_accounting.GaussianDpEvent(3.0)
+    assert mechanism.neighbouring_relation is dp_accounting.NeighboringRelation.REPLACE_ONE
+    laplace = dataclasses.replace(mechanism, name="local_laplace")
+    assert mechanisms.unit_event(laplace) == dp_accounting.LaplaceDpEvent(3.0)
+
+
+def test_those_left_over_lengthen_no_epoch():
+    # 103 users, 10 a round: 10 rounds, then a new order.
+    mechanism = dataclasses.replace(LOCAL, num_clients=103, sampling="shuffled_epochs")
+    assert mechanism.rounds_per_epoch == 10
+    assert mechanisms.num_units(mechanism, 21) == 3
+
+
+# Sensitivity, and simulations of larger cohorts.
+
+
+def test_two_clips_are_one_joint_sensitivity():
+    mechanism = dataclasses.replace(FIXED_CLIP, clip_norm=0.3, tower_clip_norm=0.4)
+    assert mechanism.sensitivity == pytest.approx(0.5)
+    assert mechanism.noise_stddev == pytest.approx(0.5)
+    assert FIXED_CLIP.sensitivity == 0.5
+    assert dataclasses.replace(FIXED_CLIP, noise_multiplier=2.2).noise_stddev == pytest.approx(1.1)
+    assert mechanisms.unit_event(mechanism) == mechanisms.unit_event(FIXED_CLIP)
+
+
+@pytest.mark.parametrize("name", mechanisms.CENTRAL)
+def test_a_simulation_has_the_noise_to_signal_ratio_of_the_deployment(name):
+    kwargs = {}
+    if name in mechanisms.CORRELATED:
+        kwargs = {"sampling": "cyclic_poisson", "min_separation": 50, "rounds": 100}
+    deployed = mechanisms.Mechanism(name, 1.5, 0.5, 1_000_000, 3000, **kwargs)
+    simulated = mechanisms.Mechanism(
+        name, 1.5, 0.5, 6040, 60, noise_cohort_size=3000, noise_population_size=1_000_000, **kwargs
+    )
+    assert simulated.is_simulated
+    assert not deployed.is_simulated
+    # Noise of the mean.
+    assert simulated.noise_stddev / 60 == pytest.approx(deployed.noise_stddev / 3000)
+    assert mechanisms.unit_event(simulated) == mechanisms.unit_event(deployed)
+    assert mechanisms.planned_events(simulated, 90) == mechanisms.planned_events(deployed, 90)
+    if name == "dp_adaptive":
+        assert simulated.split_noise() == deployed.split_noise()
+        assert mechanisms.noise_multiplier_limit(simulated) == 300.0
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "change", "said"),
+    [
+        (FIXED_CLIP, {"noise_cohort_size": 600}, "give both"),
+        (FIXED_CLIP, {"noise_population_size": 10**6}, "give both"),
+        (FIXED_CLIP, {"noise_cohort_size": 50, "noise_population_size": 10**6}, "larger cohort"),
+        (FIXED_CLIP, {"noise_cohort_size": 600, "noise_population_size": 500}, "more than the 500"),
+        (BANDED, {"noise_cohort_size": 600, "noise_population_size": 20_000}, "a group has"),
+        (LOCAL, {"noise_cohort_size": 60, "noise_population_size": 10**6}, "means nothing"),
+        (FIXED_CLIP, {"min_separation": 5}, "means nothing"),
+        (FIXED_CLIP, {"max_rounds_per_user": 5}, "means nothing"),
+        (FIXED_CLIP, {"modulus_bits": 20}, "means nothing"),
+        (ADAPTIVE, {"tower_clip_norm": 1.0}, "means nothing"),
+        (LOCAL, {"max_rounds_per_user": None}, "needs max_rounds_per_user"),
+        (BANDED, {"min_separation": None}, "needs min_separation"),
+        (BANDED, {"rounds": None}, "needs rounds"),
+        (BANDED, {"sampling": "poisson"}, "choose cyclic_poisson"),
+        (LOCAL, {"sampling": "cyclic_poisson"}, "not known"),
+        (FIXED_CLIP, {"sampling": "shuffled_epochs"}, "not known"),
+        # 60 of 6,000 users in each of 101 rounds in a row are more than there are.
+        (BANDED, {"min_separation": 101}, "lower clients_per_round to 59.4059"),
+    ],
+)
+def test_combinations_without_a_known_cost_are_refused(mechanism, change, said):
+    with pytest.raises(UserError, match=said):
+        dataclasses.replace(mechanism, **change)
+
+
+@pytest.mark.parametrize("mechanism", [FIXED_CLIP, ADAPTIVE, BANDED, TREE, LOCAL])
+def test_no_noise_is_no_privacy(mechanism):
+    silent = dataclasses.replace(mechanism, noise_multiplier=0.0)
+    assert mechanisms.unit_event(silent) == dp_accounting.NonPrivateDpEvent()
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -85,6 +238,7 @@ def test_noise_multiplier_limit_is_where_the_split_ends():
         {"clients_per_round": 0},
         {"clients_per_round": 6041},
         {"clients_per_round": 1.5, "sampling": "fixed_size"},
+        {"num_clients": float("inf")},
         {"clipped_count_stddev": 1.0},
     ],
 )
@@ -97,6 +251,9 @@ def test_numpy_numbers_become_python_numbers():
     mechanism = mechanisms.Mechanism(
         "dp_gaussian", np.float32(1.5), np.float32(0.5), np.int64(100), np.int32(10)
     )
-    event = mechanisms.round_event(mechanism)
+    event = mechanisms.unit_event(mechanism)
     assert type(event.sampling_probability) is float
     assert type(event.event.noise_multiplier) is float
+    correlated = dataclasses.replace(BANDED, min_separation=np.int64(50), rounds=np.int32(1000))
+    assert correlated == BANDED
+    assert type(correlated.rounds) is int

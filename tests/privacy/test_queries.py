@@ -6,7 +6,7 @@ import tensorflow_federated as tff
 
 from fedrec_tff.aggregators import registry
 from fedrec_tff.aggregators.row_sparse import RowSparse
-from fedrec_tff.privacy import queries
+from fedrec_tff.privacy import mechanisms, queries
 
 
 def _gaussian(seed, clip=2.0, stddev=3.0):
@@ -147,8 +147,7 @@ def test_every_release_reads_the_kernel_unless_a_seed_is_given(name, row_sparse,
         num_items=5,
         clients_per_round=40.0,
         row_sparse=row_sparse,
-        clip_norm=1.0,
-        noise_multiplier=1.5,
+        mechanism=mechanisms.Mechanism(name, 1.5, 1.0, 1_000, 40.0),
         insecure_noise_seed=insecure_seed,
     )
     factory = registry.get(name).build_factory(context)

@@ -8,6 +8,12 @@ from fedrec_tff.errors import UserError
 from fedrec_tff.privacy import sampling
 
 SAMPLERS = [sampling.PoissonSampler(60, 0.2, seed=3), sampling.FixedSizeSampler(60, 12, seed=3)]
+OTHERS = [
+    sampling.CyclicPoissonSampler(60, 0.5, num_groups=4, seed=3),
+    sampling.ShuffledEpochsSampler(62, 12, seed=3),
+    sampling.FrequencyCappedSampler(SAMPLERS[0], 60, max_rounds_per_user=3),
+    sampling.FrequencyCappedSampler(sampling.ShuffledEpochsSampler(62, 12, seed=3), 62, 2),
+]
 
 
 def membership(sampler, num_clients, num_rounds):
@@ -17,20 +23,36 @@ def membership(sampler, num_clients, num_rounds):
     return members
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", SAMPLERS + OTHERS)
 def test_cohorts_are_sorted_distinct_rows(sampler):
-    for round_number in range(50):
+    for round_number in range(1, 51):
         cohort = sampler.sample(round_number)
         assert cohort.dtype == np.int64
         assert (np.diff(cohort) > 0).all()
-        assert ((cohort >= 0) & (cohort < 60)).all()
+        assert ((cohort >= 0) & (cohort < 62)).all()
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", SAMPLERS + OTHERS)
 def test_any_round_can_be_drawn_again(sampler):
-    first = [sampler.sample(r) for r in range(20)]
-    again = [sampler.sample(r) for r in reversed(range(20))][::-1]
+    first = [sampler.sample(r) for r in range(1, 31)]
+    again = [sampler.sample(r) for r in range(30, 0, -1)][::-1]
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    # Rounds ahead, then back, as after a crash.
+    jumps = [17, 3, 3, 30, 1, 29]
+    assert all(np.array_equal(sampler.sample(r), first[r - 1]) for r in jumps)
+
+
+@pytest.mark.parametrize("law", sampling.LAWS)
+@pytest.mark.parametrize("max_rounds_per_user", [None, 4])
+def test_same_seed_same_cohorts_in_another_process(law, max_rounds_per_user):
+    def draw(seed):
+        sampler = sampling.create_sampler(
+            law, 60, 12, seed, min_separation=4, max_rounds_per_user=max_rounds_per_user
+        )
+        return [tuple(sampler.sample(r)) for r in range(1, 13)]
+
+    assert draw(5) == draw(5)
+    assert draw(5) != draw(6)
 
 
 def test_seed_and_round_decide():
@@ -87,6 +109,126 @@ def test_large_population_costs_no_more_than_its_cohort():
     assert cohort.max() < 10**12
 
 
+# Groups in turn.
+
+
+def test_turns_in_groups_are_never_closer_than_the_number_of_groups():
+    num_groups = 7
+    sampler = sampling.CyclicPoissonSampler(200, 0.6, num_groups, seed=11)
+    last = np.full(200, -num_groups)
+    for round_number in range(1, 5001):
+        cohort = sampler.sample(round_number)
+        assert (round_number - last[cohort] >= num_groups).all()
+        # And always at the same place of the cycle.
+        is_first = last[cohort] < 1
+        assert (((round_number - last[cohort]) % num_groups == 0) | is_first).all()
+        last[cohort] = round_number
+    assert (last > 4900).all()
+
+
+def test_groups_are_drawn_by_a_fair_die_for_each_user():
+    num_clients, num_groups = 20_000, 16
+    everyone = sampling.CyclicPoissonSampler(num_clients, 1.0, num_groups, seed=2)
+    groups = [everyone.sample(r) for r in range(1, num_groups + 1)]
+    # A partition.
+    np.testing.assert_array_equal(np.sort(np.concatenate(groups)), np.arange(num_clients))
+    sizes = np.array([len(group) for group in groups])
+    assert stats.chisquare(sizes).pvalue > 1e-4
+    # Sizes vary as independent draws do: equal groups would say who else is there.
+    found = []
+    for seed in range(200):
+        sampler = sampling.CyclicPoissonSampler(300, 1.0, 3, seed)
+        found.append(len(sampler.sample(1)))
+    deviation = math.sqrt(300 * 2 / 9)
+    assert abs(np.mean(found) - 100) < 4.5 * deviation / math.sqrt(200)
+    assert 0.8 < np.std(found) / deviation < 1.2
+    # Neighbours are together no more often than others.
+    group_of = np.empty(num_clients, int)
+    for number, group in enumerate(groups):
+        group_of[group] = number
+    together = (group_of[:-1] == group_of[1:]).sum()
+    assert stats.binomtest(int(together), num_clients - 1, 1 / num_groups).pvalue > 1e-4
+
+
+def test_a_users_group_does_not_depend_on_who_else_is_there():
+    few = sampling.CyclicPoissonSampler(500, 1.0, 5, seed=4)
+    one_more = sampling.CyclicPoissonSampler(501, 1.0, 5, seed=4)
+    for round_number in range(1, 6):
+        larger = one_more.sample(round_number)
+        np.testing.assert_array_equal(few.sample(round_number), larger[larger < 500])
+
+
+def test_on_its_turn_each_user_of_a_group_throws_a_coin():
+    num_groups, probability, num_cycles = 4, 0.3, 2500
+    everyone = sampling.CyclicPoissonSampler(80, 1.0, num_groups, seed=6)
+    sampler = sampling.CyclicPoissonSampler(80, probability, num_groups, seed=6)
+    counts = np.zeros(80)
+    for group in range(1, num_groups + 1):
+        members = everyone.sample(group)
+        sizes = []
+        for cycle in range(num_cycles):
+            cohort = sampler.sample(cycle * num_groups + group)
+            assert np.isin(cohort, members).all()
+            counts[cohort] += 1
+            sizes.append(len(cohort))
+        # The cohort size is binomial: mean and variance.
+        expected = len(members) * probability
+        variance = expected * (1 - probability)
+        assert abs(np.mean(sizes) - expected) < 4.5 * math.sqrt(variance / num_cycles)
+        assert np.var(sizes) == pytest.approx(variance, rel=4.5 * math.sqrt(2 / num_cycles))
+    deviation = math.sqrt(probability * (1 - probability) / num_cycles)
+    assert (np.abs(counts / num_cycles - probability) < 4.5 * deviation).all()
+
+
+# Epochs in random order.
+
+
+def test_each_user_takes_part_at_most_once_in_an_epoch():
+    sampler = sampling.ShuffledEpochsSampler(62, 12, seed=0)
+    turns = np.zeros(62, int)
+    for epoch in range(400):
+        cohorts = [sampler.sample(5 * epoch + r) for r in range(1, 6)]
+        assert {len(cohort) for cohort in cohorts} == {12}
+        rows = np.concatenate(cohorts)
+        assert len(np.unique(rows)) == 60
+        turns[rows] += 1
+    # Two of 62 wait in each epoch, whoever they are.
+    waited = 400 - turns
+    assert waited.sum() == 800
+    assert stats.chisquare(waited).pvalue > 1e-4
+
+
+def test_orders_of_epochs_are_uniform_and_new():
+    sampler = sampling.ShuffledEpochsSampler(6, 1, seed=1)
+    # The place of user 0 and that of user 1, over epochs.
+    places = np.zeros((6, 6))
+    for epoch in range(3000):
+        order = [int(sampler.sample(6 * epoch + r)[0]) for r in range(1, 7)]
+        places[order.index(0), order.index(1)] += 1
+    observed = places[~np.eye(6, dtype=bool)]
+    assert places.trace() == 0
+    assert stats.chisquare(observed).pvalue > 1e-4
+
+
+# A cap on turns.
+
+
+@pytest.mark.parametrize("law", [sampling.POISSON, sampling.FIXED_SIZE, sampling.SHUFFLED_EPOCHS])
+def test_nobody_takes_part_more_often_than_the_cap(law):
+    free = sampling.create_sampler(law, 60, 12, seed=8)
+    capped = sampling.create_sampler(law, 60, 12, seed=8, max_rounds_per_user=5)
+    turns = np.zeros(60, int)
+    for round_number in range(1, 101):
+        cohort = capped.sample(round_number)
+        # Those who may, of those who were drawn: nobody else is asked instead.
+        drawn = free.sample(round_number)
+        np.testing.assert_array_equal(cohort, drawn[turns[drawn] < 5])
+        turns[cohort] += 1
+    assert turns.max() == 5
+    assert (turns == 5).all()
+    assert len(capped.sample(100)) == 0
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -99,6 +241,15 @@ def test_large_population_costs_no_more_than_its_cohort():
         lambda: sampling.FixedSizeSampler(10, 11, 0),
         lambda: sampling.FixedSizeSampler(10, 0, 0),
         lambda: sampling.FixedSizeSampler(10, 2.5, 0),
+        lambda: sampling.CyclicPoissonSampler(10, 1.1, 2, 0),
+        lambda: sampling.CyclicPoissonSampler(10, 0.5, 0, 0),
+        lambda: sampling.CyclicPoissonSampler(10, 0.5, 1.5, 0),
+        lambda: sampling.ShuffledEpochsSampler(10, 11, 0),
+        lambda: sampling.ShuffledEpochsSampler(10, 2.5, 0),
+        lambda: sampling.FrequencyCappedSampler(SAMPLERS[0], 60, 0),
+        lambda: sampling.FrequencyCappedSampler(SAMPLERS[0], 60, 1.5),
+        lambda: sampling.create_sampler("cyclic_poisson", 100, 10, 0),
+        lambda: sampling.create_sampler("cyclic_poisson", 100, 10, 0, min_separation=11),
     ],
 )
 def test_impossible_samplers_are_refused(make):
@@ -114,3 +265,9 @@ def test_samplers_by_name():
     assert len(fixed_size.sample(0)) == 60
     with pytest.raises(UserError, match="no sampling is called 'uniform'"):
         sampling.create_sampler("uniform", 6040, 60, seed=0)
+    cyclic = sampling.create_sampler("cyclic_poisson", 6040, 60, seed=0, min_separation=50)
+    sizes = [len(cyclic.sample(round_number)) for round_number in range(1, 301)]
+    # The same groups come again: their sizes vary too, by a seventh of the coins' part.
+    assert abs(np.mean(sizes) - 60) < 4.5 * np.sqrt(60 / 300 + 60 * 0.5 / 50)
+    shuffled = sampling.create_sampler("shuffled_epochs", 6040, 60, seed=0)
+    assert len(shuffled.sample(1)) == 60

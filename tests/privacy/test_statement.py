@@ -1,74 +1,244 @@
 import dataclasses
 import math
 
+import dp_accounting
 import pytest
 
-from fedrec_tff.privacy import accounting, mechanisms, statement
+from fedrec_tff.privacy import accounting, calibration, mechanisms, statement
 
-MECHANISM = mechanisms.Mechanism("dp_gaussian", 1.1, 0.5, num_clients=6040, clients_per_round=60)
+GAUSSIAN = mechanisms.Mechanism("dp_gaussian", 1.1, 0.5, num_clients=6040, clients_per_round=60)
+BANDED = mechanisms.Mechanism(
+    "dp_banded_mf", 2.0, 0.5, 6040, 60, "cyclic_poisson", min_separation=64, rounds=1000
+)
+LOCAL = mechanisms.Mechanism(
+    "local_gaussian", 9.0, 0.5, 6040, 60, "shuffled_epochs", max_rounds_per_user=5
+)
+SKELLAM = mechanisms.Mechanism(
+    "ddp_skellam", 2.0, 0.5, 6040, 60, "shuffled_epochs", num_weights=5000, modulus_bits=24
+)
+ALL = {
+    "gaussian": GAUSSIAN,
+    "fixed_size": dataclasses.replace(GAUSSIAN, sampling="fixed_size"),
+    "two clips": dataclasses.replace(GAUSSIAN, clip_norm=0.3, tower_clip_norm=0.4),
+    "adaptive": dataclasses.replace(GAUSSIAN, name="dp_adaptive"),
+    "banded": BANDED,
+    "tree": dataclasses.replace(BANDED, name="dp_tree"),
+    "local gaussian": LOCAL,
+    "local laplace": dataclasses.replace(LOCAL, name="local_laplace", sampling="poisson"),
+    "discrete gaussian": dataclasses.replace(SKELLAM, name="ddp_discrete_gaussian"),
+    "skellam": SKELLAM,
+    "simulated": dataclasses.replace(
+        GAUSSIAN, noise_cohort_size=6000, noise_population_size=1_000_000
+    ),
+}
 BOUND = accounting.EpsilonBound(1.81234, "PLD")
+POPULARITY = accounting.PlannedRelease("popularity", dp_accounting.GaussianDpEvent(5.0))
+METRICS = accounting.PlannedRelease("metrics", dp_accounting.GaussianDpEvent(20.0), count=10)
 
 
-def test_says_all_that_the_guarantee_rests_on():
-    text = statement.privacy_statement(MECHANISM, BOUND, 1e-5, 1000)
+def state(mechanism, bound=BOUND, rounds=1000, **kwargs):
+    return statement.privacy_statement(mechanism, bound, 1e-7, rounds, **kwargs)
+
+
+def test_every_mechanism_is_covered():
+    assert {mechanism.name for mechanism in ALL.values()} == set(mechanisms.SAMPLINGS)
+
+
+@pytest.mark.parametrize("mechanism", ALL.values(), ids=ALL)
+def test_what_every_statement_says(mechanism):
+    text = state(mechanism)
     for part in (
-        "(1.813, 1e-05)",  # Rounded up.
-        "each user",
-        "add-or-remove-one",
-        "every checkpoint",
+        "(1.813, 1e-07)-differential privacy",  # Rounded up.
+        "each user with all of that user's data",
         "1000 rounds",
-        "Poisson",
-        "6040 users",
-        "0.00993377",
-        "norm of 0.5",
-        "noise multiplier 1.1",
         "privacy loss distributions",
-        "--seed",
-        "trusted",
+        f"({mechanism.name})",
+        f"noise multiplier {mechanism.noise_multiplier:g}",
+        f"{mechanism.clip_norm:g}",
+        "nothing is released about the users who train",
+        "It assumes that ",
+        "the number of users are public",
+        "Outside the guarantee are: validation and test metrics",
+        # exp(1.81234) = 6.1247.
+        "more than 6.13 times as likely",
+        "plus a probability of 1e-07",
     ):
         assert part in text, part
     assert "NOT PRIVATE" not in text
     assert "Warning" not in text
-    assert "\n" not in text
+    assert "None" not in text
+    for ugly in ("\n", "  ", "..", " ,", "that ;"):
+        assert ugly not in text, ugly
+    assert text.startswith("SIMULATED:" if mechanism.is_simulated else "This run has ")
 
 
-def test_other_mechanisms():
-    text = statement.privacy_statement(
-        mechanisms.Mechanism("dp_adaptive", 1.0, 0.5, 6040, 60, sampling="fixed_size"),
-        accounting.EpsilonBound(3.0, "RDP"),
-        1e-5,
-        10,
-        num_executions=12,
-    )
-    for part in ("replace-one", "exactly 60 of 6040", "clipped count", "Renyi", "12 times"):
+@pytest.mark.parametrize("mechanism", ALL.values(), ids=ALL)
+def test_the_relation_in_plain_words(mechanism):
+    text = state(mechanism)
+    if mechanism.neighbouring_relation is accounting.NeighbouringRelation.ADD_OR_REMOVE_ONE:
+        assert "(add-or-remove-one)" in text
+        assert "any one user had not taken part at all" in text
+        assert "need not hide" not in text
+    else:
+        assert "(replace-one)" in text
+        assert "any one user had had another user's data" in text
+        assert "It need not hide that a user takes part" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        (
+            "gaussian",
+            [
+                "Poisson sampling, 60 expected",
+                "6040 users",
+                "0.00993377",
+                "an L2 norm of 0.5, with Gaussian noise on the sum at",
+                "every checkpoint together",
+            ],
+        ),
+        ("fixed_size", ["exactly 60 of 6040 users", "without replacement"]),
+        ("two clips", ["0.3 in the item table and of 0.4 in the towers (0.5 together)"]),
+        ("adaptive", ["adapts privately from 0.5", "on the clipped count"]),
+        (
+            "banded",
+            [
+                "64 groups at random",
+                "at least 64 rounds apart",
+                # 60 of the 94.375 users that a group has in the mean.
+                "with probability 0.635762",
+                "No user takes part in more than 16 of these rounds.",
+                "correlated over 64 rounds by a banded matrix",
+            ],
+        ),
+        ("tree", ["binary trees, each node at noise multiplier 2"]),
+        (
+            "local gaussian",
+            [
+                "an L2 norm of 0.5 and adds Gaussian noise before it sends it",
+                "a random order of all",
+                "No user takes part in more than 5 of these rounds (--max_rounds_per_user=5).",
+            ],
+        ),
+        ("local laplace", ["an L1 norm of 0.5 and adds Laplace noise", "more than 5 of these"]),
+        ("discrete gaussian", ["a share of discrete Gaussian noise", "modulo 2^24"]),
+        # An epoch of 6,040 users, 60 in a round, is 100 rounds.
+        ("skellam", ["a share of Skellam noise", "more than 10 of these rounds."]),
+    ],
+)
+def test_how_it_is_done(name, parts):
+    text = state(ALL[name])
+    for part in parts:
         assert part in text, part
+
+
+@pytest.mark.parametrize("mechanism", ALL.values(), ids=ALL)
+def test_against_whom_it_holds(mechanism):
+    text = state(mechanism)
+    trusts_server = mechanism.name in mechanisms.CENTRAL
+    assert ("The server is trusted" in text) == trusts_server
+    assert ("--seed" in text) == trusts_server
+    assert ("holds against the server too" in text) == (mechanism.name in mechanisms.LOCAL)
+    assert ("drawn on the device" in text) == (mechanism.name in mechanisms.LOCAL)
+    is_distributed = mechanism.name in mechanisms.DISTRIBUTED
+    for part in ("sees only the secure sum", "honest but curious", "drop-out", "colludes"):
+        assert (part in text) == is_distributed, part
+    assert ("floating-point" in text) != is_distributed
+    # Noise of past rounds is in the checkpoints.
+    is_correlated = mechanism.name in mechanisms.CORRELATED
+    assert ("does not cover the checkpoints" in text) == is_correlated
+    assert ("KEEP THEM SECRET" in text) == is_correlated
+    assert ("checkpoint together" in text) == (not is_correlated and not mechanism.is_simulated)
+
+
+def test_a_simulation_says_whose_epsilon_it_is():
+    text = state(ALL["simulated"])
+    for part in (
+        "a deployment with 1000000 users, 6000 of them in a round",
+        "That deployment would have (1.813",
+        "The 6040 users of THIS DATA SET have no guarantee of that epsilon",
+    ):
+        assert part in text, part
+    assert "This run has" not in text
+    assert "It covers" not in text
+    # Of so many users, 1e-5 is no small delta.
+    assert "Warning: delta" in statement.privacy_statement(ALL["simulated"], BOUND, 1e-5, 10)
+
+
+def test_releases_besides_the_model():
+    text = state(GAUSSIAN, releases=[POPULARITY, METRICS])
+    assert "under the same epsilon and with noise: popularity (once), metrics (10 times)." in text
+    assert "nothing is released" not in text
+    assert "exact sums" not in text
+    # As often as it was, if that is known.
+    counts = {"popularity": 2}
+    text = state(GAUSSIAN, releases=[POPULARITY, METRICS], num_releases=counts)
+    assert "with noise: popularity (2 times)." in text
+    text = state(GAUSSIAN, releases=[POPULARITY], num_releases={})
+    assert "nothing is released" in text
+    # Local noise does not help against who computes these.
+    assert "For these the server is trusted" in state(LOCAL, releases=[POPULARITY])
+
+
+def test_rounds_executed_again_are_said():
+    assert "1000 rounds, executed 1012 times in all, every execution counted," in state(
+        GAUSSIAN, num_executions=1012
+    )
+    assert "executed" not in state(GAUSSIAN, num_executions=1000)
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("PLD", "privacy loss distributions"),
+        ("RDP", "Renyi differential privacy"),
+        ("pure", "adding up the epsilons"),
+    ],
+)
+def test_every_method_of_accounting_has_a_name(method, said):
+    assert said in state(LOCAL, accounting.EpsilonBound(3.0, method))
+
+
+def test_a_large_epsilon_is_no_long_number():
+    text = state(GAUSSIAN, accounting.EpsilonBound(900.0, "RDP"))
+    assert "more than exp(900.000) times" in text
+
+
+@pytest.mark.parametrize("mechanism", [GAUSSIAN, ALL["adaptive"], BANDED, ALL["simulated"]])
+def test_with_the_bound_of_a_plan(mechanism):
+    bound = calibration.bound_run(mechanism, 1e-7, 500, [POPULARITY])
+    text = state(mechanism, bound, 500, releases=[POPULARITY])
+    stated = float(text.split("-differential")[0].rsplit("(", 1)[1].split(",")[0])
+    assert bound.epsilon <= stated < bound.epsilon + 1e-3
 
 
 @pytest.mark.parametrize(
     ("mechanism", "bound", "deterministic"),
     [
         (None, None, False),
-        (MECHANISM, BOUND, True),
+        (GAUSSIAN, BOUND, True),
+        (ALL["simulated"], BOUND, True),
+        (SKELLAM, BOUND, True),
         (
-            dataclasses.replace(MECHANISM, noise_multiplier=0.0),
+            dataclasses.replace(GAUSSIAN, noise_multiplier=0.0),
             accounting.EpsilonBound(math.inf, "RDP"),
             False,
         ),
     ],
 )
 def test_no_guarantee_is_said_first_and_plainly(mechanism, bound, deterministic):
-    text = statement.privacy_statement(
-        mechanism, bound, 1e-5, 10, insecure_deterministic_noise=deterministic
-    )
+    text = state(mechanism, bound, insecure_deterministic_noise=deterministic)
     assert text.startswith("NOT PRIVATE")
-    assert "This run has" not in text
+    assert "This run has (" not in text
+    assert "guarantee holds" not in text
     assert ("predictable" in text) == deterministic
 
 
 def test_large_delta_is_warned_of():
-    assert "Warning: delta" in statement.privacy_statement(MECHANISM, BOUND, 1e-3, 10)
+    assert "Warning: delta" in statement.privacy_statement(GAUSSIAN, BOUND, 1e-3, 10)
 
 
 def test_statement_of_a_mechanism_needs_numbers():
     with pytest.raises(ValueError, match="needs bound"):
-        statement.privacy_statement(MECHANISM)
+        statement.privacy_statement(GAUSSIAN)

@@ -3,6 +3,7 @@ import math
 
 import pytest
 
+from fedrec_tff.aggregators import registry
 from fedrec_tff.datasets import loading, splits
 from fedrec_tff.errors import UserError
 from fedrec_tff.privacy import mechanisms
@@ -21,7 +22,8 @@ def validate(**flags):
 def test_names_are_those_of_the_parts_that_know_them():
     assert config_lib.DATASETS == loading.DATASETS
     assert config_lib.SPLITS == splits.SPLITS
-    assert config_lib.SAMPLINGS == (mechanisms.POISSON, mechanisms.FIXED_SIZE)
+    private = {name for name in registry.names() if registry.get(name).is_private}
+    assert private == set(mechanisms.SAMPLINGS)
 
 
 def test_defaults_are_valid_and_not_private():
@@ -60,6 +62,41 @@ def test_aggregator_follows_the_privacy_flags(flags, name, is_private):
         ({"aggregator": "median"}, ["--aggregator=median", "weighted_mean"]),
         ({"insecure_deterministic_noise": True}, ["--insecure_deterministic_noise"]),
         ({"negative_sampling": "popularity", **PRIVATE}, ["--negative_sampling=popularity"]),
+        ({"initial_bias": "popularity", **PRIVATE}, ["--popularity_noise_multiplier"]),
+        ({"popularity_noise_multiplier": 3.0}, ["--popularity_noise_multiplier", "--target_eps"]),
+        ({"popularity_items_per_user": 3}, ["--popularity_items_per_user"]),
+        ({"min_separation": 4, **PRIVATE}, ["--min_separation", "--sampling=poisson"]),
+        ({"aggregator": "dp_banded_mf", **PRIVATE}, ["cyclic_poisson", "--min_separation"]),
+        (
+            {"aggregator": "dp_tree", "sampling": "poisson", **PRIVATE},
+            ["--sampling=poisson", "dp_tree", "cyclic_poisson"],
+        ),
+        ({"aggregator": "local_gaussian", **PRIVATE}, ["--max_rounds_per_user"]),
+        ({"max_rounds_per_user": 3, **PRIVATE}, ["--max_rounds_per_user"]),
+        (
+            {"aggregator": "local_laplace", "max_rounds_per_user": 3, "execution": "native"}
+            | PRIVATE,
+            ["local_laplace", "--execution=compiled"],
+        ),
+        (
+            {"aggregator": "ddp_skellam", "execution": "native", **PRIVATE},
+            ["ddp_skellam", "--execution=compiled"],
+        ),
+        ({"modulus_bits": 20, **PRIVATE}, ["--modulus_bits", "ddp_skellam"]),
+        ({"tower_clip_norm": 0.1}, ["--tower_clip_norm", "dp_gaussian"]),
+        ({"aggregator": "dp_adaptive", "tower_clip_norm": 0.1, **PRIVATE}, ["--tower_clip_norm"]),
+        (
+            {"aggregator": "ddp_skellam", "popularity_noise_multiplier": 3.0, **PRIVATE},
+            ["--popularity_noise_multiplier", "ddp_skellam"],
+        ),
+        (
+            {"noise_cohort_size": 1e4, "private_evaluation_noise_multiplier": 3.0, **PRIVATE},
+            ["--private_evaluation_noise_multiplier", "--noise_cohort_size"],
+        ),
+        (
+            {"split": "global_time", "private_evaluation_noise_multiplier": 3.0, **PRIVATE},
+            ["--split=global_time", "leave_last_out"],
+        ),
         ({"server_momentum": 0.9}, ["--server_momentum", "--server_optimizer=sgd"]),
         ({"client_momentum": 0.9, "client_optimizer": "adam"}, ["--client_momentum"]),
         ({"data_dir": "x"}, ["--data_dir", "--dataset=synthetic"]),
@@ -192,11 +229,11 @@ def test_csv_flags_reach_the_reader(tmp_path):
 
 def test_a_cohort_larger_than_the_population_is_refused():
     with pytest.raises(UserError, match=r"--clients_per_round=51 .*50 training users"):
-        privacy_plan.create_plan(RunConfig(clients_per_round=51.0), 50)
+        privacy_plan.create_plan(RunConfig(clients_per_round=51.0), 50, 1_000)
 
 
 def test_plan_of_a_run_without_privacy_draws_cohorts_all_the_same():
-    plan = privacy_plan.create_plan(RunConfig(clients_per_round=10.0), 40)
+    plan = privacy_plan.create_plan(RunConfig(clients_per_round=10.0), 40, 1_000)
     assert plan.mechanism is None
     assert plan.sampling_probability == 0.25
     sizes = [len(plan.sampler.sample(number)) for number in range(1, 201)]
@@ -206,9 +243,9 @@ def test_plan_of_a_run_without_privacy_draws_cohorts_all_the_same():
 
 def test_plan_keeps_the_noise_of_an_earlier_session():
     config = RunConfig(target_epsilon=2.0, rounds=10, clients_per_round=10.0)
-    first = privacy_plan.create_plan(config, 100)
+    first = privacy_plan.create_plan(config, 100, 1_000)
     assert first.mechanism.noise_multiplier > 0.3
-    resumed = privacy_plan.create_plan(config, 100, noise_multiplier=7.0)
+    resumed = privacy_plan.create_plan(config, 100, 1_000, noise_multiplier=7.0)
     assert resumed.mechanism.noise_multiplier == 7.0
 
 

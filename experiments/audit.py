@@ -1,0 +1,64 @@
+"""Attacks a training run, to see whether it keeps what it claims.
+
+  python -m experiments.audit --attack=canary --target_epsilon=8 --output_dir=runs/audit
+
+`canary` trains with canaries among the users, computes what they prove about epsilon, and tries
+noise, clipping and sampling directly. `membership` trains on a random half of the users and tells
+members from non-members by the model. Every flag of a run may be given. The run is made for the
+audit; no other run is touched. The exit status is 1 if the run is shown not to keep its claim.
+"""
+
+from absl import flags
+
+from experiments import app
+from experiments import flags as run_flags
+from fedrec_tff.program import audit_config
+
+_DEFAULTS = audit_config.AuditConfig()
+_ATTACK = flags.DEFINE_enum("attack", _DEFAULTS.attack, audit_config.ATTACKS, "How to attack.")
+_NUM_CANARIES = flags.DEFINE_integer(
+    "num_canaries", _DEFAULTS.num_canaries, "Canaries that join the users (canary)."
+)
+_CANARY_NORM = flags.DEFINE_float(
+    "canary_norm",
+    _DEFAULTS.canary_norm,
+    "Norm of what canaries send, in multiples of --clip_norm: above 1, so that it must be clipped.",
+)
+_NUM_SHADOW_MODELS = flags.DEFINE_integer(
+    "num_shadow_models",
+    _DEFAULTS.num_shadow_models,
+    "Further models to train, on random halves of the users, to calibrate by (membership); even.",
+)
+_CONFIDENCE = flags.DEFINE_float(
+    "confidence", _DEFAULTS.confidence, "With which the lower bounds on epsilon hold."
+)
+_OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", None, "A new folder for what is found.", required=True
+)
+
+flags.adopt_module_key_flags(run_flags)
+
+_EXIT_ACCUSED = 1
+
+
+def main(argv: list[str]) -> int | None:
+    """Runs the audit."""
+    app.check_no_arguments(argv)
+    config = run_flags.read_config()
+    audit = audit_config.AuditConfig(
+        attack=_ATTACK.value,
+        num_canaries=_NUM_CANARIES.value,
+        canary_norm=_CANARY_NORM.value,
+        num_shadow_models=_NUM_SHADOW_MODELS.value,
+        confidence=_CONFIDENCE.value,
+    )
+
+    from fedrec_tff.program import audit_session
+
+    outcome = audit_session.run(config, audit, _OUTPUT_DIR.value)
+    print(outcome.text)
+    return _EXIT_ACCUSED if outcome.report.accuses else None
+
+
+if __name__ == "__main__":
+    app.run(main)

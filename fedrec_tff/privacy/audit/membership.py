@@ -1,0 +1,133 @@
+"""Who was in the training data? Attacks on users, by how well a released model fits them.
+
+Each attack gives every user a score that is higher for those it believes to be members. Losses are
+means over a user's interactions, so that users with many do not stand out by that alone.
+
+* `loss`: members have lower losses (Yeom et al. 2018, arXiv 1709.01604).
+* `rank`: members' items rank higher: the mean reciprocal rank of what the user took.
+* `loss_over_popularity`: the loss less what the user's items cost under popularity alone. Users of
+  rare items have high losses whether they are members or not.
+* `loss_over_shadows`: the loss less its mean over shadow models, each trained on a random half of
+  the users, so that every user is in half of them: difficulty calibration (Watson et al. 2022,
+  arXiv 2111.08440), which a handful of shadow models suffices for.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from fedrec_tff.privacy.audit import lower_bound, roc
+
+FALSE_POSITIVE_RATES = (0.01, 0.001)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class UserFit:
+    """How well a model fits each user.
+
+    Attributes:
+        loss: float64 [users], mean negative log probability of what the user took.
+        reciprocal_rank: float64 [users], mean over what the user took.
+    """
+
+    loss: np.ndarray
+    reciprocal_rank: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AttackResult:
+    """What an attack achieved.
+
+    Attributes:
+        name: Of the attack.
+        curve: Its ROC curve.
+        auc: Area under the curve.
+        auc_stderr: Standard error of it.
+        advantage: The largest difference of true and false positive rate, over all thresholds.
+        true_positive_rates: By false positive rate, for each of `FALSE_POSITIVE_RATES`.
+        bound: What the attack proves about epsilon.
+    """
+
+    name: str
+    curve: roc.RocCurve
+    auc: float
+    auc_stderr: float
+    advantage: float
+    true_positive_rates: Mapping[float, float]
+    bound: lower_bound.LowerBound
+
+
+def create_scores(
+    fit: UserFit, popularity_loss: np.ndarray, shadow_losses: Sequence[np.ndarray] = ()
+) -> dict[str, np.ndarray]:
+    """Computes the scores of all attacks.
+
+    Args:
+        fit: Of all users, under the audited model.
+        popularity_loss: float64 [users], under popularity.
+        shadow_losses: For each shadow model, float64 [users].
+
+    Returns:
+        float64 [users] by attack.
+    """
+    scores = {
+        "loss": -fit.loss,
+        "rank": fit.reciprocal_rank,
+        "loss_over_popularity": popularity_loss - fit.loss,
+    }
+    if len(shadow_losses):
+        scores["loss_over_shadows"] = np.mean(shadow_losses, axis=0) - fit.loss
+    return scores
+
+
+def evaluate_attack(
+    name: str, scores: np.ndarray, is_member: np.ndarray, delta: float, confidence: float
+) -> AttackResult:
+    """Measures an attack.
+
+    Args:
+        name: Of the attack.
+        scores: floating [users], in an order that says nothing.
+        is_member: bool [users], drawn at random before training.
+        delta: Of the guarantee that the lower bound is about.
+        confidence: Of the lower bound.
+
+    Returns:
+        What it achieved.
+    """
+    members, non_members = scores[is_member], scores[~is_member]
+    curve = roc.create_roc_curve(members, non_members)
+    return AttackResult(
+        name=name,
+        curve=curve,
+        auc=curve.auc,
+        auc_stderr=roc.auc_stderr(curve.auc, len(members), len(non_members)),
+        advantage=curve.advantage,
+        true_positive_rates={
+            rate: curve.true_positive_rate_at(rate) for rate in FALSE_POSITIVE_RATES
+        },
+        bound=lower_bound.bound_epsilon_from_samples(members, non_members, delta, confidence),
+    )
+
+
+def draw_half(num_users: int, rng: np.random.Generator) -> np.ndarray:
+    """A random half of the users: bool [users]."""
+    return rng.permutation(num_users) < num_users // 2
+
+
+def draw_shadow_halves(
+    num_shadow_models: int, num_users: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """On whom shadow models are trained: random halves, each followed by its complement.
+
+    Args:
+        num_shadow_models: Even.
+        num_users: How many users there are.
+        rng: Randomness.
+
+    Returns:
+        bool [users] for each.
+    """
+    halves = [draw_half(num_users, rng) for _ in range(num_shadow_models // 2)]
+    return [half for drawn in halves for half in (drawn, ~drawn)]

@@ -1,0 +1,82 @@
+"""What an audit found, and what follows."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from fedrec_tff.privacy.audit import checks, lower_bound
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditReport:
+    """An audit's result.
+
+    Attributes:
+        claimed_epsilon: What the accountant says; infinite where nothing is claimed.
+        delta: Of the claim.
+        confidence: With which the lower bounds hold, all of them together.
+        estimates: By score, what epsilon seems to be: no proof.
+        bounds: By score or attack, what was proved.
+        checks: Direct checks of the mechanism.
+    """
+
+    claimed_epsilon: float
+    delta: float
+    confidence: float
+    estimates: Mapping[str, float]
+    bounds: Mapping[str, lower_bound.LowerBound]
+    checks: tuple[checks.Check, ...] = ()
+
+    @property
+    def lower_bound(self) -> float:
+        """The largest epsilon that was proved to be spent."""
+        return max(bound.epsilon for bound in self.bounds.values())
+
+    @property
+    def estimate(self) -> float | None:
+        """The largest estimate; None where there is none."""
+        return max(self.estimates.values(), default=None)
+
+    @property
+    def failed_checks(self) -> tuple[checks.Check, ...]:
+        """The checks that accuse."""
+        return tuple(check for check in self.checks if not check.passed)
+
+    @property
+    def accuses(self) -> bool:
+        """Whether the run is shown not to keep what it claims."""
+        return self.lower_bound > self.claimed_epsilon or bool(self.failed_checks)
+
+    @property
+    def verdict(self) -> str:
+        """One sentence or two."""
+        bound = f"epsilon is at least {self.lower_bound:.3f} ({self.confidence:.0%} confidence)"
+        reasons = [f"{check.name}: {check.detail}" for check in self.failed_checks]
+        if self.lower_bound > self.claimed_epsilon:
+            reasons.insert(0, f"{bound}, but {self.claimed_epsilon:.3f} is claimed")
+        if reasons:
+            return f"ACCUSED: the run does not keep what it claims. {'; '.join(reasons)}."
+        if not math.isfinite(self.claimed_epsilon):
+            return f"NO CLAIM: the run promises no privacy, and {bound}."
+        return (
+            f"NOT ACCUSED: {bound}, and {self.claimed_epsilon:.3f} is claimed. That is no proof of "
+            "privacy: a stronger attack may find more."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `json`; infinities stay numbers."""
+        return {
+            "verdict": self.verdict,
+            "accuses": self.accuses,
+            "epsilon_claimed": self.claimed_epsilon,
+            "epsilon_lower_bound": self.lower_bound,
+            "epsilon_estimate": self.estimate,
+            "delta": self.delta,
+            "confidence": self.confidence,
+            "estimates": dict(self.estimates),
+            "bounds": {name: dataclasses.asdict(bound) for name, bound in self.bounds.items()},
+            "checks": [dataclasses.asdict(check) for check in self.checks],
+        }

@@ -1,0 +1,317 @@
+"""The format of a privacy ledger: its lines, their chain of digests, and what a torn end means.
+
+See `ledger` for what a ledger is for.
+"""
+
+import dataclasses
+import hashlib
+import json
+import numbers
+import pathlib
+import uuid
+from typing import Any
+
+import dp_accounting
+
+from fedrec_tff.errors import UserError
+from fedrec_tff.privacy import accounting, mechanisms
+from fedrec_tff.privacy import events as events_lib
+
+FORMAT_VERSION = 2
+FIRST_DIGEST = "0" * 64
+_HEADER_START = b'{"format_version": '
+
+
+@dataclasses.dataclass(frozen=True)
+class LedgerHeader:
+    """What holds for a whole run.
+
+    Attributes:
+        run_id: Names the run. A ledger keeps the one it was begun with.
+        mechanism: What the run does each round.
+        delta: The delta of the run's guarantee.
+        releases: What else the run releases about the same users.
+        insecure_deterministic_noise: Whether the noise is a function of the round number, hence
+            predictable.
+    """
+
+    run_id: str
+    mechanism: mechanisms.Mechanism
+    delta: float
+    releases: tuple[accounting.PlannedRelease, ...] = ()
+    insecure_deterministic_noise: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class LedgerEntry:
+    """One execution, of a round or of a release; `torn` where a torn line stood in its place."""
+
+    execution: str
+    round_number: int | None = None
+    release: str | None = None
+    torn: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class LedgerContents:
+    """A ledger as read: its header, all executions in their order, and the last line's digest."""
+
+    header: LedgerHeader
+    entries: tuple[LedgerEntry, ...]
+    digest: str
+
+    @property
+    def last_round(self) -> int:
+        """The largest round recorded; 0 for none."""
+        return max((entry.round_number or 0 for entry in self.entries), default=0)
+
+    def accountant(self) -> accounting.PrivacyAccountant:
+        """Returns an accountant that has counted all entries."""
+        header = self.header
+        accountant = accounting.PrivacyAccountant(
+            header.mechanism, header.delta, header.releases, header.insecure_deterministic_noise
+        )
+        for entry in self.entries:
+            count(accountant, entry)
+        return accountant
+
+    def spent_events(self) -> list[tuple[dp_accounting.DpEvent, int]]:
+        """Returns the independent events that all executions add up to, with counts."""
+        return self.accountant().spent_events()
+
+
+def count(accountant: accounting.PrivacyAccountant, entry: LedgerEntry) -> None:
+    """Counts an entry."""
+    if entry.release is None:
+        accountant.record(entry.round_number)
+    else:
+        accountant.record_release(entry.release)
+
+
+def seal(value: dict[str, Any], previous_digest: str) -> tuple[bytes, str]:
+    """Makes a line of a ledger, with its digest.
+
+    Args:
+        value: What the line says.
+        previous_digest: Of the line before; `FIRST_DIGEST` for the header.
+
+    Returns:
+        The line, and its digest.
+    """
+    digest = _digest(value, previous_digest)
+    return json.dumps({**value, "digest": digest}, allow_nan=False).encode() + b"\n", digest
+
+
+@dataclasses.dataclass(frozen=True)
+class ParsedLedger:
+    """What a ledger file holds.
+
+    Attributes:
+        contents: Header, entries and last digest of the sound lines; None if there is no complete
+            header.
+        torn_entries: What a torn last line counts as; empty if there is none.
+        end: Where the last sound line ends, in bytes, with or without its line break.
+    """
+
+    contents: LedgerContents | None
+    torn_entries: tuple[LedgerEntry, ...]
+    end: int
+
+
+def parse(path: pathlib.Path, data: bytes) -> ParsedLedger:
+    """Parses a ledger.
+
+    Args:
+        path: The file, for messages.
+        data: What is in it.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        UserError: If it is damaged elsewhere than in a torn last line.
+    """
+    *lines, rest = data.split(b"\n")
+    chain, end = _Chain(), 0
+    for number, line in enumerate(lines, start=1):
+        _add_line(chain, line, f"{path}:{number}")
+        end += len(line) + 1
+    # A power cut may leave zeros where a line, or only its end, was to be.
+    unfinished = rest.rstrip(b"\0")
+    if unfinished and _holds_an_object(unfinished):
+        _add_line(chain, unfinished, f"{path}:{len(lines) + 1}")
+        end += len(unfinished)
+    elif rest and chain.header is not None:
+        contents = chain.contents()
+        return ParsedLedger(contents, _create_torn_entries(contents), end)
+    elif not _HEADER_START.startswith(unfinished[: len(_HEADER_START)]):
+        raise UserError(f"{path}:1: not a line of a privacy ledger")
+    return ParsedLedger(chain.contents(), (), end)
+
+
+def _add_line(chain: "_Chain", line: bytes, place: str) -> None:
+    try:
+        chain.add(line)
+    except (KeyError, TypeError, ValueError) as error:
+        problem = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise UserError(f"{place}: not a line of this privacy ledger: {problem}") from error
+
+
+def _holds_an_object(line: bytes) -> bool:
+    """Whether a line without its end is complete all the same, with or without more behind it."""
+    try:
+        json.JSONDecoder().raw_decode(line.decode("utf-8", errors="replace"))
+    except ValueError:
+        return False
+    return True
+
+
+class _Chain:
+    """The lines of a ledger, checked one after the other."""
+
+    def __init__(self) -> None:
+        self.header: LedgerHeader | None = None
+        self._entries: list[LedgerEntry] = []
+        self._executions: set[str] = set()
+        self._last_round = 0
+        self._digest = FIRST_DIGEST
+
+    def contents(self) -> LedgerContents | None:
+        if self.header is None:
+            return None
+        return LedgerContents(self.header, tuple(self._entries), self._digest)
+
+    def add(self, line: bytes) -> None:
+        value = json.loads(line)
+        if not isinstance(value, dict):
+            raise ValueError("not a JSON object")
+        del value["digest"]
+        sealed, digest = seal(value, self._digest)
+        if sealed != line + b"\n":
+            raise ValueError(
+                "the digest does not fit, so this line or one before it was changed, removed or "
+                "added; what was spent is not known: restore the file or begin a new run"
+            )
+        if self.header is None:
+            self.header = header_from_json(value)
+        else:
+            self._add_entry(entry_from_json(value))
+        self._digest = digest
+
+    def _add_entry(self, entry: LedgerEntry) -> None:
+        if entry.release is None:
+            check_round(entry.round_number, self._last_round)
+            self._last_round = max(self._last_round, entry.round_number)
+        elif entry.release not in {release.name for release in self.header.releases}:
+            raise ValueError(f"no release named {entry.release!r} is planned")
+        if entry.execution in self._executions:
+            raise ValueError(f"execution {entry.execution} is listed twice")
+        self._executions.add(entry.execution)
+        self._entries.append(entry)
+
+
+def _digest(value: dict[str, Any], previous_digest: str) -> str:
+    text = json.dumps(value, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(previous_digest.encode() + text.encode()).hexdigest()
+
+
+def _create_torn_entries(contents: LedgerContents) -> tuple[LedgerEntry, ...]:
+    header = contents.header
+    next_round = contents.last_round + 1
+    if header.mechanism.rounds is not None:
+        next_round = min(next_round, header.mechanism.rounds)
+    return (
+        LedgerEntry(uuid.uuid4().hex, round_number=next_round, torn=True),
+        *(
+            LedgerEntry(uuid.uuid4().hex, release=release.name, torn=True)
+            for release in header.releases
+        ),
+    )
+
+
+def header_to_json(header: LedgerHeader) -> dict[str, Any]:
+    """What the first line says."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "run_id": header.run_id,
+        "num_clients": header.mechanism.num_clients,
+        "mechanism": dataclasses.asdict(header.mechanism),
+        "neighbouring_relation": header.mechanism.neighbouring_relation.name.lower(),
+        "delta": float(header.delta),
+        "releases": [
+            {
+                "name": release.name,
+                "event": events_lib.event_to_json(release.event),
+                "count": release.count,
+            }
+            for release in header.releases
+        ],
+        "insecure_deterministic_noise": bool(header.insecure_deterministic_noise),
+    }
+
+
+def header_from_json(value: dict[str, Any]) -> LedgerHeader:
+    """Reads the first line.
+
+    Raises:
+        KeyError: If something is missing.
+        ValueError: If it makes no sense.
+    """
+    version = value["format_version"]
+    if version != FORMAT_VERSION:
+        raise ValueError(f"ledger format {version} is not the format {FORMAT_VERSION} known here")
+    header = LedgerHeader(
+        run_id=value["run_id"],
+        mechanism=mechanisms.Mechanism(**value["mechanism"]),
+        delta=value["delta"],
+        releases=tuple(
+            accounting.PlannedRelease(
+                release["name"], events_lib.event_from_json(release["event"]), release["count"]
+            )
+            for release in value["releases"]
+        ),
+        insecure_deterministic_noise=value["insecure_deterministic_noise"],
+    )
+    if value != header_to_json(header):
+        raise ValueError("the header contradicts itself or has unknown fields")
+    accounting.check_delta(header.delta)
+    return header
+
+
+def entry_to_json(entry: LedgerEntry) -> dict[str, Any]:
+    """What the line of an execution says."""
+    what = {"round": entry.round_number} if entry.release is None else {"release": entry.release}
+    value = {**what, "execution": entry.execution}
+    return {**value, "torn": True} if entry.torn else value
+
+
+def entry_from_json(value: dict[str, Any]) -> LedgerEntry:
+    """Reads the line of an execution.
+
+    Raises:
+        KeyError: If something is missing.
+        ValueError: If it makes no sense.
+    """
+    if not isinstance(value["execution"], str):
+        raise ValueError(f"execution {value['execution']!r} is not an id")
+    is_release = "release" in value
+    entry = LedgerEntry(
+        execution=value["execution"],
+        round_number=None if is_release else value["round"],
+        release=value["release"] if is_release else None,
+        torn=value.get("torn", False),
+    )
+    if value != entry_to_json(entry):
+        raise ValueError("the line has unknown fields")
+    return entry
+
+
+def check_round(round_number: Any, largest_before: int) -> None:
+    """Raises a ValueError unless a round may follow rounds up to `largest_before`."""
+    is_integer = isinstance(round_number, numbers.Integral) and not isinstance(round_number, bool)
+    if not is_integer or round_number < 1:
+        raise ValueError(f"{round_number!r} is not a round number")
+    if round_number > largest_before + 1:
+        raise ValueError(
+            f"round {round_number} follows round {largest_before}: rounds in between are missing"
+        )

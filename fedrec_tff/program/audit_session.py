@@ -1,0 +1,176 @@
+"""An audit from flags to files. TensorFlow is imported once flags, folder and data are found good.
+
+What is left in the folder: `audit.json`, a picture, and `tensorboard/`. Runs of `experiments.train`
+are neither read nor written.
+"""
+
+import dataclasses
+import os
+import pathlib
+import sys
+from typing import Any
+
+from fedrec_tff import errors
+from fedrec_tff.datasets import splits
+from fedrec_tff.privacy.audit import report
+from fedrec_tff.program import audit_config, data, privacy_plan, run_directory
+from fedrec_tff.program.audit_config import AuditConfig
+from fedrec_tff.program.config import RunConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditOutcome:
+    """How an audit ended.
+
+    Attributes:
+      report: The verdict.
+      text: Tables and verdict, for people.
+    """
+
+    report: report.AuditReport
+    text: str
+
+
+def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) -> AuditOutcome:
+    """Trains the audited run, attacks it, and writes what was found.
+
+    Args:
+      config: Valid flags of the run.
+      audit: How to attack.
+      output_dir: A new or empty folder.
+
+    Returns:
+      How it ended.
+
+    Raises:
+      UserError: If the folder holds something, or flags or data cannot be used.
+    """
+    audit_config.validate(audit, config)
+    root = _make_empty(pathlib.Path(output_dir))
+    dataset = data.load_data(config)
+    print(dataset.summary(), file=sys.stderr, flush=True)
+    plan = _create_plan(config, audit, dataset.split)
+    print("starting TensorFlow", file=sys.stderr, flush=True)
+
+    from fedrec_tff.reporting import audit_plots, audit_summary
+
+    attack = _attack_with_canaries if audit.attack == audit_config.CANARY else _attack_members
+    found, text, drawn, details = attack(config, audit, dataset, plan)
+    picture = root / f"{audit.attack}.png"
+    audit_plots.save(drawn, picture)
+    run_directory.write_json(
+        root / "audit.json",
+        {
+            **found.to_json(),
+            **details["json"],
+            "audit": dataclasses.asdict(audit),
+            "flags": dataclasses.asdict(config),
+        },
+    )
+    audit_summary.write_tensorboard(
+        root / "tensorboard",
+        found,
+        details["scalars"],
+        details["histograms"],
+        {audit.attack: picture},
+    )
+    text = "\n".join([text, f"audit: {root / 'audit.json'}, {picture}"])
+    return AuditOutcome(found, text)
+
+
+def _create_plan(
+    config: RunConfig, audit: AuditConfig, split: splits.Split
+) -> privacy_plan.PrivacyPlan:
+    """Sampler and mechanism for those who take part in the audited run."""
+    num_users = split.train.num_rows
+    if audit.attack == audit_config.CANARY:
+        num_clients = num_users + audit.num_canaries
+    else:
+        num_clients = num_users // 2
+    num_weights = config.model.num_weights(split.num_items)
+    return privacy_plan.create_plan(config, num_clients, num_weights)
+
+
+def _attack_with_canaries(
+    config: RunConfig, audit: AuditConfig, dataset: Any, plan: privacy_plan.PrivacyPlan
+) -> tuple[report.AuditReport, str, Any, dict[str, Any]]:
+    from fedrec_tff.program import canary_audit, execution
+    from fedrec_tff.reporting import audit_plots, audit_summary, rounds_display
+
+    split = dataset.split
+    parts = canary_audit.create_parts(config, plan)
+    with (
+        execution.execution_context(config),
+        rounds_display.show_rounds(config.rounds) as round_done_fn,
+    ):
+        done = canary_audit.run(config, audit, split, parts, round_done_fn)
+    found = done.report
+    drawn = audit_plots.plot_canaries(
+        done.canaries, done.held_out, done.num_dimensions, found.verdict
+    )
+    details = {
+        "json": {"num_weights": done.num_dimensions},
+        "scalars": {},
+        "histograms": {
+            "cosines/canaries": done.canaries.final_model,
+            "cosines/held_out": done.held_out.final_model,
+            "best_cosines/canaries": done.canaries.best_round,
+            "best_cosines/held_out": done.held_out.best_round,
+        },
+    }
+    return found, audit_summary.describe_report(found), drawn, details
+
+
+def _attack_members(
+    config: RunConfig, audit: AuditConfig, dataset: Any, plan: privacy_plan.PrivacyPlan
+) -> tuple[report.AuditReport, str, Any, dict[str, Any]]:
+    from fedrec_tff.program import execution, membership_audit
+    from fedrec_tff.reporting import audit_plots, audit_summary, rounds_display
+
+    rounds = config.rounds * (1 + audit.num_shadow_models)
+    with (
+        execution.execution_context(config),
+        rounds_display.show_rounds(rounds) as round_done_fn,
+    ):
+        done = membership_audit.run(config, audit, dataset, plan, round_done_fn)
+    found = done.report
+    drawn = audit_plots.plot_roc(done.attacks, found.claimed_epsilon, found.delta, found.verdict)
+    attacks = {
+        attack.name: {
+            "auc": attack.auc,
+            "auc_stderr": attack.auc_stderr,
+            "advantage": attack.advantage,
+            "true_positive_rates": {
+                f"{rate:g}": value for rate, value in attack.true_positive_rates.items()
+            },
+        }
+        for attack in done.attacks
+    }
+    details = {
+        "json": {
+            "attacks": attacks,
+            "num_members": done.num_members,
+            "num_non_members": done.num_non_members,
+        },
+        "scalars": {
+            f"membership/{attack.name}/{name}": getattr(attack, name)
+            for attack in done.attacks
+            for name in ("auc", "advantage")
+        },
+        "histograms": {},
+    }
+    text = "\n".join(
+        [audit_summary.describe_attacks(done.attacks), audit_summary.describe_report(found)]
+    )
+    return found, text, drawn, details
+
+
+def _make_empty(root: pathlib.Path) -> pathlib.Path:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        is_empty = not any(root.iterdir())
+    except OSError as error:
+        raise errors.UserError(f"--output_dir={root}: {error.strerror}") from error
+    if not is_empty:
+        raise errors.UserError(f"--output_dir={root}: not empty; an audit needs a new folder")
+    return root

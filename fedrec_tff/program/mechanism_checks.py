@@ -1,0 +1,214 @@
+"""Direct checks of an aggregator: what it adds to nothing, and what one client can do to it."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fedrec_tff import errors
+from fedrec_tff.aggregators import registry, row_sparse
+from fedrec_tff.execution import stacking
+from fedrec_tff.models import two_tower
+from fedrec_tff.models.config import TwoTowerConfig
+from fedrec_tff.privacy import mechanisms
+from fedrec_tff.privacy.audit import checks
+
+BuildFactoryFn = Callable[[registry.AggregatorContext], Any]
+
+# Larger than any clip norm, and small enough for its square to be a float32.
+_HUGE = 1e15
+# So many standard deviations of noise are taken for chance.
+_NOISE_ALLOWANCE = 6.0
+# A Laplace variable has this standard deviation in units of its scale, and this kurtosis.
+_LAPLACE_STDDEV = math.sqrt(2.0)
+_LAPLACE_KURTOSIS = 6.0
+_KURTOSIS = 3.0
+
+
+@dataclasses.dataclass(frozen=True)
+class AggregatorUnderTest:
+    """An aggregator, and what is claimed of it.
+
+    Attributes:
+      build_factory: Builds it.
+      context: For the builder, with the claimed mechanism; dense.
+      supports_row_sparse: Whether it is to be tried with row-sparse updates too.
+      model: The model's shape.
+    """
+
+    build_factory: BuildFactoryFn
+    context: registry.AggregatorContext
+    supports_row_sparse: bool
+    model: TwoTowerConfig
+
+
+def check_aggregator(subject: AggregatorUnderTest) -> tuple[checks.Check, ...]:
+    """Measures noise and sensitivity of a private aggregator.
+
+    Args:
+      subject: What to try.
+
+    Returns:
+      The checks: how much noise there is, whether it is drawn anew for each release and in each
+      run, and whether one client's update is clipped as claimed.
+    """
+    mechanism = subject.context.mechanism
+    noise = _measure_noise(subject)
+    claimed_stddev, kurtosis = mechanism.noise_stddev, _KURTOSIS
+    if mechanism.name == mechanisms.LOCAL_LAPLACE:
+        claimed_stddev, kurtosis = _LAPLACE_STDDEV * claimed_stddev, _LAPLACE_KURTOSIS
+    if mechanism.name in mechanisms.CORRELATED:
+        renewed = checks.check_noise_is_renewed(
+            "noise of two rounds", np.stack([noise.first, noise.second]), claimed_stddev
+        )
+    else:
+        renewed = checks.check_noise_is_fresh("noise of two rounds", noise.first, noise.second)
+    return (
+        checks.check_noise_level(noise.first, claimed_stddev, kurtosis),
+        renewed,
+        checks.check_noise_is_fresh("noise of two runs", noise.first, noise.first_of_other_run),
+        _check_sensitivity(subject),
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Noise:
+    """Aggregates of updates that are all zero, scaled to the sum: float32 [d] each."""
+
+    first: np.ndarray
+    second: np.ndarray
+    first_of_other_run: np.ndarray
+
+
+def _measure_noise(subject: AggregatorUnderTest) -> _Noise:
+    """As many clients as the noise is claimed for: one where each adds all of its own."""
+    mechanism = subject.context.mechanism
+    is_shared = mechanism.name in mechanisms.DISTRIBUTED
+    num_clients = math.ceil(mechanism.clients_per_round) if is_shared else 1
+    process = _create_process(subject.build_factory, subject.context, subject.model)
+    nothing = np.zeros(subject.model.num_weights(subject.context.num_items), np.float32)
+
+    def release(state: Any) -> tuple[Any, np.ndarray]:
+        cohort = _create_cohort(subject, nothing, num_clients)
+        output = process.next(state, cohort)
+        return output.state, mechanism.clients_per_round * flatten(output.result)
+
+    state, first = release(process.initialize())
+    _, second = release(state)
+    _, other = release(process.initialize())
+    return _Noise(first, second, other)
+
+
+def _check_sensitivity(subject: AggregatorUnderTest) -> checks.Check:
+    """Sends huge updates, in each form that the aggregator takes."""
+    contributions, uncertainty = {}, 0.0
+    for is_row_sparse in (False, True) if subject.supports_row_sparse else (False,):
+        found, uncertain = _measure_contributions(subject, is_row_sparse)
+        form = "row-sparse, " if is_row_sparse else ""
+        contributions |= {form + name: value for name, value in found.items()}
+        uncertainty = max(uncertainty, uncertain)
+    return checks.check_sensitivity(
+        contributions, subject.context.mechanism.sensitivity, uncertainty
+    )
+
+
+def _measure_contributions(
+    subject: AggregatorUnderTest, is_row_sparse: bool
+) -> tuple[dict[str, float], float]:
+    """By how much huge updates move the sum; without noise if the aggregator can do without.
+
+    Returns:
+      Norms by kind of update, and how far they may be off. Where there is noise, the sum is
+      measured in the direction of what was sent alone, in which there is little of it.
+    """
+    mechanism = subject.context.mechanism
+    form = dataclasses.replace(subject.context, row_sparse=is_row_sparse)
+    silent = dataclasses.replace(mechanism, noise_multiplier=0.0)
+    try:
+        process = _create_process(
+            subject.build_factory, dataclasses.replace(form, mechanism=silent), subject.model
+        )
+    except errors.UserError:
+        process = _create_process(subject.build_factory, form, subject.model)
+    sender = dataclasses.replace(subject, context=form)
+
+    def aggregate(vector: np.ndarray) -> np.ndarray:
+        output = process.next(process.initialize(), _create_cohort(sender, vector, 1))
+        return mechanism.clients_per_round * flatten(output.result)
+
+    nothing = np.zeros(subject.model.num_weights(subject.context.num_items), np.float32)
+    stddev = float(np.std(aggregate(nothing)))
+    contributions = {}
+    for name, vector in _attacks(subject):
+        moved = aggregate(vector)
+        direction = vector / np.linalg.norm(vector.astype(np.float64))
+        contributions[name] = float(moved @ direction) if stddev else float(np.linalg.norm(moved))
+    return contributions, _NOISE_ALLOWANCE * stddev
+
+
+def _attacks(subject: AggregatorUnderTest) -> Iterator[tuple[str, np.ndarray]]:
+    """Huge updates by name, float32 [d]: in all weights, in one, in one tensor."""
+    shapes = _shapes(subject.model, subject.context.num_items)
+    sizes = [math.prod(shape) for shape in shapes]
+    rng = np.random.default_rng(0)
+    direction = rng.standard_normal(sum(sizes)).astype(np.float32)
+    yield "a huge update", _HUGE * direction / np.linalg.norm(direction)
+    clip_norm = subject.context.mechanism.sensitivity
+    yield "a large update", 10.0 * clip_norm * direction / np.linalg.norm(direction)
+    single = np.zeros_like(direction)
+    single[0] = _HUGE
+    yield "a huge weight", single
+    tower = np.zeros_like(direction)
+    tower[sizes[0] + sizes[1] :] = direction[sizes[0] + sizes[1] :]
+    if tower.any():
+        yield "a huge tower", _HUGE * tower / np.linalg.norm(tower)
+
+
+def flatten(weights: Any) -> np.ndarray:
+    """One vector of all of a model's weights, in their order: float32 [d]."""
+    leaves = tff.structure.flatten(tff.structure.from_container(weights, recursive=True))
+    return np.concatenate([np.ravel(np.asarray(leaf)) for leaf in leaves])
+
+
+def _create_process(
+    build_factory: BuildFactoryFn, context: registry.AggregatorContext, model: TwoTowerConfig
+) -> tff.templates.AggregationProcess:
+    rows = None if context.row_sparse else context.num_items
+    value = two_tower.TwoTowerWeights(
+        two_tower.ItemRows(
+            tff.TensorType(np.float32, [rows, model.embedding_dim]),
+            tff.TensorType(np.float32, [rows]),
+        ),
+        tuple(tff.TensorType(np.float32, s) for s in _shapes(model, context.num_items)[2:]),
+    )
+    if context.row_sparse:
+        value = row_sparse.RowSparse(tff.TensorType(np.int32, [None]), value)
+    return build_factory(context).create(tff.to_type(value))
+
+
+def _create_cohort(
+    subject: AggregatorUnderTest, vector: np.ndarray, num_clients: int
+) -> stacking.StackedCohort:
+    """Clients who all send the same."""
+    shapes = _shapes(subject.model, subject.context.num_items)
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    parts = [
+        np.broadcast_to(part.reshape(shape), (num_clients, *shape))
+        for part, shape in zip(np.split(vector, ends[:-1]), shapes, strict=True)
+    ]
+    value = two_tower.TwoTowerWeights(two_tower.ItemRows(*parts[:2]), tuple(parts[2:]))
+    if subject.context.row_sparse:
+        ids = np.arange(subject.context.num_items, dtype=np.int32)
+        value = row_sparse.RowSparse(np.broadcast_to(ids, (num_clients, len(ids))), value)
+    return stacking.StackedCohort((stacking.StackedClients(value, np.arange(num_clients)),))
+
+
+def _shapes(model: TwoTowerConfig, num_items: int) -> list[tuple[int, ...]]:
+    """Of the weights: item embeddings, item biases, the tower's tensors."""
+    with tf.Graph().as_default():
+        weights = two_tower.create_initial_weights(model, num_items, seed=0)
+    return [tuple(leaf.shape) for leaf in tf.nest.flatten(weights)]

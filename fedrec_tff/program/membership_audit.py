@@ -1,0 +1,216 @@
+"""Audits a training procedure by membership inference: can its model tell whom it was trained on?
+
+A random half of the users train, the other half never takes part. The model is then asked how well
+it fits each user. The better it fits those who trained, the more it has remembered.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from fedrec_tff.datasets import clients as clients_lib
+from fedrec_tff.datasets import loading, sequences
+from fedrec_tff.models import two_tower
+from fedrec_tff.models.config import TwoTowerConfig
+from fedrec_tff.privacy import calibration
+from fedrec_tff.privacy.audit import membership, report
+from fedrec_tff.program import (
+    cohorts,
+    federated_run,
+    privacy_plan,
+    run_directory,
+    session,
+)
+from fedrec_tff.program.audit_config import AuditConfig
+from fedrec_tff.program.config import RunConfig
+
+_HALVES_STREAM = 0x4A1F
+_LOGITS_PER_BLOCK = 2**22
+
+# Is told the number of the round that is done, of all models together.
+RoundDoneFn = Callable[[int], None]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MembershipAudit:
+    """What came out.
+
+    Attributes:
+      report: The verdict.
+      attacks: What each attack achieved.
+      num_members: Users who trained.
+      num_non_members: Users who did not.
+    """
+
+    report: report.AuditReport
+    attacks: tuple[membership.AttackResult, ...]
+    num_members: int
+    num_non_members: int
+
+
+def run(
+    config: RunConfig,
+    audit: AuditConfig,
+    dataset: loading.LoadedDataset,
+    plan: privacy_plan.PrivacyPlan,
+    round_done_fn: RoundDoneFn = lambda round_number: None,
+) -> MembershipAudit:
+    """Trains on half of the users, attacks and judges; in the current TFF context.
+
+    Args:
+      config: The run's flags.
+      audit: How to attack.
+      dataset: The data; of the split, training sequences only are used.
+      plan: For half of the users.
+      round_done_fn: Is told of every round.
+
+    Returns:
+      What came out.
+    """
+    train, num_items = dataset.split.train, dataset.split.num_items
+    rng = np.random.default_rng([config.seed, _HALVES_STREAM])
+    is_member = membership.draw_half(train.num_rows, rng)
+    halves = membership.draw_shadow_halves(audit.num_shadow_models, train.num_rows, rng)
+    rounds_done = 0
+
+    def count_round() -> None:
+        nonlocal rounds_done
+        rounds_done += 1
+        round_done_fn(rounds_done)
+
+    def fit(half: np.ndarray, seed: int, half_plan: privacy_plan.PrivacyPlan) -> membership.UserFit:
+        weights = _train(
+            dataclasses.replace(config, seed=seed), dataset, half, half_plan, count_round
+        )
+        return measure_fit(config.model, weights, train, num_items)
+
+    def fit_shadow(index: int, half: np.ndarray) -> np.ndarray:
+        seed = config.seed + 1 + index
+        shadow_plan = _plan_shadow(dataclasses.replace(config, seed=seed), plan, half, num_items)
+        return fit(half, seed, shadow_plan).loss
+
+    fitted = fit(is_member, config.seed, plan)
+    shadows = [fit_shadow(index, half) for index, half in enumerate(halves)]
+    scores = membership.create_scores(fitted, _popularity_loss(train, num_items), shadows)
+    confidence = 1.0 - (1.0 - audit.confidence) / len(scores)
+    attacks = tuple(
+        membership.evaluate_attack(name, values, is_member, config.target_delta, confidence)
+        for name, values in scores.items()
+    )
+    num_members = int(is_member.sum())
+    audit_report = report.AuditReport(
+        claimed_epsilon=_claim(config, plan),
+        delta=config.target_delta,
+        confidence=audit.confidence,
+        estimates={},
+        bounds={attack.name: attack.bound for attack in attacks},
+    )
+    return MembershipAudit(audit_report, attacks, num_members, len(is_member) - num_members)
+
+
+def measure_fit(
+    model: TwoTowerConfig,
+    weights: two_tower.TwoTowerWeights,
+    users: sequences.Sequences,
+    num_items: int,
+) -> membership.UserFit:
+    """How well a model predicts each user's items from those before them, in the full catalogue.
+
+    Args:
+      model: The model's shape.
+      weights: Its weights.
+      users: One row for each user, none empty.
+      num_items: Rows of the item table.
+
+    Returns:
+      Means over each user's items.
+    """
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, model.history_length], tf.int32),
+            tf.TensorSpec([None, model.history_length], tf.float32),
+            tf.TensorSpec([None], tf.int32),
+        ]
+    )
+    def measure(history: tf.Tensor, mask: tf.Tensor, item: tf.Tensor) -> tuple:
+        query = two_tower.encode_query(weights.items.embedding, tuple(weights.tower), history, mask)
+        logits = two_tower.all_logits(query, weights.items, model.temperature)
+        own = tf.gather(logits, item, batch_dims=1)[:, tf.newaxis]
+        # The item itself is among those at least as high: positions count from 1, ties against it.
+        position = tf.reduce_sum(tf.cast(logits >= own, tf.float32), axis=1)
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(item, logits)
+        return loss, 1.0 / position
+
+    entries = np.arange(len(users.items))
+    starts = users.offsets[users.row_index]
+    block = max(1, _LOGITS_PER_BLOCK // num_items)
+    measured = []
+    for begin in range(0, len(entries), block):
+        part = slice(begin, begin + block)
+        before = entries[part, np.newaxis] + np.arange(-model.history_length, 0)
+        mask = before >= starts[part, np.newaxis]
+        history = users.items[np.maximum(before, 0)]
+        found = measure(history, mask.astype(np.float32), users.items[part])
+        measured.append([tensor.numpy() for tensor in found])
+    loss, reciprocal_rank = (np.concatenate(values) for values in zip(*measured, strict=True))
+    return membership.UserFit(_mean_by_user(loss, users), _mean_by_user(reciprocal_rank, users))
+
+
+def _train(
+    config: RunConfig,
+    dataset: loading.LoadedDataset,
+    is_member: np.ndarray,
+    plan: privacy_plan.PrivacyPlan,
+    round_done_fn: Callable[[], None],
+) -> two_tower.TwoTowerWeights:
+    """Trains as `experiments.train` does, on some of the users."""
+    members = dataset.split.train.take(is_member)
+    split = dataclasses.replace(dataset.split, train=members)
+    process = federated_run.build_process(
+        session.Session(
+            config,
+            run_directory.RunDirectory(None),
+            dataclasses.replace(dataset, split=split),
+            plan,
+            {},
+        )
+    )
+    population = clients_lib.stack_clients(members)
+    iterator = cohorts.CohortDataSource(population, plan.sampler, config.seed).iterator()
+    state = process.initialize()
+    for _ in range(config.rounds):
+        state = process.next(state, iterator.select()).state
+        round_done_fn()
+    return process.get_model_weights(state).trainable
+
+
+def _plan_shadow(
+    config: RunConfig, plan: privacy_plan.PrivacyPlan, half: np.ndarray, num_items: int
+) -> privacy_plan.PrivacyPlan:
+    """Cohorts of its own, and the noise of the audited run."""
+    noise_multiplier = plan.mechanism.noise_multiplier if plan.mechanism else None
+    return privacy_plan.create_plan(
+        config, int(half.sum()), config.model.num_weights(num_items), noise_multiplier
+    )
+
+
+def _claim(config: RunConfig, plan: privacy_plan.PrivacyPlan) -> float:
+    if plan.mechanism is None:
+        return math.inf
+    return calibration.bound_run(plan.mechanism, config.target_delta, config.rounds).epsilon
+
+
+def _popularity_loss(users: sequences.Sequences, num_items: int) -> np.ndarray:
+    """What users' items cost under popularity among all users, members or not: float64 [users]."""
+    counts = np.bincount(users.items, minlength=num_items)
+    log_share = np.log(np.maximum(counts, 1)) - math.log(counts.sum())
+    return _mean_by_user(-log_share[users.items], users)
+
+
+def _mean_by_user(values: np.ndarray, users: sequences.Sequences) -> np.ndarray:
+    sums = np.bincount(users.row_index, values, users.num_rows)
+    return sums / np.maximum(users.lengths, 1)

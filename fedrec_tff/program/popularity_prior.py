@@ -1,0 +1,97 @@
+"""How often items were taken, as far as a run may know it: exact, or released once with noise."""
+
+import dataclasses
+import os
+import pathlib
+
+import numpy as np
+
+from fedrec_tff import errors
+from fedrec_tff.datasets import clients
+from fedrec_tff.learning import negative_sampling, private_popularity
+from fedrec_tff.privacy import ledger as ledger_lib
+from fedrec_tff.program import privacy_plan
+from fedrec_tff.program.session import Session
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Popularity:
+    """What is known of items' popularity.
+
+    Attributes:
+      probabilities: float64 [num_items], all positive.
+      noised_counts: float32 [num_items], as released; None where the counts are exact.
+    """
+
+    probabilities: np.ndarray
+    noised_counts: np.ndarray | None = None
+
+    @property
+    def initial_bias(self) -> np.ndarray:
+        """Item biases with which an empty model ranks by popularity: float32 [num_items]."""
+        return private_popularity.create_initial_bias(self.probabilities)
+
+
+def obtain(
+    session: Session,
+    population: clients.ClientPopulation,
+    ledger: ledger_lib.PrivacyLedger | None,
+) -> Popularity | None:
+    """Counts, or under differential privacy releases once and then reads what was released.
+
+    Args:
+      session: The run, in whose TFF context this is called.
+      population: All training users.
+      ledger: Records the release before it is computed.
+
+    Returns:
+      The popularity; None where the run has no use for it.
+    """
+    config, split = session.config, session.dataset.split
+    release = config.popularity_release
+    if release is not None:
+        path = session.directory.private_popularity
+        if not path.exists():
+            ledger.append_release(privacy_plan.POPULARITY)
+            _save(path, _release(session, population))
+        counts = _load(path, split.num_items)
+        probabilities = private_popularity.create_popularity_probabilities_from_counts(
+            counts, release.noise_stddev
+        )
+        return Popularity(probabilities, counts)
+    if not config.uses_popularity:
+        return None
+    return Popularity(
+        negative_sampling.create_popularity_probabilities(split.train.items, split.num_items)
+    )
+
+
+def _release(session: Session, population: clients.ClientPopulation) -> np.ndarray:
+    config = session.config
+    computation = private_popularity.build_private_popularity(
+        session.dataset.split.num_items,
+        config.popularity_release,
+        config.seed if config.insecure_deterministic_noise else None,
+    )
+    return np.asarray(computation(private_popularity.stack(population, config.seed)))
+
+
+def _save(path: pathlib.Path, counts: np.ndarray) -> None:
+    temporary = path.with_name(f"{path.name}.partial")
+    with temporary.open("wb") as file:
+        np.save(file, counts)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _load(path: pathlib.Path, num_items: int) -> np.ndarray:
+    try:
+        counts = np.load(path)
+    except (OSError, ValueError) as error:
+        raise errors.UserError(
+            f"{path} cannot be read: remove it to release popularity again, which costs again"
+        ) from error
+    if counts.shape != (num_items,):
+        raise errors.UserError(f"{path} is not of these {num_items} items: restore it")
+    return counts

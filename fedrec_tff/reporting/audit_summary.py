@@ -1,0 +1,112 @@
+"""The last words of an audit: tables, and what TensorBoard shows."""
+
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import rich.box
+import rich.console
+import rich.table
+
+from fedrec_tff.privacy.audit import membership, report
+
+_ABOUT_ESTIMATES = (
+    "An estimate fits normal distributions and extrapolates: it proves nothing, and may pass the "
+    "claim of a sound run."
+)
+
+
+def describe_report(found: report.AuditReport) -> str:
+    """Renders bounds and checks.
+
+    Args:
+      found: Of any audit.
+
+    Returns:
+      Several lines, the verdict last.
+    """
+    bounds = rich.table.Table(box=rich.box.SIMPLE)
+    for title in ("epsilon", "estimate", f"at least ({found.confidence:.0%} in all)"):
+        bounds.add_column(title, justify="left" if title == "epsilon" else "right")
+    for name, bound in found.bounds.items():
+        estimate = found.estimates.get(name)
+        bounds.add_row(name, "-" if estimate is None else _number(estimate), _number(bound.epsilon))
+    claimed = _number(found.claimed_epsilon) if math.isfinite(found.claimed_epsilon) else "nothing"
+    bounds.add_row(f"claimed, at delta {found.delta:g}", "", claimed)
+    tables = [bounds]
+    if found.checks:
+        checked = rich.table.Table(box=rich.box.SIMPLE)
+        for title in ("check", "", "found"):
+            checked.add_column(title)
+        for check in found.checks:
+            checked.add_row(check.name, "ok" if check.passed else "FAILED", check.detail)
+        tables.append(checked)
+    lines = [_render(table) for table in tables]
+    if found.estimates:
+        lines.append(_ABOUT_ESTIMATES)
+    return "\n".join([*lines, found.verdict])
+
+
+def describe_attacks(attacks: Sequence[membership.AttackResult]) -> str:
+    """Renders what membership attacks achieved, as a table of several lines."""
+    table = rich.table.Table(box=rich.box.SIMPLE)
+    table.add_column("attack")
+    rates = [f"TPR at {rate:.1%} FPR" for rate in membership.FALSE_POSITIVE_RATES]
+    for title in ("AUC", "advantage", *rates):
+        table.add_column(title, justify="right")
+    for attack in attacks:
+        table.add_row(
+            attack.name,
+            f"{attack.auc:.3f} ± {attack.auc_stderr:.3f}",
+            f"{attack.advantage:.3f}",
+            *(f"{attack.true_positive_rates[r]:.4f}" for r in membership.FALSE_POSITIVE_RATES),
+        )
+    return _render(table)
+
+
+def write_tensorboard(
+    summary_dir: str | os.PathLike,
+    found: report.AuditReport,
+    scalars: Mapping[str, float],
+    histograms: Mapping[str, np.ndarray],
+    pictures: Mapping[str, pathlib.Path],
+) -> None:
+    """Writes an audit to TensorBoard, at step 0.
+
+    Args:
+      summary_dir: Where to.
+      found: Its bounds, claim and verdict.
+      scalars: Others, by name.
+      histograms: Arrays, by name.
+      pictures: PNG files, by name.
+    """
+    # Imported here, so that the tables need no TensorFlow.
+    import tensorflow as tf
+
+    with tf.summary.create_file_writer(os.fspath(summary_dir)).as_default():
+        values = {"epsilon_lower_bound": found.lower_bound, **scalars}
+        if math.isfinite(found.claimed_epsilon):
+            values["epsilon_claimed"] = found.claimed_epsilon
+        if found.estimate is not None:
+            values["epsilon_estimate"] = found.estimate
+        for name, value in values.items():
+            tf.summary.scalar(f"audit/{name}", value, step=0)
+        for name, array in histograms.items():
+            tf.summary.histogram(f"audit/{name}", array, step=0)
+        for name, path in pictures.items():
+            picture = tf.io.decode_png(path.read_bytes(), channels=3)
+            tf.summary.image(f"audit/{name}", picture[tf.newaxis], step=0)
+        tf.summary.text("audit/verdict", found.verdict, step=0)
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "inf"
+
+
+def _render(table: rich.table.Table) -> str:
+    console = rich.console.Console(width=100, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get().rstrip()

@@ -1,0 +1,140 @@
+"""The binary as its users meet it."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+_TIMEOUT_SECONDS = 300.0
+_TINY = [
+    "--synthetic_users=100",
+    "--synthetic_items=160",
+    "--max_interactions_per_user=12",
+    "--embedding_dim=8",
+    "--num_blocks=0",
+    "--num_negatives=16",
+    "--batch_size=0",
+    "--clients_per_round=30",
+    "--rounds=10",
+    "--execution=debug",
+]
+
+
+def start(*flags):
+    # A library that other tests import lets TensorFlow say more, for itself and its children.
+    env = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.audit", *flags],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=env,
+    )
+
+
+def finish(process):
+    stdout, stderr = process.communicate(timeout=_TIMEOUT_SECONDS)
+    return process.returncode, stdout, stderr
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Three audits side by side: sound, with noise that can be predicted, and of members."""
+    root = tmp_path_factory.mktemp("audits")
+    canary = ["--num_canaries=100", "--target_epsilon=8", *_TINY]
+    flags = {
+        "sound": canary,
+        "predictable": ["--insecure_deterministic_noise", *canary],
+        "members": ["--attack=membership", *_TINY],
+    }
+    running = {name: start(f"--output_dir={root / name}", *f) for name, f in flags.items()}
+    return {name: (root / name, *finish(process)) for name, process in running.items()}
+
+
+def test_a_sound_run_exits_with_zero_and_leaves_its_files(finished):
+    root, status, stdout, stderr = finished["sound"]
+    assert status == 0, stderr
+    assert "NOT ACCUSED" in stdout
+    assert "claimed, at delta 1e-05" in stdout
+    found = json.loads((root / "audit.json").read_text())
+    assert not found["accuses"]
+    assert 7.9 < found["epsilon_claimed"] <= 8.0
+    assert found["epsilon_lower_bound"] < found["epsilon_claimed"]
+    assert found["audit"]["num_canaries"] == 100
+    assert found["flags"]["target_epsilon"] == 8.0
+    assert {"noise level", "clipping", "turns of clients"} <= {c["name"] for c in found["checks"]}
+    assert (root / "canary.png").read_bytes().startswith(b"\x89PNG")
+    # No warnings, no logs: the data, the progress.
+    assert re.fullmatch(r"synthetic:.*\nstarting TensorFlow\n(round \d+/10 .*\n){5}", stderr)
+
+
+def test_an_accused_run_exits_with_one(finished):
+    root, status, stdout, _ = finished["predictable"]
+    assert status == 1
+    assert "ACCUSED: the run does not keep what it claims. noise of two runs" in stdout
+    assert json.loads((root / "audit.json").read_text())["accuses"]
+
+
+def test_membership(finished):
+    root, status, stdout, stderr = finished["members"]
+    assert status == 0, stderr
+    assert "loss_over_popularity" in stdout
+    assert "NO CLAIM" in stdout
+    found = json.loads((root / "audit.json").read_text())
+    assert found["epsilon_claimed"] == "inf"
+    assert set(found["attacks"]) == {"loss", "rank", "loss_over_popularity"}
+    assert 0.0 <= found["attacks"]["loss"]["auc"] <= 1.0
+    assert (root / "membership.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tensorboard_shows_it(finished):
+    from tensorboard.backend.event_processing import event_accumulator
+
+    root = finished["sound"][0]
+    events = event_accumulator.EventAccumulator(str(root / "tensorboard"))
+    events.Reload()
+    tags = set(events.Tags()["tensors"])
+    for name in ("epsilon_lower_bound", "epsilon_claimed", "cosines/canaries", "canary", "verdict"):
+        assert f"audit/{name}" in tags
+
+
+# Without TensorFlow.
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--attack=phishing"], "attack"),
+        (["--num_canaries=1"], "--num_canaries=1"),
+        (["--num_canaries=1.5"], "num_canaries"),
+        (["--attack=membership", "--num_canaries=5000"], "--num_canaries means nothing"),
+        (["--attack=membership", "--num_shadow_models=3"], "--num_shadow_models=3"),
+        (["--target_epsilon=nan"], "--target_epsilon=nan"),
+        (["--clients_per_round=4500"], "--clients_per_round=4500"),
+        (["rounds=3"], "'rounds=3'"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(tmp_path, flags, said):
+    status, _, stderr = finish(start(f"--output_dir={tmp_path / 'audit'}", *flags))
+    assert status in (1, 2)
+    lines = [
+        line for line in stderr.splitlines() if not line.startswith(("Pass --help", "synthetic:"))
+    ]
+    assert len(lines) == 1, stderr
+    assert said in lines[0]
+    assert not (tmp_path / "audit" / "audit.json").exists()
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    status, _, stderr = finish(start(f"--output_dir={tmp_path}"))
+    assert status == 2
+    assert "not empty" in stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]

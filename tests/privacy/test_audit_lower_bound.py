@@ -1,0 +1,93 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fedrec_tff.privacy.audit import lower_bound
+
+_DELTA = 1e-5
+
+
+def log_tail_of_standard_normal(threshold):
+    return float(stats.norm.logsf(threshold))
+
+
+@pytest.mark.parametrize("num_positive", [0, 1, 37, 100])
+def test_confidence_limits_are_the_rates_at_which_the_count_becomes_unlikely(num_positive):
+    n, confidence = 100, 0.95
+    lower = lower_bound.rate_at_least(num_positive, n, confidence)
+    upper = lower_bound.rate_at_most(num_positive, n, confidence)
+    if num_positive:
+        assert stats.binom.sf(num_positive - 1, n, lower) == pytest.approx(0.05)
+    else:
+        assert lower == 0.0
+    if num_positive < n:
+        assert stats.binom.cdf(num_positive, n, upper) == pytest.approx(0.05)
+    else:
+        assert upper == 1.0
+
+
+def test_bound_is_the_ratio_of_the_rates_on_the_half_that_did_not_choose():
+    # Even scores put the best threshold at 5. Half of the odd ones are above it.
+    scores = np.empty(400)
+    scores[0::2] = 5.0
+    scores[1::2] = np.where(np.arange(200) < 100, 6.0, 0.0)
+    bound = lower_bound.bound_epsilon(scores, log_tail_of_standard_normal, _DELTA, 0.95)
+    rate = stats.beta.ppf(0.05, 100, 101)
+    assert bound.threshold == 5.0
+    assert bound.true_positive_rate == pytest.approx(rate)
+    assert bound.epsilon == pytest.approx(math.log(rate - _DELTA) - stats.norm.logsf(5.0))
+
+
+def epsilon_of_shifted_normal(shift):
+    """The most that any threshold proves where its rates are known."""
+    thresholds = np.linspace(-10.0, 15.0, 4001)
+    tpr, log_fpr = stats.norm.sf(thresholds - shift), stats.norm.logsf(thresholds)
+    keep = tpr > 10 * _DELTA
+    return float(np.max(np.log(tpr[keep] - _DELTA) - log_fpr[keep]))
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0, 3.0])
+def test_a_threshold_never_proves_more_than_there_is_but_for_its_share_of_doubt(shift):
+    # For a fixed threshold P(TPR limit > TPR) <= 5 %. Of 200 runs 10 are expected, and 25 or more
+    # have a probability below 1e-4. The bound compares with the threshold's own true rates, which
+    # is stricter than with the best of all thresholds.
+    rng = np.random.default_rng(1)
+    too_high = 0
+    for _ in range(200):
+        scores = rng.normal(shift, 1.0, 400)
+        bound = lower_bound.bound_epsilon(scores, log_tail_of_standard_normal, _DELTA, 0.95)
+        true = math.log(stats.norm.sf(bound.threshold - shift))
+        too_high += bound.epsilon > max(0.0, true - stats.norm.logsf(bound.threshold)) + 1e-9
+    assert too_high < 25
+
+
+def test_bound_from_samples_holds_and_finds_something():
+    # As above; both rates are estimated.
+    rng = np.random.default_rng(2)
+    too_high, found = 0, []
+    for _ in range(200):
+        bound = lower_bound.bound_epsilon_from_samples(
+            rng.normal(1.5, 1.0, 1000), rng.normal(0.0, 1.0, 1000), _DELTA, 0.95
+        )
+        true = stats.norm.logsf(bound.threshold - 1.5) - stats.norm.logsf(bound.threshold)
+        too_high += bound.epsilon > max(0.0, float(true)) + 1e-9
+        found.append(bound.epsilon)
+    assert too_high < 25
+    assert 1.0 < np.median(found) < epsilon_of_shifted_normal(1.5)
+
+
+def test_far_scores_prove_much_although_there_are_few():
+    scores = np.full(100, 30.0)
+    bound = lower_bound.bound_epsilon(scores, log_tail_of_standard_normal, _DELTA, 0.95)
+    # No positive among 50 would have a rate of 5 % to the power of 1/50.
+    expected = math.log(0.05 ** (1 / 50) - _DELTA) - stats.norm.logsf(30.0)
+    assert bound.epsilon == pytest.approx(expected)
+    assert bound.epsilon > 400
+
+
+def test_nothing_is_proved_by_scores_of_chance():
+    scores = np.full(100, -40.0)
+    bound = lower_bound.bound_epsilon(scores, log_tail_of_standard_normal, _DELTA, 0.95)
+    assert bound.epsilon == 0.0

@@ -1,0 +1,80 @@
+import math
+
+import numpy as np
+import pytest
+
+from fedrec_tff.privacy.audit import checks, lower_bound, membership, report
+
+
+def test_halves_and_their_complements():
+    rng = np.random.default_rng(0)
+    assert membership.draw_half(11, rng).sum() == 5
+    halves = membership.draw_shadow_halves(4, 10, rng)
+    assert len(halves) == 4
+    np.testing.assert_array_equal(np.sum(halves, axis=0), 2)
+    np.testing.assert_array_equal(halves[1], ~halves[0])
+
+
+def simulate_users(rng, num_users=600, gap=0.5):
+    """Users differ in how hard they are by far more than membership changes."""
+    hard = rng.normal(6.0, 2.0, num_users)
+    is_member = membership.draw_half(num_users, rng)
+
+    def losses(members):
+        return hard - gap * members + rng.normal(0.0, 0.2, num_users)
+
+    return hard, is_member, losses
+
+
+def test_shadow_models_see_what_plain_losses_hide():
+    rng = np.random.default_rng(1)
+    _, is_member, losses = simulate_users(rng)
+    halves = membership.draw_shadow_halves(2, len(is_member), rng)
+    fit = membership.UserFit(losses(is_member), np.full(len(is_member), 0.1))
+    scores = membership.create_scores(
+        fit, np.zeros(len(is_member)), [losses(half) for half in halves]
+    )
+    areas = {
+        name: membership.evaluate_attack(name, values, is_member, 1e-5, 0.95).auc
+        for name, values in scores.items()
+    }
+    # A gap of 0.5 in a spread of 2: 0.57; in one of 0.3: 0.9.
+    assert 0.5 < areas["loss"] < 0.65
+    assert areas["loss_over_shadows"] > 0.85
+    assert areas["rank"] == 0.5
+
+
+def test_popularity_takes_out_who_likes_rare_items():
+    rng = np.random.default_rng(2)
+    hard, is_member, losses = simulate_users(rng)
+    fit = membership.UserFit(losses(is_member), np.zeros(len(is_member)))
+    scores = membership.create_scores(fit, hard)
+    assert set(scores) == {"loss", "rank", "loss_over_popularity"}
+    result = membership.evaluate_attack("x", scores["loss_over_popularity"], is_member, 1e-5, 0.95)
+    assert result.auc > 0.9
+    # Every other score is better than chance by its share only: nothing is proved beyond log 300.
+    assert 0.5 < result.bound.epsilon < math.log(300)
+    assert result.true_positive_rates[0.001] <= result.true_positive_rates[0.01]
+
+
+def create_report(claimed, proved, found=()):
+    bound = lower_bound.LowerBound(proved, 1.0, 0.5, -3.0)
+    return report.AuditReport(claimed, 1e-5, 0.95, {"a": 2.0}, {"a": bound}, tuple(found))
+
+
+@pytest.mark.parametrize(
+    ("audit_report", "accuses", "said"),
+    [
+        (create_report(8.0, 2.0), False, "NOT ACCUSED: epsilon is at least 2.000"),
+        (create_report(8.0, 8.1), True, "epsilon is at least 8.100 (95% confidence), but 8.000"),
+        (create_report(8.0, 2.0, [checks.Check("noise level", False, "0.1, claimed 1")]), True,
+         "noise level: 0.1, claimed 1"),
+        (create_report(8.0, 2.0, [checks.Check("noise level", True, "1")]), False, "NOT ACCUSED"),
+        (create_report(math.inf, 60.0), False, "NO CLAIM"),
+    ],
+)  # fmt: skip
+def test_verdicts(audit_report, accuses, said):
+    assert audit_report.accuses == accuses
+    assert said in audit_report.verdict
+    assert audit_report.to_json()["accuses"] == accuses
+    assert audit_report.to_json()["epsilon_lower_bound"] == audit_report.lower_bound

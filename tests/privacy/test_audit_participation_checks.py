@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+
+from fedrec_tff.privacy import sampling
+from fedrec_tff.privacy.audit import checks, participation_checks
+
+_NUM_CLIENTS = 300
+_ROUNDS = 24
+_LAWS = {
+    "poisson": participation_checks.SamplingLaw("poisson", _NUM_CLIENTS, 30.0),
+    "fixed_size": participation_checks.SamplingLaw("fixed_size", _NUM_CLIENTS, 30.0),
+    "cyclic_poisson": participation_checks.SamplingLaw(
+        "cyclic_poisson", _NUM_CLIENTS, 30.0, min_separation=4
+    ),
+    "shuffled_epochs": participation_checks.SamplingLaw("shuffled_epochs", _NUM_CLIENTS, 30.0),
+    "capped": participation_checks.SamplingLaw(
+        "poisson", _NUM_CLIENTS, 30.0, max_rounds_per_user=3
+    ),
+}
+all_laws = pytest.mark.parametrize("law", _LAWS.values(), ids=_LAWS)
+
+
+def draw(law, seed, rounds=_ROUNDS):
+    sampler = sampling.create_sampler(
+        law.name,
+        law.num_clients,
+        law.clients_per_round,
+        seed,
+        min_separation=law.min_separation if law.name == "cyclic_poisson" else None,
+        max_rounds_per_user=law.max_rounds_per_user,
+    )
+    return [sampler.sample(t) for t in range(1, rounds + 1)]
+
+
+def failed(law, cohorts):
+    return {c.name for c in participation_checks.check_participation(law, cohorts) if not c.passed}
+
+
+@all_laws
+def test_samplers_are_not_accused_and_their_p_values_are_fair(law):
+    # 300 seeds, up to 5 checks. Uniform p-values would be below 0.01 in 3 of 300, and in 12 or more
+    # with probability 1e-4.
+    small = {}
+    for seed in range(300):
+        for check in participation_checks.check_participation(law, draw(law, seed)):
+            assert check.passed, check
+            if check.p_value is not None:
+                small[check.name] = small.get(check.name, 0) + (check.p_value < 0.01)
+    assert small
+    assert max(small.values()) < 12, small
+
+
+@all_laws
+def test_law_of_turns_is_what_the_sampler_does(law):
+    # 200 seeds of 300 clients: a frequency has a standard error of 0.002 or less; 5 of them.
+    expected = participation_checks.create_turns_law(law, _ROUNDS)
+    assert expected.sum() == pytest.approx(1.0)
+    turns = np.concatenate(
+        [
+            np.bincount(np.concatenate(draw(law, seed)), minlength=_NUM_CLIENTS)
+            for seed in range(200)
+        ]
+    )
+    found = np.bincount(turns, minlength=_ROUNDS + 1) / len(turns)
+    np.testing.assert_allclose(found, expected, atol=0.011)
+
+
+def test_always_the_same_users_are_accused():
+    law = _LAWS["poisson"]
+    same = [draw(law, 0, 1)[0]] * _ROUNDS
+    assert {"turns of clients", "independent cohorts"} <= failed(law, same)
+    fixed = _LAWS["fixed_size"]
+    assert "turns of clients" in failed(fixed, [draw(fixed, 0, 1)[0]] * _ROUNDS)
+
+
+def test_a_handful_of_users_who_are_always_there_are_accused():
+    law = _LAWS["poisson"]
+    cohorts = [np.union1d(cohort, np.arange(5)) for cohort in draw(law, 0)]
+    assert "turns of clients" in failed(law, cohorts)
+
+
+def test_users_who_are_never_there_are_accused():
+    law = _LAWS["poisson"]
+    narrow = participation_checks.SamplingLaw("poisson", 200, 30.0)
+    assert "turns of clients" in failed(law, draw(narrow, 0))
+
+
+@pytest.mark.parametrize("name", ["poisson", "fixed_size", "cyclic_poisson", "shuffled_epochs"])
+def test_cohorts_that_are_too_large_are_accused(name):
+    law = _LAWS[name]
+    larger = participation_checks.SamplingLaw(name, _NUM_CLIENTS, 60.0, law.min_separation)
+    assert "cohort sizes" in failed(law, draw(larger, 0))
+
+
+def test_cohorts_that_repeat_are_accused():
+    law = _LAWS["poisson"]
+    # Each cohort twice in a row: the counts of turns spread more, and neighbours are the same.
+    cohorts = [cohort for cohort in draw(law, 0, _ROUNDS // 2) for _ in range(2)]
+    assert "independent cohorts" in failed(law, cohorts)
+
+
+def test_an_order_that_is_used_again_is_accused():
+    law = _LAWS["shuffled_epochs"]
+    assert failed(law, draw(law, 0, 10) * 3) == {"independent cohorts"}
+
+
+def test_turns_that_are_too_close_are_accused():
+    cyclic = _LAWS["cyclic_poisson"]
+    assert "separation of turns" in failed(cyclic, draw(_LAWS["poisson"], 0))
+    shuffled = _LAWS["shuffled_epochs"]
+    assert "separation of turns" in failed(shuffled, draw(_LAWS["fixed_size"], 0))
+    capped = _LAWS["capped"]
+    assert "separation of turns" in failed(capped, draw(_LAWS["poisson"], 0))
+
+
+def test_cohorts_of_one_size_are_no_poisson_cohorts_and_the_reverse():
+    poisson, fixed = _LAWS["poisson"], _LAWS["fixed_size"]
+    assert failed(poisson, draw(fixed, 0)) == {"spread of cohort sizes"}
+    assert "cohort sizes" in failed(fixed, draw(poisson, 0))
+
+
+def test_few_rounds_of_one_size_are_no_proof():
+    # Three rounds in which one of ten clients comes have probability 0.387 cubed.
+    law = participation_checks.SamplingLaw("poisson", 10, 1.0)
+    found = participation_checks.check_participation(law, [np.array([i]) for i in range(3)])
+    (check,) = [check for check in found if check.name == "spread of cohort sizes"]
+    assert check.p_value == pytest.approx((10 * 0.1 * 0.9**9) ** 3)
+
+
+def test_a_client_twice_in_a_cohort_is_accused():
+    law = _LAWS["poisson"]
+    cohorts = draw(law, 0)
+    cohorts[3] = np.append(cohorts[3], cohorts[3][0])
+    assert "cohort members" in failed(law, cohorts)
+
+
+def test_a_check_fails_below_one_in_ten_million():
+    assert checks.from_p_value("x", 2e-7, "").passed
+    assert not checks.from_p_value("x", 5e-8, "").passed
