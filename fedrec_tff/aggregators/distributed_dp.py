@@ -13,7 +13,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff.aggregators import registry
-from fedrec_tff.privacy import distributed, distributed_queries, mechanisms
+from fedrec_tff.privacy import catalogue, distributed, distributed_queries
 
 
 class DistributedDPFactory(tff.aggregators.UnweightedAggregationFactory):
@@ -85,12 +85,12 @@ class DistributedDPFactory(tff.aggregators.UnweightedAggregationFactory):
 
 def build_ddp_discrete_gaussian(context: registry.AggregatorContext) -> DistributedDPFactory:
     """Shares of discrete Gaussian noise."""
-    return _build(context, mechanisms.DDP_DISCRETE_GAUSSIAN)
+    return _build(context, catalogue.DDP_DISCRETE_GAUSSIAN)
 
 
 def build_ddp_skellam(context: registry.AggregatorContext) -> DistributedDPFactory:
     """Shares of Skellam noise."""
-    return _build(context, mechanisms.DDP_SKELLAM)
+    return _build(context, catalogue.DDP_SKELLAM)
 
 
 def _build(context: registry.AggregatorContext, name: str) -> DistributedDPFactory:

@@ -10,10 +10,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 from fedrec_tff import errors
-from fedrec_tff.privacy import mechanisms
+from fedrec_tff.privacy import catalogue
 
 if TYPE_CHECKING:
     import tensorflow_federated as tff
+
+    from fedrec_tff.privacy import mechanisms
 
     AggregationFactory = (
         tff.aggregators.UnweightedAggregationFactory | tff.aggregators.WeightedAggregationFactory
@@ -35,7 +37,7 @@ class AggregatorContext:
     num_items: int
     clients_per_round: float
     row_sparse: bool
-    mechanism: mechanisms.Mechanism | None = None
+    mechanism: "mechanisms.Mechanism | None" = None
     insecure_noise_seed: int | None = None
 
 
@@ -121,7 +123,7 @@ register(
 )
 register(
     Aggregator(
-        mechanisms.DP_GAUSSIAN,
+        catalogue.DP_GAUSSIAN,
         "clipped to --clip_norm, Gaussian noise (DP-FedAvg)",
         "fedrec_tff.aggregators.dp_fedavg:build_dp_gaussian",
         is_private=True,
@@ -130,7 +132,7 @@ register(
 )
 register(
     Aggregator(
-        mechanisms.DP_ADAPTIVE,
+        catalogue.DP_ADAPTIVE,
         "as dp_gaussian, the clip following the median update norm privately",
         "fedrec_tff.aggregators.dp_fedavg:build_dp_adaptive",
         is_private=True,
@@ -139,7 +141,7 @@ register(
 )
 register(
     Aggregator(
-        mechanisms.DP_BANDED_MF,
+        catalogue.DP_BANDED_MF,
         "noise correlated over --min_separation rounds by matrix factorisation (DP-FTRL)",
         "fedrec_tff.aggregators.correlated_noise:build_dp_banded_mf",
         is_private=True,
@@ -148,8 +150,8 @@ register(
 )
 register(
     Aggregator(
-        mechanisms.DP_TREE,
-        "noise of a binary tree, restarted every --min_separation rounds (DP-FTRL)",
+        catalogue.DP_TREE,
+        "noise of binary trees that restart within --min_separation rounds (DP-FTRL)",
         "fedrec_tff.aggregators.correlated_noise:build_dp_tree",
         is_private=True,
         supports_row_sparse=True,
@@ -157,7 +159,7 @@ register(
 )
 register(
     Aggregator(
-        mechanisms.LOCAL_GAUSSIAN,
+        catalogue.LOCAL_GAUSSIAN,
         "Gaussian noise on the device: private against the server too",
         "fedrec_tff.aggregators.local_dp:build_local_gaussian",
         is_private=True,
@@ -165,7 +167,7 @@ register(
 )
 register(
     Aggregator(
-        mechanisms.LOCAL_LAPLACE,
+        catalogue.LOCAL_LAPLACE,
         "Laplace noise on the device, clipped in L1",
         "fedrec_tff.aggregators.local_dp:build_local_laplace",
         is_private=True,
@@ -173,7 +175,7 @@ register(
 )
 register(
     Aggregator(
-        mechanisms.DDP_DISCRETE_GAUSSIAN,
+        catalogue.DDP_DISCRETE_GAUSSIAN,
         "shares of discrete Gaussian noise on devices, under a secure sum",
         "fedrec_tff.aggregators.distributed_dp:build_ddp_discrete_gaussian",
         is_private=True,
@@ -181,7 +183,7 @@ register(
 )
 register(
     Aggregator(
-        mechanisms.DDP_SKELLAM,
+        catalogue.DDP_SKELLAM,
         "shares of Skellam noise on devices, under a secure sum",
         "fedrec_tff.aggregators.distributed_dp:build_ddp_skellam",
         is_private=True,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import dp_accounting
 
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import accounting, mechanisms
+from fedrec_tff.privacy import accounting, catalogue, mechanisms
 
 # Noise multipliers are searched among the multiples of 1 / _PER_UNIT.
 _PER_UNIT = 10_000
@@ -162,9 +162,9 @@ def _unreachable(
     mechanism: mechanisms.Mechanism, target_epsilon: float, delta: float, rounds: int, most: float
 ) -> str:
     way_out = "raise the target or delta, or run fewer rounds"
-    if mechanism.name == mechanisms.DP_ADAPTIVE:
+    if mechanism.name == catalogue.DP_ADAPTIVE:
         way_out += ", or raise clipped_count_stddev or clients_per_round"
-    if mechanism.name in mechanisms.DISTRIBUTED:
+    if mechanism.name in catalogue.DISTRIBUTED:
         way_out += ", or raise modulus_bits"
     return (
         f"no noise multiplier up to {most:.6g} keeps {rounds} rounds of {mechanism.name} within "

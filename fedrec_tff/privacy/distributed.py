@@ -23,20 +23,23 @@ TensorFlow.
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attr
 import dp_accounting
 import numpy as np
 
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import mechanisms, noise_tables
+from fedrec_tff.privacy import catalogue, noise_tables
+
+if TYPE_CHECKING:
+    from fedrec_tff.privacy import mechanisms
 
 DISCRETE_GAUSSIAN = "discrete_gaussian"
 SKELLAM = "skellam"
 _DISTRIBUTIONS = {
-    mechanisms.DDP_DISCRETE_GAUSSIAN: DISCRETE_GAUSSIAN,
-    mechanisms.DDP_SKELLAM: SKELLAM,
+    catalogue.DDP_DISCRETE_GAUSSIAN: DISCRETE_GAUSSIAN,
+    catalogue.DDP_SKELLAM: SKELLAM,
 }
 
 # Probability with which a rounded vector may be above its bound, and is rounded again, towards
@@ -134,7 +137,7 @@ class DistributedNoiseDpEvent(dp_accounting.DpEvent):
 
 
 def create_distributed_noise(
-    mechanism: mechanisms.Mechanism, colluding_clients: int = 0
+    mechanism: "mechanisms.Mechanism", colluding_clients: int = 0
 ) -> DistributedNoise:
     """Chooses the grid and the shares of noise for a mechanism.
 
@@ -179,7 +182,7 @@ def create_distributed_noise(
     )
 
 
-def noise_multiplier_limit(mechanism: mechanisms.Mechanism) -> float:
+def noise_multiplier_limit(mechanism: "mechanisms.Mechanism") -> float:
     """Returns the value that the noise multiplier must stay below for the grid to be fine enough.
 
     Args:
@@ -198,7 +201,7 @@ def noise_multiplier_limit(mechanism: mechanisms.Mechanism) -> float:
 
 
 def create_event(
-    mechanism: mechanisms.Mechanism, colluding_clients: int = 0
+    mechanism: "mechanisms.Mechanism", colluding_clients: int = 0
 ) -> dp_accounting.DpEvent:
     """Returns the event of one round for a user who takes part; see `create_distributed_noise`."""
     if mechanism.noise_multiplier == 0.0:
@@ -345,7 +348,7 @@ def _least_scaled_clip_norm(num_weights: int) -> float:
     return min(certain, likely)
 
 
-def _find_scaled_clip_norm(mechanism: mechanisms.Mechanism) -> float:
+def _find_scaled_clip_norm(mechanism: "mechanisms.Mechanism") -> float:
     """How many steps of the grid the clip norm is."""
     num_clients, multiplier = mechanism.clients_per_round, mechanism.noise_multiplier
     arithmetic = _largest_exact_norm(mechanism.num_weights)
@@ -363,7 +366,7 @@ def _largest_exact_norm(num_weights: int) -> float:
     return 2.0 ** (_MAX_SQUARE_BITS / 2.0) / math.sqrt(num_weights)
 
 
-def _modulus_limit(mechanism: mechanisms.Mechanism, modulus_bits: int) -> float:
+def _modulus_limit(mechanism: "mechanisms.Mechanism", modulus_bits: int) -> float:
     """Which noise multiplier leaves a modulus with just the least scaled clip norm."""
     num_clients = mechanism.clients_per_round
     room = 2.0 ** (modulus_bits - 1) - 1.0 - num_clients
@@ -371,7 +374,7 @@ def _modulus_limit(mechanism: mechanisms.Mechanism, modulus_bits: int) -> float:
     return (room / least - num_clients) / _NOISE_DEVIATIONS
 
 
-def _check_modulus(mechanism: mechanisms.Mechanism) -> None:
+def _check_modulus(mechanism: "mechanisms.Mechanism") -> None:
     if mechanism.modulus_bits > _MAX_MODULUS_BITS:
         raise UserError(
             f"--modulus_bits={mechanism.modulus_bits}: the integers of a secure sum have at most "
@@ -381,7 +384,7 @@ def _check_modulus(mechanism: mechanisms.Mechanism) -> None:
         raise UserError(_too_coarse(mechanism))
 
 
-def _too_coarse(mechanism: mechanisms.Mechanism) -> str:
+def _too_coarse(mechanism: "mechanisms.Mechanism") -> str:
     """What is wrong where rounding to the grid would more than double a user's influence."""
     num_clients, multiplier = int(mechanism.clients_per_round), mechanism.noise_multiplier
     enough = [

@@ -12,6 +12,7 @@ from typing import Any
 import dp_accounting
 
 from fedrec_tff.errors import UserError
+from fedrec_tff.privacy import distributed
 
 
 def canonical_event(event: dp_accounting.DpEvent) -> dp_accounting.DpEvent:
@@ -35,6 +36,8 @@ def canonical_event(event: dp_accounting.DpEvent) -> dp_accounting.DpEvent:
         return dp_accounting.LaplaceDpEvent(
             _finite_float(event.noise_multiplier, "noise_multiplier", low=0.0)
         )
+    if isinstance(event, distributed.DistributedNoiseDpEvent):
+        return distributed.canonical_event(event)
     if isinstance(event, dp_accounting.PoissonSampledDpEvent):
         probability = _finite_float(
             event.sampling_probability, "sampling_probability", low=0.0, high=1.0
@@ -91,6 +94,8 @@ def is_non_private(event: dp_accounting.DpEvent) -> bool:
         return True
     if isinstance(event, dp_accounting.GaussianDpEvent | dp_accounting.LaplaceDpEvent):
         return event.noise_multiplier == 0.0
+    if isinstance(event, distributed.DistributedNoiseDpEvent):
+        return event.local_variance == 0.0
     if isinstance(event, dp_accounting.ComposedDpEvent):
         return any(is_non_private(part) for part in event.events)
     if isinstance(event, dp_accounting.NoOpDpEvent):
@@ -102,6 +107,8 @@ def _to_json(event: dp_accounting.DpEvent) -> dict[str, Any]:
     kind = type(event).__name__
     if isinstance(event, dp_accounting.GaussianDpEvent | dp_accounting.LaplaceDpEvent):
         return {"kind": kind, "noise_multiplier": event.noise_multiplier}
+    if isinstance(event, distributed.DistributedNoiseDpEvent):
+        return {"kind": kind, **distributed.event_to_json(event)}
     if isinstance(event, dp_accounting.PoissonSampledDpEvent):
         return {
             "kind": kind,
@@ -128,6 +135,8 @@ def _from_json(value: Any) -> dp_accounting.DpEvent:
         return dp_accounting.GaussianDpEvent(value["noise_multiplier"])
     if kind == "LaplaceDpEvent":
         return dp_accounting.LaplaceDpEvent(value["noise_multiplier"])
+    if kind == "DistributedNoiseDpEvent":
+        return distributed.event_from_json(value)
     if kind == "PoissonSampledDpEvent":
         return dp_accounting.PoissonSampledDpEvent(
             value["sampling_probability"], _from_json(value["event"])

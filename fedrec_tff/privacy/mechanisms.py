@@ -43,65 +43,24 @@ from typing import Literal
 import dp_accounting
 
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import sampling
-
-DP_GAUSSIAN = "dp_gaussian"
-DP_ADAPTIVE = "dp_adaptive"
-DP_TREE = "dp_tree"
-DP_BANDED_MF = "dp_banded_mf"
-LOCAL_GAUSSIAN = "local_gaussian"
-LOCAL_LAPLACE = "local_laplace"
-DDP_DISCRETE_GAUSSIAN = "ddp_discrete_gaussian"
-DDP_SKELLAM = "ddp_skellam"
-
-CENTRAL = (DP_GAUSSIAN, DP_ADAPTIVE, DP_TREE, DP_BANDED_MF)
-CORRELATED = (DP_TREE, DP_BANDED_MF)
-LOCAL = (LOCAL_GAUSSIAN, LOCAL_LAPLACE)
-DISTRIBUTED = (DDP_DISCRETE_GAUSSIAN, DDP_SKELLAM)
-
-_INDEPENDENT_LAWS = (sampling.POISSON, sampling.FIXED_SIZE)
-# For each mechanism, the samplers under which its cost is known; the first is the default.
-SAMPLINGS = {
-    DP_GAUSSIAN: _INDEPENDENT_LAWS,
-    DP_ADAPTIVE: _INDEPENDENT_LAWS,
-    DP_TREE: (sampling.CYCLIC_POISSON,),
-    DP_BANDED_MF: (sampling.CYCLIC_POISSON,),
-    LOCAL_GAUSSIAN: (*_INDEPENDENT_LAWS, sampling.SHUFFLED_EPOCHS),
-    LOCAL_LAPLACE: (*_INDEPENDENT_LAWS, sampling.SHUFFLED_EPOCHS),
-    DDP_DISCRETE_GAUSSIAN: (sampling.SHUFFLED_EPOCHS,),
-    DDP_SKELLAM: (sampling.SHUFFLED_EPOCHS,),
-}
-# The fields that only some mechanisms have, and need.
-NEEDED_BY = {
-    "min_separation": CORRELATED,
-    "rounds": CORRELATED,
-    "max_rounds_per_user": LOCAL,
-    "num_weights": DISTRIBUTED,
-    "modulus_bits": DISTRIBUTED,
-}
-# The fields that only some mechanisms may have.
-ALLOWED_FOR = {
-    "clipped_count_stddev": (DP_ADAPTIVE,),
-    "tower_clip_norm": (DP_GAUSSIAN, *CORRELATED),
-    "noise_cohort_size": CENTRAL,
-    "noise_population_size": CENTRAL,
-}
+from fedrec_tff.privacy import distributed, sampling
+from fedrec_tff.privacy.catalogue import (
+    ALLOWED_FOR,
+    CENTRAL,
+    DISTRIBUTED,
+    DP_ADAPTIVE,
+    DP_TREE,
+    LOCAL_GAUSSIAN,
+    LOCAL_LAPLACE,
+    NEEDED_BY,
+    SAMPLINGS,
+    MechanismName,
+)
 
 # The clipped indicator is counted as -0.5 or +0.5, so one user who is there or not moves the count
 # by this much.
 _COUNT_SENSITIVITY = 0.5
 _DEFAULT_COUNT_STDDEV_PER_CLIENT = 0.05
-
-MechanismName = Literal[
-    "dp_gaussian",
-    "dp_adaptive",
-    "dp_tree",
-    "dp_banded_mf",
-    "local_gaussian",
-    "local_laplace",
-    "ddp_discrete_gaussian",
-    "ddp_skellam",
-]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -343,8 +302,6 @@ def noise_multiplier_limit(mechanism: Mechanism) -> float:
     distributed noise has to fit the bits of a secure sum.
     """
     if mechanism.name in DISTRIBUTED:
-        from fedrec_tff.privacy import distributed
-
         return distributed.noise_multiplier_limit(mechanism)
     if mechanism.name != DP_ADAPTIVE:
         return math.inf
@@ -358,8 +315,6 @@ def unit_event(mechanism: Mechanism) -> dp_accounting.DpEvent:
     """Returns the event of one unit of a mechanism; every leaf is a Python number."""
     multiplier = mechanism.noise_multiplier
     if mechanism.name in DISTRIBUTED:
-        from fedrec_tff.privacy import distributed
-
         return distributed.create_event(mechanism)
     if multiplier == 0.0:
         return dp_accounting.NonPrivateDpEvent()

@@ -30,6 +30,8 @@ LAWS = (POISSON, FIXED_SIZE, CYCLIC_POISSON, SHUFFLED_EPOCHS)
 _STREAM = 0x5A3B1E
 _GROUPS_STREAM = 0x6E0B5
 _EPOCH_STREAM = 0xE70C4
+# A run asks for a round again soon: to check its cohort, to compute it.
+_NUM_COHORTS_KEPT = 16
 
 
 class CohortSampler(Protocol):
@@ -210,20 +212,28 @@ class FrequencyCappedSampler:
         self._begin()
 
     def sample(self, round_number: int) -> np.ndarray:
-        """Returns the sorted client rows of a round; the first call replays the rounds before."""
-        if round_number < self._last_round:
+        """Returns the sorted client rows of a round, int64 [cohort].
+
+        The first call replays the rounds before, and so does one that goes back by more than a few
+        rounds.
+        """
+        if round_number < 1:
+            raise ValueError(f"rounds are counted from 1, found {round_number}")
+        if round_number not in self._latest and round_number <= self._last_round:
             self._begin()
         while self._last_round < round_number:
-            rows = self._inner.sample(self._last_round + 1)
-            self._last_cohort = rows[self._turns[rows] < self._max_rounds]
-            self._turns[self._last_cohort] += 1
             self._last_round += 1
-        return self._last_cohort
+            rows = self._inner.sample(self._last_round)
+            rows = rows[self._turns[rows] < self._max_rounds]
+            self._turns[rows] += 1
+            self._latest[self._last_round] = rows
+            self._latest.pop(self._last_round - _NUM_COHORTS_KEPT, None)
+        return self._latest[round_number].copy()
 
     def _begin(self) -> None:
         self._turns = np.zeros(self._num_clients, np.int32)
         self._last_round = 0
-        self._last_cohort = np.empty(0, np.int64)
+        self._latest: dict[int, np.ndarray] = {}
 
 
 def create_sampler(

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from fedrec_tff.privacy import accounting, mechanisms, sampling
+from fedrec_tff.privacy import accounting, catalogue, mechanisms, sampling
 
 _METHODS = {
     accounting.PLD: "privacy loss distributions (dp_accounting)",
@@ -12,10 +12,10 @@ _METHODS = {
 }
 _MAX_EPSILON_FOR_FACTOR = 10.0
 _DEVICE_NOISE = {
-    mechanisms.LOCAL_GAUSSIAN: "Gaussian",
-    mechanisms.LOCAL_LAPLACE: "Laplace",
-    mechanisms.DDP_DISCRETE_GAUSSIAN: "discrete Gaussian",
-    mechanisms.DDP_SKELLAM: "Skellam",
+    catalogue.LOCAL_GAUSSIAN: "Gaussian",
+    catalogue.LOCAL_LAPLACE: "Laplace",
+    catalogue.DDP_DISCRETE_GAUSSIAN: "discrete Gaussian",
+    catalogue.DDP_SKELLAM: "Skellam",
 }
 
 
@@ -117,13 +117,13 @@ def _guarantee(
             f"That deployment would have {claim}. The {mechanism.num_clients} users of THIS DATA "
             "SET have no guarantee of that epsilon."
         )
-    if mechanism.name in mechanisms.LOCAL:
+    if mechanism.name in catalogue.LOCAL:
         covers = (
             "It covers all that a user's device sends, hence every model and checkpoint together"
         )
-    elif mechanism.name in mechanisms.DISTRIBUTED:
+    elif mechanism.name in catalogue.DISTRIBUTED:
         covers = "It covers every secure sum, hence every model and checkpoint together"
-    elif mechanism.name in mechanisms.CORRELATED:
+    elif mechanism.name in catalogue.CORRELATED:
         covers = (
             "It covers the models of all rounds together; it does not cover the checkpoints, which "
             "hold noise of past rounds that later rounds take off again: KEEP THEM SECRET"
@@ -211,29 +211,29 @@ def _what_is_done(mechanism: mechanisms.Mechanism) -> str:
             f"{mechanism.tower_clip_norm:g} in the towers ({mechanism.sensitivity:.6g} together)"
         )
     name = mechanism.name
-    if name in mechanisms.LOCAL:
+    if name in catalogue.LOCAL:
         norm = f"an L1 norm of {mechanism.clip_norm:g}" if name.endswith("laplace") else clip
         return (
             f"Each user's device clips its update to {norm} and adds {_DEVICE_NOISE[name]} noise "
             f"before it sends it, {multiplier}."
         )
-    if name in mechanisms.DISTRIBUTED:
+    if name in catalogue.DISTRIBUTED:
         return (
             f"Each user's device clips its update to {clip}, rounds it to integers and adds a "
             f"share of {_DEVICE_NOISE[name]} noise; the server gets nothing but the sum of the "
             f"{mechanism.clients_per_round:g} devices, modulo 2^{mechanism.modulus_bits}; all "
             f"shares together are {multiplier}."
         )
-    if name == mechanisms.DP_ADAPTIVE:
+    if name == catalogue.DP_ADAPTIVE:
         return (
             "Each user's update is clipped to an L2 norm that adapts privately from "
             f"{mechanism.clip_norm:g}, with Gaussian noise on the sum and on the clipped count, "
             f"together {multiplier}."
         )
     noise = "Gaussian noise on the sum"
-    if name == mechanisms.DP_TREE:
+    if name == catalogue.DP_TREE:
         noise += ", correlated over rounds by binary trees, each node"
-    if name == mechanisms.DP_BANDED_MF:
+    if name == catalogue.DP_BANDED_MF:
         noise += f", correlated over {mechanism.min_separation} rounds by a banded matrix,"
     return f"Each user's update is clipped to {clip}, with {noise} {multiplier}."
 
@@ -245,21 +245,21 @@ def _what_else(mechanism: mechanisms.Mechanism, released: Mapping[str, int]) -> 
         f"{name} ({'once' if times == 1 else f'{times} times'})" for name, times in released.items()
     )
     text = f"Besides the model it releases, under the same epsilon and with noise: {names}."
-    if mechanism.name not in mechanisms.CENTRAL:
+    if mechanism.name not in catalogue.CENTRAL:
         text += " For these the server is trusted with exact sums."
     return text
 
 
 def _trust(mechanism: mechanisms.Mechanism) -> str:
     """Against whom it holds, and who is trusted."""
-    if mechanism.name in mechanisms.LOCAL:
+    if mechanism.name in catalogue.LOCAL:
         return (
             "The guarantee holds against the server too: the noise is drawn on the device. It "
             "assumes that the devices run this program as it is, and that their noise stays with "
             "them; a run here simulates all devices on one machine, whose operator sees "
             "everything."
         )
-    if mechanism.name in mechanisms.DISTRIBUTED:
+    if mechanism.name in catalogue.DISTRIBUTED:
         return (
             "The guarantee holds against a server that sees only the secure sum of the whole "
             "cohort and follows the protocol (honest but curious). It does not hold against who "
@@ -275,11 +275,11 @@ def _trust(mechanism: mechanisms.Mechanism) -> str:
 
 def _assumptions(mechanism: mechanisms.Mechanism) -> str:
     assumed = []
-    if mechanism.name in mechanisms.CENTRAL:
+    if mechanism.name in catalogue.CENTRAL:
         assumed.append(
             "who was in which round stays secret (so do --seed and all files that show it)"
         )
     assumed.append("the catalogue and the number of users are public")
-    if mechanism.name not in mechanisms.DISTRIBUTED:
+    if mechanism.name not in catalogue.DISTRIBUTED:
         assumed.append("floating-point numbers are as good as real ones")
     return f"It assumes that {'; that '.join(assumed)}."

@@ -7,13 +7,16 @@ flags of the experiment binaries are generated from its fields (`experiments.fla
 import dataclasses
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedrec_tff import errors
 from fedrec_tff.aggregators import registry
 from fedrec_tff.learning import config as learning_config
 from fedrec_tff.models.config import TwoTowerConfig
-from fedrec_tff.privacy import mechanisms, releases, sampling
+from fedrec_tff.privacy import catalogue, sampling
+
+if TYPE_CHECKING:
+    from fedrec_tff.privacy import releases
 
 DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv", "adjacency")
 SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
@@ -318,22 +321,27 @@ class RunConfig:
         """How cohorts are drawn."""
         if self.sampling is not None:
             return self.sampling
-        return mechanisms.SAMPLINGS[self.aggregator_name][0] if self.is_private else "poisson"
+        return catalogue.SAMPLINGS[self.aggregator_name][0] if self.is_private else "poisson"
 
     @property
-    def popularity_release(self) -> releases.PopularityRelease | None:
+    def popularity_release(self) -> "releases.PopularityRelease | None":
         """The release of item popularity; None for none."""
         if self.popularity_noise_multiplier is None:
             return None
+        # Accounting takes half a second to import, which no help text should wait for.
+        from fedrec_tff.privacy import releases
+
         return releases.PopularityRelease(
             self.popularity_noise_multiplier, self.popularity_items_per_user
         )
 
     @property
-    def evaluation_release(self) -> releases.EvaluationRelease | None:
+    def evaluation_release(self) -> "releases.EvaluationRelease | None":
         """The release of validation metrics; None for none."""
         if self.private_evaluation_noise_multiplier is None:
             return None
+        from fedrec_tff.privacy import releases
+
         return releases.EvaluationRelease(self.private_evaluation_noise_multiplier)
 
     @property
@@ -529,32 +537,32 @@ def _check_mechanism_flags(config: RunConfig) -> None:
     name = config.aggregator_name
     if not config.is_private:
         name = None
-    elif config.sampling_law not in mechanisms.SAMPLINGS[name]:
+    elif config.sampling_law not in catalogue.SAMPLINGS[name]:
         raise errors.UserError(
             f"--sampling={config.sampling_law}: the privacy cost of {name} is not known for it; "
-            "choose " + " or ".join(mechanisms.SAMPLINGS[name])
+            "choose " + " or ".join(catalogue.SAMPLINGS[name])
         )
-    if name in mechanisms.LOCAL and config.max_rounds_per_user is None:
+    if name in catalogue.LOCAL and config.max_rounds_per_user is None:
         raise errors.UserError(
             f"--aggregator={name} needs --max_rounds_per_user: each report of a user costs"
         )
-    for flag, names in mechanisms.ALLOWED_FOR.items():
+    for flag, names in catalogue.ALLOWED_FOR.items():
         if getattr(config, flag, None) is not None and name not in names:
             raise errors.UserError(
                 f"--{flag} means nothing with --aggregator={config.aggregator_name}: drop it, or "
                 f"choose one of {', '.join(names)}"
             )
-    if config.modulus_bits is not None and name not in mechanisms.DISTRIBUTED:
+    if config.modulus_bits is not None and name not in catalogue.DISTRIBUTED:
         raise errors.UserError(
             f"--modulus_bits means nothing with --aggregator={config.aggregator_name}: drop it, or "
-            f"choose one of {', '.join(mechanisms.DISTRIBUTED)}"
+            f"choose one of {', '.join(catalogue.DISTRIBUTED)}"
         )
-    if config.max_rounds_per_user is not None and name not in mechanisms.LOCAL:
+    if config.max_rounds_per_user is not None and name not in catalogue.LOCAL:
         raise errors.UserError(
             "--max_rounds_per_user changes the law that cohorts follow, which only "
-            f"{' and '.join(mechanisms.LOCAL)} are accounted for: drop it"
+            f"{' and '.join(catalogue.LOCAL)} are accounted for: drop it"
         )
-    on_device = (*mechanisms.LOCAL, *mechanisms.DISTRIBUTED)
+    on_device = (*catalogue.LOCAL, *catalogue.DISTRIBUTED)
     if name in on_device and config.execution == "native":
         raise errors.UserError(
             f"--aggregator={name} draws its noise in client work, and TFF's own runtime seeds that "
@@ -571,7 +579,7 @@ def _check_releases(config: RunConfig) -> None:
     ]
     if not given or not config.is_private:
         return
-    if config.aggregator_name not in mechanisms.CENTRAL:
+    if config.aggregator_name not in catalogue.CENTRAL:
         raise errors.UserError(
             f"{given[0]} trusts the server with exact sums, and --aggregator="
             f"{config.aggregator_name} is for those who don't: drop one of them"
@@ -582,6 +590,8 @@ def _check_releases(config: RunConfig) -> None:
             "deployment's: drop one of them"
         )
     if config.private_evaluation_noise_multiplier is not None:
+        from fedrec_tff.privacy import releases
+
         releases.check_evaluation_split(config.split)
 
 

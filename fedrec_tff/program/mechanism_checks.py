@@ -14,7 +14,7 @@ from fedrec_tff.aggregators import registry, row_sparse
 from fedrec_tff.execution import stacking
 from fedrec_tff.models import two_tower
 from fedrec_tff.models.config import TwoTowerConfig
-from fedrec_tff.privacy import mechanisms
+from fedrec_tff.privacy import catalogue
 from fedrec_tff.privacy.audit import checks
 
 BuildFactoryFn = Callable[[registry.AggregatorContext], Any]
@@ -59,9 +59,9 @@ def check_aggregator(subject: AggregatorUnderTest) -> tuple[checks.Check, ...]:
     mechanism = subject.context.mechanism
     noise = _measure_noise(subject)
     claimed_stddev, kurtosis = mechanism.noise_stddev, _KURTOSIS
-    if mechanism.name == mechanisms.LOCAL_LAPLACE:
+    if mechanism.name == catalogue.LOCAL_LAPLACE:
         claimed_stddev, kurtosis = _LAPLACE_STDDEV * claimed_stddev, _LAPLACE_KURTOSIS
-    if mechanism.name in mechanisms.CORRELATED:
+    if mechanism.name in catalogue.CORRELATED:
         renewed = checks.check_noise_is_renewed(
             "noise of two rounds", np.stack([noise.first, noise.second]), claimed_stddev
         )
@@ -87,7 +87,7 @@ class _Noise:
 def _measure_noise(subject: AggregatorUnderTest) -> _Noise:
     """As many clients as the noise is claimed for: one where each adds all of its own."""
     mechanism = subject.context.mechanism
-    is_shared = mechanism.name in mechanisms.DISTRIBUTED
+    is_shared = mechanism.name in catalogue.DISTRIBUTED
     num_clients = math.ceil(mechanism.clients_per_round) if is_shared else 1
     process = _create_process(subject.build_factory, subject.context, subject.model)
     nothing = np.zeros(subject.model.num_weights(subject.context.num_items), np.float32)

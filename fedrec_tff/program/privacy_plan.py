@@ -3,7 +3,7 @@
 import dataclasses
 
 from fedrec_tff import errors
-from fedrec_tff.privacy import accounting, calibration, mechanisms, sampling
+from fedrec_tff.privacy import accounting, calibration, catalogue, mechanisms, sampling
 from fedrec_tff.program.config import RunConfig
 
 # Names of what a run may release besides its rounds.
@@ -79,7 +79,7 @@ def _create_mechanism(
     config: RunConfig, num_clients: int, num_weights: int, noise_multiplier: float
 ) -> mechanisms.Mechanism:
     name = config.aggregator_name
-    is_distributed = name in mechanisms.DISTRIBUTED
+    is_distributed = name in catalogue.DISTRIBUTED
     return mechanisms.Mechanism(
         name=name,
         noise_multiplier=noise_multiplier,
@@ -89,7 +89,7 @@ def _create_mechanism(
         sampling=config.sampling_law,
         tower_clip_norm=config.tower_clip_norm,
         min_separation=config.min_separation,
-        rounds=config.rounds if name in mechanisms.CORRELATED else None,
+        rounds=config.rounds if name in catalogue.CORRELATED else None,
         max_rounds_per_user=config.max_rounds_per_user,
         noise_cohort_size=config.noise_cohort_size,
         noise_population_size=config.noise_population_size,

@@ -26,7 +26,8 @@ def describe_results(results: Mapping[str, Any], output_dir: str | os.PathLike) 
       output_dir: The run's folder.
 
     Returns:
-      Several lines: test metrics beside popularity's where the run has it, the privacy statement, where to look.
+      Several lines: test metrics, beside popularity's where the run has them, the privacy
+      statement, where to look.
     """
     rows = {"this model": (results, "test/")}
     rows |= {title: (results, f"{title}/test/") for title in _find_baselines(results)}

@@ -556,6 +556,21 @@ def test_turns_are_never_fewer_than_some_users():
             assert counted >= turns.max()
 
 
+@pytest.mark.parametrize("name", ["ddp_skellam", "ddp_discrete_gaussian"])
+def test_distributed_noise_costs_a_little_more_than_gaussian_noise(name):
+    mechanism = mechanisms.Mechanism(
+        name, 4.0, 0.5, 6000, 100, "shuffled_epochs", num_weights=1000, modulus_bits=28
+    )
+    for rounds, turns in (([*range(1, 61)], 1), ([*range(1, 62)], 2), ([*range(1, 62), 5], 3)):
+        accountant = accountant_of(mechanism, *rounds)
+        assert accountant.spent_events() == [(mechanisms.unit_event(mechanism), turns)]
+        # One user instead of another: two clips. On a grid this fine, nearly Gaussian noise.
+        gaussian = rdp_epsilon(dp_accounting.GaussianDpEvent(2.0), turns, 1e-5, REPLACE)
+        assert gaussian <= accountant.epsilon() <= 1.02 * gaussian
+    with pytest.raises(UserError, match="not known under add_or_remove_one"):
+        accounting.epsilon([(mechanisms.unit_event(mechanism), 1)], 1e-5, ADD_OR_REMOVE)
+
+
 # Releases besides the rounds.
 
 POPULARITY = accounting.PlannedRelease("popularity", dp_accounting.GaussianDpEvent(5.0))

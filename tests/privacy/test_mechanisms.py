@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import mechanisms
+from fedrec_tff.privacy import catalogue, mechanisms
 
 FIXED_CLIP = mechanisms.Mechanism("dp_gaussian", 1.0, 0.5, num_clients=6040, clients_per_round=60)
 ADAPTIVE = mechanisms.Mechanism("dp_adaptive", 1.0, 0.5, num_clients=6040, clients_per_round=20)
@@ -170,10 +170,10 @@ def test_two_clips_are_one_joint_sensitivity():
     assert mechanisms.unit_event(mechanism) == mechanisms.unit_event(FIXED_CLIP)
 
 
-@pytest.mark.parametrize("name", mechanisms.CENTRAL)
+@pytest.mark.parametrize("name", catalogue.CENTRAL)
 def test_a_simulation_has_the_noise_to_signal_ratio_of_the_deployment(name):
     kwargs = {}
-    if name in mechanisms.CORRELATED:
+    if name in catalogue.CORRELATED:
         kwargs = {"sampling": "cyclic_poisson", "min_separation": 50, "rounds": 100}
     deployed = mechanisms.Mechanism(name, 1.5, 0.5, 1_000_000, 3000, **kwargs)
     simulated = mechanisms.Mechanism(

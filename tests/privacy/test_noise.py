@@ -52,6 +52,17 @@ def test_noise_is_normal_and_independent_between_tensors():
     assert abs(np.corrcoef(first, second)[0, 1]) < 5 / np.sqrt(5000)
 
 
+def test_tails_are_no_few_values():
+    """Float32 normals of TensorFlow have 31 radii beyond 5: each would tell what it was added to."""
+    pairs = noise.draw_normal(tf.constant(8_000_000), noise.create_insecure_seed(5, tf.constant(0)))
+    radii = np.hypot(*pairs.numpy().reshape(2, -1))
+    tail = radii[radii > 5.0]
+    # 4,000,000 exp(-5^2 / 2) are expected: 14.9.
+    assert 3 <= len(tail) <= 40
+    assert len(np.unique(tail.astype(np.float32))) == len(tail)
+    assert np.isfinite(radii).all()
+
+
 def test_insecure_noise_is_added_and_depends_on_seed_and_release():
     def noised(seed, release, value=0.0):
         seed = noise.create_insecure_seed(seed, tf.constant(release))

@@ -38,7 +38,7 @@ def test_any_round_can_be_drawn_again(sampler):
     again = [sampler.sample(r) for r in range(30, 0, -1)][::-1]
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     # Rounds ahead, then back, as after a crash.
-    jumps = [17, 3, 3, 30, 1, 29]
+    jumps = [17, 3, 3, 30, 15, 14, 13, 1, 29]
     assert all(np.array_equal(sampler.sample(r), first[r - 1]) for r in jumps)
 
 

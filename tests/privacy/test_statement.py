@@ -4,7 +4,7 @@ import math
 import dp_accounting
 import pytest
 
-from fedrec_tff.privacy import accounting, calibration, mechanisms, statement
+from fedrec_tff.privacy import accounting, calibration, catalogue, mechanisms, statement
 
 GAUSSIAN = mechanisms.Mechanism("dp_gaussian", 1.1, 0.5, num_clients=6040, clients_per_round=60)
 BANDED = mechanisms.Mechanism(
@@ -41,7 +41,7 @@ def state(mechanism, bound=BOUND, rounds=1000, **kwargs):
 
 
 def test_every_mechanism_is_covered():
-    assert {mechanism.name for mechanism in ALL.values()} == set(mechanisms.SAMPLINGS)
+    assert {mechanism.name for mechanism in ALL.values()} == set(catalogue.SAMPLINGS)
 
 
 @pytest.mark.parametrize("mechanism", ALL.values(), ids=ALL)
@@ -136,17 +136,17 @@ def test_how_it_is_done(name, parts):
 @pytest.mark.parametrize("mechanism", ALL.values(), ids=ALL)
 def test_against_whom_it_holds(mechanism):
     text = state(mechanism)
-    trusts_server = mechanism.name in mechanisms.CENTRAL
+    trusts_server = mechanism.name in catalogue.CENTRAL
     assert ("The server is trusted" in text) == trusts_server
     assert ("--seed" in text) == trusts_server
-    assert ("holds against the server too" in text) == (mechanism.name in mechanisms.LOCAL)
-    assert ("drawn on the device" in text) == (mechanism.name in mechanisms.LOCAL)
-    is_distributed = mechanism.name in mechanisms.DISTRIBUTED
+    assert ("holds against the server too" in text) == (mechanism.name in catalogue.LOCAL)
+    assert ("drawn on the device" in text) == (mechanism.name in catalogue.LOCAL)
+    is_distributed = mechanism.name in catalogue.DISTRIBUTED
     for part in ("sees only the secure sum", "honest but curious", "drop-out", "colludes"):
         assert (part in text) == is_distributed, part
     assert ("floating-point" in text) != is_distributed
     # Noise of past rounds is in the checkpoints.
-    is_correlated = mechanism.name in mechanisms.CORRELATED
+    is_correlated = mechanism.name in catalogue.CORRELATED
     assert ("does not cover the checkpoints" in text) == is_correlated
     assert ("KEEP THEM SECRET" in text) == is_correlated
     assert ("checkpoint together" in text) == (not is_correlated and not mechanism.is_simulated)

@@ -6,7 +6,7 @@ import pytest
 from fedrec_tff.aggregators import registry
 from fedrec_tff.datasets import loading, splits
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import mechanisms
+from fedrec_tff.privacy import catalogue
 from fedrec_tff.program import config as config_lib
 from fedrec_tff.program import data, privacy_plan
 from fedrec_tff.program.config import RunConfig
@@ -23,7 +23,7 @@ def test_names_are_those_of_the_parts_that_know_them():
     assert config_lib.DATASETS == loading.DATASETS
     assert config_lib.SPLITS == splits.SPLITS
     private = {name for name in registry.names() if registry.get(name).is_private}
-    assert private == set(mechanisms.SAMPLINGS)
+    assert private == set(catalogue.SAMPLINGS)
 
 
 def test_defaults_are_valid_and_not_private():
