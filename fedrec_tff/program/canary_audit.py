@@ -39,7 +39,7 @@ from fedrec_tff.program.config import RunConfig
 _DIRECTIONS_STREAM = 0xCA9A41
 _SIMULATION_STREAM = 0x51A1
 _CANARIES_PER_BLOCK = 256
-_NUM_SIMULATED = 200_000
+_NUM_SIMULATED = 100_000
 
 # Is told the number of the round that is done.
 RoundDoneFn = Callable[[int], None]
@@ -327,28 +327,25 @@ def _bound(
     The doubt of `all_rounds` is shared with the simulated false positive rate.
     """
     share = (1.0 - audit.confidence) / len(canary_scores.SCORES)
-    dimensions, num_rounds = basis.num_dimensions, config.rounds
+    dimensions, num_rounds, delta = basis.num_dimensions, config.rounds, config.target_delta
     rng = np.random.default_rng([config.seed, _SIMULATION_STREAM])
-    simulated = canary_scores.simulate_all_rounds(basis, probability, _NUM_SIMULATED, rng)
-    laws = {
-        canary_scores.FINAL_MODEL: (
-            canary_scores.log_false_positive_rate_of_cosine(dimensions),
-            share,
-        ),
-        canary_scores.BEST_ROUND: (
-            canary_scores.log_false_positive_rate_of_cosine(dimensions, num_rounds),
-            share,
-        ),
-        canary_scores.ALL_ROUNDS: (
-            canary_scores.log_false_positive_rate_of_all_rounds(simulated, 1.0 - share / 2.0),
-            share / 2.0,
-        ),
-    }
+
+    def simulate() -> lower_bound.LogFalsePositiveRateFn:
+        drawn = canary_scores.simulate_all_rounds(basis, probability, _NUM_SIMULATED, rng)
+        return canary_scores.log_false_positive_rate_of_all_rounds(drawn, 1.0 - share / 2.0)
+
+    final_model = canary_scores.log_false_positive_rate_of_cosine(dimensions)
+    best_round = canary_scores.log_false_positive_rate_of_cosine(dimensions, num_rounds)
     return {
-        name: lower_bound.bound_epsilon(
-            getattr(present, name), log_fpr_fn, config.target_delta, 1.0 - doubt
-        )
-        for name, (log_fpr_fn, doubt) in laws.items()
+        canary_scores.FINAL_MODEL: lower_bound.bound_epsilon(
+            present.final_model, final_model, delta, 1.0 - share
+        ),
+        canary_scores.BEST_ROUND: lower_bound.bound_epsilon(
+            present.best_round, best_round, delta, 1.0 - share
+        ),
+        canary_scores.ALL_ROUNDS: lower_bound.bound_epsilon(
+            present.all_rounds, simulate(), delta, 1.0 - share / 2.0, choosing_fn=simulate()
+        ),
     }
 
 

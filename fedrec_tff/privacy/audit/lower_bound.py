@@ -62,6 +62,7 @@ def bound_epsilon(
     log_false_positive_rate_fn: LogFalsePositiveRateFn,
     delta: float,
     confidence: float,
+    choosing_fn: LogFalsePositiveRateFn | None = None,
 ) -> LowerBound:
     """Bounds epsilon by scores whose law without participation is known.
 
@@ -71,12 +72,15 @@ def bound_epsilon(
         log_false_positive_rate_fn: See `LogFalsePositiveRateFn`.
         delta: Of the guarantee.
         confidence: With which the bound must hold, such as 0.95.
+        choosing_fn: What the threshold is chosen by. Where the limit comes from a sample, this must
+            come from another one; by default it is the same function.
 
     Returns:
         The bound.
     """
     choose, prove = scores[0::2], scores[1::2]
-    threshold = _choose_threshold(choose, log_false_positive_rate_fn, delta, confidence)
+    choosing_fn = choosing_fn or log_false_positive_rate_fn
+    threshold = _choose_threshold(choose, choosing_fn, delta, confidence)
     return _bound_at(prove, threshold, log_false_positive_rate_fn, delta, confidence)
 
 
@@ -95,11 +99,12 @@ def bound_epsilon_from_samples(
         The bound, at most about `log(m)`.
     """
     each = 1.0 - (1.0 - confidence) / 2.0
-    threshold = _choose_threshold(
-        positives[0::2], _log_rate_of_sample(negatives[0::2], each), delta, each
-    )
-    return _bound_at(
-        positives[1::2], threshold, _log_rate_of_sample(negatives[1::2], each), delta, each
+    return bound_epsilon(
+        positives,
+        _log_rate_of_sample(negatives[1::2], each),
+        delta,
+        each,
+        choosing_fn=_log_rate_of_sample(negatives[0::2], each),
     )
 
 
