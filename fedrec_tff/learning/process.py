@@ -30,6 +30,7 @@ def build_learning_process(
     seed: int,
     client_data_type: tff.Type = client_work.CLIENT_DATA_TYPE,
     initial_item_bias: np.ndarray | None = None,
+    initial_item_embedding: np.ndarray | None = None,
 ) -> tff.learning.templates.LearningProcess:
     """Composes broadcast, client work, aggregation and the server's step.
 
@@ -43,6 +44,8 @@ def build_learning_process(
       seed: Of the initial weights.
       client_data_type: The type of one client, as `client_update_fn` takes it.
       initial_item_bias: float32 [num_items], what item biases start from; None for zeros.
+      initial_item_embedding: float32 [num_items, embedding_dim], what item embeddings start from;
+        None for random numbers.
 
     Returns:
       A process whose `next` takes the state and a list of clients of that type, and whose
@@ -52,10 +55,13 @@ def build_learning_process(
     @tff.tensorflow.computation
     def initial_weights_fn():
         weights = two_tower.create_initial_weights(model, num_items, seed)
+        embedding, bias = weights.items
+        if initial_item_embedding is not None:
+            embedding = tf.constant(initial_item_embedding, tf.float32, embedding.shape)
         if initial_item_bias is not None:
-            bias = tf.constant(initial_item_bias, tf.float32)
-            weights = weights._replace(items=weights.items._replace(bias=bias))
-        return ModelWeights(weights, non_trainable=())
+            bias = tf.constant(initial_item_bias, tf.float32, bias.shape)
+        items = two_tower.ItemRows(embedding, bias)
+        return ModelWeights(weights._replace(items=items), non_trainable=())
 
     weights_type = initial_weights_fn.type_signature.result
 

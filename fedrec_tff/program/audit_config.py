@@ -79,6 +79,9 @@ def _check_run(config: RunConfig) -> None:
         "popularity_noise_multiplier",
         "private_evaluation_noise_multiplier",
         "initial_bias",
+        "initial_embedding",
+        "negative_sampling",
+        "averaging_decay",
     ):
         if getattr(config, name) != getattr(RunConfig, name):
             raise errors.UserError(

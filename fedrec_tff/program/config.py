@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv", "adjacency")
 SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
 EXECUTIONS = ("compiled", "native", "debug")
+INITIAL_EMBEDDINGS = ("random", "features")
 INITIAL_BIASES = ("zero", "popularity")
 _DEVICE = re.compile(r"cpu|(gpu|tpu)(:\d{1,4})?")
 _ROUNDS = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
@@ -103,6 +104,12 @@ class RunConfig:
         1.0, "Logits are dot products divided by this.", low=0.0, low_is_allowed=False
     )
 
+    initial_embedding: str = _field(
+        "random",
+        "What item embeddings start from: random numbers, or the items' public features "
+        "(categories, years of titles), which costs no privacy.",
+        choices=INITIAL_EMBEDDINGS,
+    )
     initial_bias: str = _field(
         "zero",
         "What item biases start from: zero, or the log of popularity; under differential privacy "

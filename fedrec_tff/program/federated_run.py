@@ -18,18 +18,10 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff import errors
-from fedrec_tff.aggregators import registry
 from fedrec_tff.datasets import clients, splits
 from fedrec_tff.evaluation import popularity, ranking
 from fedrec_tff.execution import native
-from fedrec_tff.learning import (
-    client_work,
-    negative_sampling,
-    optimizers,
-    private_evaluation,
-)
-from fedrec_tff.learning import process as process_lib
-from fedrec_tff.learning.config import POPULARITY
+from fedrec_tff.learning import private_evaluation
 from fedrec_tff.models import scoring
 from fedrec_tff.privacy import accounting, calibration, statement
 from fedrec_tff.privacy import ledger as ledger_lib
@@ -42,6 +34,7 @@ from fedrec_tff.program import (
     privacy_plan,
     profiling,
     run_directory,
+    run_process,
     training,
 )
 from fedrec_tff.program.session import Session, SessionOutcome
@@ -106,50 +99,6 @@ def execute(session: Session) -> SessionOutcome:
     return SessionOutcome(results, result.rounds, session.dataset, score_fn)
 
 
-def build_process(
-    session: Session, popular: popularity_prior.Popularity | None = None
-) -> tff.learning.templates.LearningProcess:
-    """Builds the learning process of a run.
-
-    Args:
-      session: Its flags, data and plan.
-      popular: What is known of items' popularity, where the run uses it.
-
-    Returns:
-      The process; row-sparse where aggregator and client optimiser allow it.
-    """
-    config, split = session.config, session.dataset.split
-    aggregator = registry.get(config.aggregator_name)
-    work = config.client_work
-    row_sparse = aggregator.supports_row_sparse and work.optimizer.is_stateless
-    sampler = negative_sampling.NegativeSampler(
-        split.num_items,
-        config.num_negatives,
-        popular.probabilities if config.negative_sampling == POPULARITY else None,
-    )
-    build_client_update = (
-        client_work.build_row_sparse_client_update
-        if row_sparse
-        else client_work.build_dense_client_update
-    )
-    context = registry.AggregatorContext(
-        num_items=split.num_items,
-        clients_per_round=config.clients_per_round,
-        row_sparse=row_sparse,
-        mechanism=session.plan.mechanism,
-        insecure_noise_seed=config.seed if config.insecure_deterministic_noise else None,
-    )
-    return process_lib.build_learning_process(
-        config.model,
-        split.num_items,
-        build_client_update(config.model, work, sampler),
-        aggregator.build_factory(context),
-        optimizers.create_optimizer(config.server),
-        config.seed,
-        initial_item_bias=popular.initial_bias if config.initial_bias == POPULARITY else None,
-    )
-
-
 async def _train(
     session: Session,
     population: clients.ClientPopulation,
@@ -158,7 +107,13 @@ async def _train(
     stop: interruption.StopRequest,
 ) -> training.TrainingResult:
     config, directory = session.config, session.directory
-    process = build_process(session, popular)
+    process = run_process.build_process(
+        config,
+        session.dataset.split.num_items,
+        session.plan.mechanism,
+        popular,
+        session.dataset.interactions.item_features,
+    )
     state_manager = tff.program.FileProgramStateManager(
         directory.checkpoints, keep_total=_NUM_CHECKPOINTS, keep_first=False
     )

@@ -17,13 +17,7 @@ from fedrec_tff.models import two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.privacy import calibration
 from fedrec_tff.privacy.audit import membership, report
-from fedrec_tff.program import (
-    cohorts,
-    federated_run,
-    privacy_plan,
-    run_directory,
-    session,
-)
+from fedrec_tff.program import cohorts, privacy_plan, run_process
 from fedrec_tff.program.audit_config import AuditConfig
 from fedrec_tff.program.config import RunConfig
 
@@ -169,16 +163,7 @@ def _train(
 ) -> two_tower.TwoTowerWeights:
     """Trains as `experiments.train` does, on some of the users."""
     members = dataset.split.train.take(is_member)
-    split = dataclasses.replace(dataset.split, train=members)
-    process = federated_run.build_process(
-        session.Session(
-            config,
-            run_directory.RunDirectory(None),
-            dataclasses.replace(dataset, split=split),
-            plan,
-            {},
-        )
-    )
+    process = run_process.build_process(config, dataset.split.num_items, plan.mechanism)
     population = clients_lib.stack_clients(members)
     iterator = cohorts.CohortDataSource(population, plan.sampler, config.seed).iterator()
     state = process.initialize()

@@ -2,13 +2,18 @@ import subprocess
 import sys
 
 _PRIVACY = [
-    *("accounting", "calibration", "distributed", "events", "factorization", "ledger"),
-    *("ledger_format", "mechanisms", "participation", "planning", "releases", "sampling"),
-    "statement",
+    *("accounting", "calibration", "catalogue", "distributed", "events", "factorization"),
+    *("ledger", "ledger_format", "mechanisms", "noise_tables", "participation", "planning"),
+    *("releases", "sampling", "statement"),
+]
+_AUDIT = [
+    *("canary_scores", "checks", "gaussian_estimate", "lower_bound", "membership"),
+    *("participation_checks", "report", "roc"),
 ]
 _EVALUATION = ["negatives", "popularity", "ranking", "recommend", "scoring"]
 _MODULES = [
     *(f"fedrec_tff.privacy.{name}" for name in _PRIVACY),
+    *(f"fedrec_tff.privacy.audit.{name}" for name in _AUDIT),
     *(f"fedrec_tff.evaluation.{name}" for name in _EVALUATION),
     *("fedrec_tff.reporting.plan_text", "fedrec_tff.reporting.privacy_plots"),
     "experiments.plan_privacy",

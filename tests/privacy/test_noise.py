@@ -53,7 +53,7 @@ def test_noise_is_normal_and_independent_between_tensors():
 
 
 def test_tails_are_no_few_values():
-    """Float32 normals of TensorFlow have 31 radii beyond 5: each would tell what it was added to."""
+    """TensorFlow's float32 normals have 31 radii beyond 5, and what they are added to shows."""
     pairs = noise.draw_normal(tf.constant(8_000_000), noise.create_insecure_seed(5, tf.constant(0)))
     radii = np.hypot(*pairs.numpy().reshape(2, -1))
     tail = radii[radii > 5.0]

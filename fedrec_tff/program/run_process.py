@@ -1,0 +1,84 @@
+"""From a run's flags to its learning process."""
+
+import numpy as np
+import pandas as pd
+import tensorflow_federated as tff
+
+from fedrec_tff.aggregators import registry
+from fedrec_tff.learning import (
+    client_work,
+    feature_embedding,
+    negative_sampling,
+    optimizers,
+)
+from fedrec_tff.learning import process as process_lib
+from fedrec_tff.learning.config import POPULARITY
+from fedrec_tff.privacy import mechanisms
+from fedrec_tff.program import popularity_prior
+from fedrec_tff.program.config import RunConfig
+
+
+def build_process(
+    config: RunConfig,
+    num_items: int,
+    mechanism: mechanisms.Mechanism | None,
+    popular: popularity_prior.Popularity | None = None,
+    item_features: pd.DataFrame | None = None,
+) -> tff.learning.templates.LearningProcess:
+    """Builds the learning process of a run.
+
+    Args:
+      config: The run's flags.
+      num_items: Size of the catalogue.
+      mechanism: The private mechanism; None for a run without differential privacy.
+      popular: What is known of items' popularity, where the run uses it.
+      item_features: A row for each item, where there are any.
+
+    Returns:
+      The process; row-sparse where aggregator and client optimiser allow it.
+
+    Raises:
+      UserError: If embeddings are to start from features, and there are none.
+    """
+    aggregator = registry.get(config.aggregator_name)
+    work = config.client_work
+    row_sparse = aggregator.supports_row_sparse and work.optimizer.is_stateless
+    sampler = negative_sampling.NegativeSampler(
+        num_items,
+        config.num_negatives,
+        popular.probabilities if config.negative_sampling == POPULARITY else None,
+    )
+    build_client_update = (
+        client_work.build_row_sparse_client_update
+        if row_sparse
+        else client_work.build_dense_client_update
+    )
+    context = registry.AggregatorContext(
+        num_items=num_items,
+        clients_per_round=config.clients_per_round,
+        row_sparse=row_sparse,
+        mechanism=mechanism,
+        insecure_noise_seed=config.seed if config.insecure_deterministic_noise else None,
+    )
+    return process_lib.build_learning_process(
+        config.model,
+        num_items,
+        build_client_update(config.model, work, sampler),
+        aggregator.build_factory(context),
+        optimizers.create_optimizer(config.server),
+        config.seed,
+        initial_item_bias=popular.initial_bias if config.initial_bias == POPULARITY else None,
+        initial_item_embedding=_create_initial_embedding(config, num_items, item_features),
+    )
+
+
+def _create_initial_embedding(
+    config: RunConfig, num_items: int, item_features: pd.DataFrame | None
+) -> np.ndarray | None:
+    if config.initial_embedding != "features":
+        return None
+    if item_features is None:
+        item_features = pd.DataFrame(index=range(num_items))
+    return feature_embedding.create_feature_embedding(
+        item_features, config.embedding_dim, config.seed
+    )
