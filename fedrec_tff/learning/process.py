@@ -29,6 +29,7 @@ def build_learning_process(
     server_optimizer: tff.learning.optimizers.Optimizer,
     seed: int,
     client_data_type: tff.Type = client_work.CLIENT_DATA_TYPE,
+    sums_client_metrics: bool = True,
     initial_item_bias: np.ndarray | None = None,
     initial_item_embedding: np.ndarray | None = None,
 ) -> tff.learning.templates.LearningProcess:
@@ -43,6 +44,8 @@ def build_learning_process(
       server_optimizer: Applies the aggregate, as if it were a gradient (Reddi et al. 2021).
       seed: Of the initial weights.
       client_data_type: The type of one client, as `client_update_fn` takes it.
+      sums_client_metrics: Whether clients send their `ClientMetrics`; otherwise they send zeros:
+        where the guarantee holds against the server, it must not get exact sums.
       initial_item_bias: float32 [num_items], what item biases start from; None for zeros.
       initial_item_embedding: float32 [num_items, embedding_dim], what item embeddings start from;
         None for random numbers.
@@ -67,7 +70,10 @@ def build_learning_process(
 
     @tff.tensorflow.computation(weights_type, client_data_type)
     def client_update(weights, client):
-        return client_update_fn(weights.trainable, client)
+        sent = client_update_fn(weights.trainable, client)
+        if sums_client_metrics:
+            return sent
+        return sent._replace(metrics=tf.nest.map_structure(tf.zeros_like, sent.metrics))
 
     result_type = client_update.type_signature.result
     is_weighted = isinstance(aggregation_factory, tff.aggregators.WeightedAggregationFactory)

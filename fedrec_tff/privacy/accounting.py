@@ -271,6 +271,12 @@ class PrivacyAccountant:
         counts = self._counts(after, released)
         return self._cached_bound(_frozen(counts)).epsilon
 
+    def release_would_exceed(self, target_epsilon: float, name: str) -> bool:
+        """Whether one more execution of a release would bring epsilon above a target."""
+        released = self._released + collections.Counter({name: 1})
+        counts = self._counts(self._executions, released)
+        return self._cached_bound(_frozen(counts)).epsilon > target_epsilon
+
     def would_exceed(self, target_epsilon: float, round_number: int) -> bool:
         """Whether executing this round, and what is planned, would bring epsilon above a target."""
         return self.epsilon_after(round_number) > target_epsilon

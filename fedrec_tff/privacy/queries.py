@@ -114,11 +114,14 @@ def clip_to_norm(record: Any, clip_norm: float | tf.Tensor) -> tuple[Any, tf.Ten
       The structure, and the norm that it had.
     """
     values = tf.nest.flatten(record)
-    norm = tf.linalg.global_norm(values)
-    scale = clip_norm / tf.maximum(norm, clip_norm)
+    # In float64: a float32 sum of squares loses what is small beside it, and large squares.
+    squares = [tf.reduce_sum(tf.square(tf.cast(value, tf.float64))) for value in values]
+    norm = tf.sqrt(tf.add_n(squares))
+    clip_norm = tf.cast(clip_norm, tf.float64)
+    scale = tf.cast(clip_norm / tf.maximum(norm, clip_norm), tf.float32)
     finite = tf.math.is_finite(norm)
     clipped = [tf.where(finite, value * scale, tf.zeros_like(value)) for value in values]
-    return tf.nest.pack_sequence_as(record, clipped), norm
+    return tf.nest.pack_sequence_as(record, clipped), tf.cast(norm, tf.float32)
 
 
 class _QuantileEstimatorQuery(tfp.QuantileEstimatorQuery):

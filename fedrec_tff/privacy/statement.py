@@ -80,8 +80,10 @@ def privacy_statement(
             _trust(mechanism),
             _assumptions(mechanism),
             "Outside the guarantee are: validation and test metrics, which are exact statistics of "
-            "held-out interactions; metrics marked non_private; the id maps; and what a clock "
-            "tells.",
+            "held-out interactions and of the histories that they are predicted from; metrics "
+            "marked non_private; the id maps; what a clock tells; "
+            "and choices that were made by looking at the same users: hyperparameters, and filters "
+            "of data by what several users did.",
         ]
     warning = accounting.delta_warning(delta, mechanism.accounted_clients)
     if warning:
@@ -268,8 +270,8 @@ def _trust(mechanism: mechanisms.Mechanism) -> str:
             "devices and the secure sum on one machine, whose operator sees everything."
         )
     return (
-        "The server is trusted: it sees every update, clips, sums and adds the noise. Whoever "
-        "sees what it sees is outside the guarantee."
+        "The server is trusted: it sees every clipped update, sums them and adds the noise; "
+        "devices are trusted to clip. Whoever sees what the server sees is outside the guarantee."
     )
 
 
@@ -277,7 +279,8 @@ def _assumptions(mechanism: mechanisms.Mechanism) -> str:
     assumed = []
     if mechanism.name in catalogue.CENTRAL:
         assumed.append(
-            "who was in which round stays secret (so do --seed and all files that show it)"
+            "who was in which round stays secret (so do cohort_key, or --seed where cohorts "
+            "follow from it, and all files that show them)"
         )
     assumed.append("the catalogue and the number of users are public")
     if mechanism.name not in catalogue.DISTRIBUTED:

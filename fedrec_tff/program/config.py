@@ -276,7 +276,17 @@ class RunConfig:
         may_change_on_resume=True,
     )
     seed: int = _field(
-        0, "Fixes data, cohorts and initial weights; not the noise.", low=0, high=2**31 - 1
+        0,
+        "Fixes data, initial weights and cohorts; not the noise and, under differential privacy, "
+        "not the cohorts.",
+        low=0,
+        high=2**31 - 1,
+    )
+    insecure_seeded_cohorts: bool = _field(
+        False,
+        "Under differential privacy, draw cohorts from --seed, so that a run can be repeated, and "
+        "not from a secret key. Whoever knows the seed, or finds it by trying, knows who was in "
+        "which round; epsilon assumes that nobody does.",
     )
 
     # Execution.
@@ -360,6 +370,12 @@ class RunConfig:
     def uses_popularity(self) -> bool:
         """Whether training needs to know how often items were taken."""
         return "popularity" in (self.initial_bias, self.negative_sampling)
+
+    @property
+    def has_secret_cohorts(self) -> bool:
+        """Whether epsilon rests on nobody knowing the cohorts, which a secret key then draws."""
+        is_insecure = self.insecure_seeded_cohorts or self.insecure_deterministic_noise
+        return self.aggregator_name in catalogue.CENTRAL and not is_insecure
 
     @property
     def checkpoint_period(self) -> int:
@@ -470,6 +486,7 @@ def _check_flags_mean_something(config: RunConfig) -> None:
                 "release_non_private_metrics",
                 "popularity_noise_multiplier",
                 "private_evaluation_noise_multiplier",
+                "insecure_seeded_cohorts",
             ),
         ),
         "--popularity_noise_multiplier": (
@@ -535,6 +552,16 @@ def _check_privacy(config: RunConfig) -> None:
             "differential privacy: add --popularity_noise_multiplier, or drop "
             "--negative_sampling=popularity and --initial_bias=popularity"
         )
+    if config.is_private and config.k_core > 1:
+        raise errors.UserError(
+            "--k_core drops users and items because of what other users did, which no noise "
+            "covers: drop it under differential privacy, or hand in data that were filtered before"
+        )
+    if config.is_private and config.split == "global_time":
+        raise errors.UserError(
+            "--split=global_time cuts where the times of all users say, which no noise covers: "
+            "under differential privacy choose --split=leave_last_out or --split=unseen_users"
+        )
     _check_mechanism_flags(config)
     _check_releases(config)
 
@@ -568,6 +595,15 @@ def _check_mechanism_flags(config: RunConfig) -> None:
         raise errors.UserError(
             "--max_rounds_per_user changes the law that cohorts follow, which only "
             f"{' and '.join(catalogue.LOCAL)} are accounted for: drop it"
+        )
+    if name in (*catalogue.LOCAL, *catalogue.DISTRIBUTED) and config.release_non_private_metrics:
+        raise errors.UserError(
+            f"--release_non_private_metrics: under --aggregator={name} devices send no exact "
+            "statistics, for the server is not trusted: drop it"
+        )
+    if (config.noise_cohort_size is None) != (config.noise_population_size is None):
+        raise errors.UserError(
+            "--noise_cohort_size and --noise_population_size describe one deployment: give both"
         )
     on_device = (*catalogue.LOCAL, *catalogue.DISTRIBUTED)
     if name in on_device and config.execution == "native":

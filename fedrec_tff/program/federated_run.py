@@ -33,10 +33,12 @@ from fedrec_tff.program import (
     popularity_prior,
     privacy_plan,
     profiling,
+    round_metrics,
     run_directory,
     run_process,
     training,
 )
+from fedrec_tff.program.config import RunConfig
 from fedrec_tff.program.session import Session, SessionOutcome
 from fedrec_tff.reporting import progress as progress_lib
 from fedrec_tff.reporting import tensorboard
@@ -127,7 +129,7 @@ async def _train(
     source = cohorts.CohortDataSource(
         population,
         session.plan.sampler,
-        config.seed,
+        config.seed if session.cohort_key is None else session.cohort_key,
         next_round,
     )
     with (
@@ -176,11 +178,12 @@ def _create_options(
 def _check_ledger_is_whole(
     session: Session, ledger: ledger_lib.PrivacyLedger | None, start: training.Progress
 ) -> None:
-    if ledger is not None and ledger.last_round < start.round_number:
+    if ledger is not None and len(ledger.entries) < start.ledger_entries:
         raise errors.UserError(
-            f"{ledger.path} ends with round {ledger.last_round}, and the checkpoint has seen round "
-            f"{start.round_number}: lines were cut off, so what was spent is not known; restore "
-            "the ledger, or choose another --output_dir"
+            f"{ledger.path} has {len(ledger.entries)} entries, and the checkpoint of round "
+            f"{start.round_number} was written when there were {start.ledger_entries}: lines were "
+            "cut off, so what was spent is not known; restore the ledger, or choose another "
+            "--output_dir"
         )
 
 
@@ -202,13 +205,22 @@ def _build_evaluate_fn(
     def evaluate(weights: tff.learning.models.ModelWeights) -> dict[str, float]:
         exact = _evaluate(session, weights, split.validation)
         metrics = {f"validation/{name}": value for name, value in exact.items()}
-        if release is not None:
+        if release is not None and not _budget_lacks(session, ledger, privacy_plan.EVALUATION):
             ledger.append_release(privacy_plan.EVALUATION)
             sums = np.asarray(computation(weights.trainable, everyone))
             metrics |= private_evaluation.summarise(sums, release)
         return metrics
 
     return evaluate
+
+
+def _budget_lacks(session: Session, ledger: ledger_lib.PrivacyLedger, name: str) -> bool:
+    """Whether a release is left out: one that a crash made necessary again may cost too much."""
+    target = session.config.target_epsilon
+    if target is None or not ledger.accountant.release_would_exceed(target, name):
+        return False
+    _say(f"no {name} is released: one more would pass --target_epsilon={target:g}")
+    return True
 
 
 def _evaluate(
@@ -248,9 +260,7 @@ def _measure(
         "noise_multiplier": session.derived["noise_multiplier"],
         "privacy_statement": privacy_statement,
         "rounds": result.rounds,
-        "seconds": result.seconds,
-        # No time at all: the budget was spent on rounds that were cut short.
-        "users_per_second": result.rounds * config.clients_per_round / (result.seconds or 1.0),
+        **_describe_time(config, result),
         "execution": execution.describe(config),
         "git_revision": _git_revision(),
         "versions": {
@@ -259,6 +269,14 @@ def _measure(
         },
     }
     return results
+
+
+def _describe_time(config: RunConfig, result: training.TrainingResult) -> dict[str, float]:
+    """What a clock tells; it depends on who was in the cohorts."""
+    prefix = round_metrics.NON_PRIVATE_PREFIX if config.is_private else ""
+    # No time at all: the budget was spent on rounds that were cut short.
+    rate = result.rounds * config.clients_per_round / (result.seconds or 1.0)
+    return {f"{prefix}seconds": result.seconds, f"{prefix}users_per_second": rate}
 
 
 def _create_baselines(
@@ -368,6 +386,18 @@ def _warn(session: Session) -> None:
     )
     if warning is not None:
         _say(f"warning: {warning}")
+    config, mechanism = session.config, session.plan.mechanism
+    if config.insecure_seeded_cohorts:
+        _say(
+            f"warning: --insecure_seeded_cohorts: who was in which round follows from --seed="
+            f"{config.seed}, and epsilon assumes that nobody knows it"
+        )
+    asked = config.rounds * config.clients_per_round
+    if asked > (mechanism.max_rounds_per_user or math.inf) * mechanism.num_clients:
+        _say(
+            f"note: all users together may be asked {mechanism.max_rounds_per_user} times each, "
+            "too few for all rounds: cohorts run out"
+        )
     if session.config.insecure_deterministic_noise:
         _say("warning: --insecure_deterministic_noise: the noise is predictable, NOT PRIVATE")
 

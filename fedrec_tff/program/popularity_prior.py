@@ -52,8 +52,14 @@ def obtain(
     if release is not None:
         path = session.directory.private_popularity
         if not path.exists():
+            _check_budget(session, ledger)
             ledger.append_release(privacy_plan.POPULARITY)
             _save(path, _release(session, population))
+        elif not ledger.accountant.num_releases.get(privacy_plan.POPULARITY):
+            raise errors.UserError(
+                f"{path} is there, and {ledger.path} has not counted it: restore the ledger, or "
+                "choose another --output_dir"
+            )
         counts = _load(path, split.num_items)
         probabilities = private_popularity.create_popularity_probabilities_from_counts(
             counts, release.noise_stddev
@@ -66,6 +72,19 @@ def obtain(
     )
 
 
+def _check_budget(session: Session, ledger: ledger_lib.PrivacyLedger) -> None:
+    """Refuses a release again, after a crash, that the budget has no room for."""
+    target = session.config.target_epsilon
+    if target is None:
+        return
+    if ledger.accountant.release_would_exceed(target, privacy_plan.POPULARITY):
+        raise errors.UserError(
+            f"popularity was released before, {session.directory.private_popularity} is missing, "
+            f"and once more would pass --target_epsilon={target:g}: restore the file, or choose "
+            "another --output_dir"
+        )
+
+
 def _release(session: Session, population: clients.ClientPopulation) -> np.ndarray:
     config = session.config
     computation = private_popularity.build_private_popularity(
@@ -73,7 +92,8 @@ def _release(session: Session, population: clients.ClientPopulation) -> np.ndarr
         config.popularity_release,
         config.seed if config.insecure_deterministic_noise else None,
     )
-    return np.asarray(computation(private_popularity.stack(population, config.seed)))
+    seed = config.seed if session.cohort_key is None else session.cohort_key
+    return np.asarray(computation(private_popularity.stack(population, seed)))
 
 
 def _save(path: pathlib.Path, counts: np.ndarray) -> None:

@@ -31,7 +31,11 @@ class PrivacyPlan:
 
 
 def create_plan(
-    config: RunConfig, num_clients: int, num_weights: int, noise_multiplier: float | None = None
+    config: RunConfig,
+    num_clients: int,
+    num_weights: int,
+    noise_multiplier: float | None = None,
+    cohort_key: int | None = None,
 ) -> PrivacyPlan:
     """Makes the plan; with a target epsilon, calibrates the noise for all that is planned.
 
@@ -40,6 +44,7 @@ def create_plan(
       num_clients: Size of the population.
       num_weights: Size of an update.
       noise_multiplier: What an earlier session of this run was calibrated to, if there was one.
+      cohort_key: What cohorts are drawn from, where that is not the seed.
 
     Returns:
       The plan.
@@ -56,7 +61,7 @@ def create_plan(
         config.sampling_law,
         num_clients,
         config.clients_per_round,
-        config.seed,
+        config.seed if cohort_key is None else cohort_key,
         min_separation=config.min_separation,
         max_rounds_per_user=config.max_rounds_per_user,
     )

@@ -27,7 +27,7 @@ HELD_OUT = "held_out"
 COHORT = "cohort"
 NON_PRIVATE = "non_private"
 
-# The class of a metric: that of the first of these that its name begins with.
+# The class of a metric: that of the first of these that is its name, or a folder of it.
 _CLASSES = {
     NON_PRIVATE_PREFIX: NON_PRIVATE,
     "privacy/epsilon": PUBLIC,
@@ -109,8 +109,8 @@ def select_releasable(
 
 def classify(name: str) -> str | None:
     """The class of a metric, by its name; None if it has none."""
-    for prefix, metric_class in _CLASSES.items():
-        if name.startswith(prefix):
+    for key, metric_class in _CLASSES.items():
+        if name == key or (key.endswith("/") and name.startswith(key)):
             return metric_class
     return None
 

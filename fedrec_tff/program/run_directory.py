@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pathlib
+import secrets
 import shutil
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 from fedrec_tff import errors
 
 # What a session may leave if it ends before `config.json` is written.
-_LEFT_BEFORE_CONFIG = {".lock", "ids", "config.json.partial"}
+_LEFT_BEFORE_CONFIG = {".lock", "ids", "config.json.partial", "cohort_key", "cohort_key.partial"}
+_KEY_BYTES = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +62,11 @@ class RunDirectory:
     def model(self) -> pathlib.Path:
         """`model.npz`: the released model, every weight under its name."""
         return self.root / "model.npz"
+
+    @property
+    def cohort_key(self) -> pathlib.Path:
+        """`cohort_key`: the secret that cohorts are drawn from under differential privacy."""
+        return self.root / "cohort_key"
 
     @property
     def lock_file(self) -> pathlib.Path:
@@ -151,6 +158,37 @@ def check_fingerprint(directory: RunDirectory, stored: str, fingerprint: str) ->
             f"the data are not those that the run in {directory.root} was begun with: restore "
             "them, or choose another --output_dir"
         )
+
+
+def obtain_cohort_key(directory: RunDirectory, is_new: bool) -> int:
+    """Reads the secret that a run's cohorts are drawn from; a new run draws it.
+
+    Args:
+      directory: The run's paths; this process holds its lock.
+      is_new: Whether the run has not begun.
+
+    Returns:
+      128 bits from the operating system.
+
+    Raises:
+      UserError: If the key of a run that has begun is missing.
+    """
+    path = directory.cohort_key
+    if not path.exists():
+        if not is_new:
+            raise errors.UserError(
+                f"{path} is missing, without which the run's cohorts are not known: restore it, or "
+                "choose another --output_dir"
+            )
+        temporary = path.with_name(f"{path.name}.partial")
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{secrets.token_hex(_KEY_BYTES)}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    return int(path.read_text(), 16)
 
 
 def read_results(directory: RunDirectory) -> dict[str, Any] | None:

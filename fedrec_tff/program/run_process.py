@@ -13,7 +13,7 @@ from fedrec_tff.learning import (
 )
 from fedrec_tff.learning import process as process_lib
 from fedrec_tff.learning.config import POPULARITY
-from fedrec_tff.privacy import mechanisms
+from fedrec_tff.privacy import catalogue, mechanisms
 from fedrec_tff.program import popularity_prior
 from fedrec_tff.program.config import RunConfig
 
@@ -67,6 +67,7 @@ def build_process(
         aggregator.build_factory(context),
         optimizers.create_optimizer(config.server),
         config.seed,
+        sums_client_metrics=mechanism is None or mechanism.name in catalogue.CENTRAL,
         initial_item_bias=popular.initial_bias if config.initial_bias == POPULARITY else None,
         initial_item_embedding=_create_initial_embedding(config, num_items, item_features),
     )

@@ -27,6 +27,7 @@ class Session:
       dataset: The data.
       plan: Sampler and mechanism.
       derived: What `config.json` says besides the flags.
+      cohort_key: What cohorts are drawn from; None for the seed.
     """
 
     config: RunConfig
@@ -34,6 +35,7 @@ class Session:
     dataset: loading.LoadedDataset
     plan: privacy_plan.PrivacyPlan
     derived: dict[str, Any]
+    cohort_key: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +81,7 @@ def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:
             _say(f"{directory.root} is complete: see {directory.results}")
             return SessionOutcome(results, results["rounds"])
         session = _prepare(config, directory)
-        _say(session.dataset.summary())
+        _say(_summarize(session))
         _say("starting TensorFlow")
 
         from fedrec_tff.program import federated_run
@@ -96,9 +98,12 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
         fingerprint = stored["non_private/data"]["fingerprint"]
         run_directory.check_fingerprint(directory, fingerprint, dataset.fingerprint)
         noise_multiplier = stored["derived"]["noise_multiplier"]
+    cohort_key = None
+    if config.has_secret_cohorts:
+        cohort_key = run_directory.obtain_cohort_key(directory, is_new=stored is None)
     num_weights = config.model.num_weights(dataset.split.num_items)
     plan = privacy_plan.create_plan(
-        config, dataset.split.train.num_rows, num_weights, noise_multiplier
+        config, dataset.split.train.num_rows, num_weights, noise_multiplier, cohort_key
     )
     derived = _derive(config, dataset, plan)
     if stored is None:
@@ -111,7 +116,16 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
                 "non_private/data": _describe_data(dataset),
             },
         )
-    return Session(config, directory, dataset, plan, derived)
+    return Session(config, directory, dataset, plan, derived, cohort_key)
+
+
+def _summarize(session: Session) -> str:
+    """What the data are; under differential privacy, what is public of them."""
+    config, dataset = session.config, session.dataset
+    if not config.is_private or config.release_non_private_metrics:
+        return dataset.summary()
+    split = dataset.split
+    return f"{config.dataset}: {split.train.num_rows:,} training users, {split.num_items:,} items"
 
 
 def _derive(

@@ -71,12 +71,14 @@ class Progress:
       round_number: The last round that the state has seen.
       seconds: As in `TrainingResult`.
       average: The average of the models so far; None where the run does not average.
+      ledger_entries: How many entries the ledger had; 0 without differential privacy.
     """
 
     state: tff.learning.templates.LearningAlgorithmState
     round_number: int
     seconds: float
     average: tff.learning.models.ModelWeights | None = None
+    ledger_entries: int = 0
 
     def weights(
         self, process: tff.learning.templates.LearningProcess
@@ -120,7 +122,11 @@ async def load_progress(
             f"checkpoints/program_state_{version} in the run's folder to go on from the one before"
         ) from error
     return Progress(
-        saved["state"], version, float(saved["seconds"]), saved["average"] if averages else None
+        saved["state"],
+        version,
+        float(saved["seconds"]),
+        saved["average"] if averages else None,
+        int(saved["ledger_entries"]),
     )
 
 
@@ -172,11 +178,11 @@ async def train(
         round_metrics.check(metrics, is_private=ledger is not None)
         await release_manager.release(round_metrics.order(metrics), round_number)
         if _is_due(round_number, options.rounds_per_checkpoint, options.rounds):
-            await _save(state_manager, progress)
+            await _save(state_manager, _count_entries(progress, ledger))
             saved_round = round_number
         await asyncio.sleep(0)
     if saved_round < progress.round_number:
-        await _save(state_manager, progress)
+        await _save(state_manager, _count_entries(progress, ledger))
     return TrainingResult(
         weights=progress.weights(process),
         rounds=progress.round_number,
@@ -238,6 +244,18 @@ async def _save(state_manager: tff.program.FileProgramStateManager, progress: Pr
     await state_manager.save(_to_program_state(progress), progress.round_number)
 
 
+def _count_entries(progress: Progress, ledger: ledger_lib.PrivacyLedger | None) -> Progress:
+    """Notes how long the ledger is, so that one that was cut short is told at resume."""
+    if ledger is None:
+        return progress
+    return dataclasses.replace(progress, ledger_entries=len(ledger.entries))
+
+
 def _to_program_state(progress: Progress) -> dict[str, Any]:
     average = () if progress.average is None else progress.average
-    return {"state": progress.state, "seconds": progress.seconds, "average": average}
+    return {
+        "state": progress.state,
+        "seconds": progress.seconds,
+        "average": average,
+        "ledger_entries": progress.ledger_entries,
+    }

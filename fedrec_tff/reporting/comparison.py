@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from fedrec_tff import errors
+from fedrec_tff.reporting import summary
 
 _METRICS = (
     "recall@10",
@@ -123,8 +124,10 @@ def _run_row(group: Sequence[_Run]) -> list[str]:
         _describe_epsilon(group),
         str(group[0].results["rounds"]),
         *_metrics(group, "test/"),
-        f"{statistics.mean(run.results['users_per_second'] for run in group):.0f}",
-        f"{statistics.mean(run.results['seconds'] for run in group):.0f}",
+        *(
+            f"{statistics.mean(summary.find_clock(run.results, name) for run in group):.0f}"
+            for name in ("users_per_second", "seconds")
+        ),
     ]
 
 

@@ -82,6 +82,16 @@ def test_aggregator_follows_the_privacy_flags(flags, name, is_private):
             {"aggregator": "ddp_skellam", "execution": "native", **PRIVATE},
             ["ddp_skellam", "--execution=compiled"],
         ),
+        ({"insecure_seeded_cohorts": True}, ["--insecure_seeded_cohorts", "--target_epsilon"]),
+        ({"k_core": 5, **PRIVATE}, ["--k_core"]),
+        ({"split": "global_time", **PRIVATE}, ["--split=global_time", "leave_last_out"]),
+        ({"noise_population_size": 10**6, **PRIVATE}, ["--noise_cohort_size"]),
+        (
+            {"aggregator": "local_gaussian", "max_rounds_per_user": 2}
+            | PRIVATE
+            | {"release_non_private_metrics": True},
+            ["--release_non_private_metrics", "local_gaussian"],
+        ),
         ({"modulus_bits": 20, **PRIVATE}, ["--modulus_bits", "ddp_skellam"]),
         ({"tower_clip_norm": 0.1}, ["--tower_clip_norm", "dp_gaussian"]),
         ({"aggregator": "dp_adaptive", "tower_clip_norm": 0.1, **PRIVATE}, ["--tower_clip_norm"]),

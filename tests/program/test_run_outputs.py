@@ -17,6 +17,7 @@ from fedrec_tff.program.config import RunConfig
 # A cohort of one on average: some rounds have nobody.
 RELEASED = {
     **TINY,
+    "insecure_seeded_cohorts": True,
     "noise_multiplier": 1.5,
     "clients_per_round": 1,
     "rounds": 6,
@@ -37,6 +38,19 @@ RELEASES = {
     "private_evaluation_noise_multiplier": 1.0,
     "averaging_decay": 0.5,
     "rounds_per_checkpoint": 1,
+}
+LOCAL = {
+    **TINY,
+    "rounds": 2,
+    "noise_multiplier": 5.0,
+    "aggregator": "local_gaussian",
+    "max_rounds_per_user": 1,
+}
+DISTRIBUTED = {
+    **TINY,
+    "rounds": 6,
+    "noise_multiplier": 3.0,
+    "aggregator": "ddp_skellam",
 }
 SIMULATED = {
     **TINY,
@@ -84,6 +98,7 @@ def runs(tmp_path_factory, uninterrupted_process, server):
     """One short run for each of the configurations above."""
     root = tmp_path_factory.mktemp("outputs")
     names = ("RELEASED", "NOT_PRIVATE", "ADAPTIVE", "LOUD", "NOISELESS", "RELEASES", "SIMULATED")
+    names += ("LOCAL", "DISTRIBUTED")
     chains = {name: server.start([train_step(globals()[name], root / name)]) for name in names}
     for name, chain in chains.items():
         assert server.wait(chain) == [0], server.stderr(chain)
@@ -116,7 +131,8 @@ def test_binary_ends_well_and_says_little(uninterrupted):
     assert uninterrupted.status == 0, uninterrupted.stderr
     lines = uninterrupted.stderr.splitlines()
     assert len(lines) == 5, lines
-    assert "100 users, 300 items" in lines[0]
+    # What is public, and no count of interactions.
+    assert lines[0] == "synthetic: 100 training users, 300 items"
     assert lines[1] == "starting TensorFlow"
     assert "NOT PRIVATE" in lines[2]
     assert [line.split()[:2] for line in lines[3:]] == [["round", "4/8"], ["round", "8/8"]]
@@ -166,9 +182,9 @@ def test_results_have_the_promised_keys(uninterrupted):
         for metric in metrics:
             assert 0.0 <= results[prefix + metric] <= 1.0
     assert (results["rounds"], results["delta"], results["noise_multiplier"]) == (8, 1e-5, 1.5)
-    assert results["seconds"] > 0.0
-    rate = 8 * 20 / results["seconds"]
-    assert results["users_per_second"] == pytest.approx(rate, rel=1e-6)
+    assert results["non_private/seconds"] > 0.0
+    rate = 8 * 20 / results["non_private/seconds"]
+    assert results["non_private/users_per_second"] == pytest.approx(rate, rel=1e-6)
     assert {"python", "tensorflow", "tensorflow-federated", "dp-accounting"} <= set(
         results["versions"]
     )
@@ -360,6 +376,28 @@ def test_kept_model_is_the_average_of_the_checkpoints_models(runs):
     np.testing.assert_allclose(model["items/embedding"], expected, rtol=1e-5, atol=1e-7)
     np.testing.assert_array_equal(model["items/embedding"], last[0])
     assert np.abs(last[0] - last[num_weights]).max() > 1e-4
+
+
+def test_devices_that_do_not_trust_the_server_are_accounted_by_their_turns(runs):
+    # One report, of a user who may be replaced: half the multiplier.
+    results = runs["LOCAL"].results
+    direct = pld_epsilon(2.5, 1.0, 1)
+    assert direct * 0.999 <= results["epsilon"] <= direct * 1.03
+    # Six rounds are two orders of all users: two reports. Rounding costs a little.
+    results = runs["DISTRIBUTED"].results
+    gaussian = rdp.RdpAccountant().compose(dp_accounting.GaussianDpEvent(1.5), 2).get_epsilon(1e-5)
+    assert gaussian <= results["epsilon"] <= gaussian * 1.05
+    for name in ("LOCAL", "DISTRIBUTED"):
+        assert names_of(runs[name]) <= PUBLIC | VALIDATION
+
+
+def test_secret_cohorts_have_a_key_that_only_its_owner_reads(uninterrupted, runs):
+    path = runs["RELEASES"].root / "cohort_key"
+    assert path.stat().st_mode & 0o077 == 0
+    assert 0 < int(path.read_text(), 16) < 2**128
+    # Nothing rests on it where users are not sampled, and tests want cohorts of the seed.
+    assert not (runs["LOCAL"].root / "cohort_key").exists()
+    assert not (uninterrupted.run.root / "cohort_key").exists()
 
 
 def test_simulation_claims_nothing_for_these_users(runs):
