@@ -100,7 +100,8 @@ def test_aggregator_follows_the_privacy_flags(flags, name, is_private):
             ["--popularity_noise_multiplier", "ddp_skellam"],
         ),
         (
-            {"noise_cohort_size": 1e4, "private_evaluation_noise_multiplier": 3.0, **PRIVATE},
+            {"noise_cohort_size": 1e4, "noise_population_size": 10**6}
+            | {"private_evaluation_noise_multiplier": 3.0, **PRIVATE},
             ["--private_evaluation_noise_multiplier", "--noise_cohort_size"],
         ),
         (
