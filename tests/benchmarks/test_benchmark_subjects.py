@@ -68,9 +68,9 @@ def test_the_bare_loop_trains_as_a_client_does():
     for row, seed, own in zip(rows, seeds, folded, strict=True):
         result, trained = train_as_client(_IN_ONE_BATCH, row, seed)
         loss_sum += float(result.metrics.loss_sum)
-        # The loop sums the rows that the user touched; where it has a slot to spare, item 0's.
-        touched = np.concatenate([_ITEMS[row], sampler.sample(own)])
-        slots = np.concatenate([np.unique(touched), np.zeros(27 - len(set(touched)), int)])
+        # The loop sums the rows that the user touched, each as often as it has a slot.
+        slots = np.concatenate([_ITEMS[row], sampler.sample(own)])
+        assert 27 == len(slots) > len(set(slots))
         initial = _ARRAYS.items.embedding[slots].sum() + _ARRAYS.items.bias[slots].sum()
         changed = [np.sum(t - w) for t, w in zip(trained.items, _ARRAYS.items, strict=True)]
         checksum += initial + sum(changed) + sum(np.sum(tensor) for tensor in trained.tower)
