@@ -116,7 +116,7 @@ def clip_to_norm(record: Any, clip_norm: float | tf.Tensor) -> tuple[Any, tf.Ten
     values = tf.nest.flatten(record)
     # In float64: a float32 sum of squares loses what is small beside it, and large squares.
     squares = [tf.reduce_sum(tf.square(tf.cast(value, tf.float64))) for value in values]
-    norm = tf.sqrt(tf.add_n(squares))
+    norm = tf.sqrt(tf.add_n([tf.constant(0.0, tf.float64), *squares]))
     clip_norm = tf.cast(clip_norm, tf.float64)
     scale = tf.cast(clip_norm / tf.maximum(norm, clip_norm), tf.float32)
     finite = tf.math.is_finite(norm)

@@ -489,6 +489,7 @@ def _check_flags_mean_something(config: RunConfig) -> None:
                 "insecure_seeded_cohorts",
             ),
         ),
+        "--num_blocks above 0": (config.num_blocks == 0, ("tower_clip_norm",)),
         "--popularity_noise_multiplier": (
             config.popularity_noise_multiplier is None,
             ("popularity_items_per_user",),

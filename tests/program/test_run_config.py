@@ -94,6 +94,7 @@ def test_aggregator_follows_the_privacy_flags(flags, name, is_private):
         ),
         ({"modulus_bits": 20, **PRIVATE}, ["--modulus_bits", "ddp_skellam"]),
         ({"tower_clip_norm": 0.1}, ["--tower_clip_norm", "dp_gaussian"]),
+        ({"tower_clip_norm": 0.1, "num_blocks": 0, **PRIVATE}, ["--tower_clip_norm", "--num_b"]),
         ({"aggregator": "dp_adaptive", "tower_clip_norm": 0.1, **PRIVATE}, ["--tower_clip_norm"]),
         (
             {"aggregator": "ddp_skellam", "popularity_noise_multiplier": 3.0, **PRIVATE},
