@@ -299,11 +299,10 @@ def _describe_epsilon(ledger: ledger_lib.PrivacyLedger | None) -> dict[str, Any]
     """Epsilon under the name that it deserves, and the digest of the ledger that it comes from."""
     if ledger is None:
         return {"epsilon": None}
-    epsilon = ledger.accountant.epsilon()
-    is_simulated = ledger.header.mechanism.is_simulated
+    name = training.ledger_epsilon_name(ledger).removeprefix("privacy/")
     return {
-        "epsilon": None if is_simulated else epsilon,
-        **({"simulated_epsilon": epsilon} if is_simulated else {}),
+        "epsilon": None,
+        name: ledger.accountant.epsilon(),
         "privacy_ledger_digest": ledger.digest,
     }
 

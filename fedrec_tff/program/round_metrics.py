@@ -32,6 +32,7 @@ _CLASSES = {
     NON_PRIVATE_PREFIX: NON_PRIVATE,
     "privacy/epsilon": PUBLIC,
     "privacy/simulated_epsilon": PUBLIC,
+    "privacy/insecure_epsilon": PUBLIC,
     "privacy/clip_norm": AGGREGATE,
     "communication/download_megabytes": PUBLIC,
     "communication/upload_megabytes": COHORT,

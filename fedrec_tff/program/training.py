@@ -193,9 +193,12 @@ async def train(
 
 
 def ledger_epsilon_name(ledger: ledger_lib.PrivacyLedger) -> str:
-    """What the ledger's epsilon is called: it may be another, larger deployment's."""
-    is_simulated = ledger.header.mechanism.is_simulated
-    return "privacy/simulated_epsilon" if is_simulated else "privacy/epsilon"
+    """What the ledger's epsilon is called: it may be a larger deployment's, or hold for nobody."""
+    if ledger.header.insecure_deterministic_noise:
+        return "privacy/insecure_epsilon"
+    if ledger.header.mechanism.is_simulated:
+        return "privacy/simulated_epsilon"
+    return "privacy/epsilon"
 
 
 def _is_due(round_number: int, period: int, last: int) -> bool:

@@ -85,9 +85,10 @@ def _find_popularity(group: Sequence[_Run]) -> str | None:
 
 def _describe_epsilon(group: Sequence[_Run]) -> str:
     """The largest epsilon of a group."""
-    if "simulated_epsilon" in group[0].results:
-        largest = max(float(run.results["simulated_epsilon"]) for run in group)
-        return f"none (simulated: {largest:.3f})"
+    for kind in ("simulated", "insecure"):
+        if f"{kind}_epsilon" in group[0].results:
+            largest = max(float(run.results[f"{kind}_epsilon"]) for run in group)
+            return f"none ({kind}: {largest:.3f})"
     if group[0].results["epsilon"] is None:
         return "none"
     return f"{max(float(run.results['epsilon']) for run in group):.3f}"

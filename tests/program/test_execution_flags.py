@@ -48,8 +48,8 @@ def test_weights_do_not_depend_on_where_a_run_is_computed(name, finished, uninte
     assert statuses[-1] == 0, stderr
     for found, expected in zip(run.checkpoint(8), uninterrupted.run.checkpoint(8), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
-    assert [row["privacy/epsilon"] for row in run.rows] == [
-        row["privacy/epsilon"] for row in uninterrupted.run.rows
+    assert [row["privacy/insecure_epsilon"] for row in run.rows] == [
+        row["privacy/insecure_epsilon"] for row in uninterrupted.run.rows
     ]
 
 

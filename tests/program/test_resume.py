@@ -11,6 +11,7 @@ from training_runs import DETERMINISTIC, TINY, Run, kill, train_step, without_ti
 from fedrec_tff.privacy import ledger as ledger_lib
 
 KILLED = -signal.SIGKILL
+INSECURE = "privacy/insecure_epsilon"
 # Without --insecure_deterministic_noise.
 SECRET = {**TINY, "noise_multiplier": 1.5}
 BUDGET = {**TINY, "target_epsilon": 2.0, "rounds": 10, "clients_per_round": 50}
@@ -88,9 +89,9 @@ def test_resumed_run_is_the_uninterrupted_one(uninterrupted, server, chains, nam
     assert len(found) == 8
     for ours, theirs in zip(found, expected, strict=True):
         # A round that ran again is released with what had been spent by then.
-        assert ours.pop("privacy/epsilon") >= theirs.pop("privacy/epsilon")
+        assert ours.pop(INSECURE) >= theirs.pop(INSECURE)
         assert ours == theirs
-    assert run.rows[-1]["privacy/epsilon"] == uninterrupted.run.rows[-1]["privacy/epsilon"]
+    assert run.rows[-1][INSECURE] == uninterrupted.run.rows[-1][INSECURE]
     config = json.loads((run.root / "config.json").read_text())
     assert config == uninterrupted.run.config
 
@@ -133,7 +134,7 @@ def test_secret_noise_that_was_drawn_again_costs_again(uninterrupted, server, ch
         run.results["epsilon"] == contents.accountant().epsilon() == run.rows[-1]["privacy/epsilon"]
     )
     # The same flags but for the noise's source.
-    assert run.results["epsilon"] > 1.02 * uninterrupted.run.results["epsilon"]
+    assert run.results["epsilon"] > 1.02 * uninterrupted.run.results["insecure_epsilon"]
     assert "executed 10 times" in run.results["privacy_statement"]
     assert run.results["rounds"] == 8
 

@@ -82,6 +82,7 @@ VALIDATION = {
     "time/evaluation_seconds",
 }
 PUBLIC = {"round", "communication/download_megabytes", "privacy/epsilon", "train/update_rejected"}
+INSECURE = "privacy/insecure_epsilon"
 COHORT = {
     "train/num_clients",
     "train/num_examples",
@@ -254,7 +255,7 @@ def test_metrics_in_the_results_are_brute_forces_on_the_last_checkpoint(uninterr
 
 
 def test_private_runs_release_nothing_of_the_cohort(uninterrupted, runs):
-    assert names_of(uninterrupted.run) == PUBLIC | VALIDATION
+    assert names_of(uninterrupted.run) == (PUBLIC - {"privacy/epsilon"}) | {INSECURE} | VALIDATION
     adaptive = names_of(runs["ADAPTIVE"])
     assert adaptive == PUBLIC | VALIDATION | {"privacy/clip_norm"}
     assert {tag for tag, _, _ in uninterrupted.run.events["scalars"]} == (
@@ -310,6 +311,7 @@ def test_every_metric_has_a_class_and_none_that_leaves_is_exact(uninterrupted, r
             "communication/download_megabytes",
             "privacy/epsilon",
             "privacy/simulated_epsilon",
+            INSECURE,
         },
         "aggregate": {"train/update_rejected", "privacy/clip_norm"},
         "held_out": VALIDATION,
@@ -410,12 +412,18 @@ def test_simulation_claims_nothing_for_these_users(runs):
 
 
 def test_epsilon_is_one_number_everywhere(uninterrupted, runs):
-    for run in (uninterrupted.run, runs["ADAPTIVE"], runs["RELEASED"]):
-        epsilon = run.results["epsilon"]
+    for name, run in (
+        ("insecure_epsilon", uninterrupted.run),
+        ("epsilon", runs["ADAPTIVE"]),
+        ("epsilon", runs["RELEASED"]),
+    ):
+        epsilon = run.results[name]
         replayed = ledger_lib.read_ledger(run.ledger_path).accountant().epsilon()
-        assert epsilon == run.rows[-1]["privacy/epsilon"] == replayed
+        assert epsilon == run.rows[-1][f"privacy/{name}"] == replayed
         scalars = {tag: value for tag, _, value in run.events["scalars"]}
-        assert scalars["privacy/epsilon"] == pytest.approx(epsilon)
+        assert scalars[f"privacy/{name}"] == pytest.approx(epsilon)
+    # Noise that can be predicted gives nobody an epsilon.
+    assert uninterrupted.run.results["epsilon"] is None
 
 
 def test_epsilon_is_dp_accountings_in_every_round(uninterrupted):
@@ -423,7 +431,7 @@ def test_epsilon_is_dp_accountings_in_every_round(uninterrupted):
     assert [row["round"] for row in rows] == list(range(1, 9))
     for row in rows:
         direct = pld_epsilon(1.5, 0.2, int(row["round"]))
-        assert direct * 0.999 <= row["privacy/epsilon"] <= direct * 1.03
+        assert direct * 0.999 <= row[INSECURE] <= direct * 1.03
 
 
 def test_target_is_met_and_not_wasted(runs):
