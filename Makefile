@@ -21,7 +21,7 @@ demo: $(STAMP)
 	@$(RUN) -m experiments.demo
 
 test: lint
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)
 	@$(RUN) -m ruff check
