@@ -57,6 +57,9 @@ def create_plan(
             f"--clients_per_round={config.clients_per_round:g} is more than the {num_clients} "
             "training users there are"
         )
+    mechanism, releases = None, ()
+    if config.is_private:
+        mechanism, releases = _plan_mechanism(config, num_clients, num_weights, noise_multiplier)
     sampler = sampling.create_sampler(
         config.sampling_law,
         num_clients,
@@ -66,8 +69,12 @@ def create_plan(
         max_rounds_per_user=config.max_rounds_per_user,
     )
     probability = config.clients_per_round / num_clients
-    if not config.is_private:
-        return PrivacyPlan(sampler, probability, None)
+    return PrivacyPlan(sampler, probability, mechanism, releases)
+
+
+def _plan_mechanism(
+    config: RunConfig, num_clients: int, num_weights: int, noise_multiplier: float | None
+) -> tuple[mechanisms.Mechanism, tuple[accounting.PlannedRelease, ...]]:
     if noise_multiplier is None:
         noise_multiplier = config.noise_multiplier
     mechanism = _create_mechanism(config, num_clients, num_weights, noise_multiplier or 0.0)
@@ -77,7 +84,7 @@ def create_plan(
             mechanism, config.target_epsilon, config.target_delta, config.rounds, releases
         )
         mechanism = dataclasses.replace(mechanism, noise_multiplier=calibrated)
-    return PrivacyPlan(sampler, probability, mechanism, releases)
+    return mechanism, releases
 
 
 def _create_mechanism(
