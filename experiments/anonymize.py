@@ -21,6 +21,7 @@ from fedrec_tff import errors
 from fedrec_tff.datasets.anonymization import config as config_lib
 from fedrec_tff.datasets.anonymization import keys
 from fedrec_tff.program import config as run_config
+from fedrec_tff.program import config_checks
 
 _DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv")  # adjacency sets have no order to speak of
 _DATASET = flags.DEFINE_enum("dataset", _DATASETS[0], _DATASETS, "What to anonymise.")
@@ -206,7 +207,7 @@ def main(argv: list[str]) -> None:
     source = run_config.RunConfig(
         dataset=_DATASET.value, **{name: holder.value for name, holder in _RUN_FLAGS.items()}
     )
-    run_config.validate(source)
+    config_checks.validate(source)
     key = keys.read_key(_KEY_FILE.value)
 
     # Imported late: pandas and SciPy take a second, and a wrong flag is told before.

@@ -7,6 +7,7 @@ import typing
 from absl import flags
 
 from fedrec_tff.program import config as config_lib
+from fedrec_tff.program import config_checks
 
 _DEFINE = {
     str: flags.DEFINE_string,
@@ -42,5 +43,5 @@ def read_config() -> config_lib.RunConfig:
       UserError: If a flag is wrong, or two contradict each other.
     """
     config = config_lib.RunConfig(**{name: holder.value for name, holder in _HOLDERS.items()})
-    config_lib.validate(config)
+    config_checks.validate(config)
     return config

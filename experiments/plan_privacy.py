@@ -23,7 +23,7 @@ from fedrec_tff import errors
 from fedrec_tff.aggregators import registry
 from fedrec_tff.privacy import accounting, planning
 from fedrec_tff.program import config as config_lib
-from fedrec_tff.program import privacy_plan
+from fedrec_tff.program import config_checks, privacy_plan
 from fedrec_tff.reporting import plan_text
 
 _FIELDS = {field.name: field for field in dataclasses.fields(config_lib.RunConfig)}
@@ -138,7 +138,7 @@ def _create_setting(
         noise_multiplier=_NOISE_MULTIPLIER.value,
         **{name: holder.value for name, holder in _OF_RUN.items()},
     )
-    config_lib.validate(config)
+    config_checks.validate(config)
     num_weights = _num_weights()
     plan = privacy_plan.create_plan(
         config, _NUM_USERS.value, num_weights, config.noise_multiplier or 0.0

@@ -5,11 +5,9 @@ flags of the experiment binaries are generated from its fields (`experiments.fla
 """
 
 import dataclasses
-import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from fedrec_tff import errors
 from fedrec_tff.aggregators import registry
 from fedrec_tff.learning import config as learning_config
 from fedrec_tff.models.config import TwoTowerConfig
@@ -23,8 +21,7 @@ SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
 EXECUTIONS = ("compiled", "native", "debug")
 INITIAL_EMBEDDINGS = ("random", "features")
 INITIAL_BIASES = ("zero", "popularity")
-_DEVICE = re.compile(r"cpu|(gpu|tpu)(:\d{1,4})?")
-_ROUNDS = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
+ROUND_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -387,7 +384,7 @@ class RunConfig:
         """The first and the last round to profile; None for none."""
         if self.profile_rounds is None:
             return None
-        first, last = _ROUNDS.fullmatch(self.profile_rounds).groups()
+        first, last = ROUND_RANGE.fullmatch(self.profile_rounds).groups()
         return int(first), int(last or first)
 
     @property
@@ -422,247 +419,3 @@ def names_that_may_change_on_resume() -> set[str]:
     """The flags that an interrupted run may go on with other values of."""
     fields = dataclasses.fields(RunConfig)
     return {field.name for field in fields if field.metadata["spec"].may_change_on_resume}
-
-
-def validate(config: RunConfig) -> None:
-    """Refuses values that are out of range, and combinations that contradict each other.
-
-    Args:
-      config: What to check.
-
-    Raises:
-      UserError: At the first mistake, naming the flag and the way out.
-    """
-    for field in dataclasses.fields(config):
-        _check_range(field.name, getattr(config, field.name), field.metadata["spec"])
-    registry.get(config.aggregator_name)
-    if _DEVICE.fullmatch(config.device) is None:
-        raise errors.UserError(f"--device={config.device}: choose cpu, gpu, gpu:N, tpu or tpu:N")
-    _check_privacy(config)
-    _check_profile(config)
-    _check_data(config)
-    _check_flags_mean_something(config)
-    for side in ("client", "server"):
-        if getattr(config, f"{side}_momentum") and getattr(config, f"{side}_optimizer") != "sgd":
-            raise errors.UserError(
-                f"--{side}_momentum is of sgd alone: drop it, or --{side}_optimizer=sgd"
-            )
-    _check_cohorts(config)
-
-
-def _check_cohorts(config: RunConfig) -> None:
-    law = config.sampling_law
-    is_whole = config.clients_per_round == int(config.clients_per_round)
-    if law in (sampling.FIXED_SIZE, sampling.SHUFFLED_EPOCHS) and not is_whole:
-        raise errors.UserError(
-            f"--clients_per_round={config.clients_per_round}: --sampling={law} needs a whole number"
-        )
-    if law == sampling.CYCLIC_POISSON and config.min_separation is None:
-        raise errors.UserError(f"--sampling={law} needs --min_separation")
-    if law != sampling.CYCLIC_POISSON and config.min_separation is not None:
-        raise errors.UserError(
-            f"--min_separation means nothing with --sampling={law}: drop it, or "
-            f"--sampling={sampling.CYCLIC_POISSON}"
-        )
-
-
-def _check_flags_mean_something(config: RunConfig) -> None:
-    """Refuses a flag that was changed although nothing reads it."""
-    idle = {
-        "--dataset=csv": (
-            config.dataset != "csv",
-            ("user_column", "item_column", "time_column", "value_column", "column_names"),
-        ),
-        "--dataset=synthetic": (
-            config.dataset != "synthetic",
-            ("synthetic_users", "synthetic_items"),
-        ),
-        "--target_epsilon or --noise_multiplier": (
-            not config.is_private,
-            (
-                "clip_norm",
-                "target_delta",
-                "insecure_deterministic_noise",
-                "release_non_private_metrics",
-                "popularity_noise_multiplier",
-                "private_evaluation_noise_multiplier",
-                "insecure_seeded_cohorts",
-            ),
-        ),
-        "--num_blocks above 0": (config.num_blocks == 0, ("tower_clip_norm",)),
-        "--popularity_noise_multiplier": (
-            config.popularity_noise_multiplier is None,
-            ("popularity_items_per_user",),
-        ),
-        "--loss=sampled_softmax": (
-            config.loss != learning_config.SAMPLED_SOFTMAX,
-            ("num_negatives", "negative_sampling"),
-        ),
-        "--execution=compiled": (
-            config.execution != "compiled",
-            ("device", "num_parallel_shards", "clients_per_block"),
-        ),
-        "--server_optimizer=adam, adagrad or yogi": (
-            config.server_optimizer == "sgd",
-            ("server_epsilon",),
-        ),
-    }
-    for needed, (is_idle, names) in idle.items():
-        for name in names:
-            if is_idle and getattr(config, name) != getattr(RunConfig, name):
-                raise errors.UserError(
-                    f"--{name} means nothing without {needed}: drop it, or add that"
-                )
-
-
-def _check_range(name: str, value: Any, spec: FieldSpec) -> None:
-    if value is not None and spec.choices is not None and value not in spec.choices:
-        raise errors.UserError(f"--{name}={value}: choose one of {', '.join(spec.choices)}")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return
-    if not math.isfinite(value):
-        raise errors.UserError(f"--{name}={value}: must be a finite number")
-    if spec.low is not None and (
-        value < spec.low or (value == spec.low and not spec.low_is_allowed)
-    ):
-        bound = "at least" if spec.low_is_allowed else "more than"
-        raise errors.UserError(f"--{name}={value}: must be {bound} {spec.low:g}")
-    if spec.high is not None and value > spec.high:
-        raise errors.UserError(f"--{name}={value}: must be at most {spec.high:g}")
-
-
-def _check_privacy(config: RunConfig) -> None:
-    if config.target_epsilon is not None and config.noise_multiplier is not None:
-        raise errors.UserError(
-            "--target_epsilon and --noise_multiplier contradict each other: the target determines "
-            "the noise; give one of them"
-        )
-    name = config.aggregator_name
-    if config.is_private and not config.asks_for_privacy:
-        raise errors.UserError(
-            f"--aggregator={name} needs noise: give --target_epsilon or --noise_multiplier"
-        )
-    if config.asks_for_privacy and not config.is_private:
-        raise errors.UserError(
-            f"--aggregator={name} adds no noise, so --target_epsilon and --noise_multiplier mean "
-            "nothing with it: drop them, or --aggregator=dp_gaussian"
-        )
-    if config.is_private and config.uses_popularity and config.popularity_release is None:
-        raise errors.UserError(
-            "exact popularity is a statistic of user data, which voids the guarantee of "
-            "differential privacy: add --popularity_noise_multiplier, or drop "
-            "--negative_sampling=popularity and --initial_bias=popularity"
-        )
-    if config.is_private and config.k_core > 1:
-        raise errors.UserError(
-            "--k_core drops users and items because of what other users did, which no noise "
-            "covers: drop it under differential privacy, or hand in data that were filtered before"
-        )
-    if config.is_private and config.split == "global_time":
-        raise errors.UserError(
-            "--split=global_time cuts where the times of all users say, which no noise covers: "
-            "under differential privacy choose --split=leave_last_out or --split=unseen_users"
-        )
-    _check_mechanism_flags(config)
-    _check_releases(config)
-
-
-def _check_mechanism_flags(config: RunConfig) -> None:
-    """Refuses what a mechanism lacks, or has no use for."""
-    name = config.aggregator_name
-    if not config.is_private:
-        name = None
-    elif config.sampling_law not in catalogue.SAMPLINGS[name]:
-        raise errors.UserError(
-            f"--sampling={config.sampling_law}: the privacy cost of {name} is not known for it; "
-            "choose " + " or ".join(catalogue.SAMPLINGS[name])
-        )
-    if name in catalogue.LOCAL and config.max_rounds_per_user is None:
-        raise errors.UserError(
-            f"--aggregator={name} needs --max_rounds_per_user: each report of a user costs"
-        )
-    for flag, names in catalogue.ALLOWED_FOR.items():
-        if getattr(config, flag, None) is not None and name not in names:
-            raise errors.UserError(
-                f"--{flag} means nothing with --aggregator={config.aggregator_name}: drop it, or "
-                f"choose one of {', '.join(names)}"
-            )
-    if config.modulus_bits is not None and name not in catalogue.DISTRIBUTED:
-        raise errors.UserError(
-            f"--modulus_bits means nothing with --aggregator={config.aggregator_name}: drop it, or "
-            f"choose one of {', '.join(catalogue.DISTRIBUTED)}"
-        )
-    if config.max_rounds_per_user is not None and name not in catalogue.LOCAL:
-        raise errors.UserError(
-            "--max_rounds_per_user changes the law that cohorts follow, which only "
-            f"{' and '.join(catalogue.LOCAL)} are accounted for: drop it"
-        )
-    if name in (*catalogue.LOCAL, *catalogue.DISTRIBUTED) and config.release_non_private_metrics:
-        raise errors.UserError(
-            f"--release_non_private_metrics: under --aggregator={name} devices send no exact "
-            "statistics, for the server is not trusted: drop it"
-        )
-    if (config.noise_cohort_size is None) != (config.noise_population_size is None):
-        raise errors.UserError(
-            "--noise_cohort_size and --noise_population_size describe one deployment: give both"
-        )
-    on_device = (*catalogue.LOCAL, *catalogue.DISTRIBUTED)
-    if name in on_device and config.execution == "native":
-        raise errors.UserError(
-            f"--aggregator={name} draws its noise in client work, and TFF's own runtime seeds that "
-            "from 32 bits, which can be tried out: use --execution=compiled"
-        )
-
-
-def _check_releases(config: RunConfig) -> None:
-    """Refuses releases that would not be covered by the guarantee that the run states."""
-    given = [
-        f"--{flag}"
-        for flag in ("popularity_noise_multiplier", "private_evaluation_noise_multiplier")
-        if getattr(config, flag) is not None
-    ]
-    if not given or not config.is_private:
-        return
-    if config.aggregator_name not in catalogue.CENTRAL:
-        raise errors.UserError(
-            f"{given[0]} trusts the server with exact sums, and --aggregator="
-            f"{config.aggregator_name} is for those who don't: drop one of them"
-        )
-    if config.noise_cohort_size is not None:
-        raise errors.UserError(
-            f"{given[0]} is about this data set's users, and --noise_cohort_size about a larger "
-            "deployment's: drop one of them"
-        )
-    if config.private_evaluation_noise_multiplier is not None:
-        from fedrec_tff.privacy import releases
-
-        releases.check_evaluation_split(config.split)
-
-
-def _check_profile(config: RunConfig) -> None:
-    if config.profile_rounds is None:
-        return
-    matched = _ROUNDS.fullmatch(config.profile_rounds)
-    first, last = config.rounds_to_profile if matched else (1, 0)
-    if not 1 <= first <= last <= config.rounds:
-        raise errors.UserError(
-            f"--profile_rounds={config.profile_rounds}: give a round or a range of rounds within "
-            f"1 to {config.rounds}, as in 3 or 3-5"
-        )
-    if config.is_private and not config.release_non_private_metrics:
-        raise errors.UserError(
-            "--profile_rounds shows how long users' work took, which differential privacy does not "
-            "cover: add --release_non_private_metrics, or drop it"
-        )
-
-
-def _check_data(config: RunConfig) -> None:
-    if config.dataset in ("csv", "adjacency") and config.data_dir is None:
-        raise errors.UserError(f"--dataset={config.dataset} needs --data_dir")
-    if config.dataset == "synthetic" and config.data_dir is not None:
-        raise errors.UserError("--data_dir means nothing with --dataset=synthetic: drop it")
-    if (config.split == "published") != (config.dataset == "adjacency"):
-        raise errors.UserError(
-            f"--dataset={config.dataset} --split={config.split}: adjacency sets have no order in "
-            "time and come with a published split, the others do not; use both or neither"
-        )

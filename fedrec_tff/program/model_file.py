@@ -1,12 +1,12 @@
 """The released model of a run as a file: `model.npz`, every weight under its name."""
 
-import os
 import pathlib
 
 import numpy as np
 
 from fedrec_tff import errors
 from fedrec_tff.models import two_tower
+from fedrec_tff.program import run_directory
 
 _EMBEDDING = "items/embedding"
 _BIAS = "items/bias"
@@ -22,12 +22,8 @@ def save(path: pathlib.Path, weights: two_tower.TwoTowerWeights) -> None:
     """
     arrays = {_EMBEDDING: weights.items.embedding, _BIAS: weights.items.bias}
     arrays |= {f"{_TOWER}{index}": part for index, part in enumerate(weights.tower)}
-    temporary = path.with_name(f"{path.name}.partial")
-    with temporary.open("wb") as file:
+    with run_directory.open_whole(path) as file:
         np.savez(file, **{name: np.asarray(array) for name, array in arrays.items()})
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def load(path: pathlib.Path) -> two_tower.TwoTowerWeights:

@@ -1,7 +1,6 @@
 """How often items were taken, as far as a run may know it: exact, or released once with noise."""
 
 import dataclasses
-import os
 import pathlib
 
 import numpy as np
@@ -10,7 +9,7 @@ from fedrec_tff import errors
 from fedrec_tff.datasets import clients
 from fedrec_tff.learning import negative_sampling, private_popularity
 from fedrec_tff.privacy import ledger as ledger_lib
-from fedrec_tff.program import privacy_plan
+from fedrec_tff.program import privacy_plan, run_directory
 from fedrec_tff.program.session import Session
 
 
@@ -54,7 +53,9 @@ def obtain(
         if not path.exists():
             _check_budget(session, ledger)
             ledger.append_release(privacy_plan.POPULARITY)
-            _save(path, _release(session, population))
+            released = _release(session, population)
+            with run_directory.open_whole(path) as file:
+                np.save(file, released)
         elif not ledger.accountant.num_releases.get(privacy_plan.POPULARITY):
             raise errors.UserError(
                 f"{path} is there, and {ledger.path} has not counted it: restore the ledger, or "
@@ -94,15 +95,6 @@ def _release(session: Session, population: clients.ClientPopulation) -> np.ndarr
     )
     seed = config.seed if session.cohort_key is None else session.cohort_key
     return np.asarray(computation(private_popularity.stack(population, seed)))
-
-
-def _save(path: pathlib.Path, counts: np.ndarray) -> None:
-    temporary = path.with_name(f"{path.name}.partial")
-    with temporary.open("wb") as file:
-        np.save(file, counts)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _load(path: pathlib.Path, num_items: int) -> np.ndarray:

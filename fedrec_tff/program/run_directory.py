@@ -9,7 +9,7 @@ import pathlib
 import secrets
 import shutil
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 from fedrec_tff import errors
 
@@ -79,20 +79,37 @@ class RunDirectory:
         return self.root / "results.json"
 
 
+@contextlib.contextmanager
+def open_whole(path: pathlib.Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """Opens a file to be written as a whole or not at all.
+
+    Args:
+      path: Where to; its folder must exist.
+      mode: The file's permissions, before the umask.
+
+    Yields:
+      A file; what is written to it is at `path`, and on disk, when the block ends without an error.
+    """
+    temporary = path.with_name(f"{path.name}.partial")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a file as a whole or not at all.
+    """Writes a JSON file as a whole or not at all.
 
     Args:
       path: Where to; its folder must exist.
       value: What `json` can write; infinities are written as strings.
     """
-    temporary = path.with_name(f"{path.name}.partial")
-    with temporary.open("w") as file:
-        json.dump(_without_infinities(value), file, indent=2, allow_nan=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    text = json.dumps(_without_infinities(value), indent=2, allow_nan=False)
+    with open_whole(path) as file:
+        file.write(f"{text}\n".encode())
 
 
 def open_run_directory(
@@ -180,14 +197,8 @@ def obtain_cohort_key(directory: RunDirectory, is_new: bool) -> int:
                 f"{path} is missing, without which the run's cohorts are not known: restore it, or "
                 "choose another --output_dir"
             )
-        temporary = path.with_name(f"{path.name}.partial")
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"{secrets.token_hex(_KEY_BYTES)}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with open_whole(path, mode=0o600) as file:
+            file.write(f"{secrets.token_hex(_KEY_BYTES)}\n".encode())
     return int(path.read_text(), 16)
 
 

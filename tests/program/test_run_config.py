@@ -8,7 +8,7 @@ from fedrec_tff.datasets import loading, splits
 from fedrec_tff.errors import UserError
 from fedrec_tff.privacy import catalogue
 from fedrec_tff.program import config as config_lib
-from fedrec_tff.program import data, privacy_plan
+from fedrec_tff.program import config_checks, data, privacy_plan
 from fedrec_tff.program.config import RunConfig
 
 FIELDS = {field.name: field for field in dataclasses.fields(RunConfig)}
@@ -16,7 +16,7 @@ PRIVATE = {"noise_multiplier": 1.0}
 
 
 def validate(**flags):
-    config_lib.validate(RunConfig(**flags))
+    config_checks.validate(RunConfig(**flags))
 
 
 def test_names_are_those_of_the_parts_that_know_them():

@@ -1,5 +1,5 @@
 from experiments import demo
-from fedrec_tff.program import config as config_lib
+from fedrec_tff.program import config_checks
 from fedrec_tff.reporting import summary
 
 RESULTS = {
@@ -52,7 +52,7 @@ def test_description_says_cost_time_and_where_to_look():
 def test_demo_is_a_valid_private_run_and_the_same_without():
     private, plain = demo._PRIVATE, demo._WITHOUT_NOISE
     for config in (private, plain):
-        config_lib.validate(config)
+        config_checks.validate(config)
         assert config.dataset == "synthetic"
     assert private.is_private
     assert not plain.is_private
