@@ -17,10 +17,13 @@ class Sequences:
     Attributes:
       items: int32 [n], the rows one after the other.
       offsets: int64 [num_rows + 1]; row i is `items[offsets[i]:offsets[i + 1]]`.
+      user_index: int32 [num_rows], whose each row is, into the log's users, for models that know
+        more of a user than what they took; None where nobody asks.
     """
 
     items: np.ndarray
     offsets: np.ndarray
+    user_index: np.ndarray | None = None
 
     @property
     def num_rows(self) -> int:
@@ -47,12 +50,15 @@ class Sequences:
         Args:
           rows: Integers [m]; rows may repeat. A bool mask [num_rows] is taken too.
         """
-        return gather_ranges(self.items, self.offsets[:-1][rows], self.lengths[rows])
+        taken = gather_ranges(self.items, self.offsets[:-1][rows], self.lengths[rows])
+        user_index = None if self.user_index is None else self.user_index[rows]
+        return dataclasses.replace(taken, user_index=user_index)
 
     def last(self, max_length: int) -> Sequences:
         """Returns each row's newest `max_length` items, still oldest first."""
         kept = np.minimum(self.lengths, max_length)
-        return gather_ranges(self.items, self.offsets[1:] - kept, kept)
+        newest = gather_ranges(self.items, self.offsets[1:] - kept, kept)
+        return dataclasses.replace(newest, user_index=self.user_index)
 
     def keep(self, mask: np.ndarray) -> Sequences:
         """Returns the same rows with only some of their entries.
@@ -61,7 +67,7 @@ class Sequences:
           mask: bool [n], aligned with `items`.
         """
         kept_before = np.concatenate([[0], np.cumsum(mask, dtype=np.int64)])
-        return Sequences(self.items[mask], kept_before[self.offsets])
+        return Sequences(self.items[mask], kept_before[self.offsets], self.user_index)
 
     def to_padded(self, max_length: int, pad: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Returns a matrix of the newest `max_length` items of each row.

@@ -19,6 +19,7 @@ that scores everything alike has learned nothing, and gets what that is worth. M
 over rows.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -69,7 +70,8 @@ def evaluate(
             evaluation_set.history, targets, num_items, num_sampled_negatives, seed
         )
     full_positions, sampled_positions = [], []
-    blocks = scoring.score_blocks(score_fn, evaluation_set.history, num_items, block_rows)
+    history = dataclasses.replace(evaluation_set.history, user_index=evaluation_set.user_index)
+    blocks = scoring.score_blocks(score_fn, history, num_items, block_rows)
     for rows, scores in blocks:
         pair_row, pair_item = scoring.entries_of(targets, rows)
         target_scores = scores[pair_row, pair_item]

@@ -27,20 +27,45 @@ class ClientData(NamedTuple):
       item_index: int32 [padded_length], oldest first, padded at the end.
       num_interactions: int32 scalar, how many of them are real.
       seed: int32 [2], of the client's own randomness in this round (negatives, shuffling).
+      user_features: int32 [slots], which rows of the table of user features are the user's, padded
+        with -1; () where the model reads none.
+      personal: float32 [size], the personal part of the model as the device keeps it from round to
+        round; () where there is none, or where it is made anew in each round.
     """
 
     item_index: tf.Tensor
     num_interactions: tf.Tensor
     seed: tf.Tensor
+    user_features: tf.Tensor | tuple[()] = ()
+    personal: tf.Tensor | tuple[()] = ()
 
 
-CLIENT_DATA_TYPE = tff.to_type(
-    ClientData(
-        item_index=tff.TensorType(np.int32, [None]),
-        num_interactions=tff.TensorType(np.int32),
-        seed=tff.TensorType(np.int32, [2]),
+def create_client_data_type(num_user_features: int = 0, personal_size: int = 0) -> tff.Type:
+    """The type of one client.
+
+    Args:
+      num_user_features: How many slots for features a user has.
+      personal_size: How many weights the device keeps from round to round.
+
+    Returns:
+      The type of a `ClientData`.
+    """
+    return tff.to_type(
+        ClientData(
+            item_index=tff.TensorType(np.int32, [None]),
+            num_interactions=tff.TensorType(np.int32),
+            seed=tff.TensorType(np.int32, [2]),
+            user_features=_vector_type(np.int32, num_user_features),
+            personal=_vector_type(np.float32, personal_size),
+        )
     )
-)
+
+
+def _vector_type(dtype: type, size: int) -> tff.Type:
+    return tff.TensorType(dtype, [size]) if size else tff.StructType([])
+
+
+CLIENT_DATA_TYPE = create_client_data_type()
 
 
 class ClientMetrics(NamedTuple):
