@@ -13,11 +13,12 @@ docs/aggregators.md tells how to write one.
 
 from absl import flags
 
-from experiments import app
+from experiments import app, plugin_commands
 from fedrec_tff import errors
-from fedrec_tff.aggregators import registry, signatures
-from fedrec_tff.aggregators.aggregator import TERMINAL, Aggregator
-from fedrec_tff.program import aggregator_check_config, findings
+from fedrec_tff.aggregators import registry
+from fedrec_tff.aggregators.aggregator import FLAG, TERMINAL, Aggregator
+from fedrec_tff.plugins import signatures
+from fedrec_tff.program import aggregator_check_config
 from fedrec_tff.reporting import aggregator_text
 
 _PARAMETERS = flags.DEFINE_multi_string(
@@ -26,22 +27,14 @@ _PARAMETERS = flags.DEFINE_multi_string(
     "A parameter of what is checked, as key=value, or name.key=value where several have it; may be "
     "repeated.",
 )
-_EXIT_FAILED = 1
 _USAGE = "write one of: list; describe NAME; check NAME[,NAME...]"
 
 
 def main(argv: list[str]) -> int | None:
     """Does what the first argument says."""
-    command, *arguments = argv[1:] or [""]
-    if command not in _COMMANDS:
-        found = f"{command!r} is no command: " if command else ""
-        raise errors.UserError(f"{found}{_USAGE}")
-    run, num_arguments = _COMMANDS[command]
-    if len(arguments) != num_arguments:
-        raise errors.UserError(f"{command} takes {num_arguments or 'no'} name: {_USAGE}")
-    if _PARAMETERS.value and command != "check":
-        raise errors.UserError(f"--aggregator_param means nothing with {command}: drop it")
-    return run(*arguments)
+    if _PARAMETERS.value and argv[1:2] != ["check"]:
+        raise errors.UserError("--aggregator_param means nothing without check: drop it")
+    return plugin_commands.run(argv, _COMMANDS, _USAGE)
 
 
 def _list() -> None:
@@ -60,7 +53,7 @@ def _find_entry_point(name: str) -> Aggregator:
 
 def _describe(name: str) -> None:
     found = registry.find(name)
-    print(aggregator_text.to_description(found, signatures.read_signature(found.builder)))
+    print(aggregator_text.to_description(found, signatures.read_signature(found.builder, FLAG)))
 
 
 def _check(text: str) -> int | None:
@@ -69,11 +62,7 @@ def _check(text: str) -> int | None:
     # Imports TensorFlow.
     from fedrec_tff.program import aggregator_check
 
-    failed = False
-    for finding in aggregator_check.check(config):
-        print(aggregator_text.to_line(finding.status, finding.name, finding.text), flush=True)
-        failed |= finding.status == findings.FAIL
-    return _EXIT_FAILED if failed else None
+    return plugin_commands.tell(aggregator_check.check(config))
 
 
 _COMMANDS = {"list": (_list, 0), "describe": (_describe, 1), "check": (_check, 1)}

@@ -158,7 +158,7 @@ def _num_weights(dim_divisor: int = 1) -> int:
         embedding_dim=max(1, _OF_RUN["embedding_dim"].value // dim_divisor),
         num_blocks=_OF_RUN["num_blocks"].value,
     )
-    return config.model.num_weights(_NUM_ITEMS.value)
+    return config.two_tower.num_weights(_NUM_ITEMS.value)
 
 
 def _cohorts() -> list[float]:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fedrec_tff.models.config import TwoTowerConfig
+from fedrec_tff.plugins.plugin_flag import PluginFlag
 
 if TYPE_CHECKING:
     from fedrec_tff.privacy import mechanisms
 
+FLAG = PluginFlag("aggregator", may_wrap=True)
 TERMINAL = "terminal"
 TRANSFORM = "transform"
 WRAPPER = "wrapper"

@@ -2,13 +2,7 @@
 
 import dataclasses
 import functools
-import importlib
-import importlib.util
-import pathlib
-import sys
-import traceback
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import tensorflow_federated as tff
@@ -16,9 +10,9 @@ import tensorflow_federated as tff
 from fedrec_tff import errors
 from fedrec_tff.aggregators import aggregator as aggregator_lib
 from fedrec_tff.aggregators import chain as chain_lib
-from fedrec_tff.aggregators import registry, signatures, transforms
+from fedrec_tff.aggregators import registry, transforms
+from fedrec_tff.plugins import loading
 
-_MAX_LENGTH = 800
 _FACTORIES = (
     tff.aggregators.UnweightedAggregationFactory,
     tff.aggregators.WeightedAggregationFactory,
@@ -107,19 +101,11 @@ def _supports_row_sparse(found: aggregator_lib.Aggregator) -> bool:
 
 def _call(link: chain_lib.Link, context: registry.AggregatorContext, *inner: Any) -> Any:
     builder = load_builder(link.aggregator)
-    try:
-        return builder(context, *inner, **dict(link.parameters))
-    except errors.UserError as error:
-        if not link.aggregator.is_plugin or "--aggregator" in str(error):
-            raise
-        raise errors.UserError(f"--aggregator={link.aggregator.name}: {error}") from error
-    except Exception as error:
-        if not link.aggregator.is_plugin:
-            raise
-        raise errors.UserError(
-            f"--aggregator={link.aggregator.name}: calling the builder failed: "
-            f"{describe_error(error)}"
-        ) from error
+    parameters = dict(link.parameters)
+    if not link.aggregator.is_plugin:
+        return builder(context, *inner, **parameters)
+    flag = aggregator_lib.FLAG
+    return loading.call_builder(builder, link.aggregator.name, flag, context, *inner, **parameters)
 
 
 def _check_type(
@@ -147,39 +133,4 @@ def load_builder(found: aggregator_lib.Aggregator) -> Callable[..., Any]:
     """
     if not found.is_plugin:
         return found.load_builder()
-    place, function = signatures.split_builder(found.builder)
-    try:
-        module = _import_file(place) if place.endswith(".py") else importlib.import_module(place)
-        return getattr(module, function)
-    # Whatever the module does when it is imported.
-    except (Exception, SystemExit) as error:
-        raise errors.UserError(
-            f"--aggregator={found.name}: importing {place} failed: {describe_error(error)}"
-        ) from error
-
-
-def describe_error(error: BaseException) -> str:
-    """One line: the kind of error, its message, and where in the author's code it was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "site-packages" not in f.filename and "importlib" not in f.filename]
-    text = " ".join(str(error).split())
-    text = text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]} ..."
-    place = f" ({pathlib.Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
-    return f"{type(error).__name__}: {text}{place}"
-
-
-def _import_file(place: str) -> ModuleType:
-    """Imports a file; its folder is on the path, as a script's would be."""
-    path = pathlib.Path(place).resolve()
-    name = f"fedrec_tff_plugin_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+    return loading.import_builder(found.builder, found.name, aggregator_lib.FLAG)

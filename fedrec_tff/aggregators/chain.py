@@ -9,9 +9,10 @@ import functools
 from typing import Any
 
 from fedrec_tff import errors
-from fedrec_tff.aggregators import parameters as parameters_lib
-from fedrec_tff.aggregators import registry, signatures
-from fedrec_tff.aggregators.aggregator import TERMINAL, TRANSFORM, WRAPPER, Aggregator
+from fedrec_tff.aggregators import registry
+from fedrec_tff.aggregators.aggregator import FLAG, TERMINAL, TRANSFORM, WRAPPER, Aggregator
+from fedrec_tff.plugins import parameters as parameters_lib
+from fedrec_tff.plugins import signatures
 from fedrec_tff.privacy import catalogue
 
 
@@ -89,8 +90,8 @@ def parse(text: str, parameters: tuple[str, ...] = ()) -> Chain:
         for position, aggregator in enumerate(found)
     ]
     _check_order(found)
-    builders = [(a.name, signatures.read_signature(a.builder)) for a in found]
-    assigned = parameters_lib.assign(parameters, builders)
+    builders = [(a.name, signatures.read_signature(a.builder, FLAG)) for a in found]
+    assigned = parameters_lib.assign(parameters, builders, FLAG)
     _check_edges(found, assigned[-1])
     return Chain(
         tuple(

@@ -6,7 +6,8 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff import errors
-from fedrec_tff.aggregators import building, row_sparse, transforms
+from fedrec_tff.aggregators import row_sparse, transforms
+from fedrec_tff.plugins import loading
 
 
 def wrap(factory: transforms.AggregationFactory, name: str, num_items: int) -> Any:
@@ -86,7 +87,7 @@ def _create(
     except Exception as error:
         raise errors.UserError(
             f"--aggregator={name}: create() failed for updates of type "
-            f"{types[0].compact_representation()}: {building.describe_error(error)}"
+            f"{types[0].compact_representation()}: {loading.describe_error(error)}"
         ) from error
     if not isinstance(process, tff.templates.AggregationProcess):
         raise errors.UserError(

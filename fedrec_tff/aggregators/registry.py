@@ -1,16 +1,20 @@
 """Aggregators by what `--aggregator` says: a name, an entry point, or a builder of one's own."""
 
 import difflib
-import functools
-import importlib.metadata
 
 from fedrec_tff import errors
-from fedrec_tff.aggregators import builtin, signatures
-from fedrec_tff.aggregators.aggregator import TERMINAL, WRAPPER, Aggregator, AggregatorContext
+from fedrec_tff.aggregators import builtin
+from fedrec_tff.aggregators.aggregator import (
+    FLAG,
+    TERMINAL,
+    WRAPPER,
+    Aggregator,
+    AggregatorContext,
+)
+from fedrec_tff.plugins import loading, signatures
 
 __all__ = ["Aggregator", "AggregatorContext", "find", "get", "names", "register"]
 
-ENTRY_POINT_GROUP = "fedrec_tff.aggregators"
 _AGGREGATORS = {aggregator.name: aggregator for aggregator in builtin.AGGREGATORS}
 
 
@@ -33,11 +37,9 @@ def names() -> tuple[str, ...]:
     return tuple(_AGGREGATORS)
 
 
-@functools.lru_cache
 def entry_points() -> dict[str, str]:
     """The builders that installed packages offer, by name: `package.module:function`."""
-    found = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
-    return {point.name: point.value.replace(" ", "") for point in found}
+    return loading.entry_points(FLAG)
 
 
 def get(name: str) -> Aggregator:
@@ -54,7 +56,7 @@ def get(name: str) -> Aggregator:
     """
     if name not in _AGGREGATORS:
         if name.endswith(".py"):
-            public = ", ".join(signatures.list_functions(name)) or "none"
+            public = ", ".join(signatures.list_functions(name, FLAG)) or "none"
             raise errors.UserError(
                 f"--aggregator={name}: name a builder in that file, as {name}:builder; its "
                 f"functions are: {public}"
@@ -87,7 +89,7 @@ def find(text: str) -> Aggregator:
     builder = entry_points().get(text, text)
     if ":" not in builder:
         return get(text)
-    signature = signatures.read_signature(builder)
+    signature = signatures.read_signature(builder, FLAG)
     return Aggregator(
         name=text,
         description=signature.summary,

@@ -154,13 +154,13 @@ def _build_process(
         ),
         clip_norm=config.clip_norm,
         seed=config.seed,
-        model=config.model,
+        model=config.two_tower,
     )
     sampler = negative_sampling.NegativeSampler(setting.num_items, config.num_negatives)
     return process_lib.build_learning_process(
-        config.model,
+        config.two_tower,
         setting.num_items,
-        build_client_update(config.model, config.client_work, sampler),
+        build_client_update(config.two_tower, config.client_work, sampler),
         building.build_factory(chain, context),
         optimizers.create_optimizer(config.server),
         config.seed,

@@ -46,7 +46,7 @@ class BareLoop:
           setting: The sizes. Every user has `interactions_per_user`, without padding.
         """
         config = setting.run_config
-        self._model = config.model
+        self._model = config.two_tower
         self._rate = config.client_learning_rate
         self._batch_size = setting.batch_size
         self._length = setting.interactions_per_user
@@ -164,7 +164,7 @@ def measure(row: plan.Row, budget: timing.Budget) -> measurement.Measurement:
     baseline = memory.resident_bytes()
     items = users.create_items(setting)
     weights = two_tower.create_initial_weights(
-        setting.run_config.model, setting.num_items, setting.seed
+        setting.run_config.two_tower, setting.num_items, setting.seed
     )
     loop = BareLoop(setting)
     num_clients = setting.clients_per_round

@@ -85,9 +85,9 @@ def build_process(
         ),
     )
     return process_lib.build_learning_process(
-        config.model,
+        config.two_tower,
         setting.num_items,
-        build_client_update(config.model, config.client_work, sampler),
+        build_client_update(config.two_tower, config.client_work, sampler),
         registry.get(config.aggregator_name).build_factory(context),
         optimizers.create_optimizer(config.server),
         config.seed,

@@ -68,7 +68,8 @@ def build_process(
     config = setting.run_config
     loops = tff.learning.LoopImplementation
     initial = tf.nest.map_structure(
-        np.asarray, two_tower.create_initial_weights(config.model, setting.num_items, setting.seed)
+        np.asarray,
+        two_tower.create_initial_weights(config.two_tower, setting.num_items, setting.seed),
     )
     return tff.learning.algorithms.build_unweighted_fed_avg(
         lambda: _create_model(setting, initial),
@@ -128,7 +129,7 @@ def _create_model(
     setting: plan.Setting, initial: two_tower.TwoTowerWeights
 ) -> tff.learning.models.VariableModel:
     """A Keras model whose output is each example's loss, so that the loss is the project's own."""
-    config = setting.run_config.model
+    config = setting.run_config.two_tower
     specs = collections.OrderedDict(
         history=tf.TensorSpec([None, config.history_length], tf.int32),
         history_mask=tf.TensorSpec([None, config.history_length], tf.float32),

@@ -58,8 +58,8 @@ def create_model(setting: plan.Setting) -> "SampledSoftmaxModel":
     """
     config = setting.run_config
     model = SampledSoftmaxModel(
-        config.model,
-        two_tower.create_initial_weights(config.model, setting.num_items, setting.seed),
+        config.two_tower,
+        two_tower.create_initial_weights(config.two_tower, setting.num_items, setting.seed),
         setting.num_negatives,
     )
     model.compile(optimizer=tf.keras.optimizers.SGD(config.client_learning_rate))

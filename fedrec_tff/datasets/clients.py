@@ -11,6 +11,8 @@ from fedrec_tff import errors
 from fedrec_tff.datasets.sequences import Sequences
 
 _SHORTEST_BUCKET = 16
+# How much longer than a stretch its bucket may be: the rest costs memory alone.
+_STRETCHES_PER_BUCKET = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,6 +97,28 @@ def default_bucket_lengths(longest: int) -> tuple[int, ...]:
         lengths.append(length)
         length *= 2
     return (*lengths, max(longest, 1))
+
+
+def stretch_bucket_lengths(longest: int, stretch: int) -> tuple[int, ...]:
+    """Bucket lengths for client work that takes a stretch of each sequence, and no more.
+
+    Each length is a program to compile, and those beyond the stretch's would all do the same.
+
+    Args:
+      longest: The length of the longest client.
+      stretch: The length of the longest stretch.
+
+    Returns:
+      The default lengths below the stretch's, and as few as may be from there on.
+    """
+    if longest <= stretch:
+        return default_bucket_lengths(longest)
+    *lengths, _ = default_bucket_lengths(stretch)
+    bound = stretch
+    while bound < longest:
+        bound *= _STRETCHES_PER_BUCKET
+        lengths.append(min(bound, longest))
+    return tuple(lengths)
 
 
 def stack_clients(

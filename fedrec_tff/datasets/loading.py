@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
+import pandas as pd
+
 from fedrec_tff import errors
 from fedrec_tff.datasets import (
     adjacency,
     download,
+    feature_tables,
     movielens,
     preparation,
     splits,
@@ -36,6 +39,8 @@ class DatasetConfig:
       allow_download: Whether a MovieLens set without `data_dir` may be downloaded.
       columns: Which columns of a table hold what.
       column_names: The names of all columns of a table that has no header.
+      item_table: The file of what is known of the items of a table.
+      user_table: The same of its users.
       delimiter: Of a table; None to guess it.
       encoding: Of a table.
       max_malformed_fraction: The fraction of rows that may be malformed and skipped.
@@ -56,6 +61,8 @@ class DatasetConfig:
     allow_download: bool = True
     columns: TableColumns = dataclasses.field(default_factory=TableColumns)
     column_names: tuple[str, ...] = ()
+    item_table: str | pathlib.Path | None = None
+    user_table: str | pathlib.Path | None = None
     delimiter: str | None = None
     encoding: str = "utf-8"
     max_malformed_fraction: float = 0.0
@@ -200,11 +207,17 @@ def _read(config: DatasetConfig) -> tuple[Interactions, DataCounts]:
             config.delimiter,
             config.encoding,
             config.max_malformed_fraction,
+            _read_features(config.user_table, config.columns.user),
+            _read_features(config.item_table, config.columns.item),
         )
     data_dir = config.data_dir
     if data_dir is None:
         data_dir = download.fetch(download.ARCHIVES[config.name])
     return _MOVIELENS_READERS[config.name](data_dir, config.max_malformed_fraction)
+
+
+def _read_features(path: str | pathlib.Path | None, id_column: str) -> pd.DataFrame | None:
+    return None if path is None else feature_tables.read(path, id_column)
 
 
 def _split(log: Interactions, config: DatasetConfig) -> Split:

@@ -64,6 +64,8 @@ def read(
     delimiter: str | None = None,
     encoding: str = "utf-8",
     max_malformed_fraction: float = 0.0,
+    user_features: pd.DataFrame | None = None,
+    item_features: pd.DataFrame | None = None,
 ) -> tuple[Interactions, DataCounts]:
     """Reads a table with one interaction per row.
 
@@ -76,6 +78,8 @@ def read(
         else by the first line.
       encoding: Of a text file.
       max_malformed_fraction: The fraction of rows that may be malformed and skipped.
+      user_features: What is known of users, indexed by raw id.
+      item_features: What is known of items, indexed by raw id.
 
     Returns:
       The log, and what was dropped.
@@ -100,6 +104,8 @@ def read(
         frame[columns.item].to_numpy(),
         None if columns.time is None else frame[columns.time].to_numpy(),
         None if columns.value is None else frame[columns.value].to_numpy(),
+        user_features,
+        item_features,
     )
     return log, DataCounts(
         rows_read=parsed.rows_read,

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import sequences, splits
-from fedrec_tff.models import retrieval_model, two_tower
+from fedrec_tff.models import retrieval_model, tower_contract, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 
 # Told the epoch that is done, from 1, and its mean loss.
@@ -49,8 +49,10 @@ def train(
       float32 arrays.
 
     Raises:
-      UserError: If no training sequence has two items.
+      UserError: If no training sequence has two items, or the model is somebody's own and breaks
+        the contract.
     """
+    tower_contract.check(config)
     train_sequences = split.train
     positions = find_examples(train_sequences)
     if not len(positions):

@@ -4,6 +4,7 @@ Federated averaging's client work (McMahan et al. 2017, arXiv 1602.05629, algori
 `ClientUpdate`), over a padded tensor instead of a `tf.data` sequence, which XLA cannot compile.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -11,7 +12,17 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff.aggregators import row_sparse
-from fedrec_tff.learning import local_rows, local_training, negative_sampling, optimizers
+from fedrec_tff.datasets import feature_values
+from fedrec_tff.learning import config as learning_config
+from fedrec_tff.learning import guidance as guidance_lib
+from fedrec_tff.learning import (
+    local_rows,
+    local_steps,
+    local_training,
+    negative_sampling,
+    optimizers,
+    personal_tower,
+)
 from fedrec_tff.learning.config import ClientWorkConfig
 from fedrec_tff.models import two_tower
 from fedrec_tff.models.config import TwoTowerConfig
@@ -91,17 +102,38 @@ class ClientResult(NamedTuple):
 
     Attributes:
       update: Initial minus final weights, as `TwoTowerWeights` or as `RowSparse` of them.
-      weight: float32 scalar, the number of the user's examples; zero for a rejected update.
+      weight: float32 scalar, what the client counts by `ClientWorkConfig.weighting`; zero for a
+        rejected update.
       metrics: The client's `ClientMetrics`.
+      full_gradient: The gradient over all its examples at the model that it got, as `update`
+        (MimeLite); () otherwise.
     """
 
     update: two_tower.TwoTowerWeights | row_sparse.RowSparse
     weight: tf.Tensor
     metrics: ClientMetrics
+    full_gradient: two_tower.TwoTowerWeights | tuple[()] = ()
+
+
+class LocalTable(NamedTuple):
+    """What a client trains, and on what.
+
+    Attributes:
+      weights: The global model, with the rows of the item table that the client needs.
+      examples: The client's, pointing into that table.
+      rows: Which rows they are; None for all.
+    """
+
+    weights: two_tower.TwoTowerWeights
+    examples: local_training.Examples
+    rows: local_rows.LocalRows | None
 
 
 class ClientUpdateFn(Protocol):
-    """Client work as a function of the global weights and one client's data."""
+    """Client work as a function of the global weights and one client's data.
+
+    Where `guidance.is_needed`, a `Guidance` stands between them.
+    """
 
     def __call__(self, weights: two_tower.TwoTowerWeights, client: ClientData) -> ClientResult:
         """Trains on the client and returns what it sends."""
@@ -111,6 +143,7 @@ def build_dense_client_update(
     model: TwoTowerConfig,
     work: ClientWorkConfig,
     sampler: negative_sampling.NegativeSampler,
+    item_features: feature_values.FeatureValues | None = None,
 ) -> ClientUpdateFn:
     """Client work over the whole item table; the update is as large as the model.
 
@@ -118,64 +151,71 @@ def build_dense_client_update(
       model: The model's shape.
       work: How to train.
       sampler: Where negatives come from.
+      item_features: What is known of the items; None for nothing.
 
     Returns:
       A function whose result's `update` is a `TwoTowerWeights`.
     """
     optimizer = optimizers.create_optimizer(work.optimizer)
 
-    def client_update(weights: two_tower.TwoTowerWeights, client: ClientData) -> ClientResult:
-        client, first = _take_window(model, client)
-        negatives = sampler.sample(local_training.fold(client.seed, _NEGATIVES_STREAM))
-        examples = _create_examples(client, first, negatives, client.item_index, negatives, sampler)
-        trained, loss_sum, num_examples = local_training.train(
-            model, work, optimizer, weights, examples, client.seed
+    def client_update(
+        weights: two_tower.TwoTowerWeights, guidance: guidance_lib.Guidance, client: ClientData
+    ) -> ClientResult:
+        client, first = take_window(model, client)
+        table = take_whole_table(sampler, weights, client, first, item_features)
+        examples, adapt_fn = personal_tower.prepare(
+            model, work, weights, table.examples, client.personal
         )
-        update = tf.nest.map_structure(tf.subtract, weights, trained)
-        return _create_result(update, examples, loss_sum, num_examples, _num_bytes(update))
+        update, loss_sum, num_examples = _train(
+            model, work, optimizer, weights, examples, client.seed, adapt_fn, guidance
+        )
+        full_gradient = ()
+        if work.algorithm == learning_config.MIMELITE:
+            full_gradient = local_training.compute_full_gradient(
+                model, work, weights, examples, client.seed, adapt_fn
+            )
+        upload_bytes = _num_bytes((update, full_gradient))
+        result = _create_result(work, update, examples, loss_sum, num_examples, upload_bytes)
+        return result._replace(full_gradient=full_gradient)
 
-    return client_update
+    return _guide(work, client_update)
 
 
 def build_row_sparse_client_update(
     model: TwoTowerConfig,
     work: ClientWorkConfig,
     sampler: negative_sampling.NegativeSampler,
+    item_features: feature_values.FeatureValues | None = None,
 ) -> ClientUpdateFn:
     """Client work over the rows that the client touches: the same update, in sparse form.
 
     The cost does not depend on the catalogue. `work.optimizer` must keep no state per weight
-    (plain SGD): TFF's optimisers initialise theirs for static shapes. The loss must not need the
+    (plain SGD): TFF's optimisers initialise theirs for static shapes. `work` must not need the
     whole table.
 
     Args:
       model: The model's shape.
       work: How to train.
       sampler: Where negatives come from.
+      item_features: What is known of the items; None for nothing.
 
     Returns:
       A function whose result's `update` is a `RowSparse` of `TwoTowerWeights`.
     """
     optimizer = optimizers.create_optimizer(work.optimizer)
 
-    def client_update(weights: two_tower.TwoTowerWeights, client: ClientData) -> ClientResult:
-        client, first = _take_window(model, client)
-        negatives = sampler.sample(local_training.fold(client.seed, _NEGATIVES_STREAM))
-        length = tf.shape(client.item_index)[0]
-        valid = tf.concat(
-            [tf.range(length) < client.num_interactions, tf.fill([sampler.num_negatives], True)], 0
+    def client_update(
+        weights: two_tower.TwoTowerWeights, guidance: guidance_lib.Guidance, client: ClientData
+    ) -> ClientResult:
+        client, first = take_window(model, client)
+        table = gather_local_table(sampler, weights, client, first, item_features)
+        local_weights, rows = table.weights, table.rows
+        examples, adapt_fn = personal_tower.prepare(
+            model, work, local_weights, table.examples, client.personal
         )
-        rows = local_rows.build_local_rows(tf.concat([client.item_index, negatives], 0), valid)
-        local_weights = two_tower.TwoTowerWeights(
-            two_tower.gather_items(weights.items, rows.ids), weights.tower
+        delta, loss_sum, num_examples = _train(
+            model, work, optimizer, local_weights, examples, client.seed, adapt_fn, guidance
         )
-        examples = _create_examples(
-            client, first, negatives, rows.index[:length], rows.index[length:], sampler
-        )
-        trained, loss_sum, num_examples = local_training.train(
-            model, work, optimizer, local_weights, examples, client.seed
-        )
-        delta = tf.nest.map_structure(tf.subtract, local_weights, trained)
         used = tf.cast(rows.used, tf.float32)
         delta = two_tower.TwoTowerWeights(
             two_tower.ItemRows(
@@ -186,9 +226,38 @@ def build_row_sparse_client_update(
         row_bytes = 4 * (model.embedding_dim + 2)
         upload_bytes = row_bytes * tf.reduce_sum(used) + _num_bytes(delta.tower)
         update = row_sparse.RowSparse(rows.ids, delta)
-        return _create_result(update, examples, loss_sum, num_examples, upload_bytes)
+        return _create_result(work, update, examples, loss_sum, num_examples, upload_bytes)
 
-    return client_update
+    return _guide(work, client_update)
+
+
+def _guide(work: ClientWorkConfig, client_update: Callable[..., ClientResult]) -> ClientUpdateFn:
+    """Leaves out the guidance where clients need none."""
+    if guidance_lib.is_needed(work):
+        return client_update
+    return lambda weights, client: client_update(weights, guidance_lib.NOTHING, client)
+
+
+def _train(
+    model: TwoTowerConfig,
+    work: ClientWorkConfig,
+    optimizer: tff.learning.optimizers.Optimizer,
+    weights: two_tower.TwoTowerWeights,
+    examples: local_training.Examples,
+    seed: tf.Tensor,
+    adapt_fn: local_training.AdaptFn,
+    guidance: guidance_lib.Guidance,
+) -> tuple[two_tower.TwoTowerWeights, tf.Tensor, tf.Tensor]:
+    """Initial minus final weights, the sum of the losses and the number of examples seen."""
+    trained, loss_sum, num_examples = local_training.train(
+        model, work, optimizer, weights, examples, seed, adapt_fn, guidance
+    )
+    update = tf.nest.map_structure(tf.subtract, weights, trained)
+    if work.normalizes_update:
+        num_steps = local_training.plan_steps(model, work, examples).total
+        rate = guidance_lib.find_learning_rate(work, guidance)
+        update = local_steps.normalize(update, work, num_steps, rate)
+    return update, loss_sum, num_examples
 
 
 def reject_non_finite(result: ClientResult, replaces_update: bool = True) -> ClientResult:
@@ -225,14 +294,18 @@ def _num_bytes(tensors: object) -> tf.Tensor:
     return tf.cast(4 * sum(tf.size(t) for t in tf.nest.flatten(tensors)), tf.float32)
 
 
-def _take_window(model: TwoTowerConfig, client: ClientData) -> tuple[ClientData, tf.Tensor]:
-    """Cuts a stretch out of a sequence that is longer than a causal tower reads, at random.
+def take_window(model: TwoTowerConfig, client: ClientData) -> tuple[ClientData, tf.Tensor]:
+    """Cuts a stretch at random out of a sequence that is longer than a tower takes in one step.
+
+    Args:
+      model: The model's shape.
+      client: Its seed says which stretch.
 
     Returns:
       The client with at most `history_length + 1` items, and the first position that is an example.
     """
     longest = model.history_length + 1
-    if not model.is_causal:
+    if not model.takes_one_step:
         return client, tf.constant(0)
     length = tf.minimum(tf.shape(client.item_index)[0], longest)
     num_starts = tf.maximum(client.num_interactions - length, 0) + 1
@@ -242,7 +315,67 @@ def _take_window(model: TwoTowerConfig, client: ClientData) -> tuple[ClientData,
         item_index=tf.gather(client.item_index, start + tf.range(length)),
         num_interactions=tf.minimum(client.num_interactions, length),
     )
-    return window, tf.cast(tf.greater(start, 0), tf.int32)
+    # What came before the first of these is cut off.
+    is_cut = tf.greater(start, 0) if model.is_causal else tf.constant(False)
+    return window, tf.cast(is_cut, tf.int32)
+
+
+def take_whole_table(
+    sampler: negative_sampling.NegativeSampler,
+    weights: two_tower.TwoTowerWeights,
+    client: ClientData,
+    first: tf.Tensor,
+    item_features: feature_values.FeatureValues | None = None,
+) -> LocalTable:
+    """A client's examples over the whole item table.
+
+    Args:
+      sampler: Where negatives come from; the client's seed draws them.
+      weights: The global model.
+      client: The client.
+      first: int32 scalar, the first position that is an example.
+      item_features: What is known of the items; None for nothing.
+
+    Returns:
+      The table, the examples, and None for its rows: all of them.
+    """
+    negatives = sampler.sample(local_training.fold(client.seed, _NEGATIVES_STREAM))
+    examples = _create_examples(client, first, negatives, client.item_index, negatives, sampler)
+    return LocalTable(weights, _add_features(examples, client, item_features, None), None)
+
+
+def gather_local_table(
+    sampler: negative_sampling.NegativeSampler,
+    weights: two_tower.TwoTowerWeights,
+    client: ClientData,
+    first: tf.Tensor,
+    item_features: feature_values.FeatureValues | None = None,
+) -> LocalTable:
+    """A client's examples over the rows of the item table that they touch.
+
+    Args:
+      sampler: As in `take_whole_table`.
+      weights: The global model.
+      client: The client.
+      first: int32 scalar, the first position that is an example.
+      item_features: What is known of the items; None for nothing.
+
+    Returns:
+      The table, the examples, and which rows these are.
+    """
+    negatives = sampler.sample(local_training.fold(client.seed, _NEGATIVES_STREAM))
+    length = tf.shape(client.item_index)[0]
+    valid = tf.concat(
+        [tf.range(length) < client.num_interactions, tf.fill([sampler.num_negatives], True)], 0
+    )
+    rows = local_rows.build_local_rows(tf.concat([client.item_index, negatives], 0), valid)
+    local_weights = two_tower.TwoTowerWeights(
+        two_tower.gather_items(weights.items, rows.ids), weights.tower
+    )
+    examples = _create_examples(
+        client, first, negatives, rows.index[:length], rows.index[length:], sampler
+    )
+    return LocalTable(local_weights, _add_features(examples, client, item_features, rows.ids), rows)
 
 
 def _create_examples(
@@ -264,7 +397,38 @@ def _create_examples(
     )
 
 
+def _add_features(
+    examples: local_training.Examples,
+    client: ClientData,
+    item_features: feature_values.FeatureValues | None,
+    ids: tf.Tensor | None,
+) -> local_training.Examples:
+    """Adds what is known of the user, and of the items of the table: all, or those of `ids`."""
+    if not isinstance(client.user_features, tuple):
+        examples = examples._replace(user_features=client.user_features)
+    if item_features is None:
+        return examples
+    index = tf.constant(item_features.index)
+    return examples._replace(
+        item_features=index if ids is None else tf.gather(index, ids),
+        item_feature_widths=item_features.widths,
+    )
+
+
+def _find_weight(work: ClientWorkConfig, num_examples: tf.Tensor) -> tf.Tensor:
+    """How much a client counts: float32 scalar."""
+    count = tf.cast(num_examples, tf.float32)
+    if work.weighting == learning_config.BY_SQRT_EXAMPLES:
+        return tf.sqrt(count)
+    if work.weighting == learning_config.BY_LOG_EXAMPLES:
+        return tf.math.log1p(count)
+    if work.weighting == learning_config.EVERYBODY_THE_SAME:
+        return tf.ones([])
+    return count
+
+
 def _create_result(
+    work: ClientWorkConfig,
     update: two_tower.TwoTowerWeights | row_sparse.RowSparse,
     examples: local_training.Examples,
     loss_sum: tf.Tensor,
@@ -278,4 +442,4 @@ def _create_result(
         num_rejected_clients=tf.zeros([]),
         upload_bytes=upload_bytes,
     )
-    return ClientResult(update, tf.cast(examples.num_examples, tf.float32), metrics)
+    return ClientResult(update, _find_weight(work, examples.num_examples), metrics)

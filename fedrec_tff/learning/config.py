@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from fedrec_tff.learning import personal_config
+
 SAMPLED_SOFTMAX = "sampled_softmax"
 IN_BATCH_SOFTMAX = "in_batch_softmax"
 FULL_SOFTMAX = "full_softmax"
@@ -15,6 +17,38 @@ OPTIMIZERS = ("sgd", "adam", "adagrad", "yogi")
 UNIFORM = "uniform"
 POPULARITY = "popularity"
 NEGATIVE_SAMPLINGS = (UNIFORM, POPULARITY)
+CONSTANT = "constant"
+LINEAR = "linear"
+COSINE = "cosine"
+EXPONENTIAL = "exponential"
+INVERSE_SQRT = "inverse_sqrt"
+SCHEDULES = (CONSTANT, LINEAR, COSINE, EXPONENTIAL, INVERSE_SQRT)
+SCHEDULES_WITH_FINAL_FRACTION = (LINEAR, COSINE, EXPONENTIAL, INVERSE_SQRT)
+FEDAVG = "fedavg"
+MIMELITE = "mimelite"
+CLIENT_ALGORITHMS = (FEDAVG, MIMELITE)
+BY_EXAMPLES = "num_examples"
+BY_SQRT_EXAMPLES = "sqrt_num_examples"
+BY_LOG_EXAMPLES = "log_num_examples"
+EVERYBODY_THE_SAME = "uniform"
+CLIENT_WEIGHTINGS = (BY_EXAMPLES, BY_SQRT_EXAMPLES, BY_LOG_EXAMPLES, EVERYBODY_THE_SAME)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScheduleConfig:
+    """How a learning rate follows the round; see `schedules.create_learning_rates`.
+
+    Attributes:
+      name: One of `SCHEDULES`.
+      rounds: Of the whole run.
+      warmup_rounds: In how many first rounds the rate rises; fewer than `rounds`.
+      final_fraction: Where the decay ends, as a part of the rate.
+    """
+
+    name: str
+    rounds: int
+    warmup_rounds: int = 0
+    final_fraction: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +63,14 @@ class OptimizerConfig:
       learning_rate: The step size.
       momentum: For `sgd` alone; 0 for none.
       epsilon: The adaptivity constant of the others (tau in Reddi et al.).
+      schedule: How the step size follows the round; None if it stays as it is.
     """
 
     name: str
     learning_rate: float
     momentum: float = 0.0
     epsilon: float = 1e-3
+    schedule: ScheduleConfig | None = None
 
     @property
     def is_stateless(self) -> bool:
@@ -56,6 +92,12 @@ class ClientWorkConfig:
       bce_calibration: See `losses.binary_cross_entropy`.
       hinge_margin: See `losses.hinge_with_spreadout`.
       spreadout_weight: See there.
+      proximal_weight: mu of FedProx; see `local_training.add_proximal_gradient`.
+      max_local_steps: The most steps in a round; None for as many as the epochs have.
+      normalizes_update: Whether the update is divided by its steps; see `local_steps`.
+      weighting: One of `CLIENT_WEIGHTINGS`: how much a client counts, where that counts.
+      algorithm: One of `CLIENT_ALGORITHMS`.
+      personal: The part of the model that stays on the device; None for none.
     """
 
     optimizer: OptimizerConfig
@@ -66,8 +108,17 @@ class ClientWorkConfig:
     bce_calibration: float = 0.75
     hinge_margin: float = 1.0
     spreadout_weight: float = 0.1
+    proximal_weight: float = 0.0
+    max_local_steps: int | None = None
+    normalizes_update: bool = False
+    weighting: str = BY_EXAMPLES
+    algorithm: str = FEDAVG
+    personal: personal_config.PersonalConfig | None = None
 
     @property
     def needs_whole_table(self) -> bool:
-        """Whether every example touches every item, so that updates are dense."""
-        return self.loss == FULL_SOFTMAX
+        """Whether a step touches every item, so that updates are dense.
+
+        In MimeLite the server's momentum moves all items on all clients.
+        """
+        return self.loss == FULL_SOFTMAX or self.algorithm == MIMELITE

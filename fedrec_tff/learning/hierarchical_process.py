@@ -19,7 +19,8 @@ import tensorflow_federated as tff
 
 from fedrec_tff.aggregators.hierarchical import edges
 from fedrec_tff.aggregators.hierarchical.config import Hierarchy
-from fedrec_tff.learning import client_work, edge_models, initial_weights
+from fedrec_tff.learning import client_memory as client_memory_lib
+from fedrec_tff.learning import client_work, edge_models, initial_weights, scheduled_finalizer
 from fedrec_tff.models.config import TwoTowerConfig
 
 LearningAlgorithmState = tff.learning.templates.LearningAlgorithmState
@@ -46,6 +47,8 @@ def build_hierarchical_process(
     initial_item_embedding: np.ndarray | None = None,
     client_row_fn: ClientRowFn = get_client_row,
     replaces_non_finite: bool = True,
+    client_memory: client_memory_lib.ClientMemory | None = None,
+    server_learning_rates: np.ndarray | None = None,
 ) -> tff.learning.templates.LearningProcess:
     """Composes broadcast, client work, edges and the server's step.
 
@@ -64,6 +67,9 @@ def build_hierarchical_process(
       initial_item_embedding: As there.
       client_row_fn: Where a client's row is.
       replaces_non_finite: As there.
+      client_memory: As there, but of the round alone: it sees no model of an edge, and clients
+        report nothing to it.
+      server_learning_rates: As there; only with a sync period of one round.
 
     Returns:
       A process like that of `process.build_learning_process`. With a sync period above one round,
@@ -77,17 +83,28 @@ def build_hierarchical_process(
         model, num_items, seed, initial_item_bias, initial_item_embedding
     )
     weights_type = initial_weights_fn.type_signature.result
-    finalizer = tff.learning.templates.build_apply_optimizer_finalizer(
-        server_optimizer, weights_type
+    finalizer = scheduled_finalizer.build_finalizer(
+        server_optimizer, weights_type, server_learning_rates
     )
     build_level = edge_models.EveryRound if hierarchy.sync_period == 1 else edge_models.EveryPeriod
     level = build_level(hierarchy, weights_type, finalizer)
 
-    @tff.tensorflow.computation(level.broadcast_type, client_data_type)
-    def client_update(broadcast, client):
+    @tff.tensorflow.computation(weights_type)
+    def create_memory(weights):
+        return client_memory_lib.create_initial_state(client_memory, weights.trainable)
+
+    memory_type = create_memory.type_signature.result
+    remember = client_memory_lib.build_remember(
+        client_memory, memory_type, tff.StructType([]), weights_type, num_items
+    )
+
+    @tff.tensorflow.computation(level.broadcast_type, memory_type, client_data_type)
+    def client_update(broadcast, memory, client):
         edge = edges.find_edge(client_row_fn(client), hierarchy.num_edges)
         weights = level.pick_model(broadcast, edge)
-        sent = client_work.reject_non_finite(client_update_fn(weights, client), replaces_non_finite)
+        known = () if client_memory is None else (memory,)
+        sent = client_update_fn(weights, *known, client)
+        sent = client_work.reject_non_finite(sent, replaces_non_finite)
         sent = sent._replace(weight=edges.EdgeWeight(sent.weight, edge))
         if sums_client_metrics:
             return sent
@@ -102,7 +119,7 @@ def build_hierarchical_process(
         state = LearningAlgorithmState(
             weights,
             level.start(weights),
-            tff.federated_value((), tff.SERVER),
+            tff.federated_map(create_memory, weights),
             aggregator.initialize(),
             finalizer.initialize(),
         )
@@ -113,13 +130,16 @@ def build_hierarchical_process(
     @tff.federated_computation(state_type, tff.FederatedType(client_data_type, tff.CLIENTS))
     def next_fn(state, clients):
         broadcast = tff.federated_broadcast(level.create_broadcast(state))
-        sent = tff.federated_map(client_update, (broadcast, clients))
+        memory = tff.federated_broadcast(state.client_work)
+        sent = tff.federated_map(client_update, (broadcast, memory, clients))
         aggregate = aggregator.next(state.aggregator, sent.update, sent.weight)
         finished = level.finish(state, aggregate.result)
+        nothing = tff.federated_value((), tff.CLIENTS)
+        memory = remember(state.client_work, nothing, state.global_model_weights, finished.weights)
         new_state = LearningAlgorithmState(
             finished.weights,
             finished.edge_models,
-            state.client_work,
+            memory,
             aggregate.state,
             finished.finalizer,
         )

@@ -42,13 +42,20 @@ def build_local_rows(item_index: tf.Tensor, valid: tf.Tensor) -> LocalRows:
     used = tf.logical_and(is_first, tf.not_equal(ordered, _PADDING_ID))
     largest = tf.reduce_max(tf.where(valid, item_index, 0))
     ids = tf.minimum(ordered, largest)
-    return LocalRows(ids=ids, used=used, index=_find_first(ordered, keys))
+    return LocalRows(ids=ids, used=used, index=find_slots(ordered, keys))
 
 
-def _find_first(ordered: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+def find_slots(ordered: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
     """The first position of each key in a sorted tensor that holds it: `tf.searchsorted`.
 
     Which XLA compiles to a comparison of all pairs: too much for a user with thousands of items.
+
+    Args:
+      ordered: int32 [slots], ascending.
+      keys: int32 [keys], each of them in `ordered`.
+
+    Returns:
+      int32 [keys].
     """
 
     def halve(low, high):

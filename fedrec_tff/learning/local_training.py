@@ -1,17 +1,23 @@
 """The steps that one client takes on its own examples in one round."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff.learning import config as learning_config
+from fedrec_tff.learning import guidance as guidance_lib
+from fedrec_tff.learning import optimizers
 from fedrec_tff.learning.config import ClientWorkConfig
-from fedrec_tff.models import losses, query_towers, two_tower
+from fedrec_tff.models import losses, query_towers, side_features, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 
 _SHUFFLE_STREAM = 1
 _DROPOUT_STREAM = 3
+
+# What a device does to its queries, float32 [batch, dim], before they meet items.
+AdaptFn = Callable[[tf.Tensor], tf.Tensor]
 
 
 class Examples(NamedTuple):
@@ -23,9 +29,13 @@ class Examples(NamedTuple):
       sequence_log_q: float32 [length], log probabilities of the items under the sampler.
       negatives_log_q: float32 [negatives], likewise.
       num_interactions: int32 scalar, how many items of the sequence are real.
-      first: int32 scalar, the first position that is an example: 1 where what came before position
-        0 was cut off, and else 0.
+      first: int32 scalar, the first position that is an example; those before it are context only,
+        as where what came before position 0 was cut off.
       num_items: Size of the catalogue.
+      item_features: int32 [rows, slots], what is known of the items of the table that the client
+        trains on, as `side_features.add_item_features` takes it; None for nothing.
+      item_feature_widths: How many slots each column has.
+      user_features: int32 [slots], what is known of the user; None for nothing.
     """
 
     sequence: tf.Tensor
@@ -35,11 +45,30 @@ class Examples(NamedTuple):
     num_interactions: tf.Tensor
     first: tf.Tensor
     num_items: int
+    item_features: tf.Tensor | None = None
+    item_feature_widths: tuple[int, ...] = ()
+    user_features: tf.Tensor | None = None
 
     @property
     def num_examples(self) -> tf.Tensor:
         """int32 scalar, the positions of one pass."""
         return tf.maximum(self.num_interactions - self.first, 0)
+
+
+class LocalSteps(NamedTuple):
+    """How a client's examples are divided into steps.
+
+    Attributes:
+      is_one_step: Whether one step takes all of an epoch's examples.
+      batch_size: Positions in a step, an int or an int32 scalar.
+      per_epoch: int32 scalar, steps in an epoch; 0 for a client without examples.
+      total: int32 scalar, steps in a round.
+    """
+
+    is_one_step: bool
+    batch_size: int | tf.Tensor
+    per_epoch: tf.Tensor
+    total: tf.Tensor
 
 
 def fold(seed: tf.Tensor, stream: int | tf.Tensor) -> tf.Tensor:
@@ -54,6 +83,8 @@ def train(
     weights: two_tower.TwoTowerWeights,
     examples: Examples,
     seed: tf.Tensor,
+    adapt_fn: AdaptFn = tf.identity,
+    guidance: guidance_lib.Guidance = guidance_lib.NOTHING,
 ) -> tuple[two_tower.TwoTowerWeights, tf.Tensor, tf.Tensor]:
     """Runs the local steps.
 
@@ -67,84 +98,276 @@ def train(
       weights: What to start from; its item table holds the rows that the examples point into.
       examples: What to train on.
       seed: int32 [2], of the client's randomness in this round.
+      adapt_fn: The personal part of the model, which is not trained here.
+      guidance: What the server says of round and statistics, where `work` needs it.
 
     Returns:
       The trained weights, the sum of the losses and the number of examples seen.
     """
-    length = tf.shape(examples.sequence)[0]
-    is_one_step = model.is_causal or not work.batch_size
-    batch_size = length if is_one_step else work.batch_size
-    steps_per_epoch = -(-examples.num_interactions // batch_size)
-    num_steps = work.local_epochs * steps_per_epoch
+    steps = plan_steps(model, work, examples)
 
-    def step_fn(step, order, weights, optimizer_state, loss_sum):
-        step_of_epoch = step % steps_per_epoch
-        if not is_one_step:
-            order = tf.cond(
-                tf.equal(step_of_epoch, 0),
-                lambda: _shuffle(length, examples.num_interactions, seed, step),
-                lambda: order,
-            )
-            order = tf.ensure_shape(order, examples.sequence.shape)
-        slots = step_of_epoch * batch_size + tf.range(batch_size)
-        is_example = tf.logical_and(slots < examples.num_interactions, slots >= examples.first)
-        mask = tf.cast(is_example, tf.float32)
-        positions = tf.gather(order, tf.minimum(slots, length - 1))
-        with tf.GradientTape() as tape:
-            tape.watch(weights)
-            dropout_seed = fold(fold(seed, _DROPOUT_STREAM), step)
-            query = _encode(model, weights, examples, positions, dropout_seed)
-            example_loss = mask * _example_losses(
-                model, work, weights, examples, positions, query, mask
-            )
-            loss = tf.reduce_sum(example_loss) / tf.maximum(tf.reduce_sum(mask), 1.0)
-        gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
-        optimizer_state, new_weights = optimizer.next(optimizer_state, weights, gradients)
-        new_weights = tf.nest.map_structure(
-            lambda new, old: tf.ensure_shape(new, old.shape), new_weights, weights
+    def step_fn(step, order, current, optimizer_state, loss_sum):
+        order = _order_positions(steps, examples, order, seed, step)
+        positions, mask = _take_batch(steps, examples, order, step)
+        dropout_seed = fold(fold(seed, _DROPOUT_STREAM), step)
+        gradients, batch_loss = _compute_gradients(
+            model, work, current, examples, positions, mask, dropout_seed, adapt_fn
         )
-        return step + 1, order, new_weights, optimizer_state, loss_sum + tf.reduce_sum(example_loss)
+        if work.proximal_weight:
+            gradients = add_proximal_gradient(gradients, current, weights, work.proximal_weight)
+        new_state, new = optimizer.next(optimizer_state, current, gradients)
+        if work.algorithm == learning_config.MIMELITE:
+            new_state = optimizer_state
+        new = tf.nest.map_structure(lambda n, c: tf.ensure_shape(n, c.shape), new, current)
+        return step + 1, order, new, new_state, loss_sum + batch_loss
 
-    initial_state = optimizer.initialize(
-        tf.nest.map_structure(lambda w: tf.TensorSpec(w.shape, w.dtype), weights)
-    )
-    initial_state = tf.nest.map_structure(tf.convert_to_tensor, initial_state)
-    _, _, weights, _, loss_sum = tf.while_loop(
-        lambda step, *_: step < num_steps,
+    initial_state = _create_optimizer_state(work, optimizer, weights, guidance)
+    positions = tf.range(tf.shape(examples.sequence)[0])
+    _, _, trained, _, loss_sum = tf.while_loop(
+        lambda step, *_: step < steps.total,
         step_fn,
-        (tf.constant(0), tf.range(length), weights, initial_state, tf.constant(0.0)),
+        (tf.constant(0), positions, weights, initial_state, tf.constant(0.0)),
     )
-    num_examples = tf.cast(work.local_epochs * examples.num_examples, tf.float32)
-    return weights, loss_sum, num_examples
+    return trained, loss_sum, _count_examples_seen(work, steps, examples)
 
 
-def _shuffle(
-    length: tf.Tensor, num_interactions: tf.Tensor, seed: tf.Tensor, step: tf.Tensor
+def plan_steps(model: TwoTowerConfig, work: ClientWorkConfig, examples: Examples) -> LocalSteps:
+    """Divides a client's examples into steps.
+
+    Args:
+      model: The model's shape.
+      work: How to train.
+      examples: What to train on.
+
+    Returns:
+      The steps.
+    """
+    is_one_step = model.takes_one_step or not work.batch_size
+    batch_size = tf.shape(examples.sequence)[0] if is_one_step else work.batch_size
+    per_epoch = -(-examples.num_examples // batch_size)
+    total = work.local_epochs * per_epoch
+    if work.max_local_steps is not None:
+        total = tf.minimum(total, work.max_local_steps)
+    return LocalSteps(is_one_step, batch_size, per_epoch, total)
+
+
+def add_proximal_gradient(
+    gradients: two_tower.TwoTowerWeights,
+    weights: two_tower.TwoTowerWeights,
+    broadcast: two_tower.TwoTowerWeights,
+    proximal_weight: float,
+) -> two_tower.TwoTowerWeights:
+    """Adds the gradient of mu / 2 ||w - w_0||^2: FedProx.
+
+    Li et al. 2020, "Federated optimization in heterogeneous networks" (arXiv 1812.06127, equation
+    2). Rows that a client does not touch do not move, so over a sub-table this is the same.
+
+    Args:
+      gradients: Of the loss.
+      weights: Where the client is, w.
+      broadcast: Where it began, w_0.
+      proximal_weight: mu.
+
+    Returns:
+      The gradients of the sum.
+    """
+    return tf.nest.map_structure(
+        lambda g, w, start: g + proximal_weight * (w - start), gradients, weights, broadcast
+    )
+
+
+def compute_full_gradient(
+    model: TwoTowerConfig,
+    work: ClientWorkConfig,
+    weights: two_tower.TwoTowerWeights,
+    examples: Examples,
+    seed: tf.Tensor,
+    adapt_fn: AdaptFn = tf.identity,
+) -> two_tower.TwoTowerWeights:
+    """The gradient of the mean loss of all of a client's examples, as one batch.
+
+    Args:
+      model: The model's shape.
+      work: Has the loss.
+      weights: Where.
+      examples: The client's.
+      seed: int32 [2], as in `train`; the negatives are those of the local steps, dropout's masks
+        those of the first one.
+      adapt_fn: As in `train`.
+
+    Returns:
+      The gradient; zero for a client without examples.
+    """
+    positions = tf.range(tf.shape(examples.sequence)[0])
+    mask = tf.cast(_is_example(positions, examples), tf.float32)
+    dropout_seed = fold(fold(seed, _DROPOUT_STREAM), 0)
+    gradients, _ = _compute_gradients(
+        model, work, weights, examples, positions, mask, dropout_seed, adapt_fn
+    )
+    return gradients
+
+
+def _create_optimizer_state(
+    work: ClientWorkConfig,
+    optimizer: tff.learning.optimizers.Optimizer,
+    weights: two_tower.TwoTowerWeights,
+    guidance: guidance_lib.Guidance,
+) -> Any:
+    """What the first step starts with: the server's statistics in MimeLite, else nothing."""
+    if work.algorithm == learning_config.MIMELITE:
+        state = guidance.statistics
+    else:
+        state = optimizers.create_state(optimizer, weights)
+    if work.optimizer.schedule is None:
+        return state
+    rate = guidance_lib.find_learning_rate(work, guidance)
+    return optimizers.set_learning_rate(optimizer, state, rate)
+
+
+def _count_examples_seen(
+    work: ClientWorkConfig, steps: LocalSteps, examples: Examples
 ) -> tf.Tensor:
-    """A random order of the real positions, then the padded ones: int32 [length]."""
+    """The examples of all steps: float32 scalar."""
+    if work.max_local_steps is None:
+        return tf.cast(work.local_epochs * examples.num_examples, tf.float32)
+    per_epoch = tf.maximum(steps.per_epoch, 1)
+    seen = steps.total // per_epoch * examples.num_examples
+    # The last epoch, if it was cut short, has full batches alone.
+    return tf.cast(seen + steps.total % per_epoch * steps.batch_size, tf.float32)
+
+
+def _order_positions(
+    steps: LocalSteps, examples: Examples, order: tf.Tensor, seed: tf.Tensor, step: tf.Tensor
+) -> tf.Tensor:
+    """The order in which an epoch takes the positions, new in its first step: int32 [length]."""
+    if steps.is_one_step:
+        return order
+    length = tf.shape(examples.sequence)[0]
+    order = tf.cond(
+        tf.equal(step % steps.per_epoch, 0),
+        lambda: _shuffle(length, examples, seed, step),
+        lambda: order,
+    )
+    return tf.ensure_shape(order, examples.sequence.shape)
+
+
+def _take_batch(
+    steps: LocalSteps, examples: Examples, order: tf.Tensor, step: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """A step's positions and which of them are examples: int32 and float32 [batch]."""
+    slots = step % steps.per_epoch * steps.batch_size + tf.range(steps.batch_size)
+    length = tf.shape(examples.sequence)[0]
+    positions = tf.gather(order, tf.minimum(slots, length - 1))
+    is_example = tf.logical_and(slots < length, _is_example(positions, examples))
+    return positions, tf.cast(is_example, tf.float32)
+
+
+def _compute_gradients(
+    model: TwoTowerConfig,
+    work: ClientWorkConfig,
+    weights: two_tower.TwoTowerWeights,
+    examples: Examples,
+    positions: tf.Tensor,
+    mask: tf.Tensor,
+    dropout_seed: tf.Tensor,
+    adapt_fn: AdaptFn,
+) -> tuple[two_tower.TwoTowerWeights, tf.Tensor]:
+    """The gradient of a batch's mean loss, and the sum of its losses."""
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        known = add_item_features(model, weights, examples)
+        query = adapt_fn(encode(model, known, examples, positions, dropout_seed))
+        loss, total = compute_loss(model, work, known, examples, positions, query, mask)
+    return tape.gradient(loss, weights, unconnected_gradients="zero"), total
+
+
+def _shuffle(length: tf.Tensor, examples: Examples, seed: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    """A random order of the examples' positions, then the others: int32 [length]."""
     stream = fold(fold(seed, _SHUFFLE_STREAM), step)
     # Integers: XLA makes other floats than TensorFlow's kernels do from the same bits.
     keys = tf.random.stateless_uniform([length], stream, 0, tf.int32.max, tf.int32, alg="philox")
-    keys = tf.where(tf.range(length) < num_interactions, keys, tf.int32.max)
-    return tf.argsort(keys)
+    return tf.argsort(tf.where(_is_example(tf.range(length), examples), keys, tf.int32.max))
 
 
-def _encode(
+def _is_example(positions: tf.Tensor, examples: Examples) -> tf.Tensor:
+    return tf.logical_and(positions >= examples.first, positions < examples.num_interactions)
+
+
+def add_item_features(
+    model: TwoTowerConfig, weights: two_tower.TwoTowerWeights, examples: Examples
+) -> two_tower.TwoTowerWeights:
+    """The weights, their items with what is known of them, as queries and losses read them."""
+    items = side_features.add_item_features(
+        model, weights, examples.item_features, examples.item_feature_widths
+    )
+    return weights._replace(items=items)
+
+
+def encode(
     model: TwoTowerConfig,
     weights: two_tower.TwoTowerWeights,
     examples: Examples,
     positions: tf.Tensor,
-    seed: tf.Tensor,
+    seed: tf.Tensor | None,
 ) -> tf.Tensor:
-    """What came before each of `positions`, as a query: float32 [batch, dim]."""
+    """Encodes what came before some positions of the client's sequence.
+
+    Args:
+      model: The model's shape.
+      weights: From `add_item_features`.
+      examples: The client's.
+      positions: int32 [batch]; the position after the last item is one, if the sequence is padded.
+      seed: int32 [2], of the dropout; None for none.
+
+    Returns:
+      float32 [batch, dim], the queries.
+    """
     embedding, tower = weights.items.embedding, weights.tower
     if model.is_causal:
         queries = query_towers.encode_sequence(model, embedding, tower, examples.sequence, seed)
-        return tf.gather(queries, positions)
-    window = positions[:, tf.newaxis] + tf.range(-model.history_length, 0)[tf.newaxis, :]
-    history = tf.gather(examples.sequence, tf.maximum(window, 0))
-    mask = tf.cast(window >= 0, tf.float32)
-    return query_towers.encode_histories(model, embedding, tower, history, mask)
+        query = tf.gather(queries, positions)
+    elif model.reads_whole_sets:
+        is_real = tf.range(tf.shape(examples.sequence)[0]) < examples.num_interactions
+        others = query_towers.encode_others(
+            model, embedding, tower, examples.sequence, tf.cast(is_real, tf.float32)
+        )
+        query = tf.gather(others, positions)
+    else:
+        window = positions[:, tf.newaxis] + tf.range(-model.history_length, 0)[tf.newaxis, :]
+        history = tf.gather(examples.sequence, tf.maximum(window, 0))
+        mask = tf.cast(window >= 0, tf.float32)
+        query = query_towers.encode_histories(model, embedding, tower, history, mask)
+    if examples.user_features is None or not model.user_feature_buckets:
+        return query
+    return query + side_features.embed_users(model, tower, examples.user_features)
+
+
+def compute_loss(
+    model: TwoTowerConfig,
+    work: ClientWorkConfig,
+    weights: two_tower.TwoTowerWeights,
+    examples: Examples,
+    positions: tf.Tensor,
+    query: tf.Tensor,
+    mask: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The loss of predicting the items at some positions.
+
+    Args:
+      model: The model's shape.
+      work: Names the loss.
+      weights: From `add_item_features`.
+      examples: The client's.
+      positions: int32 [batch].
+      query: float32 [batch, dim], of these positions.
+      mask: float32 [batch], 1 for what counts.
+
+    Returns:
+      The mean and the sum over what counts, float32 scalars.
+    """
+    example_loss = mask * _example_losses(model, work, weights, examples, positions, query, mask)
+    total = tf.reduce_sum(example_loss)
+    return total / tf.maximum(tf.reduce_sum(mask), 1.0), total
 
 
 def _example_losses(
@@ -159,16 +382,17 @@ def _example_losses(
     """The loss of predicting each of `positions` by its query: float32 [batch]."""
     positive_index = tf.gather(examples.sequence, positions)
     positive_log_q = tf.gather(examples.sequence_log_q, positions)
-    positives = two_tower.gather_items(weights.items, positive_index)
+    positives = _gather_candidates(model, weights, positive_index)
     if work.loss == learning_config.FULL_SOFTMAX:
-        logits = two_tower.all_logits(query, weights.items, model.temperature)
+        candidates = query_towers.encode_candidates(model, weights.tower, weights.items)
+        logits = two_tower.all_logits(query, candidates, model.temperature, model.similarity)
         return losses.full_softmax(logits, positive_index, work.label_smoothing)
     if work.loss == learning_config.IN_BATCH_SOFTMAX:
-        logits = two_tower.all_logits(query, positives, model.temperature)
+        logits = two_tower.all_logits(query, positives, model.temperature, model.similarity)
         return losses.in_batch_softmax(logits, positive_index, mask, positive_log_q)
-    negatives = two_tower.gather_items(weights.items, examples.negatives)
-    positive_logits = two_tower.pair_logits(query, positives, model.temperature)
-    logits = two_tower.all_logits(query, negatives, model.temperature)
+    negatives = _gather_candidates(model, weights, examples.negatives)
+    positive_logits = two_tower.pair_logits(query, positives, model.temperature, model.similarity)
+    logits = two_tower.all_logits(query, negatives, model.temperature, model.similarity)
     if work.loss == learning_config.HINGE:
         return losses.hinge_with_spreadout(
             positive_logits,
@@ -188,3 +412,11 @@ def _example_losses(
     return losses.sampled_softmax(
         *pair, positive_log_q, examples.negatives_log_q, work.label_smoothing
     )
+
+
+def _gather_candidates(
+    model: TwoTowerConfig, weights: two_tower.TwoTowerWeights, index: tf.Tensor
+) -> two_tower.ItemRows:
+    """What queries are scored against, of the items at these rows of the table."""
+    items = two_tower.gather_items(weights.items, index)
+    return query_towers.encode_candidates(model, weights.tower, items)

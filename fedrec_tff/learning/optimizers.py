@@ -1,5 +1,9 @@
 """Optimisers by name, for the client's steps and for the server's."""
 
+import collections
+from typing import Any
+
+import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff import errors
@@ -36,4 +40,36 @@ def create_optimizer(config: OptimizerConfig) -> tff.learning.optimizers.Optimiz
             )
     raise errors.UserError(
         f"optimizer {config.name!r}: unknown; choose one of {', '.join(OPTIMIZERS)}"
+    )
+
+
+def create_state(optimizer: tff.learning.optimizers.Optimizer, weights: Any) -> Any:
+    """An optimiser's initial state.
+
+    Args:
+      optimizer: Whose.
+      weights: A structure of tensors, for shapes and dtypes.
+
+    Returns:
+      A structure of tensors.
+    """
+    specs = tf.nest.map_structure(lambda w: tf.TensorSpec(w.shape, w.dtype), weights)
+    return tf.nest.map_structure(tf.convert_to_tensor, optimizer.initialize(specs))
+
+
+def set_learning_rate(
+    optimizer: tff.learning.optimizers.Optimizer, state: Any, learning_rate: tf.Tensor
+) -> Any:
+    """Sets the learning rate in an optimiser's state.
+
+    Args:
+      optimizer: Whose.
+      state: Its state.
+      learning_rate: float32 scalar.
+
+    Returns:
+      The state, of the same structure.
+    """
+    return optimizer.set_hparams(
+        state, collections.OrderedDict({tff.learning.optimizers.LEARNING_RATE_KEY: learning_rate})
     )

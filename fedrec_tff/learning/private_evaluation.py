@@ -191,7 +191,8 @@ def _find_position(
         shown[tf.newaxis],
         tf.cast(mask, tf.float32)[tf.newaxis],
     )
-    scores = two_tower.all_logits(query, weights.items, model.temperature)[0]
+    candidates = query_towers.encode_candidates(model, weights.tower, weights.items)
+    scores = two_tower.all_logits(query, candidates, model.temperature, model.similarity)[0]
 
     # One more place than there are items takes what is no item.
     place = tf.where(is_history, client.history, num_items)

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff.learning import client_memory as client_memory_lib
-from fedrec_tff.learning import client_work, initial_weights
+from fedrec_tff.learning import client_work, initial_weights, scheduled_finalizer
 from fedrec_tff.models.config import TwoTowerConfig
 
 ModelWeights = tff.learning.models.ModelWeights
@@ -34,6 +34,7 @@ def build_learning_process(
     initial_item_embedding: np.ndarray | None = None,
     replaces_non_finite: bool = True,
     client_memory: client_memory_lib.ClientMemory | None = None,
+    server_learning_rates: np.ndarray | None = None,
 ) -> tff.learning.templates.LearningProcess:
     """Composes broadcast, client work, aggregation and the server's step.
 
@@ -55,6 +56,7 @@ def build_learning_process(
         aggregated; an aggregator that leaves them out by itself wants to see them.
       client_memory: What the server keeps for client work from round to round, as the state's
         `client_work`; `client_update_fn` then takes it between the model and the client.
+      server_learning_rates: float32 [rounds], the server's in each round; None for the optimizer's.
 
     Returns:
       A process whose `next` takes the state and a list of clients of that type, and whose
@@ -90,8 +92,8 @@ def build_learning_process(
         aggregator = aggregation_factory.create(result_type.update, result_type.weight)
     else:
         aggregator = aggregation_factory.create(result_type.update)
-    finalizer = tff.learning.templates.build_apply_optimizer_finalizer(
-        server_optimizer, weights_type
+    finalizer = scheduled_finalizer.build_finalizer(
+        server_optimizer, weights_type, server_learning_rates
     )
 
     @tff.federated_computation

@@ -17,7 +17,8 @@ from fedrec_tff.learning import (
 )
 from fedrec_tff.models import two_tower
 
-# Honest client work, given where negatives come from.
+# Honest client work, given where negatives come from; with a memory of its own it takes the state
+# of that between the model and the client.
 BuildClientUpdateFn = Callable[[negative_sampling.NegativeSampler], client_work.ClientUpdateFn]
 
 
@@ -35,11 +36,17 @@ class SimulatedClient(NamedTuple):
     has_failed: tf.Tensor
 
 
-SIMULATED_CLIENT_TYPE = tff.to_type(
-    SimulatedClient(
-        client_work.CLIENT_DATA_TYPE, tff.TensorType(np.bool_), tff.TensorType(np.bool_)
-    )
-)
+def create_simulated_client_type(data_type: tff.Type) -> tff.Type:
+    """The type of one client.
+
+    Args:
+      data_type: Of its `ClientData`.
+
+    Returns:
+      The type of a `SimulatedClient`.
+    """
+    flag = tff.TensorType(np.bool_)
+    return tff.to_type(SimulatedClient(data_type, flag, flag))
 
 
 class SimulatedClientWork(NamedTuple):
@@ -60,6 +67,7 @@ def build_simulated_client_work(
     sampler: negative_sampling.NegativeSampler,
     attack: attacks.Attack | None,
     failure: failure_config.FailureConfig | None,
+    honest_memory: client_memory.ClientMemory | None = None,
 ) -> SimulatedClientWork:
     """Wraps client work.
 
@@ -68,27 +76,31 @@ def build_simulated_client_work(
       sampler: Of honest clients' negatives.
       attack: What attackers do; None for no attackers.
       failure: How devices fail; None if they don't.
+      honest_memory: What honest client work must be told of earlier rounds; None for nothing. At
+        most one of it and the attack is reported to.
 
     Returns:
       The client work of both, attackers' devices failing as everybody's.
     """
-    memory = _PairOfMemories(
+    memory = _Memories(
         attacks.create_memory(attack) if attack is not None else None,
         failures.create_memory(failure) if failure is not None else None,
+        *(() if honest_memory is None else (honest_memory,)),
     )
 
     def client_update(
         weights: two_tower.TwoTowerWeights, state: Any, client: SimulatedClient
     ) -> client_work.ClientResult:
-        attack_state, failure_state = state
+        # `known` is the state of the honest memory, if there is one.
+        attack_state, failure_state, *known = state
         data, negatives = client.data, sampler
         if failure is not None:
             data = failures.limit_data(failure, data, client.has_failed)
             weights = failures.choose_weights(failure, weights, failure_state, client.has_failed)
         if attack is None:
-            return build_fn(negatives)(weights, data)
+            return build_fn(negatives)(weights, *known, data)
         data, negatives = attacks.poison_data(attack, data, client.is_attacker, negatives)
-        result = build_fn(negatives)(weights, data)
+        result = build_fn(negatives)(weights, *known, data)
         update = attacks.poison_update(
             attack, result.update, client.is_attacker, attack_state, data.seed
         )
@@ -101,15 +113,11 @@ def build_simulated_client_work(
     )
 
 
-class _PairOfMemories(client_memory.ClientMemory):
-    """That of the attack and that of the failure; at least one of them, if it is used."""
+class _Memories(client_memory.ClientMemory):
+    """Those of the attack, of the failure and, if it has one, of honest work; not all None."""
 
-    def __init__(
-        self,
-        attack: client_memory.ClientMemory | None,
-        failure: client_memory.ClientMemory | None,
-    ) -> None:
-        self._memories = (attack, failure)
+    def __init__(self, *memories: client_memory.ClientMemory | None) -> None:
+        self._memories = memories
 
     @property
     def is_needed(self) -> bool:
@@ -117,16 +125,19 @@ class _PairOfMemories(client_memory.ClientMemory):
         return any(memory is not None for memory in self._memories)
 
     def create_initial_state(self, weights: two_tower.TwoTowerWeights) -> Any:
-        """The pair of states; () for a memory that is not there."""
+        """Their states; () for a memory that is not there."""
         return tuple(
             () if memory is None else memory.create_initial_state(weights)
             for memory in self._memories
         )
 
     def report(self, client: SimulatedClient, result: client_work.ClientResult) -> Any:
-        """The attack's alone: failures need no report."""
-        attack, _ = self._memories
-        return () if attack is None else attack.report(client, result)
+        """That of the only memory that is reported to."""
+        for memory in self._memories:
+            found = () if memory is None else memory.report(client, result)
+            if not isinstance(found, tuple) or found:
+                return found
+        return ()
 
     def update(
         self,
@@ -135,7 +146,7 @@ class _PairOfMemories(client_memory.ClientMemory):
         weights: two_tower.TwoTowerWeights,
         new_weights: two_tower.TwoTowerWeights,
     ) -> Any:
-        """The pair of new states."""
+        """Their new states."""
         return tuple(
             () if memory is None else memory.update(part, reports, weights, new_weights)
             for memory, part in zip(self._memories, state, strict=True)

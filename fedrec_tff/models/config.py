@@ -3,30 +3,23 @@
 import dataclasses
 import math
 
+from fedrec_tff.models import plugin as plugin_lib
+from fedrec_tff.models.model_context import ModelContext
+from fedrec_tff.models.tower_tensor import TowerTensor
+
 MEAN = "mean"
 RECENCY = "recency"
 GRU = "gru"
 ATTENTION = "attention"
-QUERY_TOWERS = (MEAN, RECENCY, GRU, ATTENTION)
+SET = "set"
+QUERY_TOWERS = (MEAN, RECENCY, GRU, ATTENTION, SET)
 # One pass over a sequence encodes what came before each of its positions.
 CAUSAL_TOWERS = (GRU, ATTENTION)
+DOT = "dot"
+COSINE = "cosine"
+SIMILARITIES = (DOT, COSINE)
 
 _SMALL_STDDEV = 0.02
-
-
-@dataclasses.dataclass(frozen=True)
-class TowerTensor:
-    """One tensor of a query tower.
-
-    Attributes:
-      shape: Its shape.
-      initial_value: What it is filled with at first, if it is not random.
-      initial_stddev: Of normal numbers that it is filled with at first; 0 for none.
-    """
-
-    shape: tuple[int, ...]
-    initial_value: float = 0.0
-    initial_stddev: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +35,11 @@ class TwoTowerConfig:
       query_tower: One of `QUERY_TOWERS`.
       num_heads: Of self-attention; divides `embedding_dim`.
       dropout: The fraction of activations that is dropped in training (causal towers).
+      item_feature_buckets: Rows of the table of items' features; 0 for none.
+      user_feature_buckets: Rows of the table of users' features; 0 for none.
+      similarity: One of `SIMILARITIES`: what of query and item is divided by the temperature.
+      plugin: A query tower of somebody's own, in place of `query_tower`; None for none. It is
+        imported, and TensorFlow with it, when its tensors are asked for.
     """
 
     embedding_dim: int = 32
@@ -51,20 +49,57 @@ class TwoTowerConfig:
     query_tower: str = MEAN
     num_heads: int = 1
     dropout: float = 0.0
+    item_feature_buckets: int = 0
+    user_feature_buckets: int = 0
+    similarity: str = DOT
+    plugin: plugin_lib.ModelPlugin | None = None
+
+    @property
+    def context(self) -> ModelContext:
+        """What a plug-in is told."""
+        return ModelContext(self.embedding_dim, self.history_length)
 
     @property
     def is_causal(self) -> bool:
         """Whether one pass over a sequence encodes what came before each of its positions."""
+        if self.plugin is not None:
+            return plugin_lib.load_tower(self.plugin, self.context).is_causal
         return self.query_tower in CAUSAL_TOWERS
 
     @property
+    def reads_whole_sets(self) -> bool:
+        """Whether each item of a user's is predicted from all the others, whatever their order."""
+        return self.plugin is None and self.query_tower == SET
+
+    @property
+    def takes_one_step(self) -> bool:
+        """Whether one pass encodes the queries of all of a user's examples."""
+        return self.is_causal or self.reads_whole_sets
+
+    @property
     def embedding_stddev(self) -> float:
-        """What item embeddings are drawn with."""
-        return _SMALL_STDDEV if self.query_tower == ATTENTION else self.embedding_dim**-0.5
+        """What item embeddings are drawn with; features should not drown in it."""
+        stddev = _SMALL_STDDEV if self.query_tower == ATTENTION else None
+        if self.plugin is not None:
+            stddev = plugin_lib.load_tower(self.plugin, self.context).embedding_stddev
+        if stddev is None:
+            stddev = _SMALL_STDDEV if self.item_feature_buckets else self.embedding_dim**-0.5
+        return stddev
 
     @property
     def tower(self) -> tuple[TowerTensor, ...]:
+        """All tensors but the item table: the query tower's, then the tables of features."""
+        tables = (
+            (self.item_feature_buckets, self.embedding_dim + 1),
+            (self.user_feature_buckets, self.embedding_dim),
+        )
+        return self.query_tensors + tuple(TowerTensor(shape) for shape in tables if shape[0])
+
+    @property
+    def query_tensors(self) -> tuple[TowerTensor, ...]:
         """The tensors of the query tower, in their order."""
+        if self.plugin is not None:
+            return plugin_lib.load_tower(self.plugin, self.context).tensors
         dim = self.embedding_dim
         if self.query_tower == ATTENTION:
             positions = TowerTensor((self.history_length + 1, dim), initial_stddev=_SMALL_STDDEV)

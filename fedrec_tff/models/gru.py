@@ -24,7 +24,7 @@ def encode(items: tf.Tensor, weights: Sequence[tf.Tensor]) -> tf.Tensor:
     kernel, recurrent_kernel, bias, recurrent_bias = weights
     inputs = tf.transpose(tf.linalg.matmul(items, kernel) + bias, [1, 0, 2])
     length = tf.shape(inputs)[0]
-    start = tf.zeros_like(items[:, 0])
+    start = tf.zeros([tf.shape(items)[0], items.shape[-1]])
     states = tf.TensorArray(tf.float32, size=length, element_shape=start.shape)
 
     def step_fn(step, state, states):

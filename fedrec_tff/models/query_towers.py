@@ -1,23 +1,17 @@
-"""Query towers: what a user took lately, as a query vector.
+"""Query and candidate towers of a model, as functions of its weights.
 
-- `mean`: the mean of the embeddings, then residual MLP blocks.
-- `recency`: a weighted mean, with one learned weight for each place from the newest on.
-- `gru`: a gated recurrent unit, then residual MLP blocks.
-- `attention`: causal self-attention.
-
-The last two are *causal*: one pass over a sequence encodes what came before each of its positions.
+Which tower it is, the model's shape says: a built-in one (`builtin_towers`), or one of somebody's
+own (`plugin`).
 """
 
 from collections.abc import Sequence
 
 import tensorflow as tf
 
-from fedrec_tff.models import attention, gru, residual_blocks
-from fedrec_tff.models import config as config_lib
+from fedrec_tff.models import builtin_towers, plugin, two_tower
 from fedrec_tff.models import dropout as dropout_lib
 from fedrec_tff.models.config import TwoTowerConfig
-
-_NUM_GRU_TENSORS = 4
+from fedrec_tff.models.query_tower import QueryTower
 
 
 def encode_histories(
@@ -32,26 +26,20 @@ def encode_histories(
     Args:
       config: The model's shape.
       embedding: float32 [rows, dim], the item embeddings that `history` points into.
-      tower: The tower's weights.
+      tower: The towers' weights.
       history: int32 [batch, history_length], oldest first, padded with any valid index.
-      mask: float32 [batch, history_length], 1 for an item and 0 for padding. Causal towers want
-        the padding at the end.
+      mask: float32 [batch, history_length], 1 for an item and 0 for padding, at either end. The
+        built-in causal towers want the padding at the end.
 
     Returns:
       float32 [batch, dim]. An empty history has a query, too.
     """
-    tower = [tf.convert_to_tensor(tensor) for tensor in tower]
-    if config.is_causal:
-        encoded = _encode_causally(config, tf.gather(embedding, history), tower, None)
-        count = tf.cast(tf.reduce_sum(mask, axis=1), tf.int32)
-        return tf.gather(encoded, count, batch_dims=1)
-    shares, blocks = mask, tower
-    if config.query_tower == config_lib.RECENCY:
-        shares, blocks = mask * _weigh_by_age(tower[0], mask), tower[1:]
-    total = tf.reduce_sum(tf.gather(embedding, history) * shares[:, :, tf.newaxis], axis=1)
-    weight = tf.reduce_sum(shares, axis=1, keepdims=True)
-    has_items = tf.greater(tf.reduce_sum(mask, axis=1, keepdims=True), 0.0)
-    return residual_blocks.apply(total / tf.where(has_items, weight, 1.0), blocks)
+    found, weights = find_tower(config), _query_weights(config, tower)
+    if config.plugin is None:
+        return found.encode_histories(weights, tf.gather(embedding, history), mask)
+    history, mask = _align(history, mask)
+    items = tf.gather(embedding, history) * mask[:, :, tf.newaxis]
+    return found.encode_histories(weights, items, mask)
 
 
 def encode_sequence(
@@ -66,34 +54,109 @@ def encode_sequence(
     Args:
       config: The model's shape.
       embedding: float32 [rows, dim], the item embeddings that `sequence` points into.
-      tower: The tower's weights.
+      tower: The towers' weights.
       sequence: int32 [length], at most `history_length + 1` items, oldest first.
       seed: int32 [2], of the dropout; None for none.
 
     Returns:
       float32 [length, dim]. Row `t` depends on the first `t` items alone.
     """
-    items = tf.gather(embedding, sequence[tf.newaxis, :-1])
-    return _encode_causally(config, items, tower, seed)[0]
+    return encode_sequences(config, embedding, tower, sequence[tf.newaxis], seed)[0]
 
 
-def _encode_causally(
+def encode_sequences(
     config: TwoTowerConfig,
-    items: tf.Tensor,
+    embedding: tf.Tensor,
     tower: Sequence[tf.Tensor],
+    sequences: tf.Tensor,
     seed: tf.Tensor | None,
 ) -> tf.Tensor:
-    dropout = dropout_lib.Dropout(config.dropout, seed)
-    if config.query_tower == config_lib.ATTENTION:
-        return attention.encode(items, tower, config.num_heads, dropout)
-    encoded = gru.encode(dropout(items), tower[:_NUM_GRU_TENSORS])
-    return residual_blocks.apply(dropout(encoded), tower[_NUM_GRU_TENSORS:])
+    """Does what `encode_sequence` does for several sequences at once.
 
+    Args:
+      config: The model's shape.
+      embedding: float32 [rows, dim], the item embeddings that `sequences` point into.
+      tower: The towers' weights.
+      sequences: int32 [batch, length], each as in `encode_sequence`, padded at the end.
+      seed: int32 [2], of the dropout of all of them; None for none.
 
-def _weigh_by_age(weights: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """What an item counts by its age, 0 for the newest: float32, the mask's shape.
-
-    The exponential keeps weights positive; they start as one.
+    Returns:
+      float32 [batch, length, dim].
     """
-    num_newer = tf.cumsum(mask, axis=1, exclusive=True, reverse=True)
-    return tf.exp(tf.gather(weights, tf.cast(num_newer, tf.int32)))
+    items = tf.gather(embedding, sequences[:, :-1])
+    dropout = dropout_lib.Dropout(config.dropout, seed)
+    return find_tower(config).encode_sequence(_query_weights(config, tower), items, dropout)
+
+
+def encode_others(
+    config: TwoTowerConfig,
+    embedding: tf.Tensor,
+    tower: Sequence[tf.Tensor],
+    items: tf.Tensor,
+    mask: tf.Tensor,
+) -> tf.Tensor:
+    """Encodes for each item of a set all the others, by a tower that reads whole sets.
+
+    Args:
+      config: The model's shape.
+      embedding: float32 [rows, dim], the item embeddings that `items` points into.
+      tower: The towers' weights.
+      items: int32 [length].
+      mask: float32 [length], 1 for an item and 0 for padding.
+
+    Returns:
+      float32 [length, dim].
+    """
+    found, weights = find_tower(config), _query_weights(config, tower)
+    return found.encode_others(weights, tf.gather(embedding, items), mask)
+
+
+def encode_candidates(
+    config: TwoTowerConfig, tower: Sequence[tf.Tensor], items: two_tower.ItemRows
+) -> two_tower.ItemRows:
+    """What queries are scored against: the items, as the model's candidate tower sees them.
+
+    Args:
+      config: The model's shape.
+      tower: The towers' weights.
+      items: Rows of the item table: any of them, or all.
+
+    Returns:
+      The same rows; the built-in models change nothing.
+    """
+    if config.plugin is None:
+        return items
+    weights = _query_weights(config, tower)
+    embedding = tf.convert_to_tensor(items.embedding)
+    return items._replace(embedding=find_tower(config).encode_candidates(weights, embedding))
+
+
+def find_tower(config: TwoTowerConfig) -> QueryTower:
+    """The tower of a model.
+
+    Args:
+      config: The model's shape.
+
+    Returns:
+      The tower.
+
+    Raises:
+      UserError: If it is somebody's own, and cannot be made.
+    """
+    if config.plugin is not None:
+        return plugin.load_tower(config.plugin, config.context)
+    return builtin_towers.create_tower(config)
+
+
+def _query_weights(config: TwoTowerConfig, tower: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Of the towers' weights the tower's own, the first of them."""
+    return [tf.convert_to_tensor(tensor) for tensor in tower[: len(config.query_tensors)]]
+
+
+def _align(history: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Moves histories to the beginning of their rows, and the padding to the end."""
+    width = tf.shape(mask)[1]
+    place = tf.argmax(mask, axis=1, output_type=tf.int32)[:, tf.newaxis] + tf.range(width)
+    history = tf.gather(history, tf.minimum(place, width - 1), batch_dims=1)
+    count = tf.cast(tf.reduce_sum(mask, axis=1), tf.int32)
+    return history, tf.sequence_mask(count, width, mask.dtype)

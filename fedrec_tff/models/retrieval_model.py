@@ -51,7 +51,17 @@ class TwoTowerRetrievalModel(tfrs.Model):
         """Scores the whole catalogue: float32 [batch, num_items]."""
         query = self.encode_query(features["history"], features["history_mask"])
         items = two_tower.ItemRows(self._item_embedding, self._item_bias)
-        return two_tower.all_logits(query, items, self._config.temperature)
+        return two_tower.all_logits(
+            query, self.encode_candidates(items), self._config.temperature, self._config.similarity
+        )
+
+    def encode_candidates(self, items: two_tower.ItemRows) -> two_tower.ItemRows:
+        """What queries are scored against: rows of the item table, as the candidate tower has them.
+
+        Args:
+          items: Any rows of the table.
+        """
+        return query_towers.encode_candidates(self._config, tuple(self._tower), items)
 
     def compute_loss(self, features: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """In-batch softmax by `tfrs.tasks.Retrieval`: a float32 scalar, the batch's mean.
@@ -61,12 +71,17 @@ class TwoTowerRetrievalModel(tfrs.Model):
         """
         del training
         query = self.encode_query(features["history"], features["history_mask"])
-        items = two_tower.gather_items(
+        rows = two_tower.gather_items(
             two_tower.ItemRows(self._item_embedding, self._item_bias), features["item_index"]
+        )
+        items = self.encode_candidates(rows)
+        query, embedding = (
+            two_tower.scale_for(self._config.similarity, vectors)
+            for vectors in (query, items.embedding)
         )
         bias = self._config.temperature * items.bias[:, tf.newaxis]
         return self._task(
             query_embeddings=tf.concat([query, tf.ones_like(query[:, :1])], axis=1),
-            candidate_embeddings=tf.concat([items.embedding, bias], axis=1),
+            candidate_embeddings=tf.concat([embedding, bias], axis=1),
             candidate_ids=features["item_index"],
         )

@@ -5,40 +5,56 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from fedrec_tff.datasets import feature_values
+from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.datasets.sequences import Sequences
-from fedrec_tff.models import query_towers, two_tower
+from fedrec_tff.models import query_towers, side_features, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 
 
 def build_score_fn(
-    config: TwoTowerConfig, weights: two_tower.TwoTowerWeights
+    config: TwoTowerConfig,
+    weights: two_tower.TwoTowerWeights,
+    item_features: FeatureValues | None = None,
+    user_features: FeatureValues | None = None,
 ) -> Callable[[Sequences], np.ndarray]:
     """Builds a scorer of histories.
 
     Args:
       config: The model's shape.
       weights: The model's weights, arrays or tensors.
+      item_features: What is known of the items; None for nothing.
+      user_features: What is known of the log's users; None for nothing.
 
     Returns:
-      A function from histories (one row per user, oldest item first) to float32 scores
-      [rows, num_items].
+      A function from histories (one row per user, oldest item first; of users without a
+      `user_index` nothing is known) to float32 scores [rows, num_items].
     """
+    weights = side_features.bake(config, weights, item_features)
+    candidates = query_towers.encode_candidates(config, weights.tower, weights.items)
+    num_slots = 1 if user_features is None else user_features.index.shape[1]
 
     @tf.function(
         input_signature=[
             tf.TensorSpec([None, config.history_length], tf.int32),
             tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None, num_slots], tf.int32),
         ]
     )
-    def score(history: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    def score(history: tf.Tensor, length: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
         mask = tf.sequence_mask(length, config.history_length, tf.float32)
         query = query_towers.encode_histories(
             config, weights.items.embedding, tuple(weights.tower), history, mask
         )
-        return two_tower.all_logits(query, weights.items, config.temperature)
+        if user_features is not None:
+            query += side_features.embed_users(config, tuple(weights.tower), known)
+        return two_tower.all_logits(query, candidates, config.temperature, config.similarity)
 
     def score_fn(history: Sequences) -> np.ndarray:
         padded, lengths = history.to_padded(config.history_length)
-        return score(tf.constant(padded), tf.constant(lengths)).numpy()
+        known = np.full([history.num_rows, num_slots], feature_values.PADDING, np.int32)
+        if user_features is not None and history.user_index is not None:
+            known = user_features.index[history.user_index]
+        return score(tf.constant(padded), tf.constant(lengths), tf.constant(known)).numpy()
 
     return score_fn

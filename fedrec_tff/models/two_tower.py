@@ -13,7 +13,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from fedrec_tff.models import config as model_config
 from fedrec_tff.models.config import TwoTowerConfig
+
+_SMALLEST_SQUARE = 1e-12
 
 
 class ItemRows(NamedTuple):
@@ -69,14 +72,37 @@ def create_initial_weights(config: TwoTowerConfig, num_items: int, seed: int) ->
     return TwoTowerWeights(ItemRows(embedding, tf.zeros([num_items])), tuple(tower))
 
 
-def pair_logits(query: tf.Tensor, items: ItemRows, temperature: float) -> tf.Tensor:
+def pair_logits(
+    query: tf.Tensor, items: ItemRows, temperature: float, similarity: str = model_config.DOT
+) -> tf.Tensor:
     """Scores query `i` against item `i`: float32 [batch]."""
-    return tf.reduce_sum(query * items.embedding, axis=1) / temperature + items.bias
+    query, embedding = scale_for(similarity, query), scale_for(similarity, items.embedding)
+    return tf.reduce_sum(query * embedding, axis=1) / temperature + items.bias
 
 
-def all_logits(query: tf.Tensor, items: ItemRows, temperature: float) -> tf.Tensor:
+def all_logits(
+    query: tf.Tensor, items: ItemRows, temperature: float, similarity: str = model_config.DOT
+) -> tf.Tensor:
     """Scores each query against each of `items`: float32 [batch, rows]."""
-    return tf.linalg.matmul(query, items.embedding, transpose_b=True) / temperature + items.bias
+    query, embedding = scale_for(similarity, query), scale_for(similarity, items.embedding)
+    return tf.linalg.matmul(query, embedding, transpose_b=True) / temperature + items.bias
+
+
+def scale_for(similarity: str, vectors: tf.Tensor) -> tf.Tensor:
+    """Scales vectors so that their dot products are the similarity.
+
+    Args:
+      similarity: One of `SIMILARITIES`.
+      vectors: float32 [..., dim].
+
+    Returns:
+      The same for `dot`; for `cosine` those of length one, and zero where a vector is.
+    """
+    if similarity == model_config.DOT:
+        return vectors
+    return vectors * tf.math.rsqrt(
+        tf.maximum(tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True), _SMALLEST_SQUARE)
+    )
 
 
 def gather_items(items: ItemRows, indices: tf.Tensor) -> ItemRows:

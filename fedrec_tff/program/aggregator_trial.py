@@ -2,19 +2,15 @@
 
 import contextlib
 import dataclasses
-import logging
 from typing import Any
 
 import tensorflow_federated as tff
 
 from fedrec_tff import errors
 from fedrec_tff.aggregators import building, contract, registry, transforms
-from fedrec_tff.execution import compiled, forms, rounds
-from fedrec_tff.program import made_up_updates, privacy_plan
+from fedrec_tff.program import made_up_updates, privacy_plan, watched_context
 from fedrec_tff.program.aggregator_check_config import NUM_ITEMS, POPULATION
 from fedrec_tff.program.config import RunConfig
-
-_LOGGER = logging.getLogger(compiled.__name__)
 
 
 def build_factory(config: RunConfig, *, is_row_sparse: bool) -> transforms.AggregationFactory:
@@ -30,7 +26,7 @@ def build_factory(config: RunConfig, *, is_row_sparse: bool) -> transforms.Aggre
     Raises:
       UserError: If a builder fails or returns something else.
     """
-    num_weights = config.model.num_weights(NUM_ITEMS)
+    num_weights = config.two_tower.num_weights(NUM_ITEMS)
     plan = privacy_plan.create_plan(config, POPULATION, num_weights, config.noise_multiplier)
     context = registry.AggregatorContext(
         num_items=NUM_ITEMS,
@@ -40,7 +36,7 @@ def build_factory(config: RunConfig, *, is_row_sparse: bool) -> transforms.Aggre
         max_clients=plan.max_clients,
         clip_norm=config.clip_norm,
         seed=config.seed,
-        model=config.model,
+        model=config.two_tower,
     )
     chain = config.aggregator_chain
     factory = building.build_factory(chain, context)
@@ -102,8 +98,7 @@ class Trial:
             types.append(made_up_updates.create_weight_type(config))
         self.process = factory.create(*types)
         self.is_row_sparse = is_row_sparse
-        self.reasons: list[str] = []
-        self._context = _WatchedContext()
+        self._context = watched_context.WatchedContext()
 
     @property
     def has_secure_sums(self) -> bool:
@@ -113,7 +108,12 @@ class Trial:
     @property
     def is_compiled(self) -> bool:
         """See the class."""
-        return all(found.is_compiled for found in self._context.rounds)
+        return self._context.is_compiled
+
+    @property
+    def reasons(self) -> list[str]:
+        """See the class."""
+        return self._context.reasons
 
     def initialize(self) -> Any:
         """The initial state."""
@@ -132,16 +132,8 @@ class Trial:
         Returns:
           State, result and measurements.
         """
-        handler = _Collector(self.reasons)
-        propagates = _LOGGER.propagate
-        _LOGGER.addHandler(handler)
-        _LOGGER.propagate = False
-        try:
-            with self._context.install():
-                return self.run_here(state, cohort)
-        finally:
-            _LOGGER.removeHandler(handler)
-            _LOGGER.propagate = propagates
+        with self._context.watch():
+            return self.run_here(state, cohort)
 
     def run_here(
         self, state: Any, cohort: made_up_updates.Cohort
@@ -149,28 +141,3 @@ class Trial:
         """As `run`, in whatever context is installed."""
         weights = [cohort.weights] if self._is_weighted else []
         return self.process.next(state, cohort.updates, *weights)
-
-
-class _WatchedContext(compiled.CompiledContext):
-    """Keeps what it runs, so that one can ask whether it was compiled."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rounds: list[rounds.FederatedRound] = []
-        self.has_secure_sums = False
-
-    def create_round(self, form: forms.FederatedForm) -> rounds.FederatedRound:
-        self.has_secure_sums |= bool(form.slots)
-        self.rounds.append(super().create_round(form))
-        return self.rounds[-1]
-
-
-class _Collector(logging.Handler):
-    """Collects the arguments of what is logged as a warning: reasons, in the compiled context."""
-
-    def __init__(self, reasons: list[str]) -> None:
-        super().__init__(logging.WARNING)
-        self._reasons = reasons
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._reasons.append(str(record.args[0]) if record.args else record.getMessage())

@@ -87,10 +87,17 @@ def _check_run(config: RunConfig) -> None:
         "private_evaluation_noise_multiplier",
         "initial_bias",
         "initial_embedding",
+        "item_features",
+        "user_features",
         "negative_sampling",
         "averaging_decay",
+        "client_algorithm",
+        "client_learning_rate_schedule",
+        "server_learning_rate_schedule",
         "attack",
         "failure",
+        "personal_tower",
+        "finetuning_epochs",
     ):
         if getattr(config, name) != getattr(RunConfig, name):
             raise errors.UserError(

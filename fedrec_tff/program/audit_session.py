@@ -88,7 +88,7 @@ def _create_plan(
         num_clients = num_users + audit.num_canaries
     else:
         num_clients = num_users // 2
-    num_weights = config.model.num_weights(split.num_items)
+    num_weights = config.two_tower.num_weights(split.num_items)
     return privacy_plan.create_plan(config, num_clients, num_weights)
 
 

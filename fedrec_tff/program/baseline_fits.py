@@ -163,10 +163,12 @@ def _fit_two_tower(inputs: Inputs, path: pathlib.Path) -> dict[str, Any]:
     from fedrec_tff.program import model_file
 
     config, run = inputs.config, inputs.run
+    if run.two_tower.is_causal:
+        return _fit_causal_two_tower(inputs, path)
     num_examples = len(centralized.find_examples(inputs.split.train))
     clock = _Clock(inputs.say_fn, config.two_tower_epochs, num_examples, "examples")
     weights = centralized.train(
-        run.model,
+        run.two_tower,
         inputs.split,
         config.two_tower_epochs,
         config.two_tower_batch_size,
@@ -178,11 +180,32 @@ def _fit_two_tower(inputs: Inputs, path: pathlib.Path) -> dict[str, Any]:
     return {"num_examples": num_examples}
 
 
+def _fit_causal_two_tower(inputs: Inputs, path: pathlib.Path) -> dict[str, Any]:
+    from fedrec_tff.learning import centralized_sequences
+    from fedrec_tff.program import model_file
+
+    config, run = inputs.config, inputs.run
+    num_users = inputs.split.train.num_rows
+    clock = _Clock(inputs.say_fn, config.two_tower_epochs, num_users, "users")
+    weights = centralized_sequences.train(
+        run.two_tower,
+        inputs.split,
+        config.two_tower_epochs,
+        config.two_tower_batch_size,
+        config.two_tower_learning_rate,
+        config.two_tower_num_negatives,
+        run.seed,
+        lambda epoch, loss: clock.tell(epoch, f"loss {loss:.4f}"),
+    )
+    model_file.save(path, weights)
+    return {"num_users": num_users}
+
+
 def _read_two_tower(inputs: Inputs, path: pathlib.Path) -> scoring.ScoreFn:
     from fedrec_tff.models import scoring as model_scoring
     from fedrec_tff.program import model_file
 
-    return model_scoring.build_score_fn(inputs.run.model, model_file.load(path))
+    return model_scoring.build_score_fn(inputs.run.two_tower, model_file.load(path))
 
 
 class _Clock:

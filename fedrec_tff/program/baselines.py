@@ -161,6 +161,8 @@ def _describe_parameters(name: str, inputs: baseline_fits.Inputs) -> dict[str, A
     parameters = inputs.config.parameters_of(name)
     if name == baselines_config.TWO_TOWER:
         shape = {flag: getattr(inputs.run, flag) for flag in baselines_config.MODEL_FLAGS}
+        # As TensorBoard has parameters.
+        shape |= {"model": inputs.run.model or "", "model_param": " ".join(inputs.run.model_param)}
         parameters = shape | parameters
     return parameters
 

@@ -22,7 +22,10 @@ BASELINES = (POPULARITY, PRIVATE_POPULARITY, MARKOV, EASE, IALS, TWO_TOWER)
 
 # The flags of a run that are read: what the data are, and the shape of the two-tower model.
 DATA_FLAGS = (*config_lib.DATA_FLAGS, "seed")
-MODEL_FLAGS = ("embedding_dim", "history_length", "num_blocks", "temperature")
+MODEL_FLAGS = (
+    *("embedding_dim", "history_length", "num_blocks", "temperature"),
+    *("query_tower", "num_heads", "dropout", "similarity", "model", "model_param"),
+)
 
 _DEFAULT_K = 10
 _DEFAULT_K_OF_ADJACENCY = 20  # as their publications have it
@@ -95,10 +98,21 @@ class BaselinesConfig:
     ials_epochs: int = _field(16, "How often both sides are solved for (ials).", low=1)
     two_tower_epochs: int = _field(5, "Passes over all examples (two_tower).", low=1)
     two_tower_batch_size: int = _field(
-        256, "Examples in a step, negatives for each other (two_tower).", low=2
+        256,
+        "Examples in a step, negatives for each other; with --query_tower=gru or attention, users "
+        "in a step (two_tower).",
+        low=2,
+    )
+    two_tower_num_negatives: int = _field(
+        512,
+        "Items that a step draws by popularity, for --query_tower=gru or attention (two_tower).",
+        low=1,
     )
     two_tower_learning_rate: float = _field(
-        0.002, "Of Adam (two_tower).", low=0.0, low_is_allowed=False
+        0.002,
+        "Of Adam; with --query_tower=gru or attention it falls to zero along a cosine (two_tower).",
+        low=0.0,
+        low_is_allowed=False,
     )
 
     def parameters_of(self, baseline: str) -> dict[str, Any]:
@@ -146,6 +160,17 @@ def validate(config: BaselinesConfig, run: RunConfig) -> None:
             raise errors.UserError(
                 f"--baselines: {name!r} is unknown; choose from {', '.join(BASELINES)}"
             )
+    default = BaselinesConfig.two_tower_num_negatives
+    if config.two_tower_num_negatives != default and not run.two_tower.is_causal:
+        raise errors.UserError(
+            "--two_tower_num_negatives means nothing without --query_tower=gru or attention, where "
+            "the examples of a step are negatives for each other: drop it"
+        )
+    if run.two_tower.reads_whole_sets:
+        raise errors.UserError(
+            "--query_tower=set: only experiments.train trains it; choose mean, the same function of "
+            "a history, trained on what came before each item"
+        )
     chosen = choose_baselines(config, run)
     if not chosen:
         raise errors.UserError(f"--baselines: name at least one of {', '.join(BASELINES)}")
@@ -165,7 +190,7 @@ def to_flags(config: BaselinesConfig, run: RunConfig) -> dict[str, Any]:
     flags |= dataclasses.asdict(config)
     flags["baselines"] = list(choose_baselines(config, run))
     flags["k"] = config.k_for(run)
-    return flags
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in flags.items()}
 
 
 def _check_flags_mean_something(

@@ -24,6 +24,7 @@ from fedrec_tff.learning import canaries, client_work, negative_sampling, optimi
 from fedrec_tff.learning import process as process_lib
 from fedrec_tff.learning.config import POPULARITY
 from fedrec_tff.learning.recording_optimizer import AGGREGATE, RecordingOptimizer
+from fedrec_tff.models import tower_contract
 from fedrec_tff.privacy import calibration, catalogue, mechanisms
 from fedrec_tff.privacy.audit import (
     canary_scores,
@@ -88,6 +89,7 @@ def create_parts(config: RunConfig, plan: privacy_plan.PrivacyPlan) -> AuditedPa
     Returns:
       The parts.
     """
+    tower_contract.check(config.two_tower)
     chain = config.aggregator_chain
     return AuditedParts(
         plan, functools.partial(building.build_factory, chain), building.can_be_row_sparse(chain)
@@ -139,7 +141,7 @@ def run(
                 parts.build_factory,
                 _aggregator_context(config, split, parts),
                 parts.supports_row_sparse,
-                config.model,
+                config.two_tower,
             )
         )
     audit_report = report.AuditReport(
@@ -210,10 +212,10 @@ def _build_process(
         split.num_items, config.num_negatives, probabilities
     )
     return process_lib.build_learning_process(
-        config.model,
+        config.two_tower,
         split.num_items,
         canaries.build_audited_client_update(
-            client_work.build_dense_client_update(config.model, config.client_work, sampler),
+            client_work.build_dense_client_update(config.two_tower, config.client_work, sampler),
             canary_norm,
             _directions_seed(config.seed),
         ),
@@ -236,7 +238,7 @@ def _aggregator_context(
         max_clients=parts.plan.max_clients,
         clip_norm=config.clip_norm,
         seed=config.seed,
-        model=config.model,
+        model=config.two_tower,
     )
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy as np
-import tensorflow_federated as tff
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import loading
@@ -35,11 +34,6 @@ class ClientSimulation:
     failure: FailureConfig | None
     is_attacker: np.ndarray
     activity: np.ndarray
-
-    @property
-    def client_type(self) -> tff.Type:
-        """The type of one client."""
-        return simulated_clients.SIMULATED_CLIENT_TYPE
 
     def keep_available(self, round_number: int, rows: np.ndarray) -> np.ndarray:
         """Leaves out the clients of whom nothing will arrive.

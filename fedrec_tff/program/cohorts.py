@@ -7,7 +7,7 @@ import tensorflow_federated as tff
 
 from fedrec_tff.datasets import clients as clients_lib
 from fedrec_tff.execution import stacking
-from fedrec_tff.learning import client_work
+from fedrec_tff.learning import client_work, simulated_clients
 from fedrec_tff.privacy import sampling
 from fedrec_tff.program import client_simulation
 
@@ -41,6 +41,7 @@ class CohortIterator(tff.program.FederatedDataSourceIterator):
         seed: int,
         next_round: int,
         simulation: client_simulation.ClientSimulation | None = None,
+        user_features: np.ndarray | None = None,
     ) -> None:
         """Initialises the iterator; see `CohortDataSource`."""
         self._population = population
@@ -48,6 +49,7 @@ class CohortIterator(tff.program.FederatedDataSourceIterator):
         self._seed = seed
         self._next_round = next_round
         self._simulation = simulation
+        self._user_features = user_features
 
     @classmethod
     def from_bytes(cls, buffer: bytes) -> "CohortIterator":
@@ -61,9 +63,11 @@ class CohortIterator(tff.program.FederatedDataSourceIterator):
     @property
     def federated_type(self) -> tff.FederatedType:
         """Clients' `ClientData`, or `SimulatedClient` where clients attack or fail."""
+        num_slots = 0 if self._user_features is None else self._user_features.shape[1]
+        client_type = client_work.create_client_data_type(num_slots)
         if self._simulation is not None:
-            return tff.FederatedType(self._simulation.client_type, tff.CLIENTS)
-        return tff.FederatedType(client_work.CLIENT_DATA_TYPE, tff.CLIENTS)
+            client_type = simulated_clients.create_simulated_client_type(client_type)
+        return tff.FederatedType(client_type, tff.CLIENTS)
 
     def select(self, k: int | None = None) -> stacking.StackedCohort:
         """Draws the next round's cohort.
@@ -90,6 +94,8 @@ class CohortIterator(tff.program.FederatedDataSourceIterator):
             data = client_work.ClientData(
                 part.item_index, part.num_interactions, seeds[part.positions]
             )
+            if self._user_features is not None:
+                data = data._replace(user_features=self._user_features[rows[part.positions]])
             if self._simulation is None:
                 return data
             return self._simulation.mark(round_number, rows[part.positions], data)
@@ -112,6 +118,7 @@ class CohortDataSource(tff.program.FederatedDataSource):
         seed: int,
         next_round: int = 1,
         simulation: client_simulation.ClientSimulation | None = None,
+        user_features: np.ndarray | None = None,
     ) -> None:
         """Initialises the source.
 
@@ -121,8 +128,10 @@ class CohortDataSource(tff.program.FederatedDataSource):
           seed: Of the clients' own randomness.
           next_round: The round that iterators begin with.
           simulation: Who attacks, and whose devices fail; None for nobody.
+          user_features: int32 [num_clients, slots], what is known of each user, as
+            `ClientData.user_features`; None for nothing.
         """
-        self._arguments = (population, sampler, seed, next_round, simulation)
+        self._arguments = (population, sampler, seed, next_round, simulation, user_features)
 
     @property
     def federated_type(self) -> tff.FederatedType:

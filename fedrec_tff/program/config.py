@@ -13,7 +13,9 @@ from fedrec_tff.aggregators import registry
 from fedrec_tff.learning import attack_config as attack_config_lib
 from fedrec_tff.learning import config as learning_config
 from fedrec_tff.learning import failure_config as failure_config_lib
+from fedrec_tff.learning import personal_config as personal_config_lib
 from fedrec_tff.models import config as model_config
+from fedrec_tff.models import plugin as model_plugin_lib
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.privacy import catalogue, sampling
 
@@ -31,7 +33,7 @@ DATA_FLAGS = (
     *("dataset", "data_dir", "split"),
     *("user_column", "item_column", "time_column", "value_column", "column_names"),
     *("max_malformed_fraction", "minimum_value", "k_core", "max_interactions_per_user"),
-    *("synthetic_users", "synthetic_items"),
+    *("item_table", "user_table", "synthetic_users", "synthetic_items"),
 )
 ROUND_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
@@ -98,6 +100,12 @@ class RunConfig:
     minimum_value: float | None = _field(
         None, "Keep interactions with at least this value (rating); by default all."
     )
+    item_table: str | None = _field(
+        None, "CSV, TSV or Parquet file of items, with --item_column, for --item_features (csv)."
+    )
+    user_table: str | None = _field(
+        None, "CSV, TSV or Parquet file of users, with --user_column, for --user_features (csv)."
+    )
     k_core: int = _field(
         1, "Drop users and items with fewer than this many interactions, repeatedly.", low=1
     )
@@ -108,12 +116,23 @@ class RunConfig:
     synthetic_items: int = _field(400, "Items of the synthetic data.", low=20, high=1_000_000)
 
     # Model.
+    model: str | None = _field(
+        None,
+        "A model of yours in place of --query_tower: a builder, as package.module:builder or "
+        "path/to/file.py:builder. docs/custom_models.md tells how to write one.",
+    )
+    model_param: tuple[str, ...] = _field(
+        (),
+        "A parameter of --model, as key=value. `python -m experiments.models describe` lists them.",
+        is_repeated=True,
+    )
     embedding_dim: int = _field(32, "Width of item embeddings.", low=1)
     history_length: int = _field(20, "How many of a user's newest items the model reads.", low=1)
     query_tower: str = _field(
         model_config.MEAN,
         "What reads the history: the mean of its items; recency, a mean with learned weights by "
-        "age; gru; or attention, causal self-attention.",
+        "age; gru; attention, causal self-attention; or set, a mean that is trained to predict "
+        "each item from all the others, for data without order.",
         choices=model_config.QUERY_TOWERS,
     )
     num_blocks: int = _field(
@@ -132,6 +151,26 @@ class RunConfig:
         1.0, "Logits are dot products divided by this.", low=0.0, low_is_allowed=False
     )
 
+    item_features: tuple[str, ...] = _field(
+        (),
+        "Columns of what is known of items, added to their embeddings: genres,title:words,year. A "
+        "column holds categories, separated by |; of column:words each word counts; year is that "
+        "at the end of a title. Public, so they cost no privacy.",
+    )
+    user_features: tuple[str, ...] = _field(
+        (),
+        "Columns of what is known of users, added to their queries; each device knows its own "
+        "user's alone: age_group,gender,occupation.",
+    )
+    feature_buckets: int = _field(
+        1024, "Rows of each table of features, to which values are hashed.", low=2, high=1_000_000
+    )
+    similarity: str = _field(
+        model_config.DOT,
+        "What of query and item is divided by --temperature: their dot product, or the cosine of "
+        "their angle.",
+        choices=model_config.SIMILARITIES,
+    )
     initial_embedding: str = _field(
         "random",
         "What item embeddings start from: random numbers, or the items' public features "
@@ -179,8 +218,8 @@ class RunConfig:
     )
     batch_size: int = _field(
         16,
-        "Examples in a local step; 0 for all of a user's in one (FedSGD), which is how gru and "
-        "attention have them anyway.",
+        "Examples in a local step; 0 for all of a user's in one (FedSGD), which is how gru, "
+        "attention and set have them anyway.",
         low=0,
     )
     local_epochs: int = _field(1, "Passes over a user's examples in a round.", low=1)
@@ -191,6 +230,36 @@ class RunConfig:
         0.5, "Step size on the client.", low=0.0, low_is_allowed=False
     )
     client_momentum: float = _field(0.0, "Momentum of the client's sgd.", low=0.0, high=0.999)
+    client_learning_rate_schedule: str | None = _field(
+        None,
+        "How --client_learning_rate follows the round: constant, linear, cosine, exponential, "
+        "inverse_sqrt, after --warmup_rounds; by default not at all.",
+        choices=learning_config.SCHEDULES,
+    )
+    client_algorithm: str = _field(
+        learning_config.FEDAVG,
+        "fedavg, each client's optimizer for itself; or mimelite, with the server's statistics, "
+        "which stay fixed within a round (Karimireddy et al. 2021; updates are then dense).",
+        choices=learning_config.CLIENT_ALGORITHMS,
+    )
+    proximal_weight: float = _field(
+        0.0, "Keep clients near the model they got: mu of FedProx (Li et al. 2020).", low=0.0
+    )
+    max_local_steps: int | None = _field(
+        None, "The most steps of a client in a round; by default as many as its epochs have.", low=1
+    )
+    normalized_averaging: bool = _field(
+        False,
+        "Divide each update by its number of local steps, so that who has more examples moves the "
+        "model no further (FedNova, Wang et al. 2020); --server_learning_rate makes up for it.",
+    )
+    client_weighting: str | None = _field(
+        None,
+        "What a client counts where the aggregator weighs: num_examples, the default; "
+        "sqrt_num_examples; log_num_examples, of one more; uniform. Under differential privacy "
+        "everybody counts the same.",
+        choices=learning_config.CLIENT_WEIGHTINGS,
+    )
 
     # Server.
     aggregator: str | None = _field(
@@ -223,6 +292,58 @@ class RunConfig:
         "Adaptivity constant of the server's adam, adagrad and yogi (not a privacy parameter).",
         low=0.0,
         low_is_allowed=False,
+    )
+
+    server_learning_rate_schedule: str | None = _field(
+        None,
+        "How --server_learning_rate follows the round; as --client_learning_rate_schedule.",
+        choices=learning_config.SCHEDULES,
+    )
+    warmup_rounds: int = _field(
+        0, "First rounds in which the learning rates that have a schedule rise to theirs.", low=0
+    )
+    final_learning_rate_fraction: float = _field(
+        0.0,
+        "Where linear, cosine and exponential schedules end after the last round, as a part of the "
+        "learning rate; what inverse_sqrt does not fall below.",
+        low=0.0,
+        high=1.0,
+    )
+    # What stays on the device.
+    personal_tower: str = _field(
+        personal_config_lib.NONE,
+        "A part of the model that never leaves the device: embedding, a vector added to the query; "
+        "scale_and_shift, q * (1 + s) + p. The device fits it to its user's history.",
+        choices=personal_config_lib.PERSONAL_TOWERS,
+    )
+    personal_state: str = _field(
+        personal_config_lib.RECONSTRUCTED,
+        "reconstructed, the personal part begins with zeros in each round (Singhal et al. 2021); "
+        "persistent, the device keeps it from round to round.",
+        choices=personal_config_lib.PERSONAL_STATES,
+    )
+    reconstruction_steps: int = _field(
+        5, "Gradient steps by which a device fits the personal part.", low=0
+    )
+    reconstruction_learning_rate: float = _field(
+        0.5, "Step size of these.", low=0.0, low_is_allowed=False
+    )
+    support_fraction: float = _field(
+        0.5,
+        "The part of a user's examples, the oldest, that the personal part is fitted to in "
+        "training; the others train the global part.",
+        low=0.0,
+        high=0.95,
+        low_is_allowed=False,
+    )
+    finetuning_epochs: int = _field(
+        0,
+        "At the end, also evaluate each user by a copy of the model that the device fine-tuned on "
+        "the user's history for so many epochs, as personalized/...; 0 for no fine-tuning.",
+        low=0,
+    )
+    finetuning_learning_rate: float = _field(
+        0.1, "Step size of the fine-tuning, which is plain SGD.", low=0.0, low_is_allowed=False
     )
 
     averaging_decay: float = _field(
@@ -510,7 +631,7 @@ class RunConfig:
         return int(first), int(last or first)
 
     @property
-    def model(self) -> TwoTowerConfig:
+    def two_tower(self) -> TwoTowerConfig:
         """The model's shape."""
         return TwoTowerConfig(
             self.embedding_dim,
@@ -520,13 +641,27 @@ class RunConfig:
             self.query_tower,
             self.num_heads,
             self.dropout,
+            item_feature_buckets=self.feature_buckets if self.item_features else 0,
+            user_feature_buckets=self.feature_buckets if self.user_features else 0,
+            similarity=self.similarity,
+            plugin=self.model_plugin,
         )
+
+    @property
+    def model_plugin(self) -> model_plugin_lib.ModelPlugin | None:
+        """The model of somebody's own; None for a built-in one."""
+        if self.model is None:
+            return None
+        return model_plugin_lib.parse(self.model, self.model_param)
 
     @property
     def client_work(self) -> learning_config.ClientWorkConfig:
         """How a client trains."""
         optimizer = learning_config.OptimizerConfig(
-            self.client_optimizer, self.client_learning_rate, self.client_momentum
+            self.client_optimizer,
+            self.client_learning_rate,
+            self.client_momentum,
+            schedule=self._create_schedule(self.client_learning_rate_schedule),
         )
         return learning_config.ClientWorkConfig(
             optimizer,
@@ -537,7 +672,33 @@ class RunConfig:
             self.bce_calibration,
             self.hinge_margin,
             self.spreadout_weight,
+            self.proximal_weight,
+            self.max_local_steps,
+            self.normalized_averaging,
+            self.client_weighting or learning_config.BY_EXAMPLES,
+            self.client_algorithm,
+            personal=self.personal,
         )
+
+    @property
+    def personal(self) -> personal_config_lib.PersonalConfig | None:
+        """The part of the model that stays on the device; None for none."""
+        if self.personal_tower == personal_config_lib.NONE:
+            return None
+        return personal_config_lib.PersonalConfig(
+            self.personal_tower,
+            self.reconstruction_steps,
+            self.reconstruction_learning_rate,
+            self.support_fraction,
+            self.personal_state == personal_config_lib.PERSISTENT,
+        )
+
+    @property
+    def num_stored_weights(self) -> int:
+        """How many weights a device keeps of the model from round to round."""
+        if self.personal is None or not self.personal.is_persistent:
+            return 0
+        return self.personal.num_weights(self.embedding_dim)
 
     @property
     def attack_config(self) -> attack_config_lib.AttackConfig | None:
@@ -565,6 +726,14 @@ class RunConfig:
             self.server_learning_rate,
             self.server_momentum,
             self.server_epsilon,
+            self._create_schedule(self.server_learning_rate_schedule),
+        )
+
+    def _create_schedule(self, name: str | None) -> learning_config.ScheduleConfig | None:
+        if name is None:
+            return None
+        return learning_config.ScheduleConfig(
+            name, self.rounds, self.warmup_rounds, self.final_learning_rate_fraction
         )
 
 

@@ -12,7 +12,12 @@ from fedrec_tff.learning import config as learning_config
 from fedrec_tff.learning import failure_config
 from fedrec_tff.models import config as model_config
 from fedrec_tff.privacy import catalogue, sampling
-from fedrec_tff.program import simulation_checks
+from fedrec_tff.program import (
+    algorithm_checks,
+    model_flags,
+    personal_checks,
+    simulation_checks,
+)
 from fedrec_tff.program.config import ROUND_RANGE, FieldSpec, RunConfig
 
 # Of fewer the sum says too much about one. Coins for 30 toss fewer with a probability of 5e-11.
@@ -38,6 +43,7 @@ def validate(config: RunConfig) -> None:
     _check_privacy(config)
     _check_profile(config)
     _check_data(config)
+    model_flags.check(config)
     _check_flags_mean_something(config)
     if config.embedding_dim % config.num_heads:
         raise errors.UserError(
@@ -56,6 +62,8 @@ def validate(config: RunConfig) -> None:
     _check_cohorts(config)
     _check_secure_cohorts(config)
     simulation_checks.check(config)
+    algorithm_checks.check(config)
+    personal_checks.check(config)
 
 
 def _check_aggregator(config: RunConfig) -> None:
@@ -119,7 +127,14 @@ def _check_flags_mean_something(config: RunConfig) -> None:
     idle = {
         "--dataset=csv": (
             config.dataset != "csv",
-            ("user_column", "item_column", "time_column", "value_column", "column_names"),
+            (
+                *("user_column", "item_column", "time_column", "value_column", "column_names"),
+                *("item_table", "user_table"),
+            ),
+        ),
+        "--item_features or --user_features": (
+            not (config.item_features or config.user_features),
+            ("feature_buckets",),
         ),
         "--dataset=synthetic": (
             config.dataset != "synthetic",
@@ -141,11 +156,14 @@ def _check_flags_mean_something(config: RunConfig) -> None:
             ("clip_norm",),
         ),
         "a query tower with weights (--num_blocks above 0)": (
-            not config.model.tower,
+            config.model is None and not config.two_tower.tower,
             ("tower_clip_norm",),
         ),
         "--query_tower=attention": (config.query_tower != model_config.ATTENTION, ("num_heads",)),
-        "--query_tower=gru or attention": (not config.model.is_causal, ("dropout",)),
+        "--query_tower=gru or attention": (
+            config.model is None and not config.two_tower.is_causal,
+            ("dropout",),
+        ),
         "--popularity_noise_multiplier": (
             config.popularity_noise_multiplier is None,
             ("popularity_items_per_user",),
@@ -314,6 +332,11 @@ def _check_releases(config: RunConfig) -> None:
             "deployment's: drop one of them"
         )
     if config.private_evaluation_noise_multiplier is not None:
+        if config.user_features:
+            raise errors.UserError(
+                "--private_evaluation_noise_multiplier measures the model without what is known of "
+                "users: drop it, or --user_features"
+            )
         from fedrec_tff.privacy import releases
 
         releases.check_evaluation_split(config.split)

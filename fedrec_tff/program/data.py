@@ -27,6 +27,8 @@ def load_data(config: RunConfig) -> loading.LoadedDataset:
                 config.user_column, config.item_column, config.time_column, config.value_column
             ),
             column_names=tuple(config.column_names.split(",")) if config.column_names else (),
+            item_table=config.item_table,
+            user_table=config.user_table,
             max_malformed_fraction=config.max_malformed_fraction,
             preparation=preparation.PreparationConfig(
                 minimum_value=config.minimum_value,

@@ -22,8 +22,13 @@ from fedrec_tff.evaluation import popularity, ranking
 from fedrec_tff.evaluation import scoring as evaluation_scoring
 from fedrec_tff.execution import forms, native
 from fedrec_tff.execution.secure_sum import SecureSum
-from fedrec_tff.learning import client_work, failure_config, private_evaluation
-from fedrec_tff.models import scoring
+from fedrec_tff.learning import (
+    client_work,
+    failure_config,
+    guidance_memory,
+    private_evaluation,
+)
+from fedrec_tff.learning.config import FEDAVG
 from fedrec_tff.privacy import accounting, calibration, statement
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.program import (
@@ -43,6 +48,7 @@ from fedrec_tff.program import (
     training,
 )
 from fedrec_tff.program import config as config_lib
+from fedrec_tff.program import devices as devices_lib
 from fedrec_tff.program.config import RunConfig
 from fedrec_tff.program.session import Session, SessionOutcome
 from fedrec_tff.reporting import progress as progress_lib
@@ -58,6 +64,7 @@ _PACKAGES = (
 )
 _BYTES_PER_WEIGHT = 4
 _NUM_CHECKPOINTS = 3
+_PERSONALIZED = "personalized/"
 
 
 def execute(session: Session) -> SessionOutcome:
@@ -83,18 +90,26 @@ def execute(session: Session) -> SessionOutcome:
             session.derived,
             f"As planned: {_state_planned_privacy(session)}",
         )
-        population = clients.stack_clients(session.dataset.split.train)
+        population = _stack_clients(session)
         popular = popularity_prior.obtain(session, population, ledger)
-        result = asyncio.run(_train(session, population, popular, ledger, stop, secure_sum))
+        devices = devices_lib.Devices(session, popular)
+        result = asyncio.run(
+            _train(session, population, popular, ledger, stop, secure_sum, devices)
+        )
         if not result.is_complete:
             _say(f"stopped after round {result.rounds}; the same command resumes")
             return SessionOutcome(None, result.rounds, session.dataset)
         privacy_statement = _state_privacy(session, ledger, result.rounds)
-        results = _measure(session, popular, ledger, result, privacy_statement)
+        results = _measure(session, popular, ledger, result, privacy_statement, devices)
     model_file.save(session.directory.model, result.weights.trainable)
     run_directory.write_json(session.directory.results, results)
     tensorboard.write_final_privacy_statement(
         session.directory.tensorboard, privacy_statement, result.rounds
+    )
+    tensorboard.write_final_metrics(
+        session.directory.tensorboard,
+        {name: value for name, value in results.items() if name.startswith(_PERSONALIZED)},
+        result.rounds,
     )
     if result.budget_is_spent:
         _say(
@@ -102,7 +117,7 @@ def execute(session: Session) -> SessionOutcome:
             f"--target_epsilon={session.config.target_epsilon:g}, because rounds that were cut "
             "short and computed again count twice"
         )
-    score_fn = scoring.build_score_fn(session.config.model, result.weights.trainable)
+    score_fn = devices.build_score_fn(result.weights.trainable)
     return SessionOutcome(results, result.rounds, session.dataset, score_fn)
 
 
@@ -113,6 +128,7 @@ async def _train(
     ledger: ledger_lib.PrivacyLedger | None,
     stop: interruption.StopRequest,
     secure_sum: SecureSum | None,
+    devices: devices_lib.Devices,
 ) -> training.TrainingResult:
     config, directory = session.config, session.directory
     simulation = client_simulation.create_simulation(config, session.dataset)
@@ -123,14 +139,16 @@ async def _train(
         popular,
         session.dataset.interactions.item_features,
         simulation,
+        session.features,
     )
-    state_manager = tff.program.FileProgramStateManager(
+    state_manager = devices.create_state_manager(
         directory.checkpoints, keep_total=_NUM_CHECKPOINTS, keep_first=False
     )
     start = await training.load_progress(
         process, state_manager, averages=config.averaging_decay > 0.0
     )
     _check_ledger_is_whole(session, ledger, start)
+    devices.resume(start.round_number)
     if config.aggregator_chain.has_plugin and start.round_number < config.rounds:
         _check_sums_securely(config, process)
         await aggregator_check.check_before_training(process, start.state, config)
@@ -143,6 +161,7 @@ async def _train(
         config.seed if session.cohort_key is None else session.cohort_key,
         next_round,
         simulation,
+        _select_user_features(session),
     )
     with (
         progress_lib.ProgressReleaseManager(
@@ -161,21 +180,40 @@ async def _train(
             process,
             source.iterator(),
             start,
-            _build_evaluate_fn(session, ledger),
+            _build_evaluate_fn(session, ledger, devices),
             release_manager,
             state_manager,
             ledger,
-            _create_options(session, start.state.global_model_weights, secure_sum),
+            _create_options(session, start.state.global_model_weights, secure_sum, devices),
             stop,
             profiler,
         )
 
 
+def _stack_clients(session: Session) -> clients.ClientPopulation:
+    train, model = session.dataset.split.train, session.config.two_tower
+    if not model.takes_one_step:
+        return clients.stack_clients(train)
+    longest = int(train.lengths.max(initial=0))
+    lengths = clients.stretch_bucket_lengths(longest, model.history_length + 1)
+    return clients.stack_clients(train, lengths)
+
+
+def _select_user_features(session: Session) -> np.ndarray | None:
+    """What is known of each training user, by the user's row of the population."""
+    users = session.features.users
+    return None if users is None else users.index[session.dataset.split.train_user_index]
+
+
 def _create_options(
-    session: Session, weights: tff.learning.models.ModelWeights, secure_sum: SecureSum | None
+    session: Session,
+    weights: tff.learning.models.ModelWeights,
+    secure_sum: SecureSum | None,
+    devices: devices_lib.Devices,
 ) -> training.TrainingOptions:
     config = session.config
     num_weights = sum(math.prod(w.shape) for w in tf.nest.flatten(weights.trainable))
+    num_weights += guidance_memory.count_statistics(config.client_work, weights.trainable)
     return training.TrainingOptions(
         rounds=config.rounds,
         rounds_per_evaluation=config.rounds_per_evaluation,
@@ -186,6 +224,8 @@ def _create_options(
         download_megabytes=config.clients_per_round * num_weights * _BYTES_PER_WEIGHT / 1e6,
         sums_client_metrics=run_process.server_may_see_sums(config),
         read_secure_sum_costs_fn=lambda: getattr(secure_sum, "costs", None),
+        learning_rates=run_process.create_learning_rates(config),
+        prepare_cohort_fn=devices.prepare_cohort,
     )
 
 
@@ -221,14 +261,14 @@ def _check_ledger_is_whole(
 
 
 def _build_evaluate_fn(
-    session: Session, ledger: ledger_lib.PrivacyLedger | None
+    session: Session, ledger: ledger_lib.PrivacyLedger | None, devices: devices_lib.Devices
 ) -> training.EvaluateFn:
     """Exact metrics of held-out interactions and, if asked for, noised ones that are accounted."""
     config, split = session.config, session.dataset.split
     release = config.evaluation_release
     if release is not None:
         computation = private_evaluation.build_private_evaluation(
-            config.model,
+            config.two_tower,
             split.num_items,
             release,
             config.seed if config.insecure_deterministic_noise else None,
@@ -236,9 +276,10 @@ def _build_evaluate_fn(
         everyone = private_evaluation.stack(split.validation)
 
     def evaluate(weights: tff.learning.models.ModelWeights) -> dict[str, float]:
-        exact = _evaluate(session, weights, split.validation)
+        exact = _evaluate(session, devices.build_score_fn(weights.trainable), split.validation)
         metrics = {f"validation/{name}": value for name, value in exact.items()}
-        metrics |= communication.describe_download(weights.trainable, config.clients_per_round)
+        if config.client_algorithm == FEDAVG:
+            metrics |= communication.describe_download(weights.trainable, config.clients_per_round)
         if release is not None and not _budget_lacks(session, ledger, privacy_plan.EVALUATION):
             ledger.append_release(privacy_plan.EVALUATION)
             sums = np.asarray(computation(weights.trainable, everyone))
@@ -259,10 +300,9 @@ def _budget_lacks(session: Session, ledger: ledger_lib.PrivacyLedger, name: str)
 
 def _evaluate(
     session: Session,
-    weights: tff.learning.models.ModelWeights,
+    score_fn: evaluation_scoring.ScoreFn,
     evaluation_set: splits.EvaluationSet,
 ) -> dict[str, float]:
-    score_fn = scoring.build_score_fn(session.config.model, weights.trainable)
     num_items = session.dataset.split.num_items
     try:
         return ranking.evaluate(score_fn, evaluation_set, num_items, seed=session.config.seed)
@@ -280,15 +320,22 @@ def _measure(
     ledger: ledger_lib.PrivacyLedger | None,
     result: training.TrainingResult,
     privacy_statement: str,
+    devices: devices_lib.Devices,
 ) -> dict[str, Any]:
     """Everything that `results.json` holds."""
     config, split = session.config, session.dataset.split
     baselines = _create_baselines(session, popular)
+    score_fns = {
+        "": devices.build_score_fn(result.weights.trainable),
+        _PERSONALIZED: devices.build_finetuned_score_fn(result.weights.trainable),
+    }
     results: dict[str, Any] = {}
     for name in ("validation", "test"):
         evaluation_set = getattr(split, name)
-        for metric, value in _evaluate(session, result.weights, evaluation_set).items():
-            results[f"{name}/{metric}"] = value
+        for prefix, score_fn in score_fns.items():
+            if score_fn is not None:
+                for metric, value in _evaluate(session, score_fn, evaluation_set).items():
+                    results[f"{prefix}{name}/{metric}"] = value
         for title, baseline in baselines.items():
             scores = ranking.evaluate(
                 baseline.score_fn, evaluation_set, split.num_items, seed=config.seed
@@ -429,6 +476,11 @@ def _describe_departures(config: RunConfig) -> str:
             " Here edges stand between users and server. With noise_at=edge, the default, each "
             "edge clips, sums its own users and adds this noise to its sum, and edges rather than "
             "the server are trusted; with noise_at=server edges only add up."
+        )
+    if config.personal is not None or config.finetuning_epochs:
+        text += (
+            " The guarantee is about what devices send. What a device fits for itself, "
+            "a personal part or a fine-tuned copy, stays with its user and costs nothing."
         )
     if config.failure in failure_config.ABSENCES:
         text += (

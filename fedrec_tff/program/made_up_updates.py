@@ -38,7 +38,7 @@ def create_type(config: RunConfig, *, is_row_sparse: bool) -> tff.Type:
         two_tower.ItemRows(
             tff.TensorType(np.float32, [rows, dim]), tff.TensorType(np.float32, [rows])
         ),
-        tuple(tff.TensorType(np.float32, tensor.shape) for tensor in config.model.tower),
+        tuple(tff.TensorType(np.float32, tensor.shape) for tensor in config.two_tower.tower),
     )
     if is_row_sparse:
         return tff.to_type(row_sparse.RowSparse(tff.TensorType(np.int32, [None]), value))
@@ -89,7 +89,7 @@ def _create_update(
 
     embedding, bias = normal(len(ids), config.embedding_dim), normal(len(ids))
     embedding[num_rows:], bias[num_rows:] = 0.0, 0.0
-    tower = tuple(normal(*tensor.shape) for tensor in config.model.tower)
+    tower = tuple(normal(*tensor.shape) for tensor in config.two_tower.tower)
     rows = two_tower.ItemRows(embedding, bias)
     return row_sparse.RowSparse(ids, two_tower.TwoTowerWeights(rows, tower))
 

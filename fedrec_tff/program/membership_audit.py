@@ -79,7 +79,7 @@ def run(
         weights = _train(
             dataclasses.replace(config, seed=seed), dataset, half, half_plan, count_round
         )
-        return measure_fit(config.model, weights, train, num_items)
+        return measure_fit(config.two_tower, weights, train, num_items)
 
     def fit_shadow(index: int, half: np.ndarray) -> np.ndarray:
         seed = config.seed + 1 + index
@@ -122,6 +122,7 @@ def measure_fit(
     Returns:
       Means over each user's items.
     """
+    candidates = query_towers.encode_candidates(model, weights.tower, weights.items)
 
     @tf.function(
         input_signature=[
@@ -134,7 +135,7 @@ def measure_fit(
         query = query_towers.encode_histories(
             model, weights.items.embedding, tuple(weights.tower), history, mask
         )
-        logits = two_tower.all_logits(query, weights.items, model.temperature)
+        logits = two_tower.all_logits(query, candidates, model.temperature, model.similarity)
         own = tf.gather(logits, item, batch_dims=1)[:, tf.newaxis]
         # The item itself is among those at least as high: positions count from 1, ties against it.
         position = tf.reduce_sum(tf.cast(logits >= own, tf.float32), axis=1)
@@ -181,7 +182,7 @@ def _plan_shadow(
     """Cohorts of its own, and the noise of the audited run."""
     noise_multiplier = plan.mechanism.noise_multiplier if plan.mechanism else None
     return privacy_plan.create_plan(
-        config, int(half.sum()), config.model.num_weights(num_items), noise_multiplier
+        config, int(half.sum()), config.two_tower.num_weights(num_items), noise_multiplier
     )
 
 

@@ -82,6 +82,11 @@ def create_cells(
                 "(with parameters, as in 'clip,trimmed_mean fraction=0.3') and --attacks "
                 "(with scales, as in sign_flip:5)"
             )
+    if base.personal is not None:
+        raise errors.UserError(
+            f"--personal_tower={base.personal_tower}: a study measures what the global part of a "
+            "model recommends: drop it"
+        )
     if not aggregators:
         raise errors.UserError("--aggregators: name at least one")
     columns = _distinct((CLEAN, *attacks))

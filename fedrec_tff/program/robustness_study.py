@@ -154,11 +154,12 @@ def _read(
     target_index: int,
 ) -> CellResult:
     from fedrec_tff.models import scoring
-    from fedrec_tff.program import model_file
+    from fedrec_tff.program import features, model_file
     from fedrec_tff.reporting import summary
 
     weights = model_file.load(directory.model)
-    score_fn = scoring.build_score_fn(cell.config.model, weights)
+    known = features.create_features(cell.config, dataset)
+    score_fn = scoring.build_score_fn(cell.config.two_tower, weights, *known.both)
     return CellResult(
         cell.aggregator,
         cell.attack,

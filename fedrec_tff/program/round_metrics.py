@@ -42,16 +42,36 @@ _CLASSES = {
     "communication/": COHORT,
     "aggregator/": COHORT,
     "train/update_rejected": AGGREGATE,
+    "train/learning_rate/": PUBLIC,
     "train/": COHORT,
     "time/evaluation_seconds": HELD_OUT,
     "time/": COHORT,
     "validation/": HELD_OUT,
+    "personalized/": HELD_OUT,
     "private/": NOISED,
 }
 _RELEASABLE = (PUBLIC, AGGREGATE, NOISED, HELD_OUT, NON_PRIVATE)
 _MEGABYTE = 1e6
 _PRIVATE_QUERY = "dp_query_metrics"
 _NAMED_ELSEWHERE = (transforms.UPLOAD_BITS, transforms.CODED_UPLOAD_BITS, _PRIVATE_QUERY)
+
+
+def create_learning_rate_metrics(
+    learning_rates: Mapping[str, np.ndarray], round_number: int
+) -> dict[str, float]:
+    """Names the learning rates that follow the round.
+
+    Args:
+      learning_rates: float32 [rounds] of each side that has a schedule, by its name.
+      round_number: The round, from 1.
+
+    Returns:
+      Metrics by name.
+    """
+    return {
+        f"train/learning_rate/{side}": float(rates[round_number - 1])
+        for side, rates in learning_rates.items()
+    }
 
 
 def create_cohort_metrics(

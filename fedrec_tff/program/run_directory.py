@@ -64,6 +64,11 @@ class RunDirectory:
         return self.root / "model.npz"
 
     @property
+    def devices(self) -> pathlib.Path:
+        """`devices/`: what users' devices keep, in simulation; no part of the server reads it."""
+        return self.root / "devices"
+
+    @property
     def cohort_key(self) -> pathlib.Path:
         """`cohort_key`: the secret that cohorts are drawn from under differential privacy."""
         return self.root / "cohort_key"
@@ -165,7 +170,7 @@ def read_config(directory: RunDirectory) -> dict[str, Any] | None:
     return json.loads(directory.config.read_text())
 
 
-def check_fingerprint(directory: RunDirectory, stored: str, fingerprint: str) -> None:
+def check_fingerprint(directory: RunDirectory, stored: str | None, fingerprint: str | None) -> None:
     """Refuses to resume a run on other data than it was begun with.
 
     Args:

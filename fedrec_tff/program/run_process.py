@@ -13,15 +13,19 @@ from fedrec_tff.aggregators.hierarchical import config as hierarchy_config
 from fedrec_tff.learning import (
     client_work,
     feature_embedding,
+    guidance_memory,
     hierarchical_process,
     negative_sampling,
     optimizers,
+    schedules,
     simulated_clients,
 )
 from fedrec_tff.learning import process as process_lib
 from fedrec_tff.learning.config import POPULARITY
+from fedrec_tff.models import tower_contract
 from fedrec_tff.privacy import catalogue
-from fedrec_tff.program import client_simulation, popularity_prior, privacy_plan
+from fedrec_tff.program import client_simulation, model_flags, popularity_prior, privacy_plan
+from fedrec_tff.program import features as features_lib
 from fedrec_tff.program.config import RunConfig
 
 
@@ -32,6 +36,7 @@ def build_process(
     popular: popularity_prior.Popularity | None = None,
     item_features: pd.DataFrame | None = None,
     simulation: client_simulation.ClientSimulation | None = None,
+    features: features_lib.Features = features_lib.NO_FEATURES,
 ) -> tff.learning.templates.LearningProcess:
     """Builds the learning process of a run.
 
@@ -42,39 +47,45 @@ def build_process(
       popular: What is known of items' popularity, where the run uses it.
       item_features: A row for each item, where there are any.
       simulation: Who attacks, and whose devices fail; None for nobody.
+      features: What the model knows of items and users.
 
     Returns:
       The process; row-sparse where aggregator and client optimiser allow it.
 
     Raises:
-      UserError: If embeddings are to start from features, and there are none.
+      UserError: If embeddings are to start from features, and there are none, or a model of
+        somebody's own breaks its contract.
     """
+    _check_model(config)
     chain, work = config.aggregator_chain, config.client_work
     row_sparse = _is_row_sparse(config)
-    sampler = negative_sampling.NegativeSampler(
-        num_items,
-        config.num_negatives,
-        popular.probabilities if config.negative_sampling == POPULARITY else None,
-    )
-    build_client_update = (
+    sampler = create_sampler(config, num_items, popular)
+    build_client_update = functools.partial(
         client_work.build_row_sparse_client_update
         if row_sparse
-        else client_work.build_dense_client_update
+        else client_work.build_dense_client_update,
+        item_features=features.items,
     )
     context = _create_context(config, num_items, plan, row_sparse)
     factory = building.build_factory(chain, context)
     if chain.has_plugin:
         factory = contract.wrap(factory, chain.name, num_items)
-    client_type, memory = client_work.CLIENT_DATA_TYPE, None
+    memory = guidance_memory.create_memory(
+        work, weighs=isinstance(factory, tff.aggregators.WeightedAggregationFactory)
+    )
+    client_type = client_work.create_client_data_type(
+        features.num_user_slots, config.num_stored_weights
+    )
     if simulation is None:
-        client_update_fn = build_client_update(config.model, work, sampler)
+        client_update_fn = build_client_update(config.two_tower, work, sampler)
     else:
-        client_type = simulation.client_type
+        client_type = simulated_clients.create_simulated_client_type(client_type)
         client_update_fn, memory = simulated_clients.build_simulated_client_work(
-            functools.partial(build_client_update, config.model, work),
+            functools.partial(build_client_update, config.two_tower, work),
             sampler,
             simulation.attack,
             simulation.failure,
+            memory,
         )
     if chain.terminal.has_edges:
         build_learning_process = functools.partial(
@@ -87,10 +98,9 @@ def build_process(
         build_learning_process = functools.partial(
             process_lib.build_learning_process,
             replaces_non_finite=not _excludes_non_finite(chain),
-            client_memory=memory,
         )
     return build_learning_process(
-        config.model,
+        config.two_tower,
         num_items,
         client_update_fn,
         factory,
@@ -100,11 +110,33 @@ def build_process(
         sums_client_metrics=server_may_see_sums(config),
         initial_item_bias=popular.initial_bias if config.initial_bias == POPULARITY else None,
         initial_item_embedding=_create_initial_embedding(config, num_items, item_features),
+        client_memory=memory,
+        server_learning_rates=schedules.create_learning_rates(config.server),
+    )
+
+
+def create_sampler(
+    config: RunConfig, num_items: int, popular: popularity_prior.Popularity | None
+) -> negative_sampling.NegativeSampler:
+    """Where clients' negatives come from.
+
+    Args:
+      config: The run's flags.
+      num_items: Size of the catalogue.
+      popular: What is known of items' popularity, where the run uses it.
+
+    Returns:
+      The sampler.
+    """
+    return negative_sampling.NegativeSampler(
+        num_items,
+        config.num_negatives,
+        popular.probabilities if config.negative_sampling == POPULARITY else None,
     )
 
 
 def check_builders(config: RunConfig, num_items: int, plan: privacy_plan.PrivacyPlan) -> None:
-    """Calls the aggregators' builders, which check their parameters, before a run begins.
+    """Calls builders, which check their parameters, before a run begins, and tries a model.
 
     Args:
       config: The run's flags.
@@ -114,8 +146,28 @@ def check_builders(config: RunConfig, num_items: int, plan: privacy_plan.Privacy
     Raises:
       UserError: If a parameter is wrong, or somebody else's builder is.
     """
+    _check_model(config)
     chain = config.aggregator_chain
     building.build_factory(chain, _create_context(config, num_items, plan, _is_row_sparse(config)))
+
+
+def create_learning_rates(config: RunConfig) -> dict[str, np.ndarray]:
+    """The learning rates of client and server by round, where they have a schedule.
+
+    Args:
+      config: The run's flags.
+
+    Returns:
+      float32 [rounds] by the side's name.
+    """
+    sides = {"client": config.client_work.optimizer, "server": config.server}
+    rates = {side: schedules.create_learning_rates(own) for side, own in sides.items()}
+    return {side: found for side, found in rates.items() if found is not None}
+
+
+def _check_model(config: RunConfig) -> None:
+    tower_contract.check(config.two_tower)
+    model_flags.check_loaded(config)
 
 
 def _is_row_sparse(config: RunConfig) -> bool:
@@ -137,7 +189,7 @@ def _create_context(
         max_clients=plan.max_clients,
         clip_norm=config.clip_norm,
         seed=config.seed,
-        model=config.model,
+        model=config.two_tower,
         server_sees_sums=server_may_see_sums(config),
     )
 

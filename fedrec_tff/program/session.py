@@ -4,19 +4,21 @@ This module is light. TensorFlow is imported once the flags, the folder and the 
 """
 
 import dataclasses
-import hashlib
 import os
 import pathlib
 import sys
 from typing import Any
 
 from fedrec_tff import errors
-from fedrec_tff.aggregators import signatures
+from fedrec_tff.aggregators import aggregator
 from fedrec_tff.datasets import interactions as interactions_lib
 from fedrec_tff.datasets import loading
 from fedrec_tff.evaluation import scoring
+from fedrec_tff.models import plugin as model_plugin
+from fedrec_tff.plugins import loading as plugin_loading
 from fedrec_tff.program import config as config_lib
 from fedrec_tff.program import data, privacy_plan, run_directory
+from fedrec_tff.program import features as features_lib
 from fedrec_tff.program.config import RunConfig
 
 
@@ -31,6 +33,7 @@ class Session:
       plan: Sampler and mechanism.
       derived: What `config.json` says besides the flags.
       cohort_key: What cohorts are drawn from; None for the seed.
+      features: What the model knows of items and users.
     """
 
     config: RunConfig
@@ -39,6 +42,7 @@ class Session:
     plan: privacy_plan.PrivacyPlan
     derived: dict[str, Any]
     cohort_key: int | None = None
+    features: features_lib.Features = features_lib.NO_FEATURES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,24 +99,30 @@ def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:
 def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Session:
     """Loads the data, plans, and writes `config.json` and the id maps of a new run."""
     dataset = data.load_data(config)
+    features = features_lib.create_features(config, dataset)
     stored = run_directory.read_config(directory)
     noise_multiplier, has_new_plugin = None, False
     if stored is not None:
         fingerprint = stored["non_private/data"]["fingerprint"]
         run_directory.check_fingerprint(directory, fingerprint, dataset.fingerprint)
+        fingerprint = stored["non_private/data"].get("features_fingerprint")
+        run_directory.check_fingerprint(directory, fingerprint, features.fingerprint)
         noise_multiplier = stored["derived"]["noise_multiplier"]
-        has_new_plugin = stored["derived"].get("plugins", {}) != _digest_plugins(config)
+        before, now = stored["derived"].get("plugins", {}), _digest_plugins(config)
+        has_new_plugin = before != now
         if has_new_plugin:
-            _check_has_no_rounds(directory)
+            has_new_model = before.get(config.model) != now.get(config.model)
+            _check_has_no_rounds(directory, "model" if has_new_model else "aggregator")
     cohort_key = None
     if config.has_secret_cohorts:
         cohort_key = run_directory.obtain_cohort_key(directory, is_new=stored is None)
-    num_weights = config.model.num_weights(dataset.split.num_items)
+    num_weights = config.two_tower.num_weights(dataset.split.num_items)
     plan = privacy_plan.create_plan(
         config, dataset.split.train.num_rows, num_weights, noise_multiplier, cohort_key
     )
     is_unchecked = stored is None or has_new_plugin
-    if is_unchecked and (config.aggregator_param or config.aggregator_chain.has_plugin):
+    has_plugin = config.model is not None or config.aggregator_chain.has_plugin
+    if is_unchecked and (config.aggregator_param or has_plugin):
         # What is wrong with these is told before the folder is taken, for which TensorFlow must be
         # there already.
         from fedrec_tff.program import run_process
@@ -127,10 +137,10 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
             {
                 "flags": config_lib.to_flags(config),
                 "derived": derived,
-                "non_private/data": _describe_data(dataset),
+                "non_private/data": _describe_data(dataset, features),
             },
         )
-    return Session(config, directory, dataset, plan, derived, cohort_key)
+    return Session(config, directory, dataset, plan, derived, cohort_key, features)
 
 
 def _summarize(session: Session) -> str:
@@ -158,31 +168,33 @@ def _derive(
 
 def _digest_plugins(config: RunConfig) -> dict[str, str]:
     """The SHA-256 of each plug-in's file, by what the flag calls it."""
-    plugins = [found for found in config.aggregator_chain.aggregators if found.is_plugin]
-    sources = {
-        p.name: signatures.find_source(signatures.split_builder(p.builder)[0]) for p in plugins
-    }
-    return {
-        name: hashlib.sha256(source.read_bytes()).hexdigest() for name, source in sources.items()
-    }
+    found = [(a.name, a.builder) for a in config.aggregator_chain.aggregators if a.is_plugin]
+    plugins = {name: plugin_loading.digest_source(b, aggregator.FLAG) for name, b in found}
+    model = config.model_plugin
+    if model is not None:
+        plugins[model.name] = plugin_loading.digest_source(model.builder, model_plugin.FLAG)
+    return plugins
 
 
-def _check_has_no_rounds(directory: run_directory.RunDirectory) -> None:
+def _check_has_no_rounds(directory: run_directory.RunDirectory, kind: str) -> None:
     """Refuses to go on with a plug-in that has changed since the run's first round."""
     if directory.has_rounds:
         raise errors.UserError(
-            f"{directory.root} was begun with another version of its aggregator: restore the file, "
-            "or choose another --output_dir"
+            f"{directory.root} was begun with another version of its {kind}: restore the file, or "
+            "choose another --output_dir"
         )
 
 
-def _describe_data(dataset: loading.LoadedDataset) -> dict[str, Any]:
-    """Exact statistics of user data; the fingerprint lets a resumed run see that they changed."""
+def _describe_data(
+    dataset: loading.LoadedDataset, features: features_lib.Features
+) -> dict[str, Any]:
+    """Exact statistics of user data; the fingerprints let a resumed run see that they changed."""
     return {
         "num_users": dataset.interactions.num_users,
         "num_interactions": dataset.interactions.num_interactions,
         "counts": dataclasses.asdict(dataset.counts),
         "fingerprint": dataset.fingerprint,
+        "features_fingerprint": features.fingerprint,
     }
 
 

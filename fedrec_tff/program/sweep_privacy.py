@@ -89,7 +89,9 @@ class Planner:
     def _plan(self, config: RunConfig) -> tuning.RunCost | None:
         num_users, num_items = self._size(config)
         try:
-            plan = privacy_plan.create_plan(config, num_users, config.model.num_weights(num_items))
+            plan = privacy_plan.create_plan(
+                config, num_users, config.two_tower.num_weights(num_items)
+            )
         except errors.UserError:
             return None
         releases = [(release.event, release.count) for release in plan.releases]

@@ -3,9 +3,10 @@
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow_federated as tff
 
 from fedrec_tff import errors
@@ -18,6 +19,8 @@ from fedrec_tff.program.profiling import RoundProfiler
 # From a model's weights to its validation metrics, by their full names.
 EvaluateFn = Callable[[tff.learning.models.ModelWeights], dict[str, float]]
 ReadCostsFn = Callable[[], communication.SecureSumCosts | None]
+# From the process's state and a cohort to the cohort as its devices then are.
+PrepareCohortFn = Callable[[Any, Any], Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +37,8 @@ class TrainingOptions:
       averaging_decay: See `averaging.update_average`; 0 keeps the last model alone.
       sums_client_metrics: Whether clients' metrics are summed; they are zeros otherwise.
       read_secure_sum_costs_fn: Reads what the latest round's secure sum cost, if there was one.
+      learning_rates: float32 [rounds] of each side, client or server, that has a schedule.
+      prepare_cohort_fn: What devices do before a round, by themselves.
     """
 
     rounds: int
@@ -45,6 +50,8 @@ class TrainingOptions:
     averaging_decay: float = 0.0
     sums_client_metrics: bool = True
     read_secure_sum_costs_fn: ReadCostsFn = lambda: None
+    learning_rates: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    prepare_cohort_fn: PrepareCohortFn = lambda state, cohort: cohort
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,10 +225,14 @@ def _run_round(
     options: TrainingOptions,
 ) -> tuple[Progress, dict[str, float]]:
     start = time.monotonic()
-    output = process.next(progress.state, cohorts.select())
+    cohort = options.prepare_cohort_fn(progress.state, cohorts.select())
+    output = process.next(progress.state, cohort)
     seconds = time.monotonic() - start
     metrics = {
         "communication/download_megabytes": options.download_megabytes,
+        **round_metrics.create_learning_rate_metrics(
+            options.learning_rates, progress.round_number + 1
+        ),
         **round_metrics.create_aggregate_metrics(output.metrics),
         **round_metrics.select_releasable(
             round_metrics.create_cohort_metrics(

@@ -1,17 +1,16 @@
-"""Aggregators as text: what there is, how one is used, and what a check found."""
+"""Aggregators as text: what there is, and how one is used."""
 
-import textwrap
 from collections.abc import Sequence
 
 import rich.box
 import rich.console
 import rich.table
 
-from fedrec_tff.aggregators import signatures
 from fedrec_tff.aggregators.aggregator import TERMINAL, TRANSFORM, WRAPPER, Aggregator
+from fedrec_tff.plugins import signatures
 from fedrec_tff.privacy import catalogue
+from fedrec_tff.reporting import plugin_text
 
-_WIDTH = 110
 _KINDS = {TERMINAL: "aggregator", TRANSFORM: "step", WRAPPER: "wrapping step"}
 _LEGEND = """\
 kind     aggregator: stands alone, or last in a chain. step: changes what each client sends.
@@ -36,7 +35,9 @@ def to_table(found: Sequence[Aggregator]) -> str:
             describe_rows(aggregator),
             aggregator.description,
         )
-    console = rich.console.Console(width=_WIDTH, no_color=True, highlight=False, markup=False)
+    console = rich.console.Console(
+        width=plugin_text.WIDTH, no_color=True, highlight=False, markup=False
+    )
     with console.capture() as capture:
         console.print(table)
     lines = [line.rstrip() for line in capture.get().splitlines()]
@@ -83,31 +84,15 @@ def to_description(found: Aggregator, signature: signatures.Signature) -> str:
         parts += ["", found.description]
     if signature.docstring:
         parts += ["", signature.docstring]
-    parts += ["", "Parameters:", *_describe_parameters(signature)]
-    parts += ["", "Where it may stand:", *_wrap(_describe_place(found))]
+    parts += ["", "Parameters:", *plugin_text.describe_parameters(signature)]
+    parts += ["", "Where it may stand:", *plugin_text.wrap(_describe_place(found))]
     parts += ["", "Usage:", *_describe_usage(found, signature)]
     return "\n".join(parts)
-
-
-def to_line(status: str, name: str, text: str) -> str:
-    """Renders what a check found."""
-    return f"{status:<5} {name:<28} {text}"
 
 
 def _may_be_either(found: Aggregator) -> bool:
     """Whether only calling the builder would tell what it makes: a factory, or a transform."""
     return found.is_plugin and found.kind == TERMINAL
-
-
-def _describe_parameters(signature: signatures.Signature) -> list[str]:
-    lines = []
-    for parameter in signature.parameters.values():
-        kind = parameter.type.__name__ + (" or none" if parameter.is_optional else "")
-        value = "must be given" if parameter.is_required else f"default {_to_flag(parameter)}"
-        lines.append(f"  {parameter.name}: {kind}, {value}")
-        if parameter.help:
-            lines += _wrap([parameter.help], indent="    ")
-    return lines or ["  none"]
 
 
 def _describe_place(found: Aggregator) -> list[str]:
@@ -144,11 +129,7 @@ def _describe_place(found: Aggregator) -> list[str]:
 
 
 def _describe_usage(found: Aggregator, signature: signatures.Signature) -> list[str]:
-    parameters = [*signature.parameters.values()]
-    # All that must be given, or else one, to show how.
-    shown = [item for item in parameters if item.is_required]
-    shown = shown or [item for item in parameters if item.default is not None][:1]
-    flags = [f"--aggregator_param {item.name}={_to_flag(item)}" for item in shown]
+    flags = [f"--aggregator_param {text}" for text in plugin_text.choose_examples(signature)]
     if found.is_private:
         flags.append("--target_epsilon=8")
     for flag, needing in (("min_separation", "8"), ("max_rounds_per_user", "2")):
@@ -163,19 +144,3 @@ def _describe_usage(found: Aggregator, signature: signatures.Signature) -> list[
         lines += [f"  {label}:"] if label else []
         lines.append("  " + " \\\n      ".join([*command, *flags]))
     return lines
-
-
-def _wrap(lines: Sequence[str], indent: str = "  ") -> list[str]:
-    return [
-        textwrap.fill(line, _WIDTH, initial_indent=indent, subsequent_indent="    ")
-        for line in lines
-    ]
-
-
-def _to_flag(parameter: signatures.Parameter) -> str:
-    """A parameter's default as a flag has it; a place to fill in where there is none."""
-    if parameter.is_required:
-        return f"<{parameter.type.__name__}>"
-    if isinstance(parameter.default, bool) or parameter.default is None:
-        return str(parameter.default).lower()
-    return f"{parameter.default}"

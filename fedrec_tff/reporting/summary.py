@@ -10,6 +10,7 @@ import rich.table
 
 # Exact, exact under differential privacy and on request, released under differential privacy.
 _BASELINES = ("popularity", "non_private/popularity", "private_popularity")
+_PERSONALIZED = "personalized/"
 _COLUMNS = {
     "recall@10": "recall@10",
     "ndcg@10": "ndcg@10",
@@ -26,10 +27,12 @@ def describe_results(results: Mapping[str, Any], output_dir: str | os.PathLike) 
       output_dir: The run's folder.
 
     Returns:
-      Several lines: test metrics, beside popularity's where the run has them, the privacy
-      statement, where to look.
+      Several lines: test metrics, beside those after fine-tuning and popularity's where the run has
+      them, the privacy statement, where to look.
     """
     rows = {"this model": (results, "test/")}
+    if f"{_PERSONALIZED}test/{next(iter(_COLUMNS))}" in results:
+        rows["fine-tuned on devices"] = (results, f"{_PERSONALIZED}test/")
     rows |= {title: (results, f"{title}/test/") for title in _find_baselines(results)}
     return "\n".join(
         [

@@ -68,6 +68,15 @@ def write_final_privacy_statement(
         tf.summary.text("privacy/statement", privacy_statement, step=round_number)
 
 
+def write_final_metrics(
+    summary_dir: str | os.PathLike, metrics: Mapping[str, float], round_number: int
+) -> None:
+    """Writes metrics that are measured once, at the end, as scalars."""
+    with tf.summary.create_file_writer(os.fspath(summary_dir)).as_default():
+        for name, value in metrics.items():
+            tf.summary.scalar(name, value, step=round_number)
+
+
 def _as_code(values: Mapping[str, Any]) -> str:
     text = json.dumps(dict(values), indent=2, default=str)
     return "\n".join(f"    {line}" for line in text.splitlines())

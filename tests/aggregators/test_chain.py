@@ -7,8 +7,9 @@ import textwrap
 import pytest
 
 from fedrec_tff import errors
-from fedrec_tff.aggregators import builtin, chain, registry, signatures
-from fedrec_tff.aggregators.aggregator import TRANSFORM, WRAPPER
+from fedrec_tff.aggregators import builtin, chain, registry
+from fedrec_tff.aggregators.aggregator import FLAG, TRANSFORM, WRAPPER
+from fedrec_tff.plugins import signatures
 
 _PLUGIN = '''
 """Imports what does not exist: reading it must not import it."""
@@ -56,7 +57,7 @@ def _plugin(tmp_path):
 
 
 def test_a_builders_signature_is_read_without_importing_it(plugin):
-    signature = signatures.read_signature(f"{plugin}:build_mine")
+    signature = signatures.read_signature(f"{plugin}:build_mine", FLAG)
     assert signature.summary == "Does it my way."
     assert signature.docstring == "Does it my way.\n\nAt length."
     rate, k, loud = signature.parameters.values()
@@ -67,7 +68,7 @@ def test_a_builders_signature_is_read_without_importing_it(plugin):
 
 @pytest.mark.parametrize("aggregator", builtin.AGGREGATORS, ids=lambda a: a.name)
 def test_every_builtin_has_a_builder_that_flags_can_set(aggregator):
-    signature = signatures.read_signature(aggregator.builder)
+    signature = signatures.read_signature(aggregator.builder, FLAG)
     assert signature.has_inner == (aggregator.kind == WRAPPER)
     assert signature.summary
     for parameter in signature.parameters.values():

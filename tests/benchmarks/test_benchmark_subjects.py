@@ -31,7 +31,7 @@ _SETTING = plan.Setting(
 _IN_ONE_BATCH = dataclasses.replace(_SETTING, batch_size=21)
 _HISTORY_LENGTH = _SETTING.run_config.history_length
 _WEIGHTS = two_tower.create_initial_weights(
-    _SETTING.run_config.model, _SETTING.num_items, _SETTING.seed
+    _SETTING.run_config.two_tower, _SETTING.num_items, _SETTING.seed
 )
 _ARRAYS = tf.nest.map_structure(np.asarray, _WEIGHTS)
 _ITEMS = users.create_items(_SETTING)
@@ -53,7 +53,7 @@ def train_as_client(setting, row, seed):
     """The project's own client work: the client's result, and how much its weights shrank."""
     sampler = negative_sampling.NegativeSampler(setting.num_items, setting.num_negatives)
     config = setting.run_config
-    update = client_work.build_dense_client_update(config.model, config.client_work, sampler)
+    update = client_work.build_dense_client_update(config.two_tower, config.client_work, sampler)
     client = client_work.ClientData(tf.constant(_ITEMS[row]), tf.constant(21), tf.constant(seed))
     result = tf.function(update)(_WEIGHTS, client)
     return result, tf.nest.map_structure(tf.subtract, _WEIGHTS, result.update)

@@ -36,7 +36,7 @@ def test_the_round_is_that_of_movielens_with_the_defaults_of_a_run():
     assert config.noise_multiplier > 0
     assert config.client_work == default.client_work
     assert config.num_negatives == default.num_negatives
-    assert config.model == default.model
+    assert config.two_tower == default.two_tower
     assert config.local_epochs == 1
 
 

@@ -51,6 +51,20 @@ def test_buckets_double_up_to_the_longest():
     assert clients.default_bucket_lengths(5) == (5,)
 
 
+@pytest.mark.parametrize(
+    ("longest", "lengths"),
+    [
+        (2312, (16, 32, 64, 1600, 2312)),
+        (1200, (16, 32, 64, 1200)),
+        (100, (16, 32, 64, 100)),
+        (80, (16, 32, 64, 80)),
+        (5000, (16, 32, 64, 1600, 5000)),
+    ],
+)
+def test_clients_beyond_the_stretch_share_a_bucket(longest, lengths):
+    assert clients.stretch_bucket_lengths(longest, 100) == lengths
+
+
 def test_clients_are_in_the_shortest_bucket_that_holds_them():
     population = clients.stack_clients(_sequences(3, 100, 16, 17, 99))
     assert [bucket.padded_length for bucket in population.buckets] == [16, 32, 100]

@@ -188,7 +188,7 @@ def build_process(form, name):
         registry.get("mean").build_factory(context),
         optimizers.create_optimizer(OptimizerConfig("sgd", 1.0)),
         11,
-        simulated_clients.SIMULATED_CLIENT_TYPE,
+        simulated_clients.create_simulated_client_type(client_work.CLIENT_DATA_TYPE),
         client_memory=work.memory,
     )
 

@@ -90,6 +90,38 @@ def _gradient(model, client, items, first=0):
     return [tf.convert_to_tensor(g).numpy() for g in tape.gradient(total, tf.nest.flatten(weights))]
 
 
+def test_a_set_predicts_each_item_from_all_others():
+    model = TwoTowerConfig(4, 5, 1, temperature=0.5, query_tower="set", similarity="cosine")
+    items = _ITEMS[:5]
+    client, weights = _client(items), _weights(model)
+    negatives = _SAMPLER.sample(
+        tf.random.experimental.stateless_fold_in(client.seed, 0, alg="philox")
+    )
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        total = 0.0
+        for place, own in enumerate(items):
+            others = [*items[:place], *items[place + 1 :]]
+            padded = np.zeros([1, model.history_length], np.int32)
+            padded[0, : len(others)] = others
+            mask = (np.arange(model.history_length) < len(others)).astype(np.float32)[np.newaxis]
+            query = query_towers.encode_histories(
+                model, weights.items.embedding, weights.tower, padded, mask
+            )
+            rows = tf.math.l2_normalize(weights.items.embedding, axis=1)
+            scores = tf.linalg.matvec(rows, tf.math.l2_normalize(query, axis=1)[0])
+            logits = scores / model.temperature + weights.items.bias
+            kept = [own, *(int(n) for n in negatives if int(n) != own)]
+            total += (tf.reduce_logsumexp(tf.gather(logits, kept)) - logits[own]) / len(items)
+    expected = [
+        tf.convert_to_tensor(g).numpy() for g in tape.gradient(total, tf.nest.flatten(weights))
+    ]
+    for build in _BUILDERS:
+        _, update = _update(build, model, client)
+        for found, gradient in zip(update, expected, strict=True):
+            np.testing.assert_allclose(found, 0.3 * gradient, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("build", _BUILDERS)
 @pytest.mark.parametrize("name", ["recency", *CAUSAL_TOWERS])
 def test_one_step_follows_the_gradient_over_all_positions(name, build):

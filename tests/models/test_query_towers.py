@@ -59,12 +59,22 @@ def test_what_padding_holds_does_not_matter(name):
 
 
 @pytest.mark.parametrize("name", QUERY_TOWERS)
-def test_an_empty_history_has_a_finite_query_and_order_matters_but_to_the_mean(name):
+def test_an_empty_history_has_a_finite_query_and_order_matters_but_to_means(name):
     config = _config(name)
     weights = _weights(config)
     empty, forth, back = _encode(config, weights, [], [1, 2, 3], [3, 2, 1])
     assert np.isfinite(empty).all()
-    assert np.allclose(forth, back, atol=1e-4) == (name == "mean")
+    assert np.allclose(forth, back, atol=1e-4) == (name in ("mean", "set"))
+
+
+def test_a_set_is_read_without_the_item_itself():
+    config = _config("set")
+    weights = _weights(config)
+    items = np.array([3, 7, 9, 0, 0], np.int32)
+    mask = np.array([1, 1, 1, 0, 0], np.float32)
+    found = query_towers.encode_others(config, _EMBEDDING, weights, items, mask)
+    expected = _encode(config, weights, [7, 9], [3, 9], [3, 7], [3, 7, 9])
+    np.testing.assert_allclose(found[:4], expected, rtol=1e-4, atol=1e-5)
 
 
 def _normalize(states, scale, offset):

@@ -83,6 +83,21 @@ def test_temperature_divides_the_dot_product_and_not_the_bias():
     np.testing.assert_allclose(two_tower.pair_logits(query, pairs, 2.0), [25.0, 13.0])
 
 
+def test_cosines_do_not_depend_on_lengths():
+    query = np.array([[2.0, 0.0], [3.0, 3.0]], np.float32)
+    embedding = np.array([[5.0, 0.0], [0.0, 0.1], [0.0, 0.0]], np.float32)
+    items = two_tower.ItemRows(embedding, np.array([10.0, 20.0, 30.0], np.float32))
+    root = np.sqrt(0.5)
+    expected = [[12.0, 20.0, 30.0], [10.0 + 2.0 * root, 20.0 + 2.0 * root, 30.0]]
+    np.testing.assert_allclose(
+        two_tower.all_logits(query, items, 0.5, "cosine"), expected, rtol=1e-6
+    )
+    pairs = two_tower.gather_items(items, np.array([0, 1], np.int32))
+    np.testing.assert_allclose(
+        two_tower.pair_logits(query, pairs, 0.5, "cosine"), [12.0, 20.0 + 2.0 * root], rtol=1e-6
+    )
+
+
 def test_initial_weights_are_a_function_of_the_seed():
     config = TwoTowerConfig(embedding_dim=8, history_length=3, num_blocks=2)
 

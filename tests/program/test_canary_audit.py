@@ -17,7 +17,7 @@ _SPLIT = data.load_data(audit_faults.CONFIG).split
 def audit(config=audit_faults.CONFIG, sampler=None, **parts):
     """Audits a run with some parts replaced."""
     num_clients = _SPLIT.train.num_rows + audit_faults.AUDIT.num_canaries
-    num_weights = config.model.num_weights(_SPLIT.num_items)
+    num_weights = config.two_tower.num_weights(_SPLIT.num_items)
     plan = privacy_plan.create_plan(config, num_clients, num_weights)
     made = canary_audit.create_parts(config, plan)
     if sampler is not None:
@@ -92,7 +92,7 @@ def test_directions_are_unit_normal_and_the_same_when_compiled():
 
 
 def test_a_canary_sends_its_direction_and_a_user_trains():
-    weights = two_tower.create_initial_weights(audit_faults.CONFIG.model, 160, 0)
+    weights = two_tower.create_initial_weights(audit_faults.CONFIG.two_tower, 160, 0)
     trained = tf.nest.map_structure(tf.ones_like, weights)
 
     def train(weights, client):

@@ -6,7 +6,7 @@ from scipy import stats
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import clients
-from fedrec_tff.learning import simulated_clients
+from fedrec_tff.learning import client_work, simulated_clients
 from fedrec_tff.privacy import sampling
 from fedrec_tff.program import client_simulation, cohorts, config_checks, data
 from fedrec_tff.program.config import RunConfig
@@ -71,7 +71,9 @@ def test_a_cohort_says_of_each_client_what_becomes_of_it():
     sampler = sampling.create_sampler(sampling.POISSON, 200, 80.0, seed=3)
     plain = cohorts.CohortDataSource(population, sampler, 0).iterator()
     marked = cohorts.CohortDataSource(population, sampler, 0, simulation=simulation).iterator()
-    assert marked.federated_type.member == simulated_clients.SIMULATED_CLIENT_TYPE
+    assert marked.federated_type.member == simulated_clients.create_simulated_client_type(
+        client_work.CLIENT_DATA_TYPE
+    )
     num_failed, num_clients = 0, 0
     for round_number in (1, 2, 3):
         rows = sampler.sample(round_number)

@@ -29,7 +29,7 @@ def check(build_factory, mechanism=_MECHANISM, *, supports_row_sparse=False, ins
         insecure_noise_seed=insecure_seed,
     )
     subject = mechanism_checks.AggregatorUnderTest(
-        build_factory, context, supports_row_sparse, audit_faults.CONFIG.model
+        build_factory, context, supports_row_sparse, audit_faults.CONFIG.two_tower
     )
     return {found.name: found for found in mechanism_checks.check_aggregator(subject)}
 

@@ -31,7 +31,7 @@ _DATASET = data.load_data(_OVERFITTED)
 
 def audit(config, **kwargs):
     attack = audit_config.AuditConfig(attack="membership", **kwargs)
-    num_weights = config.model.num_weights(_DATASET.split.num_items)
+    num_weights = config.two_tower.num_weights(_DATASET.split.num_items)
     plan = privacy_plan.create_plan(config, _DATASET.split.train.num_rows // 2, num_weights)
     rounds = []
     with execution.execution_context(config):

@@ -72,7 +72,7 @@ def test_a_cell_is_a_complete_run_and_its_exposure_is_counted(study, root):
     assert cell.recall == results["test/recall@10"]
     assert cell.ndcg == results["test/ndcg@10"]
     dataset = data.load_data(_BASE)
-    score_fn = scoring.build_score_fn(_BASE.model, model_file.load(folder / "model.npz"))
+    score_fn = scoring.build_score_fn(_BASE.two_tower, model_file.load(folder / "model.npz"))
     history, shown = dataset.split.test.history, []
     target = list(dataset.interactions.item_ids).index(study.target_item)
     for row in range(history.num_rows):

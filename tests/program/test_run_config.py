@@ -224,11 +224,11 @@ def test_flags_reach_the_parts_unchanged():
         server_momentum=0.12,
         server_epsilon=1.3,
     )
-    model, work, server = config.model, config.client_work, config.server
-    assert dataclasses.astuple(model) == (3, 4, 5, 0.6, "attention", 3, 0.2)
+    model, work, server = config.two_tower, config.client_work, config.server
+    assert dataclasses.astuple(model) == (3, 4, 5, 0.6, "attention", 3, 0.2, 0, 0, "dot", None)
     assert (work.optimizer.name, work.optimizer.learning_rate) == ("adam", 0.7)
     assert (work.loss, work.batch_size, work.local_epochs) == ("in_batch_softmax", 8, 9)
-    assert dataclasses.astuple(server) == ("sgd", 1.1, 0.12, 1.3)
+    assert dataclasses.astuple(server) == ("sgd", 1.1, 0.12, 1.3, None)
 
 
 def test_rounds_to_profile():

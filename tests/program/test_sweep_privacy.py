@@ -42,7 +42,9 @@ def create_config(*sweep, flags=None, **kwargs):
 
 def plan_alone(**flags):
     config = RunConfig(**{**PRIVATE, **flags})
-    return config, privacy_plan.create_plan(config, NUM_USERS, config.model.num_weights(NUM_ITEMS))
+    return config, privacy_plan.create_plan(
+        config, NUM_USERS, config.two_tower.num_weights(NUM_ITEMS)
+    )
 
 
 def plan(config, trials):

@@ -1,4 +1,4 @@
-"""Parameters of aggregators: `key=value`, typed from builders' signatures."""
+"""Parameters of builders: `key=value`, typed from builders' signatures."""
 
 import difflib
 import math
@@ -6,19 +6,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedrec_tff import errors
-from fedrec_tff.aggregators import signatures
+from fedrec_tff.plugins import signatures
+from fedrec_tff.plugins.plugin_flag import PluginFlag
 
 _TRUTH_VALUES = {"true": True, "false": False}
 
 
 def assign(
-    texts: Sequence[str], builders: Sequence[tuple[str, signatures.Signature]]
+    texts: Sequence[str],
+    builders: Sequence[tuple[str, signatures.Signature]],
+    flag: PluginFlag,
 ) -> list[dict[str, Any]]:
     """Gives each parameter to the builder that it is for.
 
     Args:
       texts: `key=value`, where one builder alone has `key`, or `name.key=value`.
-      builders: The names, as `--aggregator` has them, and signatures of a chain.
+      builders: The names, as the flag has them, and signatures: of one builder, or of a chain.
+      flag: What names them.
 
     Returns:
       For each builder, what was set.
@@ -30,28 +34,29 @@ def assign(
     for text in texts:
         key, separator, value = text.partition("=")
         if not separator:
-            raise errors.UserError(f"--aggregator_param={text}: write key=value")
-        index, name = _find_owner(key, builders)
+            raise errors.UserError(f"{flag.parameter}={text}: write key=value")
+        index, name = _find_owner(key, builders, flag)
         if name in assigned[index]:
-            raise errors.UserError(f"--aggregator_param={text}: {key} is set twice")
-        assigned[index][name] = parse_value(value, builders[index][1].parameters[name], text)
+            raise errors.UserError(f"{flag.parameter}={text}: {key} is set twice")
+        assigned[index][name] = parse_value(value, builders[index][1].parameters[name], text, flag)
     for values, (builder, signature) in zip(assigned, builders, strict=True):
         for parameter in signature.parameters.values():
             if parameter.is_required and parameter.name not in values:
                 raise errors.UserError(
-                    f"{builder} needs a value: --aggregator_param {parameter.name}="
+                    f"{builder} needs a value: {flag.parameter} {parameter.name}="
                     f"<{parameter.type.__name__}>"
                 )
     return assigned
 
 
-def parse_value(value: str, parameter: signatures.Parameter, text: str) -> Any:
+def parse_value(value: str, parameter: signatures.Parameter, text: str, flag: PluginFlag) -> Any:
     """Reads a value.
 
     Args:
       value: What was given.
       parameter: What it is for.
       text: All of the flag's value, for the error.
+      flag: What names the builder.
 
     Returns:
       A value of the parameter's type, or None.
@@ -64,18 +69,20 @@ def parse_value(value: str, parameter: signatures.Parameter, text: str) -> Any:
     if parameter.type is bool:
         if value.lower() in _TRUTH_VALUES:
             return _TRUTH_VALUES[value.lower()]
-        raise errors.UserError(f"--aggregator_param {text}: write true or false")
+        raise errors.UserError(f"{flag.parameter} {text}: write true or false")
     try:
         parsed = parameter.type(value)
     except ValueError as error:
         kind = {int: "a whole number", float: "a number"}[parameter.type]
-        raise errors.UserError(f"--aggregator_param {text}: must be {kind}") from error
+        raise errors.UserError(f"{flag.parameter} {text}: must be {kind}") from error
     if isinstance(parsed, float) and not math.isfinite(parsed):
-        raise errors.UserError(f"--aggregator_param {text}: must be a finite number")
+        raise errors.UserError(f"{flag.parameter} {text}: must be a finite number")
     return parsed
 
 
-def _find_owner(key: str, builders: Sequence[tuple[str, signatures.Signature]]) -> tuple[int, str]:
+def _find_owner(
+    key: str, builders: Sequence[tuple[str, signatures.Signature]], flag: PluginFlag
+) -> tuple[int, str]:
     prefix, _, name = key.rpartition(".")
     owners = [
         index
@@ -87,12 +94,12 @@ def _find_owner(key: str, builders: Sequence[tuple[str, signatures.Signature]]) 
     if owners:
         if len({builders[index][0] for index in owners}) == 1:
             raise errors.UserError(
-                f"--aggregator_param {key}: {builders[owners[0]][0]} is in the chain more than "
+                f"{flag.parameter} {key}: {builders[owners[0]][0]} is in the chain more than "
                 "once, so that its parameters keep their defaults: leave one out"
             )
         choices = " or ".join(f"{builders[index][0]}.{name}" for index in owners)
-        raise errors.UserError(f"--aggregator_param {key}: write {choices}, several have it")
-    raise errors.UserError(f"--aggregator_param {key}: unknown; {_list_parameters(name, builders)}")
+        raise errors.UserError(f"{flag.parameter} {key}: write {choices}, several have it")
+    raise errors.UserError(f"{flag.parameter} {key}: unknown; {_list_parameters(name, builders)}")
 
 
 def _list_parameters(name: str, builders: Sequence[tuple[str, signatures.Signature]]) -> str:

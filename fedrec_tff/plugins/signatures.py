@@ -13,15 +13,15 @@ import re
 from typing import Any
 
 from fedrec_tff import errors
+from fedrec_tff.plugins.plugin_flag import INNER, PluginFlag
 
-INNER = "inner"
 _TYPES = {"int": int, "float": float, "bool": bool, "str": str}
 _ARGUMENT = re.compile(r"^\s*(\w+): (.*)$")
 
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """A parameter that `--aggregator_param` may set.
+    """A parameter that a flag may set.
 
     Attributes:
       name: Its name.
@@ -47,7 +47,7 @@ class Signature:
     Attributes:
       summary: The first line of its docstring; empty if there is none.
       docstring: All of it, without the `Args:`.
-      has_inner: Whether it takes the factory that it wraps.
+      has_inner: Whether it takes what it wraps.
       parameters: By name.
     """
 
@@ -63,11 +63,12 @@ def split_builder(text: str) -> tuple[str, str]:
     return place, function
 
 
-def find_source(place: str) -> pathlib.Path:
+def find_source(place: str, flag: PluginFlag) -> pathlib.Path:
     """Finds a builder's file.
 
     Args:
       place: `package.module`, or the path of a file that ends with `.py`.
+      flag: What names it.
 
     Returns:
       The path of its source.
@@ -78,28 +79,29 @@ def find_source(place: str) -> pathlib.Path:
     if place.endswith(".py"):
         path = pathlib.Path(place)
         if not path.is_file():
-            raise errors.UserError(f"--aggregator: there is no file {place}")
+            raise errors.UserError(f"--{flag.name}: there is no file {place}")
         return path
     try:
         found = importlib.util.find_spec(place)
     # A package's own code runs when its module is looked for.
     except Exception as error:
         raise errors.UserError(
-            f"--aggregator: looking for the module {place}: {type(error).__name__}: {error}"
+            f"--{flag.name}: looking for the module {place}: {type(error).__name__}: {error}"
         ) from error
     if found is None or found.origin is None or not found.origin.endswith(".py"):
         raise errors.UserError(
-            f"--aggregator: there is no module {place} on Python's path; a file can be named by "
+            f"--{flag.name}: there is no module {place} on Python's path; a file can be named by "
             "its path, as in path/to/file.py:builder"
         )
     return pathlib.Path(found.origin)
 
 
-def list_functions(place: str) -> list[str]:
+def list_functions(place: str, flag: PluginFlag) -> list[str]:
     """The public functions of a file or module.
 
     Args:
       place: See `find_source`.
+      flag: What names it.
 
     Returns:
       Their names, in the file's order.
@@ -107,17 +109,18 @@ def list_functions(place: str) -> list[str]:
     Raises:
       UserError: If it cannot be found or read.
     """
-    return [name for name in _read_functions(place) if not name.startswith("_")]
+    return [name for name in _read_functions(place, flag) if not name.startswith("_")]
 
 
 @functools.lru_cache
-def read_signature(builder: str) -> Signature:
+def read_signature(builder: str, flag: PluginFlag) -> Signature:
     """Reads a builder's signature.
 
     Args:
       builder: `package.module:function` or `path/to/file.py:function`. The function must be written
         out in that file, its parameters annotated as int, float, bool or str (or `| None`), or with
         a default of such a type.
+      flag: What names it.
 
     Returns:
       The signature.
@@ -126,41 +129,43 @@ def read_signature(builder: str) -> Signature:
       UserError: If it cannot be found or read.
     """
     place, function = split_builder(builder)
-    functions = _read_functions(place)
+    functions = _read_functions(place, flag)
     if function not in functions:
         public = ", ".join(name for name in functions if not name.startswith("_")) or "none"
         raise errors.UserError(
-            f"--aggregator={builder}: {find_source(place)} defines no function {function!r}; there "
-            f"are: {public}"
+            f"{flag.say(builder)}: {find_source(place, flag)} defines no function {function!r}; "
+            f"there are: {public}"
         )
-    return _read_function(functions[function], builder)
+    return _read_function(functions[function], builder, flag)
 
 
-def _read_functions(place: str) -> dict[str, ast.FunctionDef]:
-    path = find_source(place)
+def _read_functions(place: str, flag: PluginFlag) -> dict[str, ast.FunctionDef]:
+    path = find_source(place, flag)
     try:
         tree = ast.parse(path.read_text(), filename=str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise errors.UserError(f"--aggregator: {path} cannot be read: {error}") from error
+        raise errors.UserError(f"--{flag.name}: {path} cannot be read: {error}") from error
     except SyntaxError as error:
-        raise errors.UserError(f"--aggregator: {path}, line {error.lineno}: {error.msg}") from error
+        raise errors.UserError(
+            f"--{flag.name}: {path}, line {error.lineno}: {error.msg}"
+        ) from error
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-def _read_function(node: ast.FunctionDef, builder: str) -> Signature:
+def _read_function(node: ast.FunctionDef, builder: str, flag: PluginFlag) -> Signature:
     arguments = node.args
     positional = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
     if not positional:
         raise errors.UserError(
-            f"--aggregator={builder}: a builder takes the context as its first parameter, and this "
+            f"{flag.say(builder)}: a builder takes the context as its first parameter, and this "
             "one takes none"
         )
     if arguments.vararg is not None or arguments.kwarg is not None:
         raise errors.UserError(
-            f"--aggregator={builder}: write its parameters out: *args and **kwargs cannot be set "
+            f"{flag.say(builder)}: write its parameters out: *args and **kwargs cannot be set "
             "by flags"
         )
-    has_inner = len(positional) > 1 and positional[1] == INNER
+    has_inner = flag.may_wrap and len(positional) > 1 and positional[1] == INNER
     docstring = inspect.cleandoc(ast.get_docstring(node) or "")
     body, _, documented = docstring.partition("\nArgs:\n")
     help_texts = _read_argument_help(documented)
@@ -171,7 +176,7 @@ def _read_function(node: ast.FunctionDef, builder: str) -> Signature:
     pairs = [*zip(named, defaults, strict=True)][first:]
     pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     parameters = [
-        _read_parameter(argument, default, help_texts.get(argument.arg, ""), builder)
+        _read_parameter(argument, default, help_texts.get(argument.arg, ""), builder, flag)
         for argument, default in pairs
     ]
     return Signature(
@@ -180,13 +185,17 @@ def _read_function(node: ast.FunctionDef, builder: str) -> Signature:
 
 
 def _read_parameter(
-    argument: ast.arg, default: ast.expr | None, help_text: str, builder: str
+    argument: ast.arg,
+    default: ast.expr | None,
+    help_text: str,
+    builder: str,
+    flag: PluginFlag,
 ) -> Parameter:
     try:
         value = None if default is None else ast.literal_eval(default)
     except ValueError as error:
         raise errors.UserError(
-            f"--aggregator={builder}: the default of {argument.arg} must be a plain number, string "
+            f"{flag.say(builder)}: the default of {argument.arg} must be a plain number, string "
             "or truth value"
         ) from error
     annotation = "" if argument.annotation is None else ast.unparse(argument.annotation)
@@ -195,9 +204,10 @@ def _read_parameter(
     if not named and value is not None:
         named = {type(value).__name__}
     if len(named) != 1 or not named <= _TYPES.keys():
+        wrapped = f"; what a wrapping step wraps is called {INNER}" if flag.may_wrap else ""
         raise errors.UserError(
-            f"--aggregator={builder}: annotate {argument.arg} as int, float, bool or str, so that "
-            f"flags can set it; the aggregator that a wrapping step wraps is called {INNER}"
+            f"{flag.say(builder)}: annotate {argument.arg} as int, float, bool or str, so that "
+            f"flags can set it{wrapped}"
         )
     return Parameter(
         argument.arg,

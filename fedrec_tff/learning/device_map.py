@@ -1,0 +1,75 @@
+"""One function on each of many devices, simulated: compiled by XLA, blocks of devices in threads.
+
+For what devices compute beside a round and keep to themselves. A round's work runs in a context of
+`execution`, which adds up what clients send; nothing here is added up.
+"""
+
+import concurrent.futures
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+_BLOCK_SIZE = 32
+
+
+class DeviceMap:
+    """Maps a function over devices. Each combination of their shapes is compiled once."""
+
+    def __init__(
+        self,
+        device_fn: Callable[[Any, Any], Any],
+        output_signature: Any,
+        block_size: int = _BLOCK_SIZE,
+    ) -> None:
+        """Initialises the map; compiles nothing yet.
+
+        Args:
+          device_fn: From what all devices get and one device's data to what it computes; structures
+            of tensors. It must bear data that are all zeros.
+          output_signature: The dtypes of what it computes, in its structure.
+          block_size: How many devices a call works on; the last call's rest is filled with zeros.
+        """
+        self._block_size = block_size
+        self._programs: dict[Any, Any] = {}
+
+        def run(shared: Any, devices: Any) -> Any:
+            return tf.map_fn(
+                lambda device: device_fn(shared, device),
+                devices,
+                fn_output_signature=output_signature,
+            )
+
+        self._run = tf.function(run, jit_compile=True, autograph=False)
+
+    def __call__(self, shared: Any, devices: Any) -> Any:
+        """Runs the function.
+
+        Args:
+          shared: What all devices get: a structure of tensors.
+          devices: A structure of arrays whose first axis is over the devices, at least one.
+
+        Returns:
+          What the devices compute: a structure of arrays with that first axis.
+        """
+        count = len(tf.nest.flatten(devices)[0])
+        blocks = [
+            tf.nest.map_structure(lambda array, start=start: self._take(array, start), devices)
+            for start in range(0, count, self._block_size)
+        ]
+        # The concrete function is kept, and compiled before threads ask for it at once.
+        key = tuple(tuple(leaf.shape) for leaf in tf.nest.flatten((shared, blocks[0])))
+        if key not in self._programs:
+            self._programs[key] = self._run.get_concrete_function(shared, blocks[0])
+        program = self._programs[key]
+        parts = [program(shared, blocks[0])]
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            parts += pool.map(lambda block: program(shared, block), blocks[1:])
+        return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays)[:count], *parts)
+
+    def _take(self, array: np.ndarray, start: int) -> tf.Tensor:
+        block = array[start : start + self._block_size]
+        missing = self._block_size - len(block)
+        return tf.constant(np.pad(block, [(0, missing)] + [(0, 0)] * (array.ndim - 1)))

@@ -1,0 +1,48 @@
+"""What the server tells clients beside the model: which round it is, and its statistics.
+
+Client work gets it with the model, from the process's state; `guidance_memory` keeps it there.
+"""
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from fedrec_tff.learning import config as learning_config
+from fedrec_tff.learning import schedules
+from fedrec_tff.learning.config import ClientWorkConfig
+
+
+class Guidance(NamedTuple):
+    """What clients are told.
+
+    Attributes:
+      round_index: int32 scalar, how many rounds were before this one; () where no client asks.
+      statistics: The state of the client's optimiser, as the server has it (MimeLite); () without.
+    """
+
+    round_index: Any = ()
+    statistics: Any = ()
+
+
+NOTHING = Guidance()
+
+
+def is_needed(work: ClientWorkConfig) -> bool:
+    """Whether clients must be told anything."""
+    return work.optimizer.schedule is not None or work.algorithm == learning_config.MIMELITE
+
+
+def find_learning_rate(work: ClientWorkConfig, guidance: Guidance) -> tf.Tensor:
+    """The client's learning rate in this round.
+
+    Args:
+      work: Has the rate and, perhaps, a schedule.
+      guidance: Has the round; after the last round of the schedule the last rate stays.
+
+    Returns:
+      float32 scalar.
+    """
+    if work.optimizer.schedule is None:
+        return tf.constant(work.optimizer.learning_rate)
+    rates = tf.constant(schedules.create_learning_rates(work.optimizer))
+    return tf.gather(rates, tf.minimum(guidance.round_index, tf.size(rates) - 1))

@@ -1,0 +1,81 @@
+"""The server's step, with a learning rate that may follow the round.
+
+`tff.learning.optimizers.schedule_learning_rate` counts the steps that were taken. TFF's finalizer
+takes none where the aggregate is not finite (an empty cohort's mean), and that schedule would fall
+behind the round. So the round is counted here, beside the state of TFF's finalizer.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fedrec_tff.learning import optimizers
+
+
+class ScheduledState(NamedTuple):
+    """The state of a finalizer with a schedule.
+
+    Attributes:
+      round_index: int32 scalar, how many rounds were.
+      optimizer: The state of the server's optimiser.
+    """
+
+    round_index: Any
+    optimizer: Any
+
+
+def build_finalizer(
+    optimizer: tff.learning.optimizers.Optimizer,
+    weights_type: tff.Type,
+    learning_rates: np.ndarray | None = None,
+) -> tff.learning.templates.FinalizerProcess:
+    """Applies the aggregate as if it were a gradient.
+
+    Args:
+      optimizer: Takes the step.
+      weights_type: Of `tff.learning.models.ModelWeights`.
+      learning_rates: float32 [rounds], that of each round, the last one's ever after; None for the
+        optimizer's own.
+
+    Returns:
+      TFF's finalizer; with `learning_rates` its state is a `ScheduledState`.
+    """
+    finalizer = tff.learning.templates.build_apply_optimizer_finalizer(optimizer, weights_type)
+    if learning_rates is None:
+        return finalizer
+    optimizer_type = finalizer.initialize.type_signature.result.member
+
+    @tff.tensorflow.computation
+    def create_first_index():
+        return tf.constant(0)
+
+    @tff.federated_computation
+    def initialize_fn():
+        index = tff.federated_eval(create_first_index, tff.SERVER)
+        return tff.federated_zip(ScheduledState(index, finalizer.initialize()))
+
+    @tff.tensorflow.computation(optimizer_type, np.int32)
+    def set_learning_rate(state, round_index):
+        rates = tf.constant(learning_rates)
+        rate = tf.gather(rates, tf.minimum(round_index, len(learning_rates) - 1))
+        return optimizers.set_learning_rate(optimizer, state, rate)
+
+    @tff.tensorflow.computation(np.int32)
+    def add_one(round_index):
+        return round_index + 1
+
+    @tff.federated_computation(
+        initialize_fn.type_signature.result,
+        tff.FederatedType(weights_type, tff.SERVER),
+        tff.FederatedType(weights_type.trainable, tff.SERVER),
+    )
+    def next_fn(state, weights, update):
+        scheduled = tff.federated_map(set_learning_rate, (state.optimizer, state.round_index))
+        output = finalizer.next(scheduled, weights, update)
+        index = tff.federated_map(add_one, state.round_index)
+        new_state = tff.federated_zip(ScheduledState(index, output.state))
+        return tff.templates.MeasuredProcessOutput(new_state, output.result, output.measurements)
+
+    return tff.learning.templates.FinalizerProcess(initialize_fn, next_fn)

@@ -1,0 +1,16 @@
+"""What a builder of a model may need to know, without TensorFlow."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelContext:
+    """What a builder of a query tower may need to know; the rest are its own parameters.
+
+    Attributes:
+      embedding_dim: Width of item embeddings and of the query.
+      history_length: How many of a user's newest items the tower reads.
+    """
+
+    embedding_dim: int
+    history_length: int

@@ -1,0 +1,18 @@
+"""The shape of one tensor of a tower, without TensorFlow."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class TowerTensor:
+    """One tensor of a query tower.
+
+    Attributes:
+      shape: Its shape.
+      initial_value: What it is filled with at first, if it is not random.
+      initial_stddev: Of normal numbers that it is filled with at first; 0 for none.
+    """
+
+    shape: tuple[int, ...]
+    initial_value: float = 0.0
+    initial_stddev: float = 0.0

@@ -1,0 +1,121 @@
+"""Imports and calls somebody else's builder; whatever goes wrong is one line."""
+
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import pathlib
+import sys
+import traceback
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from fedrec_tff import errors
+from fedrec_tff.plugins import signatures
+from fedrec_tff.plugins.plugin_flag import PluginFlag
+
+_MAX_LENGTH = 800
+
+
+@functools.lru_cache
+def entry_points(flag: PluginFlag) -> dict[str, str]:
+    """The builders that installed packages offer, by name: `package.module:function`.
+
+    Args:
+      flag: Their group is `fedrec_tff.` and its name in the plural.
+
+    Returns:
+      By what the flag may say.
+    """
+    found = importlib.metadata.entry_points(group=f"fedrec_tff.{flag.name}s")
+    return {point.name: point.value.replace(" ", "") for point in found}
+
+
+def import_builder(builder: str, name: str, flag: PluginFlag) -> Callable[..., Any]:
+    """Imports a builder.
+
+    Args:
+      builder: `package.module:function` or `path/to/file.py:function`.
+      name: What the flag calls it, for errors.
+      flag: What names it.
+
+    Returns:
+      The function.
+
+    Raises:
+      UserError: If its module cannot be imported.
+    """
+    place, function = signatures.split_builder(builder)
+    try:
+        module = _import_file(place) if place.endswith(".py") else importlib.import_module(place)
+        return getattr(module, function)
+    # Whatever the module does when it is imported.
+    except (Exception, SystemExit) as error:
+        raise errors.UserError(
+            f"{flag.say(name)}: importing {place} failed: {describe_error(error)}"
+        ) from error
+
+
+def call_builder(
+    builder: Callable[..., Any], name: str, flag: PluginFlag, *args: Any, **kwargs: Any
+) -> Any:
+    """Calls a builder.
+
+    Args:
+      builder: From `import_builder`.
+      name: What the flag calls it, for errors.
+      flag: What names it.
+      *args: For the builder.
+      **kwargs: For the builder.
+
+    Returns:
+      What it returns.
+
+    Raises:
+      UserError: If it raises anything.
+    """
+    try:
+        return builder(*args, **kwargs)
+    except errors.UserError as error:
+        if f"--{flag.name}" in str(error):
+            raise
+        raise errors.UserError(f"{flag.say(name)}: {error}") from error
+    except Exception as error:
+        raise errors.UserError(
+            f"{flag.say(name)}: calling the builder failed: {describe_error(error)}"
+        ) from error
+
+
+def digest_source(builder: str, flag: PluginFlag) -> str:
+    """The SHA-256 of a builder's file, as hexadecimal digits."""
+    source = signatures.find_source(signatures.split_builder(builder)[0], flag)
+    return hashlib.sha256(source.read_bytes()).hexdigest()
+
+
+def describe_error(error: BaseException) -> str:
+    """One line: the kind of error, its message, and where in the author's code it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if "site-packages" not in f.filename and "importlib" not in f.filename]
+    text = " ".join(str(error).split())
+    text = text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]} ..."
+    place = f" ({pathlib.Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {text}{place}"
+
+
+def _import_file(place: str) -> ModuleType:
+    """Imports a file; its folder is on the path, as a script's would be."""
+    path = pathlib.Path(place).resolve()
+    name = f"fedrec_tff_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

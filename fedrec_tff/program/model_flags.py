@@ -1,0 +1,45 @@
+"""Which flags go with a model of somebody's own; told, where possible, before it is imported."""
+
+from fedrec_tff import errors
+from fedrec_tff.models import plugin
+from fedrec_tff.program.config import RunConfig
+
+_OF_BUILTIN_MODELS = ("query_tower", "num_blocks", "num_heads")
+
+
+def check(config: RunConfig) -> None:
+    """Refuses flags that nothing reads, and a `--model` that cannot be found.
+
+    Args:
+      config: What to check.
+
+    Raises:
+      UserError: If there is a mistake.
+    """
+    if config.model is None:
+        if config.model_param:
+            raise errors.UserError("--model_param means nothing without --model: drop it")
+        return
+    for name in _OF_BUILTIN_MODELS:
+        if getattr(config, name) != getattr(RunConfig, name):
+            raise errors.UserError(
+                f"--{name} is of the built-in models and means nothing with --model: drop one of "
+                "them; a model of yours has --model_param"
+            )
+    plugin.parse(config.model, config.model_param)
+
+
+def check_loaded(config: RunConfig) -> None:
+    """Refuses what only the model itself, once imported, shows to mean nothing.
+
+    Args:
+      config: What to check.
+
+    Raises:
+      UserError: If there is a mistake.
+    """
+    if config.tower_clip_norm is not None and not config.two_tower.tower:
+        raise errors.UserError(
+            f"--tower_clip_norm means nothing with --model={config.model}, which has no weights "
+            "besides the item table: drop it"
+        )

@@ -1,0 +1,103 @@
+import pandas as pd
+import pytest
+
+from fedrec_tff import errors
+from fedrec_tff.datasets import feature_tables, feature_values
+
+_ITEMS = pd.DataFrame(
+    {
+        "title": ["Red Sun (1999)", "The red, red SEA (2001)", "Untitled", None],
+        "genres": ["Drama|Comedy", "Comedy", "", None],
+    }
+)
+
+
+def _create(*columns, table=_ITEMS, num_buckets=1_000_000):
+    return feature_values.create_feature_values(table, columns, num_buckets, "item_features")
+
+
+def _rows(values):
+    return [set(row) - {feature_values.PADDING} for row in values.index.tolist()]
+
+
+def test_items_of_the_same_category_share_its_row():
+    drama_comedy, comedy, nothing, missing = _rows(_create("genres"))
+    assert len(drama_comedy) == 2
+    assert len(comedy) == 1
+    assert comedy < drama_comedy
+    assert nothing == missing == set()
+
+
+def test_words_count_once_whatever_their_case_and_without_the_year():
+    red_sun, red_sea, untitled, _ = _rows(_create("title:words"))
+    assert len(red_sun) == 2
+    assert len(red_sea) == 3  # the, red, sea
+    assert len(red_sun & red_sea) == 1
+    assert len(untitled) == 1
+
+
+def test_a_year_comes_from_the_title_unless_there_is_a_column():
+    first, second, none, _ = _rows(_create("year"))
+    assert len(first) == len(second) == 1
+    assert first != second
+    assert none == set()
+    own = _create("year", table=_ITEMS.assign(year=["1", "1", "2", "3"]))
+    assert _rows(own)[0] == _rows(own)[1] != _rows(own)[2]
+
+
+def test_the_same_text_in_two_columns_is_two_values():
+    table = pd.DataFrame({"a": ["x"], "b": ["x"]})
+    values = _create("a", "b", table=table)
+    assert values.index.shape == (1, 2)
+    assert values.index[0, 0] != values.index[0, 1]
+    assert values.widths == (1, 1)
+
+
+def test_an_item_that_comes_later_gets_the_rows_that_its_values_always_had():
+    later = pd.DataFrame({"genres": ["Musical|Drama"]})
+    assert len(_rows(_create("genres", table=later))[0] & _rows(_create("genres"))[0]) == 1
+
+
+def test_at_most_sixteen_values_of_a_column_count():
+    table = pd.DataFrame({"tags": ["|".join(map(str, range(40)))]})
+    assert _create("tags", table=table).index.shape == (1, 16)
+
+
+@pytest.mark.parametrize(
+    ("columns", "table", "message"),
+    [
+        (("actor",), _ITEMS, "there is no such column; there are: title, genres, year"),
+        (("title:letters",), _ITEMS, "name:words"),
+        (("genres",), None, "this data set has no such features"),
+    ],
+)
+def test_mistakes_name_the_flag(columns, table, message):
+    with pytest.raises(errors.UserError, match=message) as caught:
+        _create(*columns, table=table)
+    assert str(caught.value).startswith("--item_features=")
+
+
+@pytest.mark.parametrize("name", ["items.csv", "items.tsv", "items.parquet"])
+def test_tables_of_any_format_hold_text_by_id(tmp_path, name):
+    table = pd.DataFrame({"item_id": ["007", "8"], "genre": ["a", ""], "year": ["1999", "2000"]})
+    path = tmp_path / name
+    if name.endswith("parquet"):
+        table.assign(genre=["a", None], year=[1999, 2000]).to_parquet(path)
+    else:
+        table.to_csv(path, sep="\t" if name.endswith("tsv") else ",", index=False)
+    read = feature_tables.read(path, "item_id")
+    assert read.index.tolist() == ["007", "8"]
+    assert read.to_dict("list") == {"genre": ["a", ""], "year": ["1999", "2000"]}
+
+
+def test_a_table_with_a_mistake_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "items.csv"
+    for text, message in (
+        ("id,genre\n1,a\n", "has no column 'item_id'"),
+        ("item_id,genre\n1,a\n1,b\n", "item_id '1' is there twice"),
+        ("", "cannot be read"),
+    ):
+        path.write_text(text)
+        with pytest.raises(errors.UserError, match=message) as caught:
+            feature_tables.read(path, "item_id")
+        assert "\n" not in str(caught.value)

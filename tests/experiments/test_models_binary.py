@@ -1,0 +1,95 @@
+"""Listing, describing and checking models, as their authors meet it: processes."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CAUSAL = "examples/custom_model/causal_convolutions.py:build_causal_convolutions"
+# Runs the binary's main, then tells whether TensorFlow was imported.
+_CODE = """
+import sys
+from absl import flags
+from experiments import app, models
+
+argv = flags.FLAGS(sys.argv)
+status = app._guarded(models.main, argv)
+print("tensorflow" in sys.modules, file=sys.stderr)
+sys.exit(status)
+"""
+
+
+def run_main(*arguments, path=ROOT):
+    child = subprocess.run(
+        [sys.executable, "-c", _CODE, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{path}"},
+        timeout=300,
+        check=False,
+    )
+    *error, imported_tensorflow = child.stderr.strip().splitlines()
+    return child.returncode, child.stdout, "\n".join(error), imported_tensorflow == "True"
+
+
+def test_list_and_describe_know_entry_points(tmp_path):
+    info = tmp_path / "somebody-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: somebody\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[fedrec_tff.models]\nsomebodys = somebody:build\nbroken = somebody:missing\n"
+    )
+    (tmp_path / "somebody.py").write_text(
+        "import tensorflow\n\n\n"
+        "def build(context, *, depth: int, fast: bool = True):\n"
+        '    """Digs.\n\n    Args:\n      context: Not used.\n      depth: In feet.\n    """\n'
+    )
+    status, text, _, imported_tensorflow = run_main("list", path=tmp_path)
+    assert (status, imported_tensorflow) == (0, False)
+    rows = dict(line.split(maxsplit=1) for line in text.splitlines())
+    assert rows["--query_tower=attention"] == "causal self-attention"
+    assert rows["--model=somebodys"] == "Digs."
+    assert "cannot be used" in rows["--model=broken"]
+    status, text, _, imported_tensorflow = run_main("describe", "somebodys", path=tmp_path)
+    assert (status, imported_tensorflow) == (0, False)
+    assert text.startswith("somebodys\n  somebody:build\n\nDigs.\n")
+    assert "depth: int, must be given\n    In feet." in text
+    assert "--model=somebodys \\\n      --model_param depth=<int>" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "write one of: list"),
+        (["describe", "attention"], "chosen by --query_tower"),
+        (["list", "--embedding_dim=3"], "--embedding_dim means nothing without check"),
+        (["check", CAUSAL, "--model_param", "widht=3"], "did you mean width"),
+    ],
+)
+def test_a_wrong_command_is_told_in_one_line_at_once(arguments, message):
+    status, text, error, imported_tensorflow = run_main(*arguments)
+    assert (status, text, imported_tensorflow) == (2, "", False)
+    assert message in error
+    assert "\n" not in error
+
+
+def test_check_says_what_is_wrong_and_fails():
+    broken = f"{ROOT / 'tests/models/broken_towers.py'}:build_looking_ahead"
+    child = subprocess.run(
+        [sys.executable, "-m", "experiments.models", "check", broken, "--embedding_dim=4"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=300,
+        check=False,
+    )
+    assert child.returncode == 1
+    assert "Traceback" not in child.stderr
+    *passed, last = [line.split(maxsplit=1) for line in child.stdout.splitlines()]
+    assert {status for status, _ in passed} == {"OK"}
+    assert last[0] == "FAIL"
+    assert last[1].split(maxsplit=1)[1].startswith("encode_sequence looks ahead")
