@@ -168,8 +168,8 @@ def validate(config: BaselinesConfig, run: RunConfig) -> None:
         )
     if run.two_tower.reads_whole_sets:
         raise errors.UserError(
-            "--query_tower=set: only experiments.train trains it; choose mean, the same function of "
-            "a history, trained on what came before each item"
+            "--query_tower=set: only experiments.train trains it; choose mean, which is the same "
+            "function of a history, trained on what came before each item"
         )
     chosen = choose_baselines(config, run)
     if not chosen:
