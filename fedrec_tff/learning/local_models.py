@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from fedrec_tff.datasets import clients as clients_lib
+from fedrec_tff.datasets import feature_values
 from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.datasets.sequences import Sequences
 from fedrec_tff.learning import (
@@ -174,9 +175,8 @@ class LocalModelScorer:
         if self._user_features is None:
             return ()
         if history.user_index is None:
-            raise ValueError(
-                "this model knows users by features: histories must say whose they are"
-            )
+            width = self._user_features.index.shape[1]
+            return np.full([len(rows), width], feature_values.PADDING, np.int32)
         return self._user_features.index[history.user_index[rows]]
 
     def _take_states(self, history: Sequences, rows: np.ndarray, states: np.ndarray | None) -> Any:

@@ -19,8 +19,10 @@ def check(config: RunConfig) -> None:
     Under differential privacy a personal part changes nothing about what is sent: a clipped update
     that follows from one user's data, from what was released, and from what the user's own device
     keeps. The last depends on the rounds that the user was in. Where users join by coins of their
-    own, the accounting holds all the same: given what was released before, a round's update is a
-    mixture over those rounds, and the divergences that are accounted for are convex.
+    own (`poisson`), the accounting holds all the same, even if the others' coins were known: given
+    those and what was released before, a round's update is a mixture over the rounds that the user
+    was in, each part of it is accounted for, and the divergences are jointly convex. For other
+    laws nothing is claimed.
 
     Args:
       config: The run's flags.
@@ -63,11 +65,11 @@ def _check_persistent(config: RunConfig) -> None:
             f"--aggregator={config.aggregator_chain.name} train their edge's: drop one of them, or "
             "--personal_state=reconstructed"
         )
-    if config.is_private and config.sampling_law == sampling.FIXED_SIZE:
+    if config.is_private and config.sampling_law != sampling.POISSON:
         raise errors.UserError(
-            "--personal_state=persistent: the cost of --sampling=fixed_size is not known where "
-            "devices remember earlier rounds: use another --sampling, or "
-            "--personal_state=reconstructed"
+            f"--personal_state=persistent: the cost of --sampling={config.sampling_law} is not "
+            "known where devices remember earlier rounds: use --sampling=poisson and an aggregator "
+            "that allows it, or --personal_state=reconstructed"
         )
 
 

@@ -536,8 +536,12 @@ def test_tensorboard_has_texts_and_hyperparameters(uninterrupted, runs):
         # What was chosen where no flag chose: aggregator and calibrated noise.
         chosen = {"aggregator": aggregator, "noise_multiplier": run.results["noise_multiplier"]}
         chosen["sampling"] = "poisson"
-        flags = {**run.config["flags"], **chosen, "aggregator_param": ""}
-        assert sessions == [{name: "none" if v is None else v for name, v in flags.items()}]
+        shown = {None: "none", (): ""}
+        flags = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in {**run.config["flags"], **chosen}.items()
+        }
+        assert sessions == [{name: shown.get(value, value) for name, value in flags.items()}]
 
 
 # The second time.
