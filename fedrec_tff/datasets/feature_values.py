@@ -58,8 +58,10 @@ def create_feature_values(
       The rows.
 
     Raises:
-      UserError: If there is no such column.
+      UserError: If there is no such column, or one is named twice.
     """
+    if len(set(columns)) < len(columns):
+        raise errors.UserError(f"--{flag}={','.join(columns)}: name each column once")
     if features is None:
         raise errors.UserError(f"--{flag}={','.join(columns)}: this data set has no such features")
     parts = [

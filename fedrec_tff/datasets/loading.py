@@ -200,20 +200,31 @@ def _read(config: DatasetConfig) -> tuple[Interactions, DataCounts]:
         log = synthetic.generate_interactions(config.synthetic)
         return log, DataCounts(rows_read=log.num_interactions)
     if config.name == "csv":
-        return tables.read(
-            config.data_path,
-            config.columns,
-            config.column_names,
-            config.delimiter,
-            config.encoding,
-            config.max_malformed_fraction,
-            _read_features(config.user_table, config.columns.user),
-            _read_features(config.item_table, config.columns.item),
-        )
+        return _read_table(config)
     data_dir = config.data_dir
     if data_dir is None:
         data_dir = download.fetch(download.ARCHIVES[config.name])
     return _MOVIELENS_READERS[config.name](data_dir, config.max_malformed_fraction)
+
+
+def _read_table(config: DatasetConfig) -> tuple[Interactions, DataCounts]:
+    users = _read_features(config.user_table, config.columns.user)
+    items = _read_features(config.item_table, config.columns.item)
+    log, counts = tables.read(
+        config.data_path,
+        config.columns,
+        config.column_names,
+        config.delimiter,
+        config.encoding,
+        config.max_malformed_fraction,
+        users,
+        items,
+    )
+    if users is not None:
+        feature_tables.check_matches(users, config.user_table, log.user_ids)
+    if items is not None:
+        feature_tables.check_matches(items, config.item_table, log.item_ids)
+    return log, counts
 
 
 def _read_features(path: str | pathlib.Path | None, id_column: str) -> pd.DataFrame | None:

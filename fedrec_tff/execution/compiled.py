@@ -41,14 +41,6 @@ _NOT_VECTORISED = (
     "client work cannot be vectorised by TensorFlow (%s): clients are worked on one after the other"
 )
 _MATRIX_PRODUCT_FLAG = "xla_cpu_multi_thread_eigen"
-# What TensorFlow raises for a program that it cannot compile.
-_COMPILATION_ERRORS = (
-    tf.errors.InvalidArgumentError,
-    tf.errors.NotFoundError,
-    tf.errors.UnimplementedError,
-    tf.errors.InternalError,
-    ValueError,
-)
 _logger = logging.getLogger(__name__)
 
 
@@ -244,10 +236,10 @@ class CompiledRound(rounds.FederatedRound):
             _logger.warning(_NOT_VECTORISED, type(failure).__name__)
             self._loop = self._create_loop(1)
             return self.run_clients(clients, prepared, keys)
-        if not isinstance(failure, _COMPILATION_ERRORS):
+        if not isinstance(failure, exceptions.COMPILATION_ERRORS):
             raise failure
         totals = self._run_one_by_one(clients, prepared, keys)
-        self._stop_compiling(_summarize(failure))
+        self._stop_compiling(exceptions.summarize(failure))
         return totals
 
     def _stop_compiling(self, reason: str) -> None:
@@ -361,10 +353,3 @@ def _is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, (tf.errors.ResourceExhaustedError, MemoryError)):
         return True
     return "out of memory" in str(error).lower()
-
-
-def _summarize(error: Exception) -> str:
-    """The line of a tracing error that says something: the last one, without the traceback."""
-    if isinstance(error, tf.errors.OpError):
-        return exceptions.describe(error)
-    return str(error).strip().split("\n")[-1].strip()

@@ -4,6 +4,14 @@ import re
 
 import tensorflow as tf
 
+# What TensorFlow raises for a program that it cannot compile.
+COMPILATION_ERRORS = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.UnimplementedError,
+    tf.errors.InternalError,
+    ValueError,
+)
 _NODE = re.compile(r"\{\{node ([^}]+)\}\}")
 
 
@@ -47,3 +55,10 @@ def describe(error: tf.errors.OpError) -> str:
     nodes = _NODE.findall(str(error))
     where = f" in operation {nodes[-1]}" if nodes else ""
     return f"{type(error).__name__}{where}"
+
+
+def summarize(error: Exception) -> str:
+    """A failed compilation in one line: of a tracing error the last, without the traceback."""
+    if isinstance(error, tf.errors.OpError):
+        return describe(error)
+    return str(error).strip().split("\n")[-1].strip()

@@ -5,6 +5,7 @@ those of client work (`local_training`); what differs is that nobody's data are 
 is Adam's on the mean over all positions of a batch of users, who share their negatives.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -13,6 +14,7 @@ import tensorflow_recommenders as tfrs
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import sequences, splits
+from fedrec_tff.execution import exceptions
 from fedrec_tff.learning import config as learning_config
 from fedrec_tff.learning import local_training, negative_sampling
 from fedrec_tff.models import query_towers, tower_contract, two_tower
@@ -23,6 +25,7 @@ ProgressFn = Callable[[int, float], None]
 
 _WORK = learning_config.ClientWorkConfig(learning_config.OptimizerConfig("sgd", 1.0))
 _SEED_LIMIT = 2**31 - 1
+_logger = logging.getLogger(__name__)
 
 
 class SequenceModel(tfrs.Model):
@@ -118,6 +121,8 @@ def train(
 ) -> two_tower.TwoTowerWeights:
     """Trains by Adam, its learning rate falling to zero along a cosine.
 
+    A model that XLA cannot compile is trained as plain graphs, with a line in the log.
+
     Args:
       config: The model's shape, with a causal tower.
       split: The data; `split.train` alone is read.
@@ -145,25 +150,34 @@ def train(
         negative_sampling.create_popularity_probabilities(train_sequences.items, split.num_items),
     )
     initial = two_tower.create_initial_weights(config, split.num_items, seed)
-    model = SequenceModel(config, initial, sampler)
     batches_per_epoch = -(-train_sequences.num_rows // sequences_per_batch)
     schedule = tf.keras.optimizers.schedules.CosineDecay(learning_rate, epochs * batches_per_epoch)
-    optimizer = tf.keras.optimizers.Adam(schedule)
-    # Not in the first step: see `centralized`.
-    optimizer.build(model.trainable_variables)
-    model.compile(optimizer=optimizer, jit_compile=True)
 
     def tell(epoch: int, logs: Mapping[str, float]) -> None:
         progress_fn(epoch + 1, float(logs["loss"]))
 
-    model.fit(
-        _create_dataset(config, train_sequences, epochs, sequences_per_batch, seed),
-        epochs=epochs,
-        steps_per_epoch=batches_per_epoch,
-        verbose=0,
-        callbacks=[tf.keras.callbacks.LambdaCallback(on_epoch_end=tell)],
-    )
-    return model.current_weights
+    def fit(is_compiled: bool) -> two_tower.TwoTowerWeights:
+        model = SequenceModel(config, initial, sampler)
+        optimizer = tf.keras.optimizers.Adam(schedule)
+        # Not in the first step: see `centralized`.
+        optimizer.build(model.trainable_variables)
+        model.compile(optimizer=optimizer, jit_compile=is_compiled)
+        model.fit(
+            _create_dataset(config, train_sequences, epochs, sequences_per_batch, seed),
+            epochs=epochs,
+            steps_per_epoch=batches_per_epoch,
+            verbose=0,
+            callbacks=[tf.keras.callbacks.LambdaCallback(on_epoch_end=tell)],
+        )
+        return model.current_weights
+
+    try:
+        return fit(is_compiled=True)
+    except exceptions.COMPILATION_ERRORS as error:
+        reason = exceptions.summarize(error)
+    # The first step failed, so nothing was trained yet.
+    _logger.warning("central training runs slowly, not compiled: %s", reason)
+    return fit(is_compiled=False)
 
 
 def iterate_epoch(

@@ -1,10 +1,13 @@
 """One function on each of many devices, simulated: compiled by XLA, blocks of devices in threads.
 
+What XLA cannot compile runs as plain graphs, with a line in the log, as in a round.
+
 For what devices compute beside a round and keep to themselves. A round's work runs in a context of
 `execution`, which adds up what clients send; nothing here is added up.
 """
 
 import concurrent.futures
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -12,11 +15,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from fedrec_tff.execution import exceptions
+
 _BLOCK_SIZE = 32
+_NOT_COMPILED = "what devices compute beside rounds runs slowly, not compiled"
+_logger = logging.getLogger(__name__)
 
 
 class DeviceMap:
-    """Maps a function over devices. Each combination of their shapes is compiled once."""
+    """Maps a function over devices. Each combination of their shapes is compiled once.
+
+    Attributes:
+      is_compiled: Whether XLA compiles the function, as far as is known.
+    """
 
     def __init__(
         self,
@@ -32,17 +43,9 @@ class DeviceMap:
           output_signature: The dtypes of what it computes, in its structure.
           block_size: How many devices a call works on; the last call's rest is filled with zeros.
         """
+        self._device_fn, self._output_signature = device_fn, output_signature
         self._block_size = block_size
-        self._programs: dict[Any, Any] = {}
-
-        def run(shared: Any, devices: Any) -> Any:
-            return tf.map_fn(
-                lambda device: device_fn(shared, device),
-                devices,
-                fn_output_signature=output_signature,
-            )
-
-        self._run = tf.function(run, jit_compile=True, autograph=False)
+        self._start_over(is_compiled=True)
 
     def __call__(self, shared: Any, devices: Any) -> Any:
         """Runs the function.
@@ -59,15 +62,47 @@ class DeviceMap:
             tf.nest.map_structure(lambda array, start=start: self._take(array, start), devices)
             for start in range(0, count, self._block_size)
         ]
-        # The concrete function is kept, and compiled before threads ask for it at once.
-        key = tuple(tuple(leaf.shape) for leaf in tf.nest.flatten((shared, blocks[0])))
-        if key not in self._programs:
-            self._programs[key] = self._run.get_concrete_function(shared, blocks[0])
-        program = self._programs[key]
-        parts = [program(shared, blocks[0])]
+        # Compiled before threads ask for it at once.
+        first = self._run_first(shared, blocks[0])
+        program = self._obtain_program(shared, blocks[0])
+        parts = [first]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             parts += pool.map(lambda block: program(shared, block), blocks[1:])
         return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays)[:count], *parts)
+
+    def _start_over(self, is_compiled: bool) -> None:
+        self.is_compiled = is_compiled
+        self._programs: dict[Any, Any] = {}
+
+        def run(shared: Any, devices: Any) -> Any:
+            return tf.map_fn(
+                lambda device: self._device_fn(shared, device),
+                devices,
+                fn_output_signature=self._output_signature,
+            )
+
+        self._run = tf.function(run, jit_compile=is_compiled, autograph=False)
+
+    def _run_first(self, shared: Any, block: Any) -> Any:
+        """Runs a block; compiling is given up if that fails, and the block runs without."""
+        failure = None
+        try:
+            return self._obtain_program(shared, block)(shared, block)
+        except exceptions.COMPILATION_ERRORS as error:
+            if not self.is_compiled:
+                raise
+            failure = error
+        self._start_over(is_compiled=False)
+        found = self._obtain_program(shared, block)(shared, block)
+        _logger.warning("%s: %s", _NOT_COMPILED, exceptions.summarize(failure))
+        return found
+
+    def _obtain_program(self, shared: Any, block: Any) -> Any:
+        """The concrete function of these shapes, which is kept."""
+        key = tuple(tuple(leaf.shape) for leaf in tf.nest.flatten((shared, block)))
+        if key not in self._programs:
+            self._programs[key] = self._run.get_concrete_function(shared, block)
+        return self._programs[key]
 
     def _take(self, array: np.ndarray, start: int) -> tf.Tensor:
         block = array[start : start + self._block_size]

@@ -15,6 +15,8 @@ _TITLE = "title"
 _SEPARATOR = "|"
 _YEAR = re.compile(r"\((\d{4})\)\s*$")
 _YEARS_PER_PERIOD = 5
+# Their covariance is a matrix of all by all.
+_MAX_CATEGORIES = 2000
 # Random numbers beside the features, relative to a random embedding: items alike stay apart.
 _RANDOM_SHARE = 0.1
 
@@ -36,7 +38,7 @@ def create_feature_embedding(features: pd.DataFrame, embedding_dim: int, seed: i
       float32 [num_items, embedding_dim]; rows have a root mean square length of one.
 
     Raises:
-      UserError: If the items have no such features.
+      UserError: If the items have no such features, or far too many.
     """
     vectors = _create_indicators(features)
     vectors -= vectors.mean(axis=0)
@@ -53,11 +55,11 @@ def create_feature_embedding(features: pd.DataFrame, embedding_dim: int, seed: i
 
 def _create_indicators(features: pd.DataFrame) -> np.ndarray:
     """Zeros and ones, float64 [num_items, categories]; without those that no or all items have."""
-    columns = [
-        features[name].fillna("").astype(str).str.get_dummies(_SEPARATOR).to_numpy(np.float64)
-        for name in features.columns
-        if name != _TITLE
-    ]
+    texts = {
+        name: features[name].fillna("").astype(str) for name in features.columns if name != _TITLE
+    }
+    _check_are_categories(texts)
+    columns = [text.str.get_dummies(_SEPARATOR).to_numpy(np.float64) for text in texts.values()]
     if _TITLE in features:
         columns.append(_create_periods(features[_TITLE]))
     indicators = np.concatenate([np.zeros((len(features), 0)), *columns], axis=1)
@@ -68,6 +70,20 @@ def _create_indicators(features: pd.DataFrame) -> np.ndarray:
             "years; use --initial_embedding=random"
         )
     return indicators
+
+
+def _check_are_categories(texts: dict[str, pd.Series]) -> None:
+    counts = {
+        name: len({value for row in text.unique() for value in row.split(_SEPARATOR)})
+        for name, text in texts.items()
+    }
+    if sum(counts.values()) > _MAX_CATEGORIES:
+        widest = max(counts, key=counts.get)
+        raise errors.UserError(
+            f"--initial_embedding=features: the items' column {widest!r} has {counts[widest]:,} "
+            f"values, and {_MAX_CATEGORIES:,} categories are the most in all: leave it out of the "
+            f"table, or use --item_features={widest}"
+        )
 
 
 def _create_periods(titles: pd.Series) -> np.ndarray:

@@ -42,8 +42,9 @@ def build_learning_process(
       model: The model's shape.
       num_items: Rows of the item table.
       client_update_fn: From `client_work.build_dense_client_update` or its row-sparse sibling.
-      aggregation_factory: Takes the clients' updates; gets their example counts as weights if it
-        is weighted. Its result must have the structure of the model's trainable weights.
+      aggregation_factory: Takes the clients' updates; gets what clients count by
+        `ClientWorkConfig.weighting` if it is weighted. Its result must have the structure of the
+        model's trainable weights.
       server_optimizer: Applies the aggregate, as if it were a gradient (Reddi et al. 2021).
       seed: Of the initial weights.
       client_data_type: The type of one client, as `client_update_fn` takes it.

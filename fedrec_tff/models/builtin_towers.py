@@ -4,9 +4,10 @@
 - `recency`: a weighted mean, with one learned weight for each place from the newest on.
 - `gru`: a gated recurrent unit, then residual MLP blocks.
 - `attention`: causal self-attention.
-- `set`: the mean of all of a user's items, then residual MLP blocks. In training each item is
-  predicted from all the others, those after it too (as in Kabbur et al. 2013, "FISM: factored item
-  similarity models for top-n recommender systems"): for data that have no order.
+- `set`: the mean of a user's `history_length` newest items, then residual MLP blocks. In training
+  each item of a random stretch is predicted from all the others, those after it too (as in Kabbur
+  et al. 2013, "FISM: factored item similarity models for top-n recommender systems"): for data that
+  have no order.
 """
 
 from collections.abc import Sequence
@@ -48,23 +49,26 @@ class SetTower(MeanTower):
     """See the module."""
 
     def encode_others(
-        self, weights: Sequence[tf.Tensor], items: tf.Tensor, mask: tf.Tensor
+        self, weights: Sequence[tf.Tensor], items: tf.Tensor, index: tf.Tensor, mask: tf.Tensor
     ) -> tf.Tensor:
         """Encodes for each item of a set all the others.
 
         Args:
           weights: float32 tensors, as `tensors` lists them.
           items: float32 [length, dim], embeddings of items.
+          index: int32 [length], which items these are; one may be there several times.
           mask: float32 [length], 1 for an item and 0 for padding.
 
         Returns:
-          float32 [length, dim]. Row `t` does not depend on item `t`.
+          float32 [length, dim]. Row `t` does not depend on item `t`, wherever it is.
         """
-        kept = items * mask[:, tf.newaxis]
-        total = tf.reduce_sum(kept, axis=0, keepdims=True) - kept
-        count = tf.reduce_sum(mask) - mask
-        mean = total / tf.maximum(count, 1.0)[:, tf.newaxis]
-        return residual_blocks.apply(mean, weights)
+        is_other = tf.not_equal(index[:, tf.newaxis], index[tf.newaxis, :])
+        # What a place holds that is padding does not matter: it has all the items for others.
+        is_other = tf.logical_or(is_other, tf.equal(mask, 0.0)[:, tf.newaxis])
+        shares = tf.cast(is_other, tf.float32) * mask[tf.newaxis, :]
+        total = tf.linalg.matmul(shares, items)
+        count = tf.reduce_sum(shares, axis=1, keepdims=True)
+        return residual_blocks.apply(total / tf.maximum(count, 1.0), weights)
 
 
 class RecencyTower(_BuiltinTower, QueryTower):

@@ -31,7 +31,7 @@ class TwoTowerConfig:
       history_length: How many of the newest items the query tower reads.
       num_blocks: Blocks of the query tower: of self-attention in `attention`, and residual MLPs
         after what reads the history in the others.
-      temperature: Logits are the dot product divided by this, plus the item's bias.
+      temperature: Logits are the similarity divided by this, plus the item's bias.
       query_tower: One of `QUERY_TOWERS`.
       num_heads: Of self-attention; divides `embedding_dim`.
       dropout: The fraction of activations that is dropped in training (causal towers).

@@ -108,7 +108,7 @@ def encode_others(
       float32 [length, dim].
     """
     found, weights = find_tower(config), _query_weights(config, tower)
-    return found.encode_others(weights, tf.gather(embedding, items), mask)
+    return found.encode_others(weights, tf.gather(embedding, items), items, mask)
 
 
 def encode_candidates(

@@ -16,7 +16,7 @@ import tensorflow as tf
 from fedrec_tff.models import config as model_config
 from fedrec_tff.models.config import TwoTowerConfig
 
-_SMALLEST_SQUARE = 1e-12
+_SMALLEST_SQUARE = 1e-6
 
 
 class ItemRows(NamedTuple):
@@ -36,7 +36,8 @@ class TwoTowerWeights(NamedTuple):
 
     Attributes:
       items: The item table, shared by both towers.
-      tower: float32 tensors of the query tower, as `TwoTowerConfig.tower` lists them.
+      tower: float32 tensors of the towers, then the tables of features, as `TwoTowerConfig.tower`
+        lists them.
     """
 
     items: ItemRows
@@ -96,13 +97,14 @@ def scale_for(similarity: str, vectors: tf.Tensor) -> tf.Tensor:
       vectors: float32 [..., dim].
 
     Returns:
-      The same for `dot`; for `cosine` those of length one, and zero where a vector is.
+      The same for `dot`; for `cosine` those of length one. A vector of nearly zero has no direction
+      and becomes zero, with no gradient: that of its length would drown all others.
     """
     if similarity == model_config.DOT:
         return vectors
-    return vectors * tf.math.rsqrt(
-        tf.maximum(tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True), _SMALLEST_SQUARE)
-    )
+    square = tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)
+    is_zero = square < _SMALLEST_SQUARE
+    return vectors * tf.where(is_zero, 0.0, tf.math.rsqrt(tf.where(is_zero, 1.0, square)))
 
 
 def gather_items(items: ItemRows, indices: tf.Tensor) -> ItemRows:

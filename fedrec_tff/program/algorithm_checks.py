@@ -44,6 +44,11 @@ def _check_schedules(config: RunConfig) -> None:
         raise errors.UserError(
             f"--warmup_rounds={config.warmup_rounds}: must be below --rounds={config.rounds}"
         )
+    for flag, name in given.items():
+        if name == learning_config.CONSTANT and not config.warmup_rounds:
+            raise errors.UserError(
+                f"{flag}=constant means nothing without --warmup_rounds: drop it, or add that"
+            )
     decays = set(given.values()) & set(learning_config.SCHEDULES_WITH_FINAL_FRACTION)
     if config.final_learning_rate_fraction and not decays:
         raise errors.UserError(
@@ -102,9 +107,21 @@ def _check_local_steps(config: RunConfig) -> None:
             f"--max_local_steps={cap} means nothing where each user takes --local_epochs="
             f"{config.local_epochs} steps (--batch_size=0, gru, attention, set): drop it"
         )
+    takes_one_step = cap == 1 or (everybody_alike and config.local_epochs == 1)
+    if config.proximal_weight and takes_one_step:
+        raise errors.UserError(
+            "--proximal_weight means nothing where each user takes one step, which begins at the "
+            "model that was sent: drop it"
+        )
+    if config.proximal_weight * config.client_learning_rate >= 1.0:
+        raise errors.UserError(
+            f"--proximal_weight={config.proximal_weight:g} times --client_learning_rate="
+            f"{config.client_learning_rate:g} must be below 1: a step would go back beyond the "
+            "model that was sent"
+        )
     if not config.normalized_averaging:
         return
-    if everybody_alike:
+    if everybody_alike or cap == 1:
         raise errors.UserError(
             "--normalized_averaging means nothing where all users take as many steps "
             "(--batch_size=0, gru, attention, set): drop it"

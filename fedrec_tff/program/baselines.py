@@ -21,7 +21,7 @@ import numpy as np
 from fedrec_tff import errors
 from fedrec_tff.datasets import loading, splits
 from fedrec_tff.evaluation import ranking, scoring
-from fedrec_tff.program import baseline_fits, baselines_config, data, run_directory
+from fedrec_tff.program import baseline_fits, baselines_config, data, model_flags, run_directory
 from fedrec_tff.program.baselines_config import BaselinesConfig
 from fedrec_tff.program.config import RunConfig
 
@@ -77,15 +77,23 @@ def _run(
     _say(dataset.summary())
     inputs = baseline_fits.Inputs(config, run_config, dataset.split, _say)
     chosen, left_out = _choose(config, inputs)
+    models = directory.root / _MODELS
+    model_digest = model_flags.digest_model(run_config)
     stored = run_directory.read_config(directory)
-    if stored is None:
-        run_directory.write_json(
-            directory.config, {"flags": flags, "data": {"fingerprint": dataset.fingerprint}}
-        )
-    else:
+    if stored is not None:
         fingerprint = stored["data"]["fingerprint"]
         run_directory.check_fingerprint(directory, fingerprint, dataset.fingerprint)
-    models = directory.root / _MODELS
+        is_new_model = stored.get("model_digest") != model_digest
+        if is_new_model and _record_of(models, baselines_config.TWO_TOWER).exists():
+            raise run_directory.refuse_version(directory, "model")
+    run_directory.write_json(
+        directory.config,
+        {
+            "flags": flags,
+            "data": {"fingerprint": dataset.fingerprint},
+            "model_digest": model_digest,
+        },
+    )
     models.mkdir(exist_ok=True)
     k = config.k_for(run_config)
     found, score_fns = {}, {}
@@ -126,7 +134,7 @@ def _obtain(
     name: str, inputs: baseline_fits.Inputs, models: pathlib.Path, k: int
 ) -> tuple[dict[str, Any], scoring.ScoreFn]:
     """Fits and validates, or reads what was fitted before."""
-    record, path = models / f"{name}.json", models / f"{name}.npz"
+    record, path = _record_of(models, name), models / f"{name}.npz"
     baseline = baseline_fits.FITS[name]
     if record.exists():
         _say(f"{name}: fitted before, kept")
@@ -155,6 +163,11 @@ def _obtain(
     }
     run_directory.write_json(record, found)
     return found, score_fn
+
+
+def _record_of(models: pathlib.Path, name: str) -> pathlib.Path:
+    """What is there once a baseline is fitted and validated."""
+    return models / f"{name}.json"
 
 
 def _describe_parameters(name: str, inputs: baseline_fits.Inputs) -> dict[str, Any]:

@@ -33,7 +33,7 @@ DATA_FLAGS = (
     *("dataset", "data_dir", "split"),
     *("user_column", "item_column", "time_column", "value_column", "column_names"),
     *("max_malformed_fraction", "minimum_value", "k_core", "max_interactions_per_user"),
-    *("item_table", "user_table", "synthetic_users", "synthetic_items"),
+    *("synthetic_users", "synthetic_items"),
 )
 ROUND_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
@@ -148,7 +148,7 @@ class RunConfig:
         high=0.95,
     )
     temperature: float = _field(
-        1.0, "Logits are dot products divided by this.", low=0.0, low_is_allowed=False
+        1.0, "Logits are similarities divided by this.", low=0.0, low_is_allowed=False
     )
 
     item_features: tuple[str, ...] = _field(

@@ -132,6 +132,11 @@ def _check_flags_mean_something(config: RunConfig) -> None:
                 *("item_table", "user_table"),
             ),
         ),
+        "--item_features or --initial_embedding=features": (
+            not config.item_features and config.initial_embedding != "features",
+            ("item_table",),
+        ),
+        "--user_features": (not config.user_features, ("user_table",)),
         "--item_features or --user_features": (
             not (config.item_features or config.user_features),
             ("feature_buckets",),

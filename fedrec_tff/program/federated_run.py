@@ -29,6 +29,7 @@ from fedrec_tff.learning import (
     private_evaluation,
 )
 from fedrec_tff.learning.config import FEDAVG
+from fedrec_tff.models import side_features
 from fedrec_tff.privacy import accounting, calibration, statement
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.program import (
@@ -65,6 +66,7 @@ _PACKAGES = (
 _BYTES_PER_WEIGHT = 4
 _NUM_CHECKPOINTS = 3
 _PERSONALIZED = "personalized/"
+_HELD_OUT = ("validation", "test")
 
 
 def execute(session: Session) -> SessionOutcome:
@@ -99,9 +101,10 @@ def execute(session: Session) -> SessionOutcome:
         if not result.is_complete:
             _say(f"stopped after round {result.rounds}; the same command resumes")
             return SessionOutcome(None, result.rounds, session.dataset)
+        # Whatever becomes of the measuring, the model is there; without results, the run resumes.
+        model_file.save(session.directory.model, result.weights.trainable)
         privacy_statement = _state_privacy(session, ledger, result.rounds)
         results = _measure(session, popular, ledger, result, privacy_statement, devices)
-    model_file.save(session.directory.model, result.weights.trainable)
     run_directory.write_json(session.directory.results, results)
     tensorboard.write_final_privacy_statement(
         session.directory.tensorboard, privacy_statement, result.rounds
@@ -282,7 +285,9 @@ def _build_evaluate_fn(
             metrics |= communication.describe_download(weights.trainable, config.clients_per_round)
         if release is not None and not _budget_lacks(session, ledger, privacy_plan.EVALUATION):
             ledger.append_release(privacy_plan.EVALUATION)
-            sums = np.asarray(computation(weights.trainable, everyone))
+            items = session.features.items
+            known = side_features.bake(config.two_tower, weights.trainable, items)
+            sums = np.asarray(computation(tf.nest.map_structure(np.asarray, known), everyone))
             metrics |= private_evaluation.summarise(sums, release)
         return metrics
 
@@ -307,11 +312,34 @@ def _evaluate(
     try:
         return ranking.evaluate(score_fn, evaluation_set, num_items, seed=session.config.seed)
     except evaluation_scoring.NotNumbersError as error:
+        rates = "--client_learning_rate or --server_learning_rate"
+        if session.config.personal is not None:
+            rates = f"--reconstruction_learning_rate, {rates}"
         raise errors.DivergedError(
-            "training has diverged: the model's scores are not numbers (NaN); lower "
-            "--client_learning_rate or --server_learning_rate, or bound updates (--aggregator=clip,"
-            "mean), in a new --output_dir; rounds up to the last checkpoint are kept"
+            f"training has diverged: the model's scores are not numbers (NaN); lower {rates}, or "
+            "bound updates (--aggregator=clip,mean), in a new --output_dir; rounds up to the last "
+            "checkpoint are kept"
         ) from error
+
+
+def _measure_finetuned(
+    session: Session, score_fn: evaluation_scoring.ScoreFn | None
+) -> dict[str, float]:
+    """Metrics of the models that devices fine-tuned; none where one of them diverged."""
+    found = {}
+    if score_fn is None:
+        return found
+    try:
+        for name in _HELD_OUT:
+            metrics = _evaluate(session, score_fn, getattr(session.dataset.split, name))
+            found |= {f"{_PERSONALIZED}{name}/{metric}": value for metric, value in metrics.items()}
+    except errors.DivergedError:
+        _say(
+            "warning: fine-tuning diverged for some users, so there are no "
+            f"{_PERSONALIZED}... metrics: lower --finetuning_learning_rate"
+        )
+        return {}
+    return found
 
 
 def _measure(
@@ -325,17 +353,12 @@ def _measure(
     """Everything that `results.json` holds."""
     config, split = session.config, session.dataset.split
     baselines = _create_baselines(session, popular)
-    score_fns = {
-        "": devices.build_score_fn(result.weights.trainable),
-        _PERSONALIZED: devices.build_finetuned_score_fn(result.weights.trainable),
-    }
+    score_fn = devices.build_score_fn(result.weights.trainable)
     results: dict[str, Any] = {}
-    for name in ("validation", "test"):
+    for name in _HELD_OUT:
         evaluation_set = getattr(split, name)
-        for prefix, score_fn in score_fns.items():
-            if score_fn is not None:
-                for metric, value in _evaluate(session, score_fn, evaluation_set).items():
-                    results[f"{prefix}{name}/{metric}"] = value
+        for metric, value in _evaluate(session, score_fn, evaluation_set).items():
+            results[f"{name}/{metric}"] = value
         for title, baseline in baselines.items():
             scores = ranking.evaluate(
                 baseline.score_fn, evaluation_set, split.num_items, seed=config.seed
@@ -343,6 +366,7 @@ def _measure(
             for metric, value in scores.items():
                 results[f"{title}/{name}/{metric}"] = value
     results |= {
+        **_measure_finetuned(session, devices.build_finetuned_score_fn(result.weights.trainable)),
         **_describe_epsilon(ledger),
         "delta": config.target_delta if ledger is not None else None,
         "noise_multiplier": session.derived["noise_multiplier"],

@@ -2,6 +2,7 @@
 
 from fedrec_tff import errors
 from fedrec_tff.models import plugin
+from fedrec_tff.plugins import loading
 from fedrec_tff.program.config import RunConfig
 
 _OF_BUILTIN_MODELS = ("query_tower", "num_blocks", "num_heads")
@@ -27,6 +28,19 @@ def check(config: RunConfig) -> None:
                 "them; a model of yours has --model_param"
             )
     plugin.parse(config.model, config.model_param)
+
+
+def digest_model(config: RunConfig) -> str | None:
+    """The SHA-256 of the file of a model of somebody's own; None for a built-in one.
+
+    Args:
+      config: The run's flags.
+
+    Returns:
+      Hexadecimal digits.
+    """
+    found = config.model_plugin
+    return None if found is None else loading.digest_source(found.builder, plugin.FLAG)
 
 
 def check_loaded(config: RunConfig) -> None:

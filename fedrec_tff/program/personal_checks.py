@@ -37,6 +37,12 @@ def check(config: RunConfig) -> None:
     )
     if not has_tower:
         return
+    _check_idle(
+        config,
+        "--reconstruction_steps above 0",
+        config.reconstruction_steps > 0,
+        ("personal_state", "reconstruction_learning_rate", "support_fraction"),
+    )
     name = config.personal_tower
     if config.loss == learning_config.IN_BATCH_SOFTMAX:
         raise errors.UserError(

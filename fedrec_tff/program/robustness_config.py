@@ -87,6 +87,10 @@ def create_cells(
             f"--personal_tower={base.personal_tower}: a study measures what the global part of a "
             "model recommends: drop it"
         )
+    if base.finetuning_epochs:
+        raise errors.UserError(
+            "--finetuning_epochs: a study measures what the global model recommends: drop it"
+        )
     if not aggregators:
         raise errors.UserError("--aggregators: name at least one")
     columns = _distinct((CLEAN, *attacks))

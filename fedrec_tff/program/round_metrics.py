@@ -96,6 +96,7 @@ def create_cohort_metrics(
         "train/num_rejected_clients": float(sums.num_rejected_clients),
         "communication/upload_megabytes": float(sums.upload_bytes) / _MEGABYTE,
         "time/users_per_second": float(sums.num_clients) / seconds,
+        "time/examples_per_second": float(sums.num_examples) / seconds,
     }
     if sums.num_examples > 0:
         metrics["train/loss"] = float(sums.loss_sum) / float(sums.num_examples)

@@ -188,6 +188,22 @@ def check_fingerprint(directory: RunDirectory, stored: str | None, fingerprint: 
         )
 
 
+def refuse_version(directory: RunDirectory, kind: str) -> errors.UserError:
+    """What to raise where a file of somebody's own is not that which a run was begun with.
+
+    Args:
+      directory: The run's paths.
+      kind: What is in the file, as in `model`.
+
+    Returns:
+      The error.
+    """
+    return errors.UserError(
+        f"{directory.root} was begun with another version of its {kind}: restore the file, or "
+        "choose another --output_dir"
+    )
+
+
 def obtain_cohort_key(directory: RunDirectory, is_new: bool) -> int:
     """Reads the secret that a run's cohorts are drawn from; a new run draws it.
 

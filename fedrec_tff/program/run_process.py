@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import tensorflow_federated as tff
 
+from fedrec_tff import errors
 from fedrec_tff.aggregators import building, contract, registry
 from fedrec_tff.aggregators import chain as chain_lib
 from fedrec_tff.aggregators.hierarchical import config as hierarchy_config
@@ -21,7 +22,7 @@ from fedrec_tff.learning import (
     simulated_clients,
 )
 from fedrec_tff.learning import process as process_lib
-from fedrec_tff.learning.config import POPULARITY
+from fedrec_tff.learning.config import EVERYBODY_THE_SAME, POPULARITY
 from fedrec_tff.models import tower_contract
 from fedrec_tff.privacy import catalogue
 from fedrec_tff.program import client_simulation, model_flags, popularity_prior, privacy_plan
@@ -68,6 +69,7 @@ def build_process(
     )
     context = _create_context(config, num_items, plan, row_sparse)
     factory = building.build_factory(chain, context)
+    _check_weighs(config, factory)
     if chain.has_plugin:
         factory = contract.wrap(factory, chain.name, num_items)
     memory = guidance_memory.create_memory(
@@ -148,7 +150,8 @@ def check_builders(config: RunConfig, num_items: int, plan: privacy_plan.Privacy
     """
     _check_model(config)
     chain = config.aggregator_chain
-    building.build_factory(chain, _create_context(config, num_items, plan, _is_row_sparse(config)))
+    context = _create_context(config, num_items, plan, _is_row_sparse(config))
+    _check_weighs(config, building.build_factory(chain, context))
 
 
 def create_learning_rates(config: RunConfig) -> dict[str, np.ndarray]:
@@ -168,6 +171,19 @@ def create_learning_rates(config: RunConfig) -> dict[str, np.ndarray]:
 def _check_model(config: RunConfig) -> None:
     tower_contract.check(config.two_tower)
     model_flags.check_loaded(config)
+
+
+def _check_weighs(config: RunConfig, factory: Any) -> None:
+    """Refuses a weighting for an aggregator that takes no weights; somebody's own is known here."""
+    weighting = config.client_weighting
+    if weighting in (None, EVERYBODY_THE_SAME):
+        return
+    if not isinstance(factory, tff.aggregators.WeightedAggregationFactory):
+        raise errors.UserError(
+            f"--client_weighting={weighting} means nothing with --aggregator="
+            f"{config.aggregator_chain.name}, which is no WeightedAggregationFactory, so that "
+            "everybody counts the same: drop it"
+        )
 
 
 def _is_row_sparse(config: RunConfig) -> bool:

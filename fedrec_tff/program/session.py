@@ -9,15 +9,13 @@ import pathlib
 import sys
 from typing import Any
 
-from fedrec_tff import errors
 from fedrec_tff.aggregators import aggregator
 from fedrec_tff.datasets import interactions as interactions_lib
 from fedrec_tff.datasets import loading
 from fedrec_tff.evaluation import scoring
-from fedrec_tff.models import plugin as model_plugin
 from fedrec_tff.plugins import loading as plugin_loading
 from fedrec_tff.program import config as config_lib
-from fedrec_tff.program import data, privacy_plan, run_directory
+from fedrec_tff.program import data, model_flags, privacy_plan, run_directory
 from fedrec_tff.program import features as features_lib
 from fedrec_tff.program.config import RunConfig
 
@@ -108,10 +106,10 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
         fingerprint = stored["non_private/data"].get("features_fingerprint")
         run_directory.check_fingerprint(directory, fingerprint, features.fingerprint)
         noise_multiplier = stored["derived"]["noise_multiplier"]
-        before, now = stored["derived"].get("plugins", {}), _digest_plugins(config)
-        has_new_plugin = before != now
+        before = stored["derived"]
+        has_new_model = before.get("model_digest") != model_flags.digest_model(config)
+        has_new_plugin = has_new_model or before.get("plugins", {}) != _digest_plugins(config)
         if has_new_plugin:
-            has_new_model = before.get(config.model) != now.get(config.model)
             _check_has_no_rounds(directory, "model" if has_new_model else "aggregator")
     cohort_key = None
     if config.has_secret_cohorts:
@@ -158,6 +156,7 @@ def _derive(
     return {
         "aggregator": config.aggregator_chain.name,
         "plugins": _digest_plugins(config),
+        "model_digest": model_flags.digest_model(config),
         "sampling_probability": plan.sampling_probability,
         "sampling": config.sampling_law,
         "noise_multiplier": plan.mechanism.noise_multiplier if plan.mechanism else None,
@@ -167,22 +166,15 @@ def _derive(
 
 
 def _digest_plugins(config: RunConfig) -> dict[str, str]:
-    """The SHA-256 of each plug-in's file, by what the flag calls it."""
+    """The SHA-256 of the file of each aggregator of somebody's own, by what the flag calls it."""
     found = [(a.name, a.builder) for a in config.aggregator_chain.aggregators if a.is_plugin]
-    plugins = {name: plugin_loading.digest_source(b, aggregator.FLAG) for name, b in found}
-    model = config.model_plugin
-    if model is not None:
-        plugins[model.name] = plugin_loading.digest_source(model.builder, model_plugin.FLAG)
-    return plugins
+    return {name: plugin_loading.digest_source(b, aggregator.FLAG) for name, b in found}
 
 
 def _check_has_no_rounds(directory: run_directory.RunDirectory, kind: str) -> None:
     """Refuses to go on with a plug-in that has changed since the run's first round."""
     if directory.has_rounds:
-        raise errors.UserError(
-            f"{directory.root} was begun with another version of its {kind}: restore the file, or "
-            "choose another --output_dir"
-        )
+        raise run_directory.refuse_version(directory, kind)
 
 
 def _describe_data(

@@ -22,6 +22,8 @@ TRIALS_DISTRIBUTIONS = (FIXED, "negative_binomial", "poisson")
 
 VALIDATION = "validation/"
 PRIVATE = "private/"
+PERSONALIZED = "personalized/"
+_FINETUNING = "finetuning_"
 DEFAULT_OBJECTIVE = "validation/recall@10"
 _FULL = ("recall@10", "ndcg@10", "hit_rate@10", "mrr")
 _SAMPLED = ("sampled_99/hit_rate@10", "sampled_99/ndcg@10", "sampled_99/mrr")
@@ -30,7 +32,7 @@ _PRIVATE_METRICS = ("recall@10", "ndcg@10", "mrr")
 _MOST_TRIALS = 1000
 
 # A search whose best run alone is private compares runs on one population.
-DATA_FLAGS = frozenset(config_lib.DATA_FLAGS)
+DATA_FLAGS = frozenset((*config_lib.DATA_FLAGS, "user_table"))
 # Flags that change neither who takes part how often, nor the noise in multiples of the clip, nor
 # what else is released: whatever their values, a run costs the same. All others may matter.
 COSTLESS_FLAGS = frozenset(
@@ -188,6 +190,11 @@ def check_trial(config: SweepConfig, values: dict[str, Any]) -> None:
             f"--objective={config.objective} needs --private_evaluation_noise_multiplier, which "
             f"the trial with {describe(values)} lacks"
         )
+    if config.objective.startswith(PERSONALIZED) and not run.finetuning_epochs:
+        raise errors.UserError(
+            f"--objective={config.objective} needs --finetuning_epochs, which the trial with "
+            f"{describe(values)} lacks"
+        )
 
 
 def describe(values: dict[str, Any]) -> str:
@@ -265,15 +272,24 @@ def _check_seeds(seeds: Sequence[int]) -> None:
 
 def _check_objective(config: SweepConfig) -> None:
     objective = config.objective
-    if objective.startswith("test/"):
+    model = PERSONALIZED if objective.startswith(PERSONALIZED) else ""
+    if objective.startswith(f"{model}test/"):
         raise errors.UserError(
             f"--objective={objective}: what is chosen by the test split is no longer tested by it, "
-            f"which is read once; choose by {VALIDATION}{objective.removeprefix('test/')}"
+            "which is read once; choose by "
+            f"{model}{VALIDATION}{objective.removeprefix(f'{model}test/')}"
         )
-    known = [f"{VALIDATION}{name}" for name in (*_FULL, *_SAMPLED)]
-    known += [f"{PRIVATE}{name}" for name in _PRIVATE_METRICS]
+    exact = [f"{VALIDATION}{name}" for name in (*_FULL, *_SAMPLED)]
+    known = [*exact, *(f"{PRIVATE}{name}" for name in _PRIVATE_METRICS)]
+    known += [f"{PERSONALIZED}{name}" for name in exact]
     if objective not in known:
         raise errors.UserError(f"--objective={objective}: choose one of {', '.join(known)}")
+    for dimension in config.dimensions:
+        if dimension.name.startswith(_FINETUNING) and not model:
+            raise errors.UserError(
+                f"--sweep={dimension.name}: devices fine-tune after training, which cannot move "
+                f"--objective={objective}: choose by {PERSONALIZED}{DEFAULT_OBJECTIVE}, or drop it"
+            )
 
 
 def _check_random_number(config: SweepConfig) -> None:

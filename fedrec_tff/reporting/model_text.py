@@ -11,6 +11,7 @@ _BUILTIN = {
     model_config.RECENCY: "the same, with a learned weight for each age",
     model_config.GRU: "a gated recurrent unit, then residual MLPs (causal)",
     model_config.ATTENTION: "causal self-attention",
+    model_config.SET: "the mean of a history, trained to predict each item from all the others",
 }
 
 

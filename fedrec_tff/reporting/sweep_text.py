@@ -84,12 +84,15 @@ def describe_best(study: Study) -> str:
 
 
 def find_test_metrics(study: Study, trial: TrialResult) -> dict[str, list[float]]:
-    """The test metrics of a finished trial, a value for each seed."""
+    """The test metrics of a finished trial, a value for each seed; fine-tuned ones where chosen."""
     results = [run_directory.read_results(run.directory) for run in study.runs_of(trial)]
+    names = [f"test/{name}" for name in _TEST_METRICS]
+    if study.config.objective.startswith(sweep_config.PERSONALIZED):
+        names = [f"{sweep_config.PERSONALIZED}{name}" for name in names]
     return {
-        f"test/{name}": [result[f"test/{name}"] for result in results]
-        for name in _TEST_METRICS
-        if all(f"test/{name}" in result for result in results)
+        name: [result[name] for result in results]
+        for name in names
+        if all(name in result for result in results)
     }
 
 

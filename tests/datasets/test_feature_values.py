@@ -68,6 +68,7 @@ def test_at_most_sixteen_values_of_a_column_count():
     [
         (("actor",), _ITEMS, "there is no such column; there are: title, genres, year"),
         (("title:letters",), _ITEMS, "name:words"),
+        (("genres", "genres"), _ITEMS, "name each column once"),
         (("genres",), None, "this data set has no such features"),
     ],
 )
@@ -82,7 +83,7 @@ def test_tables_of_any_format_hold_text_by_id(tmp_path, name):
     table = pd.DataFrame({"item_id": ["007", "8"], "genre": ["a", ""], "year": ["1999", "2000"]})
     path = tmp_path / name
     if name.endswith("parquet"):
-        table.assign(genre=["a", None], year=[1999, 2000]).to_parquet(path)
+        table.assign(item_id=["007 ", "8"], genre=["a", None], year=[1999, 2000]).to_parquet(path)
     else:
         table.to_csv(path, sep="\t" if name.endswith("tsv") else ",", index=False)
     read = feature_tables.read(path, "item_id")
@@ -95,9 +96,23 @@ def test_a_table_with_a_mistake_is_refused_in_one_line(tmp_path):
     for text, message in (
         ("id,genre\n1,a\n", "has no column 'item_id'"),
         ("item_id,genre\n1,a\n1,b\n", "item_id '1' is there twice"),
+        ("item_id,genre\n1,a,b\n", "cannot be read"),
         ("", "cannot be read"),
     ):
         path.write_text(text)
         with pytest.raises(errors.UserError, match=message) as caught:
             feature_tables.read(path, "item_id")
         assert "\n" not in str(caught.value)
+
+
+def test_lists_of_a_parquet_file_are_several_categories(tmp_path):
+    path = tmp_path / "items.parquet"
+    pd.DataFrame({"item_id": ["1", "2"], "tags": [["a", "b"], None]}).to_parquet(path)
+    assert feature_tables.read(path, "item_id")["tags"].tolist() == ["a|b", ""]
+
+
+def test_a_table_that_names_nothing_of_the_log_is_refused():
+    table = pd.DataFrame({"genre": ["a"]}, index=pd.Index(["1.0"], name="item_id"))
+    feature_tables.check_matches(table, "items.csv", ["1.0", "2"])
+    with pytest.raises(errors.UserError, match=r"none of its item_id is in the log.*like '1'"):
+        feature_tables.check_matches(table, "items.csv", ["1", "2"])

@@ -100,8 +100,8 @@ def test_a_set_predicts_each_item_from_all_others():
     with tf.GradientTape() as tape:
         tape.watch(weights)
         total = 0.0
-        for place, own in enumerate(items):
-            others = [*items[:place], *items[place + 1 :]]
+        for own in items:
+            others = [item for item in items if item != own]
             padded = np.zeros([1, model.history_length], np.int32)
             padded[0, : len(others)] = others
             mask = (np.arange(model.history_length) < len(others)).astype(np.float32)[np.newaxis]

@@ -75,6 +75,10 @@ def test_a_set_is_read_without_the_item_itself():
     found = query_towers.encode_others(config, _EMBEDDING, weights, items, mask)
     expected = _encode(config, weights, [7, 9], [3, 9], [3, 7], [3, 7, 9])
     np.testing.assert_allclose(found[:4], expected, rtol=1e-4, atol=1e-5)
+    twice = np.array([3, 7, 3, 3, 0], np.int32)
+    found = query_towers.encode_others(config, _EMBEDDING, weights, twice, mask)
+    expected = _encode(config, weights, [7], [3, 3], [7], [3, 7, 3])
+    np.testing.assert_allclose(found[:4], expected, rtol=1e-4, atol=1e-5)
 
 
 def _normalize(states, scale, offset):

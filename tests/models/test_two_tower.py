@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from fedrec_tff.models import query_towers, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
@@ -96,6 +97,18 @@ def test_cosines_do_not_depend_on_lengths():
     np.testing.assert_allclose(
         two_tower.pair_logits(query, pairs, 0.5, "cosine"), [12.0, 20.0 + 2.0 * root], rtol=1e-6
     )
+
+
+def test_a_vector_of_zeros_has_no_direction_and_no_gradient():
+    vectors = tf.constant([[0.0, 0.0], [3.0, 4.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(vectors)
+        scaled = two_tower.scale_for("cosine", vectors)
+        total = tf.reduce_sum(scaled)
+    np.testing.assert_allclose(scaled, [[0.0, 0.0], [0.6, 0.8]], rtol=1e-6)
+    # Of the sum of v / |v|: (1 - (0.6 + 0.8) v / |v|) / |v|.
+    expected = [[0.0, 0.0], [(1.0 - 1.4 * 0.6) / 5.0, (1.0 - 1.4 * 0.8) / 5.0]]
+    np.testing.assert_allclose(tape.gradient(total, vectors), expected, rtol=1e-5, atol=1e-7)
 
 
 def test_initial_weights_are_a_function_of_the_seed():

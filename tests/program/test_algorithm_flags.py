@@ -2,6 +2,7 @@ import dataclasses
 import pathlib
 import re
 import shlex
+import typing
 
 import numpy as np
 import pytest
@@ -22,14 +23,14 @@ def read_flags(text):
     found = {}
     for word in shlex.split(text):
         name, _, value = word.removeprefix("--").partition("=")
-        kind = str(FIELDS[name].type)
-        if kind.startswith("bool"):
+        hint = FIELDS[name].type
+        kinds = {hint, *typing.get_args(hint)}
+        if hint is bool:
             found[name] = value != "false"
-        elif kind.startswith("tuple"):
+        elif typing.get_origin(hint) is tuple:
             found[name] = (*found.get(name, ()), value)
         else:
-            cast = {"int": int, "flo": float}.get(kind[:3], str)
-            found[name] = cast(value)
+            found[name] = next((kind for kind in (int, float) if kind in kinds), str)(value)
     return found
 
 
@@ -69,7 +70,8 @@ def test_every_command_of_the_page_is_accepted():
             ["--warmup_rounds=9", "--rounds=9"],
         ),
         (
-            {"final_learning_rate_fraction": 0.1, "client_learning_rate_schedule": "constant"},
+            {"final_learning_rate_fraction": 0.1, "client_learning_rate_schedule": "constant"}
+            | {"warmup_rounds": 2},
             ["--final_learning_rate_fraction", "decays"],
         ),
         (
@@ -109,6 +111,14 @@ def test_every_command_of_the_page_is_accepted():
             {"client_weighting": "num_examples"},
             ["--client_weighting=num_examples", "--aggregator=mean", "weighted_mean"],
         ),
+        ({"proximal_weight": 0.1, "batch_size": 0}, ["--proximal_weight", "one step"]),
+        ({"proximal_weight": 0.1, "max_local_steps": 1}, ["--proximal_weight", "one step"]),
+        ({"proximal_weight": 2.0, "client_learning_rate": 0.5}, ["--proximal_weight=2", "below 1"]),
+        (
+            {"normalized_averaging": True, "max_local_steps": 1},
+            ["--normalized_averaging", "as many steps"],
+        ),
+        ({"server_learning_rate_schedule": "constant"}, ["=constant", "--warmup_rounds"]),
         (
             {"client_weighting": "sqrt_num_examples", "aggregator": "hierarchical"}
             | {"aggregator_param": ("edge=mean",)},

@@ -1,3 +1,5 @@
+import csv
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from fedrec_tff.program import (
     features,
     privacy_plan,
     run_process,
+    session,
 )
 from fedrec_tff.program.config import RunConfig
 
@@ -87,6 +90,10 @@ def test_other_features_are_other_data(config, loaded):
     ("flags", "message"),
     [
         ({"item_table": "items.csv"}, "--item_table means nothing without --dataset=csv"),
+        (
+            {"dataset": "csv", "data_dir": "log.csv", "user_table": "users.csv"},
+            "--user_table means nothing without --user_features",
+        ),
         ({"feature_buckets": 8}, "--feature_buckets means nothing without --item_features"),
         (
             {
@@ -101,3 +108,26 @@ def test_other_features_are_other_data(config, loaded):
 def test_flags_that_do_not_go_together_are_refused(flags, message):
     with pytest.raises(errors.UserError, match=message):
         config_checks.validate(RunConfig(**flags))
+
+
+def test_a_private_evaluation_measures_the_model_with_its_features(tmp_path):
+    """Without noise it is the exact one."""
+    config = RunConfig(
+        synthetic_users=150,
+        synthetic_items=150,
+        item_features=("genres", "title:words"),
+        embedding_dim=8,
+        server_learning_rate=0.3,
+        clients_per_round=40.0,
+        noise_multiplier=0.1,
+        private_evaluation_noise_multiplier=0.0,
+        rounds=3,
+        execution="debug",
+    )
+    session.run(config, tmp_path / "run")
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        *_, last = csv.DictReader(file)
+    for name in ("mrr", "ndcg@10", "recall@10"):
+        assert float(last[f"private/{name}"]) == pytest.approx(
+            float(last[f"validation/{name}"]), abs=2e-3
+        )

@@ -100,6 +100,7 @@ COHORT = {
     "communication/upload_megabytes",
     "time/round_seconds",
     "time/users_per_second",
+    "time/examples_per_second",
 }
 
 
