@@ -5,7 +5,7 @@ those of client work (`local_training`); what differs is that nobody's data are 
 is Adam's on the mean over all positions of a batch of users, who share their negatives.
 """
 
-import logging
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -25,7 +25,6 @@ ProgressFn = Callable[[int, float], None]
 
 _WORK = learning_config.ClientWorkConfig(learning_config.OptimizerConfig("sgd", 1.0))
 _SEED_LIMIT = 2**31 - 1
-_logger = logging.getLogger(__name__)
 
 
 class SequenceModel(tfrs.Model):
@@ -118,10 +117,11 @@ def train(
     num_negatives: int,
     seed: int,
     progress_fn: ProgressFn = lambda epoch, loss: None,
+    warn_fn: Callable[[str], None] = warnings.warn,
 ) -> two_tower.TwoTowerWeights:
     """Trains by Adam, its learning rate falling to zero along a cosine.
 
-    A model that XLA cannot compile is trained as plain graphs, with a line in the log.
+    A model that XLA cannot compile is trained as plain graphs.
 
     Args:
       config: The model's shape, with a causal tower.
@@ -132,6 +132,7 @@ def train(
       num_negatives: Items that a step draws by popularity, in common for its users.
       seed: Fixes initial weights, order, stretches, negatives and dropout.
       progress_fn: See `ProgressFn`.
+      warn_fn: Told a line if XLA cannot compile the model.
 
     Returns:
       float32 arrays.
@@ -176,7 +177,7 @@ def train(
     except exceptions.COMPILATION_ERRORS as error:
         reason = exceptions.summarize(error)
     # The first step failed, so nothing was trained yet.
-    _logger.warning("central training runs slowly, not compiled: %s", reason)
+    warn_fn(f"central training runs slowly, not compiled: {reason}")
     return fit(is_compiled=False)
 
 

@@ -18,7 +18,6 @@ import tensorflow as tf
 from fedrec_tff.execution import exceptions
 
 _BLOCK_SIZE = 32
-_NOT_COMPILED = "what devices compute beside rounds runs slowly, not compiled"
 _logger = logging.getLogger(__name__)
 
 
@@ -63,9 +62,8 @@ class DeviceMap:
             for start in range(0, count, self._block_size)
         ]
         # Compiled before threads ask for it at once.
-        first = self._run_first(shared, blocks[0])
+        parts = [self._run_first(shared, blocks[0])]
         program = self._obtain_program(shared, blocks[0])
-        parts = [first]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             parts += pool.map(lambda block: program(shared, block), blocks[1:])
         return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays)[:count], *parts)
@@ -85,16 +83,15 @@ class DeviceMap:
 
     def _run_first(self, shared: Any, block: Any) -> Any:
         """Runs a block; compiling is given up if that fails, and the block runs without."""
-        failure = None
         try:
             return self._obtain_program(shared, block)(shared, block)
         except exceptions.COMPILATION_ERRORS as error:
             if not self.is_compiled:
                 raise
-            failure = error
+            reason = exceptions.summarize(error)
         self._start_over(is_compiled=False)
         found = self._obtain_program(shared, block)(shared, block)
-        _logger.warning("%s: %s", _NOT_COMPILED, exceptions.summarize(failure))
+        _logger.warning("what devices compute beside rounds runs slowly, not compiled: %s", reason)
         return found
 
     def _obtain_program(self, shared: Any, block: Any) -> Any:

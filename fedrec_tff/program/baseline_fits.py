@@ -196,6 +196,7 @@ def _fit_causal_two_tower(inputs: Inputs, path: pathlib.Path) -> dict[str, Any]:
         config.two_tower_num_negatives,
         run.seed,
         lambda epoch, loss: clock.tell(epoch, f"loss {loss:.4f}"),
+        inputs.say_fn,
     )
     model_file.save(path, weights)
     return {"num_users": num_users}

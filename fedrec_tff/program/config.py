@@ -602,6 +602,11 @@ class RunConfig:
         return releases.EvaluationRelease(self.private_evaluation_noise_multiplier)
 
     @property
+    def list_lengths(self) -> tuple[int, ...]:
+        """The k of metrics at k: adjacency sets are published with 20."""
+        return (10, 20) if self.dataset == "adjacency" else (10,)
+
+    @property
     def num_evaluations(self) -> int:
         """Rounds after which the model is evaluated; the last is always one."""
         return -(-self.rounds // self.rounds_per_evaluation)
@@ -747,3 +752,19 @@ def names_that_may_change_on_resume() -> set[str]:
     """The flags that an interrupted run may go on with other values of."""
     fields = dataclasses.fields(RunConfig)
     return {field.name for field in fields if field.metadata["spec"].may_change_on_resume}
+
+
+def split_value(name: str, value: Any) -> list[Any]:
+    """What a command line says of a flag: one value, or several for a flag that is repeated.
+
+    Args:
+      name: Of the flag.
+      value: As `to_flags` has it.
+
+    Returns:
+      The values; a list that is given by commas is one.
+    """
+    if not isinstance(value, list):
+        return [value]
+    repeated = {f.name for f in dataclasses.fields(RunConfig) if f.metadata["spec"].is_repeated}
+    return value if name in repeated else [",".join(value)]

@@ -12,7 +12,8 @@ from fedrec_tff.privacy import catalogue
 from fedrec_tff.program import secure_sums
 from fedrec_tff.program.config import RunConfig
 
-_LOGGER = "fedrec_tff.execution"
+# Contexts, and what devices compute beside rounds.
+_LOGGER = "fedrec_tff"
 
 
 @contextlib.contextmanager
@@ -83,7 +84,7 @@ def _create_context(
 
 @contextlib.contextmanager
 def _logs_to_standard_error(is_private: bool) -> Iterator[None]:
-    """Shows what the contexts log: what could not be compiled, and what was.
+    """Shows what is logged: what could not be compiled, and what was.
 
     What is compiled depends on who is in the cohort: under differential privacy it is not told.
     """

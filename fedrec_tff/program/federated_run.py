@@ -310,7 +310,9 @@ def _evaluate(
 ) -> dict[str, float]:
     num_items = session.dataset.split.num_items
     try:
-        return ranking.evaluate(score_fn, evaluation_set, num_items, seed=session.config.seed)
+        return ranking.evaluate(
+            score_fn, evaluation_set, num_items, session.config.list_lengths, session.config.seed
+        )
     except evaluation_scoring.NotNumbersError as error:
         rates = "--client_learning_rate or --server_learning_rate"
         if session.config.personal is not None:
@@ -361,7 +363,7 @@ def _measure(
             results[f"{name}/{metric}"] = value
         for title, baseline in baselines.items():
             scores = ranking.evaluate(
-                baseline.score_fn, evaluation_set, split.num_items, seed=config.seed
+                baseline.score_fn, evaluation_set, split.num_items, config.list_lengths, config.seed
             )
             for metric, value in scores.items():
                 results[f"{title}/{name}/{metric}"] = value

@@ -224,7 +224,7 @@ def to_arguments(config: RunConfig) -> list[str]:
     for name, value in config_lib.to_flags(config).items():
         if value is None or (value == _default(name) and name != "seed"):
             continue
-        for one in value if isinstance(value, list) else [value]:
+        for one in config_lib.split_value(name, value):
             arguments.append(f"--{name}={format_value(one)}")
     return arguments
 

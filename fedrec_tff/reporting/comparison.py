@@ -10,17 +10,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from fedrec_tff import errors
+from fedrec_tff.program import config as config_lib
 from fedrec_tff.reporting import summary
 
-_METRICS = (
-    "recall@10",
-    "ndcg@10",
-    "mrr",
-    "sampled_99/hit_rate@10",
-    "sampled_99/ndcg@10",
-)
+# The longest lists first; what the runs have in common is shown.
+_LIST_LENGTHS = (20, 10)
 _EXACT_POPULARITY = ("popularity/test/", "non_private/popularity/test/")
 _PRIVATE_POPULARITY = "private_popularity/test/"
+_FINETUNED = "personalized/test/"
+_ANY_METRIC = "recall@10"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +55,8 @@ def compare_runs(
     runs = [_read_run(path) for path in run_dirs]
     if not runs:
         raise errors.UserError("name at least one run folder")
-    header = ["run", "seeds", "epsilon", "rounds", *_METRICS, "users/s", "seconds"]
+    metrics = _choose_metrics(runs)
+    header = ["run", "seeds", "epsilon", "rounds", *metrics, "users/s", "seconds"]
     rows, seen = [], set()
     groups = _group_by_seed(runs, ignored_flags)
     for group in groups:
@@ -65,11 +64,14 @@ def compare_runs(
         if prefix is not None and group[0].fingerprint not in seen:
             seen.add(group[0].fingerprint)
             title = f"popularity on {group[0].flags['dataset']}"
-            rows.append([title, "", "", "", *_metrics(group, prefix), "", ""])
-        rows.append(_run_row(group))
-        if f"{_PRIVATE_POPULARITY}{_METRICS[0]}" in group[0].results:
-            title = f"popularity as {_name(group)} released it"
-            rows.append([title, "", "", "", *_metrics(group, _PRIVATE_POPULARITY), "", ""])
+            rows.append([title, "", "", "", *_summarize_all(group, prefix, metrics), "", ""])
+        rows.append(_run_row(group, metrics))
+        for prefix, title in (
+            (_FINETUNED, f"{_name(group)}, fine-tuned on devices"),
+            (_PRIVATE_POPULARITY, f"popularity as {_name(group)} released it"),
+        ):
+            if f"{prefix}{_ANY_METRIC}" in group[0].results:
+                rows.append([title, "", "", "", *_summarize_all(group, prefix, metrics), "", ""])
     commands = [
         f"- {_name(group)}: `{_command(group, default_flags, ignored_flags)}` ({_versions(group)})"
         for group in groups
@@ -80,7 +82,17 @@ def compare_runs(
 def _find_popularity(group: Sequence[_Run]) -> str | None:
     """What exact popularity's metrics are called in a run's results; None where it has none."""
     results = group[0].results
-    return next((p for p in _EXACT_POPULARITY if f"{p}{_METRICS[0]}" in results), None)
+    return next((p for p in _EXACT_POPULARITY if f"{p}{_ANY_METRIC}" in results), None)
+
+
+def _choose_metrics(runs: Sequence[_Run]) -> tuple[str, ...]:
+    """What is shown: metrics of the longest lists that all runs have."""
+    k = next(
+        (k for k in _LIST_LENGTHS if all(f"test/recall@{k}" in run.results for run in runs)),
+        _LIST_LENGTHS[-1],
+    )
+    full = (f"recall@{k}", f"ndcg@{k}", "mrr")
+    return (*full, f"sampled_99/hit_rate@{k}", f"sampled_99/ndcg@{k}")
 
 
 def _describe_epsilon(group: Sequence[_Run]) -> str:
@@ -118,13 +130,13 @@ def _name(group: Sequence[_Run]) -> str:
     return name if len(group) == 1 else re.sub(r"[-_]?(seed)?[-_]?\d+$", "", name) or name
 
 
-def _run_row(group: Sequence[_Run]) -> list[str]:
+def _run_row(group: Sequence[_Run], metrics: Sequence[str]) -> list[str]:
     return [
         _name(group),
         _seeds(group),
         _describe_epsilon(group),
         str(group[0].results["rounds"]),
-        *_metrics(group, "test/"),
+        *_summarize_all(group, "test/", metrics),
         *(
             f"{statistics.mean(summary.find_clock(run.results, name) for run in group):.0f}"
             for name in ("users_per_second", "seconds")
@@ -136,8 +148,8 @@ def _seeds(group: Sequence[_Run]) -> str:
     return " ".join(str(run.flags["seed"]) for run in group)
 
 
-def _metrics(group: Sequence[_Run], prefix: str) -> list[str]:
-    return [_summarize([run.results.get(prefix + metric) for run in group]) for metric in _METRICS]
+def _summarize_all(group: Sequence[_Run], prefix: str, metrics: Sequence[str]) -> list[str]:
+    return [_summarize([run.results.get(prefix + metric) for run in group]) for metric in metrics]
 
 
 def _summarize(values: Sequence[float | None]) -> str:
@@ -163,7 +175,7 @@ def _command(
 
 def _write_flags(flags: Mapping[str, Any]) -> Iterable[str]:
     for name, value in flags.items():
-        for one in value if isinstance(value, list) else [value]:
+        for one in config_lib.split_value(name, value):
             yield f"--{name}={one}"
 
 

@@ -134,6 +134,43 @@ def test_an_interrupted_session_goes_on_and_reads_the_test_split_last(
         baselines.run(dataclasses.replace(_QUICK, ials_dim=4), _QUICK_RUN, tmp_path / "b")
 
 
+def test_a_fitted_model_of_ones_own_is_kept_only_while_its_file_is_the_same(tmp_path, monkeypatch):
+    fitted = []
+
+    def fit(inputs, path):
+        fitted.append(inputs.run.model)
+        path.write_bytes(b"weights")
+        return {}
+
+    popular = baseline_fits.FITS["popularity"]
+    fake = dataclasses.replace(popular, fit_fn=fit)
+    monkeypatch.setitem(baseline_fits.FITS, "two_tower", fake)
+    source = tmp_path / "model.py"
+    source.write_text("def build(context):\n    return None\n")
+    config = BaselinesConfig(baselines=("popularity", "two_tower"))
+    run_config = dataclasses.replace(_QUICK_RUN, model=f"{source}:build")
+    folder = tmp_path / "run"
+
+    def run_again():
+        # As after a stop before the results.
+        (folder / "baselines.json").unlink(missing_ok=True)
+        return baselines.run(config, run_config, folder)
+
+    before = source.read_bytes()
+    results = run_again()
+    assert (run_again(), len(fitted)) == (results, 1)
+    source.write_bytes(before + b"# Another.\n")
+    with pytest.raises(errors.UserError, match="another version of its model: restore the file"):
+        run_again()
+    # Nothing was fitted by the other version yet: it may be put right.
+    (folder / "models" / "two_tower.json").unlink()
+    run_again()
+    assert len(fitted) == 2
+    source.write_bytes(before)
+    with pytest.raises(errors.UserError, match="another version of its model"):
+        run_again()
+
+
 def test_ease_asks_before_it_takes_the_memory(tmp_path, capsys):
     small = dataclasses.replace(_QUICK, ease_max_gigabytes=1e-6)
     with pytest.raises(errors.UserError, match=r"ease needs .* GB .*--ease_max_gigabytes"):

@@ -1,12 +1,14 @@
 """What is held out never reaches training, whatever training may look at."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from fedrec_tff.datasets import loading
 from fedrec_tff.evaluation import negatives
-from fedrec_tff.program import model_file, session
+from fedrec_tff.program import devices, model_file, session
 from fedrec_tff.program.config import RunConfig
 
 _NUM_USERS, _NUM_ITEMS, _NUM_SEEN = 30, 40, 6
@@ -26,36 +28,73 @@ def _write_log(path, held_out_seed):
     return path
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Two runs, (weights, outcome) of each, on logs that differ in what is held out alone."""
+def _write_items(path):
+    genres = [f"genre {item % 5}" for item in range(_NUM_ITEMS)]
+    pd.DataFrame({"item_id": range(_NUM_ITEMS), "genre": genres}).to_csv(path, index=False)
+    return path
+
+
+_MODELS = {
+    "attention": {
+        "query_tower": "attention",
+        "num_blocks": 1,
+        "dropout": 0.1,
+        "personal_tower": "embedding",
+        "averaging_decay": 0.5,
+    },
+    "set": {
+        "query_tower": "set",
+        "num_blocks": 1,
+        "personal_tower": "scale_and_shift",
+        "personal_state": "persistent",
+        "finetuning_epochs": 1,
+        "item_features": ("genre",),
+    },
+}
+
+
+@pytest.fixture(scope="module", params=list(_MODELS))
+def trained(request, tmp_path_factory):
+    """Two runs on logs that differ in what is held out alone.
+
+    Of each the weights, the outcome, and the scores after fine-tuning, where the run has them.
+    """
     root = tmp_path_factory.mktemp("leaks")
-    found = []
-    for seed in (1, 2):
-        config = RunConfig(
-            dataset="csv",
-            data_dir=str(_write_log(root / f"{seed}.csv", seed)),
-            query_tower="attention",
-            personal_tower="embedding",
-            embedding_dim=4,
-            history_length=8,
-            dropout=0.1,
-            num_negatives=6,
-            negative_sampling="popularity",
-            initial_bias="popularity",
-            averaging_decay=0.5,
-            clients_per_round=10.0,
-            rounds=3,
-            rounds_per_evaluation=1,
-            execution="debug",
-        )
-        outcome = session.run(config, root / f"run-{seed}")
-        found.append((model_file.load(root / f"run-{seed}" / "model.npz"), outcome))
+    flags = dict(_MODELS[request.param])
+    if "item_features" in flags:
+        flags["item_table"] = str(_write_items(root / "items.csv"))
+    build, built, found = devices.Devices.build_finetuned_score_fn, [], []
+
+    def note(*args):
+        built.append(build(*args))
+        return built[-1]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(devices.Devices, "build_finetuned_score_fn", note)
+        for seed in (1, 2):
+            config = RunConfig(
+                dataset="csv",
+                data_dir=str(_write_log(root / f"{seed}.csv", seed)),
+                embedding_dim=4,
+                history_length=8,
+                num_negatives=6,
+                negative_sampling="popularity",
+                initial_bias="popularity",
+                clients_per_round=10.0,
+                server_optimizer="sgd",
+                rounds=2,
+                rounds_per_evaluation=1,
+                execution="debug",
+                **flags,
+            )
+            outcome = session.run(config, root / f"run-{seed}")
+            model = model_file.load(root / f"run-{seed}" / "model.npz")
+            found.append((model, outcome, built[-1]))
     return found
 
 
 def test_other_held_out_items_give_the_same_model(trained):
-    (first, one), (second, other) = trained
+    (first, one, _), (second, other, _) = trained
     assert not np.array_equal(
         one.dataset.split.test.targets.items, other.dataset.split.test.targets.items
     )
@@ -67,15 +106,21 @@ def test_other_held_out_items_give_the_same_model(trained):
 
 
 def test_a_score_knows_the_history_and_not_the_target(trained):
-    """The same histories get the same scores, personal parts included, whatever comes next."""
-    (_, one), (_, other) = trained
-    history = one.dataset.split.validation.history
+    """The same histories get the same scores, of what devices fit too, whatever comes next."""
+    (_, one, finetuned), (_, other, other_finetuned) = trained
+    validation = one.dataset.split.validation
+    history = dataclasses.replace(validation.history, user_index=validation.user_index)
     np.testing.assert_array_equal(history.items, other.dataset.split.validation.history.items)
-    np.testing.assert_array_equal(one.score_fn(history), other.score_fn(history))
+    scores = one.score_fn(history)
+    np.testing.assert_array_equal(scores, other.score_fn(history))
+    if finetuned is not None:
+        found = finetuned(history)
+        np.testing.assert_array_equal(found, other_finetuned(history))
+        assert np.abs(found - scores).max() > 1e-4
 
 
 def test_validation_items_are_in_the_history_of_the_test(trained):
-    (_, outcome), _ = trained
+    (_, outcome, _), _ = trained
     split = outcome.dataset.split
     for row in range(_NUM_USERS):
         assert split.test.history.row(row)[-1] == split.validation.targets.row(row)[0]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedrec_tff import errors
-from fedrec_tff.program import config_checks, model_file, session
+from fedrec_tff.program import config_checks, devices, model_file, session, sweep_runs
 from fedrec_tff.program.config import RunConfig
 from fedrec_tff.reporting import summary
 
@@ -126,6 +126,56 @@ def test_resumed_run_is_the_uninterrupted_one(whole, tmp_path):
         np.testing.assert_array_equal(left, right)
     for name in ("test/mrr", "personalized/test/mrr"):
         assert resumed.results[name] == outcome.results[name]
+
+
+@pytest.fixture
+def unmeasured(whole, tmp_path):
+    """The run as after a crash between its last round and its results."""
+    shutil.copytree(whole[0], tmp_path / "run")
+    for name in ("results.json", "model.npz"):
+        (tmp_path / "run" / name).unlink()
+    return tmp_path / "run"
+
+
+def _score_nothing(devices_of_run, weights):
+    del devices_of_run
+    return lambda history: np.full([history.num_rows, len(weights.items.bias)], np.nan, np.float32)
+
+
+def test_finetuning_that_diverges_costs_its_metrics_alone(whole, unmeasured, monkeypatch, capsys):
+    monkeypatch.setattr(devices.Devices, "build_finetuned_score_fn", _score_nothing)
+    outcome = session.run(_CONFIG, unmeasured)
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if "fine-tuning" in line]
+    assert told.startswith("warning: fine-tuning diverged for some users, so there are no ")
+    assert "--finetuning_learning_rate" in told
+    expected = {k: v for k, v in whole[1].results.items() if k.startswith(("validation", "test"))}
+    assert {k: outcome.results[k] for k in expected} == expected
+    assert not any(name.startswith("personalized/") for name in outcome.results)
+    assert json.loads((unmeasured / "results.json").read_text()) == outcome.results
+
+
+def test_a_model_that_diverged_is_kept_and_the_way_out_told(whole, unmeasured, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(devices.Devices, "build_score_fn", _score_nothing)
+        with pytest.raises(errors.DivergedError, match="lower --reconstruction_learning_rate"):
+            session.run(_CONFIG, unmeasured)
+    assert not (unmeasured / "results.json").exists()
+    for found, expected in zip(
+        *(model_file.load(root / "model.npz").items for root in (unmeasured, whole[0])),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_sweep_finds_its_objective_in_the_results(whole, tmp_path):
+    run = sweep_runs.SweepRun(0, 0, _CONFIG, tmp_path)
+    run.directory.root.parent.mkdir(parents=True)
+    run.directory.root.symlink_to(whole[0])
+    for name in ("recall@10", "ndcg@10", "hit_rate@10", "mrr", "sampled_99/hit_rate@10"):
+        objective = f"personalized/validation/{name}"
+        outcome = sweep_runs.read(run, objective)
+        assert outcome.status == sweep_runs.FINISHED
+        assert outcome.objective == whole[1].results[objective]
 
 
 def test_the_statement_says_what_the_guarantee_is_about(whole):

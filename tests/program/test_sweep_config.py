@@ -121,6 +121,23 @@ def test_random_trials_follow_from_the_seed():
         ("rounds=1,2", {"num_trials": 3}, "means nothing with --search=grid"),
         ("rounds=1,2", {"search": "random"}, "needs --num_trials"),
         ("rounds=1,2", {"objective": "test/recall@10"}, "read once"),
+        (
+            "rounds=1,2",
+            {"objective": "personalized/test/mrr"},
+            "read once; choose by personalized/validation/mrr",
+        ),
+        ("rounds=1,2", {"objective": "personalized/train/mrr"}, "choose one of"),
+        ("rounds=1,2", {"objective": "personalized/private/mrr"}, "choose one of"),
+        (
+            "finetuning_epochs=0,1",
+            {},
+            "fine-tune after training, .*choose by personalized/validation/recall@10",
+        ),
+        (
+            "finetuning_learning_rate=0.1,0.2",
+            {"objective": "private/mrr"},
+            "--sweep=finetuning_learning_rate: devices fine-tune after training",
+        ),
         ("rounds=1,2", {"objective": "train/loss"}, "choose one of validation/recall@10"),
         ("rounds=1,2", {"objective": "validation/recal@10"}, "choose one of"),
         ("rounds=1,2", {"seeds": (1, 1)}, "twice"),
@@ -153,6 +170,20 @@ def test_a_private_objective_needs_its_release():
         "clip_norm=1,2", flags={"noise_multiplier": 1.0}, objective="private/recall@10"
     )
     with pytest.raises(errors.UserError, match="private_evaluation_noise_multiplier"):
+        sweep_config.create_trials(config)
+
+
+def test_a_personalized_objective_needs_finetuning_in_every_trial():
+    objective = "personalized/validation/recall@10"
+    config = create_config(
+        "finetuning_learning_rate=0.1,0.2", flags={"finetuning_epochs": 1}, objective=objective
+    )
+    assert len(sweep_config.create_trials(config)) == 2
+    config = create_config("finetuning_epochs=1,0", objective=objective)
+    with pytest.raises(errors.UserError, match="the trial with finetuning_epochs=0 lacks"):
+        sweep_config.create_trials(config)
+    config = create_config("embedding_dim=4,8", objective=objective)
+    with pytest.raises(errors.UserError, match=r"needs --finetuning_epochs, which .*=4 lacks"):
         sweep_config.create_trials(config)
 
 

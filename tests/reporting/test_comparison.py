@@ -29,7 +29,9 @@ def _write_run(folder, epsilon=None, **flags):
 
 
 def test_runs_and_popularity_are_rows_and_commands_say_what_was_chosen(tmp_path):
-    plain = _write_run(tmp_path / "plain", rounds=7)
+    plain = _write_run(
+        tmp_path / "plain", rounds=7, item_features=["a", "b:words"], model_param=["c=1", "d=2"]
+    )
     private = _write_run(tmp_path / "private", epsilon=7.99951, seed=3)
     other = _write_run(tmp_path / "other", epsilon="inf", dataset="ml-1m")
     lines = comparison.compare_runs([plain, private, other], _DEFAULTS).splitlines()
@@ -47,7 +49,8 @@ def test_runs_and_popularity_are_rows_and_commands_say_what_was_chosen(tmp_path)
     assert cells[3][4:] == ["0.2500"] * 5 + ["123", "57"]
     commands = [line.split("`")[1] for line in lines[8:]]
     assert commands == [
-        "python -m experiments.train --rounds=7 --seed=0",
+        "python -m experiments.train --rounds=7 --item_features=a,b:words --model_param=c=1 "
+        "--model_param=d=2 --seed=0",
         "python -m experiments.train --seed=3",
         "python -m experiments.train --dataset=ml-1m --seed=0",
     ]
@@ -76,3 +79,24 @@ def test_seeds_share_a_row_with_mean_and_sample_deviation(tmp_path):
     assert lines[3][:6] == ["ml", "0 1 2", "8.000", "7", "0.3000 ± 0.2646", "0.2500 ± 0.0000"]
     assert lines[4][:2] == ["other", "0"]
     assert "`for seed in 0 1 2; do python -m experiments.train --seed=$seed; done`" in text
+
+
+def test_longest_common_lists_and_fine_tuned_rows_are_shown(tmp_path):
+    run = _write_run(tmp_path / "sets")
+    results = json.loads((run / "results.json").read_text())
+    more = {f"{prefix}test/recall@20": 0.5 for prefix in ("", "popularity/", "personalized/")}
+    more["personalized/test/recall@10"] = 0.4
+    (run / "results.json").write_text(json.dumps(results | more))
+    lines = comparison.compare_runs([run], _DEFAULTS).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:5]]
+    assert cells[0][4:6] == ["recall@20", "ndcg@20"]
+    assert [row[0] for row in cells[2:]] == [
+        "popularity on synthetic",
+        "sets",
+        "sets, fine-tuned on devices",
+    ]
+    assert [row[4] for row in cells[2:]] == ["0.5000"] * 3
+    # Beside a run that has no such lists, all have the shorter ones.
+    other = _write_run(tmp_path / "other", rounds=9)
+    header = comparison.compare_runs([run, other], _DEFAULTS).splitlines()[0]
+    assert "recall@10" in header

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import pathlib
 import subprocess
@@ -72,6 +73,19 @@ def test_the_table_is_sorted_and_shows_failures(written):
     assert [row.strip()[:3] for row in rows] == ["000", "001", "002"]
     assert "0.2500 ± 0.0100" in rows[0]
     assert "failed: seed 5: NaN [odd]" in rows[2]
+
+
+def test_what_was_chosen_after_finetuning_is_tested_after_finetuning(written):
+    study, _ = written
+    config = dataclasses.replace(study.config, objective="personalized/validation/mrr")
+    root = study.root / "personalized"
+    for seed in (4, 5):
+        folder = root / "trials" / "000" / f"seed-{seed}"
+        folder.mkdir(parents=True)
+        results = {"test/mrr": 0.5, "personalized/test/mrr": 0.1 * seed}
+        (folder / "results.json").write_text(json.dumps(results))
+    found = sweep_text.find_test_metrics(Study(config, root, study.trials), study.trials[0])
+    assert found == {"personalized/test/mrr": [0.4, 0.5]}
 
 
 def test_test_metrics_are_told_of_the_best_trial_alone(written):
