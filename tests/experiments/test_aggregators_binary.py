@@ -1,42 +1,19 @@
 """Listing, describing and checking aggregators, as their authors meet it: processes."""
 
-import os
-import pathlib
+import functools
 import subprocess
 import sys
 
+import plugin_binaries
 import pytest
 
 from fedrec_tff.aggregators import registry
 from fedrec_tff.reporting import aggregator_text
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = plugin_binaries.ROOT
 EXAMPLES = "examples/custom_aggregator"
-# Runs the binary's main, then tells whether TensorFlow was imported.
-_CODE = """
-import sys
-from absl import flags
-from experiments import aggregators, app
 
-argv = flags.FLAGS(sys.argv)
-status = app._guarded(aggregators.main, argv)
-print("tensorflow" in sys.modules, file=sys.stderr)
-sys.exit(status)
-"""
-
-
-def run_main(*arguments, path=ROOT):
-    child = subprocess.run(
-        [sys.executable, "-c", _CODE, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{path}"},
-        timeout=300,
-        check=False,
-    )
-    *error, imported_tensorflow = child.stderr.strip().splitlines()
-    return child.returncode, child.stdout, "\n".join(error), imported_tensorflow == "True"
+run_main = functools.partial(plugin_binaries.run_main, "experiments.aggregators")
 
 
 @pytest.fixture(scope="module")

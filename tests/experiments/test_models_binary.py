@@ -1,41 +1,18 @@
 """Listing, describing and checking models, as their authors meet it."""
 
-import os
-import pathlib
+import functools
 import subprocess
 import sys
 
+import plugin_binaries
 import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = plugin_binaries.ROOT
 CAUSAL = "examples/custom_model/causal_convolutions.py:build_causal_convolutions"
-# Runs the binary's main, then tells whether TensorFlow was imported.
-_CODE = """
-import sys
-from absl import flags
-from experiments import app, models
 
-argv = flags.FLAGS(sys.argv)
-status = app._guarded(models.main, argv)
-print("tensorflow" in sys.modules, file=sys.stderr)
-sys.exit(status)
-"""
-
-
-def run_main(*arguments, path=ROOT):
-    child = subprocess.run(
-        [sys.executable, "-c", _CODE, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{path}"},
-        timeout=300,
-        check=False,
-    )
-    *error, imported_tensorflow = child.stderr.strip().splitlines()
-    return child.returncode, child.stdout, "\n".join(error), imported_tensorflow == "True"
+run_main = functools.partial(plugin_binaries.run_main, "experiments.models")
 
 
 def test_list_and_describe_know_entry_points(tmp_path):
