@@ -21,7 +21,14 @@ import numpy as np
 from fedrec_tff import errors
 from fedrec_tff.datasets import loading, splits
 from fedrec_tff.evaluation import ranking, scoring
-from fedrec_tff.program import baseline_fits, baselines_config, data, model_flags, run_directory
+from fedrec_tff.program import (
+    baseline_fits,
+    baselines_config,
+    data,
+    model_flags,
+    notices,
+    run_directory,
+)
 from fedrec_tff.program.baselines_config import BaselinesConfig
 from fedrec_tff.program.config import RunConfig
 
@@ -56,12 +63,12 @@ def run(
         run_directory.open_run_directory(output_dir, flags)
         stored = directory.root / RESULTS
         if stored.exists():
-            _say(f"{directory.root} is complete: see {stored}")
+            notices.say(f"{directory.root} is complete: see {stored}")
             return json.loads(stored.read_text())
         try:
             results = _run(config, run_config, flags, directory)
         except KeyboardInterrupt:
-            _say("what is fitted is kept; the same command goes on")
+            notices.say("what is fitted is kept; the same command goes on")
             raise
         run_directory.write_json(stored, results)
         return results
@@ -74,8 +81,8 @@ def _run(
     directory: run_directory.RunDirectory,
 ) -> dict[str, Any]:
     dataset = data.load_data(run_config)
-    _say(dataset.summary())
-    inputs = baseline_fits.Inputs(config, run_config, dataset.split, _say)
+    notices.say(dataset.summary())
+    inputs = baseline_fits.Inputs(config, run_config, dataset.split, notices.say)
     chosen, left_out = _choose(config, inputs)
     models = directory.root / _MODELS
     model_digest = model_flags.digest_model(run_config)
@@ -100,7 +107,7 @@ def _run(
     for name in chosen:
         found[name], score_fns[name] = _obtain(name, inputs, models, k)
     for name, score_fn in score_fns.items():
-        _say(f"{name}: test")
+        notices.say(f"{name}: test")
         found[name]["test"] = _evaluate(score_fn, dataset.split.test, inputs, k)
     return {
         "flags": flags,
@@ -125,7 +132,7 @@ def _choose(
         elif config.baselines is not None:
             raise errors.UserError(obstacle)
         else:
-            _say(f"leaving {name} out: {obstacle}")
+            notices.say(f"leaving {name} out: {obstacle}")
             left_out[name] = obstacle
     return chosen, left_out
 
@@ -137,9 +144,9 @@ def _obtain(
     record, path = _record_of(models, name), models / f"{name}.npz"
     baseline = baseline_fits.FITS[name]
     if record.exists():
-        _say(f"{name}: fitted before, kept")
+        notices.say(f"{name}: fitted before, kept")
         return json.loads(record.read_text()), baseline.restore_fn(inputs, path)
-    _say(f"{name}: fitting")
+    notices.say(f"{name}: fitting")
     for module in baseline.modules:
         importlib.import_module(module)
     start = time.monotonic()
@@ -154,7 +161,7 @@ def _obtain(
             f"{name} has diverged: its scores are no numbers; change its parameters, --{name}_..., "
             "in another --output_dir"
         ) from error
-    _say(f"{name}: {seconds:.1f} s, validation recall@{k} {validation[f'recall@{k}']:.4f}")
+    notices.say(f"{name}: {seconds:.1f} s, validation recall@{k} {validation[f'recall@{k}']:.4f}")
     found = {
         "parameters": _describe_parameters(name, inputs),
         "seconds": seconds,
@@ -206,7 +213,3 @@ def _find_versions(chosen: Sequence[str]) -> dict[str, str]:
     packages |= {p: None for name in chosen for p in baseline_fits.FITS[name].packages}
     versions = {package: importlib.metadata.version(package) for package in packages}
     return {"python": sys.version.split()[0], **versions}
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -3,47 +3,36 @@
 import asyncio
 import contextlib
 import errno
-import importlib.metadata
 import math
-import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import clients, splits
-from fedrec_tff.evaluation import popularity, ranking
-from fedrec_tff.evaluation import scoring as evaluation_scoring
+from fedrec_tff.datasets import clients
 from fedrec_tff.execution import forms, native
 from fedrec_tff.execution.secure_sum import SecureSum
 from fedrec_tff.learning import (
     client_work,
     failure_config,
     guidance_memory,
-    private_evaluation,
 )
-from fedrec_tff.learning.config import FEDAVG
-from fedrec_tff.models import side_features
 from fedrec_tff.privacy import accounting, calibration, statement
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.program import (
     aggregator_check,
     client_simulation,
     cohorts,
-    communication,
     execution,
     interruption,
+    measurement,
     model_file,
+    notices,
     popularity_prior,
-    privacy_plan,
     profiling,
-    round_metrics,
     run_directory,
     run_process,
     training,
@@ -55,18 +44,8 @@ from fedrec_tff.program.session import Session, SessionOutcome
 from fedrec_tff.reporting import progress as progress_lib
 from fedrec_tff.reporting import tensorboard
 
-_PACKAGES = (
-    "tensorflow",
-    "tensorflow-federated",
-    "tensorflow-privacy",
-    "tensorflow-recommenders",
-    "dp-accounting",
-    "numpy",
-)
 _BYTES_PER_WEIGHT = 4
 _NUM_CHECKPOINTS = 3
-_PERSONALIZED = "personalized/"
-_HELD_OUT = ("validation", "test")
 
 
 def execute(session: Session) -> SessionOutcome:
@@ -99,23 +78,27 @@ def execute(session: Session) -> SessionOutcome:
             _train(session, population, popular, ledger, stop, secure_sum, devices)
         )
         if not result.is_complete:
-            _say(f"stopped after round {result.rounds}; the same command resumes")
+            notices.say(f"stopped after round {result.rounds}; the same command resumes")
             return SessionOutcome(None, result.rounds, session.dataset)
         # Whatever becomes of the measuring, the model is there; without results, the run resumes.
         model_file.save(session.directory.model, result.weights.trainable)
         privacy_statement = _state_privacy(session, ledger, result.rounds)
-        results = _measure(session, popular, ledger, result, privacy_statement, devices)
+        results = measurement.measure(session, popular, ledger, result, privacy_statement, devices)
     run_directory.write_json(session.directory.results, results)
     tensorboard.write_final_privacy_statement(
         session.directory.tensorboard, privacy_statement, result.rounds
     )
     tensorboard.write_final_metrics(
         session.directory.tensorboard,
-        {name: value for name, value in results.items() if name.startswith(_PERSONALIZED)},
+        {
+            name: value
+            for name, value in results.items()
+            if name.startswith(measurement.PERSONALIZED)
+        },
         result.rounds,
     )
     if result.budget_is_spent:
-        _say(
+        notices.say(
             f"stopped after round {result.rounds} of {session.config.rounds}: one more would pass "
             f"--target_epsilon={session.config.target_epsilon:g}, because rounds that were cut "
             "short and computed again count twice"
@@ -156,7 +139,7 @@ async def _train(
         _check_sums_securely(config, process)
         await aggregator_check.check_before_training(process, start.state, config)
     if start.round_number:
-        _say(f"resuming after round {start.round_number}")
+        notices.say(f"resuming after round {start.round_number}")
     next_round = start.round_number + 1
     source = cohorts.CohortDataSource(
         population,
@@ -183,7 +166,7 @@ async def _train(
             process,
             source.iterator(),
             start,
-            _build_evaluate_fn(session, ledger, devices),
+            measurement.build_evaluate_fn(session, ledger, devices),
             release_manager,
             state_manager,
             ledger,
@@ -261,165 +244,6 @@ def _check_ledger_is_whole(
             "cut off, so what was spent is not known; restore the ledger, or choose another "
             "--output_dir"
         )
-
-
-def _build_evaluate_fn(
-    session: Session, ledger: ledger_lib.PrivacyLedger | None, devices: devices_lib.Devices
-) -> training.EvaluateFn:
-    """Exact metrics of held-out interactions and, if asked for, noised ones that are accounted."""
-    config, split = session.config, session.dataset.split
-    release = config.evaluation_release
-    if release is not None:
-        computation = private_evaluation.build_private_evaluation(
-            config.two_tower,
-            split.num_items,
-            release,
-            config.seed if config.insecure_deterministic_noise else None,
-        )
-        everyone = private_evaluation.stack(split.validation)
-
-    def evaluate(weights: tff.learning.models.ModelWeights) -> dict[str, float]:
-        exact = _evaluate(session, devices.build_score_fn(weights.trainable), split.validation)
-        metrics = {f"validation/{name}": value for name, value in exact.items()}
-        if config.client_algorithm == FEDAVG:
-            metrics |= communication.describe_download(weights.trainable, config.clients_per_round)
-        if release is not None and not _budget_lacks(session, ledger, privacy_plan.EVALUATION):
-            ledger.append_release(privacy_plan.EVALUATION)
-            items = session.features.items
-            known = side_features.bake(config.two_tower, weights.trainable, items)
-            sums = np.asarray(computation(tf.nest.map_structure(np.asarray, known), everyone))
-            metrics |= private_evaluation.summarise(sums, release)
-        return metrics
-
-    return evaluate
-
-
-def _budget_lacks(session: Session, ledger: ledger_lib.PrivacyLedger, name: str) -> bool:
-    """Whether a release is left out: one that a crash made necessary again may cost too much."""
-    target = session.config.target_epsilon
-    if target is None or not ledger.accountant.release_would_exceed(target, name):
-        return False
-    _say(f"no {name} is released: one more would pass --target_epsilon={target:g}")
-    return True
-
-
-def _evaluate(
-    session: Session,
-    score_fn: evaluation_scoring.ScoreFn,
-    evaluation_set: splits.EvaluationSet,
-) -> dict[str, float]:
-    num_items = session.dataset.split.num_items
-    try:
-        return ranking.evaluate(
-            score_fn, evaluation_set, num_items, session.config.list_lengths, session.config.seed
-        )
-    except evaluation_scoring.NotNumbersError as error:
-        rates = "--client_learning_rate or --server_learning_rate"
-        if session.config.personal is not None:
-            rates = f"--reconstruction_learning_rate, {rates}"
-        raise errors.DivergedError(
-            f"training has diverged: the model's scores are not numbers (NaN); lower {rates}, or "
-            "bound updates (--aggregator=clip,mean), in a new --output_dir; rounds up to the last "
-            "checkpoint are kept"
-        ) from error
-
-
-def _measure_finetuned(
-    session: Session, score_fn: evaluation_scoring.ScoreFn | None
-) -> dict[str, float]:
-    """Metrics of the models that devices fine-tuned; none where one of them diverged."""
-    found = {}
-    if score_fn is None:
-        return found
-    try:
-        for name in _HELD_OUT:
-            metrics = _evaluate(session, score_fn, getattr(session.dataset.split, name))
-            found |= {f"{_PERSONALIZED}{name}/{metric}": value for metric, value in metrics.items()}
-    except errors.DivergedError:
-        _say(
-            "warning: fine-tuning diverged for some users, so there are no "
-            f"{_PERSONALIZED}... metrics: lower --finetuning_learning_rate"
-        )
-        return {}
-    return found
-
-
-def _measure(
-    session: Session,
-    popular: popularity_prior.Popularity | None,
-    ledger: ledger_lib.PrivacyLedger | None,
-    result: training.TrainingResult,
-    privacy_statement: str,
-    devices: devices_lib.Devices,
-) -> dict[str, Any]:
-    """Everything that `results.json` holds."""
-    config, split = session.config, session.dataset.split
-    baselines = _create_baselines(session, popular)
-    score_fn = devices.build_score_fn(result.weights.trainable)
-    results: dict[str, Any] = {}
-    for name in _HELD_OUT:
-        evaluation_set = getattr(split, name)
-        for metric, value in _evaluate(session, score_fn, evaluation_set).items():
-            results[f"{name}/{metric}"] = value
-        for title, baseline in baselines.items():
-            scores = ranking.evaluate(
-                baseline.score_fn, evaluation_set, split.num_items, config.list_lengths, config.seed
-            )
-            for metric, value in scores.items():
-                results[f"{title}/{name}/{metric}"] = value
-    results |= {
-        **_measure_finetuned(session, devices.build_finetuned_score_fn(result.weights.trainable)),
-        **_describe_epsilon(ledger),
-        "delta": config.target_delta if ledger is not None else None,
-        "noise_multiplier": session.derived["noise_multiplier"],
-        "privacy_statement": privacy_statement,
-        "rounds": result.rounds,
-        **_describe_time(config, result),
-        **communication.summarize(session.directory.metrics),
-        "execution": execution.describe(config),
-        "git_revision": _git_revision(),
-        "versions": {
-            "python": sys.version.split()[0],
-            **{name: importlib.metadata.version(name) for name in _PACKAGES},
-        },
-    }
-    return results
-
-
-def _describe_time(config: RunConfig, result: training.TrainingResult) -> dict[str, float]:
-    """What a clock tells; it depends on who was in the cohorts."""
-    prefix = round_metrics.NON_PRIVATE_PREFIX if config.is_private else ""
-    # No time at all: the budget was spent on rounds that were cut short.
-    rate = result.rounds * config.clients_per_round / (result.seconds or 1.0)
-    return {f"{prefix}seconds": result.seconds, f"{prefix}users_per_second": rate}
-
-
-def _create_baselines(
-    session: Session, popular: popularity_prior.Popularity | None
-) -> dict[str, popularity.PopularityRecommender]:
-    """Popularity by what it may be called: exact counts of training data are not private."""
-    config, split = session.config, session.dataset.split
-    baselines = {}
-    if not config.is_private or config.release_non_private_metrics:
-        name = "non_private/popularity" if config.is_private else "popularity"
-        baselines[name] = popularity.PopularityRecommender(split.train, split.num_items)
-    if popular is not None and popular.noised_counts is not None:
-        baselines["private_popularity"] = popularity.PopularityRecommender.from_counts(
-            popular.noised_counts
-        )
-    return baselines
-
-
-def _describe_epsilon(ledger: ledger_lib.PrivacyLedger | None) -> dict[str, Any]:
-    """Epsilon under the name that it deserves, and the digest of the ledger that it comes from."""
-    if ledger is None:
-        return {"epsilon": None}
-    name = training.ledger_epsilon_name(ledger).removeprefix("privacy/")
-    return {
-        "epsilon": None,
-        name: ledger.accountant.epsilon(),
-        "privacy_ledger_digest": ledger.digest,
-    }
 
 
 @contextlib.contextmanager
@@ -523,32 +347,20 @@ def _warn(session: Session) -> None:
         session.config.target_delta, session.plan.mechanism.accounted_clients
     )
     if warning is not None:
-        _say(f"warning: {warning}")
+        notices.say(f"warning: {warning}")
     config, mechanism = session.config, session.plan.mechanism
     if config.insecure_seeded_cohorts:
-        _say(
+        notices.say(
             f"warning: --insecure_seeded_cohorts: who was in which round follows from --seed="
             f"{config.seed}, and epsilon assumes that nobody knows it"
         )
     asked = config.rounds * config.clients_per_round
     if asked > (mechanism.max_rounds_per_user or math.inf) * mechanism.num_clients:
-        _say(
+        notices.say(
             f"note: all users together may be asked {mechanism.max_rounds_per_user} times each, "
             "too few for all rounds: cohorts run out"
         )
     if session.config.insecure_deterministic_noise:
-        _say("warning: --insecure_deterministic_noise: the noise is predictable, NOT PRIVATE")
-
-
-def _git_revision() -> str | None:
-    """The commit of this code, with `-dirty` if files differ; None where it is not in git."""
-    folder = os.path.dirname(os.path.abspath(__file__))
-    command = ["git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+        notices.say(
+            "warning: --insecure_deterministic_noise: the noise is predictable, NOT PRIVATE"
+        )

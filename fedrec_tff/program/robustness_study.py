@@ -13,7 +13,6 @@ of very many cells is best started with some of its aggregators, and then again 
 import dataclasses
 import os
 import pathlib
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +21,7 @@ import numpy as np
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import loading
-from fedrec_tff.program import data, run_directory, session
+from fedrec_tff.program import data, notices, run_directory, session
 from fedrec_tff.program.robustness_config import CLEAN, Cell
 
 _LIST_LENGTH = 10
@@ -96,16 +95,18 @@ def run(cells: Sequence[Cell], output_dir: str | os.PathLike) -> Study | None:
         directory = run_directory.RunDirectory(root / cell.folder)
         is_new = not directory.results.exists()
         start = time.monotonic()
-        _say(_describe(cell, number, len(cells), seconds, cells[number - 1 :], root))
+        notices.say(_describe(cell, number, len(cells), seconds, cells[number - 1 :], root))
         directory.root.mkdir(parents=True, exist_ok=True)
         try:
             outcome = session.run(cell.config, directory.root)
         except errors.DivergedError:
-            _say("this run has diverged: nothing is recommended by a model that is not numbers")
+            notices.say(
+                "this run has diverged: nothing is recommended by a model that is not numbers"
+            )
             results.append(_create_diverged(cell))
             continue
         if outcome.results is None:
-            _say(f"stopped in cell {number}; the same command resumes the study")
+            notices.say(f"stopped in cell {number}; the same command resumes the study")
             return None
         results.append(_read(cell, directory, outcome.results, dataset, target_index))
         if is_new:
@@ -222,7 +223,3 @@ def _describe(
         minutes = num_missing * sum(seconds) / len(seconds) / 60.0
         line += f"; about {max(1, round(minutes))} minutes left"
     return line
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -6,7 +6,6 @@ This module is light. TensorFlow is imported once the flags, the folder and the 
 import dataclasses
 import os
 import pathlib
-import sys
 from typing import Any
 
 from fedrec_tff.aggregators import aggregator
@@ -15,7 +14,7 @@ from fedrec_tff.datasets import loading
 from fedrec_tff.evaluation import scoring
 from fedrec_tff.plugins import loading as plugin_loading
 from fedrec_tff.program import config as config_lib
-from fedrec_tff.program import data, model_flags, privacy_plan, run_directory
+from fedrec_tff.program import data, model_flags, notices, privacy_plan, run_directory
 from fedrec_tff.program import features as features_lib
 from fedrec_tff.program.config import RunConfig
 
@@ -83,11 +82,11 @@ def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:
         run_directory.open_run_directory(output_dir, flags, may_differ)
         results = run_directory.read_results(directory)
         if results is not None:
-            _say(f"{directory.root} is complete: see {directory.results}")
+            notices.say(f"{directory.root} is complete: see {directory.results}")
             return SessionOutcome(results, results["rounds"])
         session = _prepare(config, directory)
-        _say(_summarize(session))
-        _say("starting TensorFlow")
+        notices.say(_summarize(session))
+        notices.say("starting TensorFlow")
 
         from fedrec_tff.program import federated_run
 
@@ -193,7 +192,3 @@ def _describe_data(
 def _make_folder(path: pathlib.Path) -> pathlib.Path:
     path.mkdir(exist_ok=True)
     return path
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
