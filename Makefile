@@ -67,7 +67,7 @@ $(STAMP): requirements.txt
 	rm -rf $(VENV); \
 	if command -v uv >/dev/null 2>&1; then \
 	  uv venv --quiet --python "$$python" $(VENV); \
-	  uv pip install --quiet --python $(RUN) --no-deps --require-hashes -r requirements.txt; \
+	  uv pip install --quiet --compile-bytecode --python $(RUN) --no-deps --require-hashes -r requirements.txt; \
 	else \
 	  "$$python" -m venv $(VENV); \
 	  $(RUN) -m pip install --quiet --disable-pip-version-check --no-input --use-pep517 \

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import sequences, splits
+from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.models import retrieval_model, tower_contract, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 
@@ -33,6 +34,7 @@ def train(
     learning_rate: float,
     seed: int,
     progress_fn: ProgressFn = lambda epoch, loss: None,
+    item_features: FeatureValues | None = None,
 ) -> two_tower.TwoTowerWeights:
     """Trains by Adam on shuffled batches of the training sequences' examples.
 
@@ -44,6 +46,7 @@ def train(
       learning_rate: Of Adam, constant.
       seed: Fixes initial weights and order; the result is the same but for rounding.
       progress_fn: See `ProgressFn`.
+      item_features: What is known of the items; None for nothing.
 
     Returns:
       float32 arrays.
@@ -59,7 +62,7 @@ def train(
         raise errors.UserError("two_tower needs training sequences of at least two items")
     data = create_batches(train_sequences, positions, config.history_length, batch_size, seed)
     initial = two_tower.create_initial_weights(config, split.num_items, seed)
-    model = retrieval_model.TwoTowerRetrievalModel(config, initial)
+    model = retrieval_model.TwoTowerRetrievalModel(config, initial, item_features)
     optimizer = tf.keras.optimizers.Adam(learning_rate)
     # Here, and not in the first step, where `tf.init_scope` may lift it into a graph: it does so
     # where TensorFlow was imported below `absl.app.run`.

@@ -14,10 +14,11 @@ import tensorflow_recommenders as tfrs
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import sequences, splits
+from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.execution import exceptions
 from fedrec_tff.learning import config as learning_config
 from fedrec_tff.learning import local_training, negative_sampling
-from fedrec_tff.models import query_towers, tower_contract, two_tower
+from fedrec_tff.models import query_towers, side_features, tower_contract, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 
 # Told the epoch that is done, from 1, and its mean loss.
@@ -40,6 +41,7 @@ class SequenceModel(tfrs.Model):
         config: TwoTowerConfig,
         weights: two_tower.TwoTowerWeights,
         sampler: negative_sampling.NegativeSampler,
+        item_features: FeatureValues | None = None,
     ) -> None:
         """Wraps weights.
 
@@ -47,8 +49,10 @@ class SequenceModel(tfrs.Model):
           config: The model's shape, with a causal tower.
           weights: Initial values.
           sampler: Where negatives come from.
+          item_features: What is known of the items; None for nothing.
         """
         super().__init__()
+        self._item_features = item_features
         self._config = config
         self._sampler = sampler
         self._structure = weights
@@ -72,6 +76,7 @@ class SequenceModel(tfrs.Model):
         weights = tf.nest.pack_sequence_as(
             self._structure, [tf.convert_to_tensor(w) for w in self._flat]
         )
+        weights = side_features.bake(self._config, weights, self._item_features)
         sequence, seed = features["sequence"], features["seed"]
         queries = query_towers.encode_sequences(
             self._config,
@@ -118,6 +123,7 @@ def train(
     seed: int,
     progress_fn: ProgressFn = lambda epoch, loss: None,
     warn_fn: Callable[[str], None] = warnings.warn,
+    item_features: FeatureValues | None = None,
 ) -> two_tower.TwoTowerWeights:
     """Trains by Adam, its learning rate falling to zero along a cosine.
 
@@ -133,6 +139,7 @@ def train(
       seed: Fixes initial weights, order, stretches, negatives and dropout.
       progress_fn: See `ProgressFn`.
       warn_fn: Told a line if XLA cannot compile the model.
+      item_features: What is known of the items; None for nothing.
 
     Returns:
       float32 arrays.
@@ -158,7 +165,7 @@ def train(
         progress_fn(epoch + 1, float(logs["loss"]))
 
     def fit(is_compiled: bool) -> two_tower.TwoTowerWeights:
-        model = SequenceModel(config, initial, sampler)
+        model = SequenceModel(config, initial, sampler, item_features)
         optimizer = tf.keras.optimizers.Adam(schedule)
         # Not in the first step: see `centralized`.
         optimizer.build(model.trainable_variables)

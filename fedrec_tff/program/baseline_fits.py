@@ -11,6 +11,7 @@ import numpy as np
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import clients, splits
+from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.evaluation import ease, ials, item_cooccurrence, popularity, scoring
 from fedrec_tff.privacy import accounting, release_calibration
 from fedrec_tff.program import baselines_config as names
@@ -31,12 +32,14 @@ class Inputs:
       run: The flags of data and model.
       split: The data; fits read `split.train` alone.
       say_fn: Told a line about progress, now and then.
+      item_features: What is known of the items; None for nothing.
     """
 
     config: BaselinesConfig
     run: RunConfig
     split: splits.Split
     say_fn: Callable[[str], None]
+    item_features: FeatureValues | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +178,7 @@ def _fit_two_tower(inputs: Inputs, path: pathlib.Path) -> dict[str, Any]:
         config.two_tower_learning_rate,
         run.seed,
         lambda epoch, loss: clock.tell(epoch, f"loss {loss:.4f}"),
+        inputs.item_features,
     )
     model_file.save(path, weights)
     return {"num_examples": num_examples}
@@ -197,6 +201,7 @@ def _fit_causal_two_tower(inputs: Inputs, path: pathlib.Path) -> dict[str, Any]:
         run.seed,
         lambda epoch, loss: clock.tell(epoch, f"loss {loss:.4f}"),
         inputs.say_fn,
+        inputs.item_features,
     )
     model_file.save(path, weights)
     return {"num_users": num_users}
@@ -206,7 +211,8 @@ def _read_two_tower(inputs: Inputs, path: pathlib.Path) -> scoring.ScoreFn:
     from fedrec_tff.models import scoring as model_scoring
     from fedrec_tff.program import model_file
 
-    return model_scoring.build_score_fn(inputs.run.two_tower, model_file.load(path))
+    weights = model_file.load(path)
+    return model_scoring.build_score_fn(inputs.run.two_tower, weights, inputs.item_features)
 
 
 class _Clock:

@@ -25,6 +25,7 @@ from fedrec_tff.program import (
     baseline_fits,
     baselines_config,
     data,
+    features,
     model_flags,
     notices,
     run_directory,
@@ -82,7 +83,8 @@ def _run(
 ) -> dict[str, Any]:
     dataset = data.load_data(run_config)
     notices.say(dataset.summary())
-    inputs = baseline_fits.Inputs(config, run_config, dataset.split, notices.say)
+    known = features.create_features(run_config, dataset)
+    inputs = baseline_fits.Inputs(config, run_config, dataset.split, notices.say, known.items)
     chosen, left_out = _choose(config, inputs)
     models = directory.root / _MODELS
     model_digest = model_flags.digest_model(run_config)
@@ -90,6 +92,8 @@ def _run(
     if stored is not None:
         fingerprint = stored["data"]["fingerprint"]
         run_directory.check_fingerprint(directory, fingerprint, dataset.fingerprint)
+        fingerprint = stored["data"].get("features_fingerprint")
+        run_directory.check_fingerprint(directory, fingerprint, known.fingerprint)
         is_new_model = stored.get("model_digest") != model_digest
         if is_new_model and _record_of(models, baselines_config.TWO_TOWER).exists():
             raise run_directory.refuse_version(directory, "model")
@@ -97,7 +101,10 @@ def _run(
         directory.config,
         {
             "flags": flags,
-            "data": {"fingerprint": dataset.fingerprint},
+            "data": {
+                "fingerprint": dataset.fingerprint,
+                "features_fingerprint": known.fingerprint,
+            },
             "model_digest": model_digest,
         },
     )
@@ -183,6 +190,8 @@ def _describe_parameters(name: str, inputs: baseline_fits.Inputs) -> dict[str, A
         shape = {flag: getattr(inputs.run, flag) for flag in baselines_config.MODEL_FLAGS}
         # As TensorBoard has parameters.
         shape |= {"model": inputs.run.model or "", "model_param": " ".join(inputs.run.model_param)}
+        shape |= {"item_features": ",".join(inputs.run.item_features)}
+        shape |= {"item_table": inputs.run.item_table or ""}
         parameters = shape | parameters
     return parameters
 

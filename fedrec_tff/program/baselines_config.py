@@ -25,6 +25,7 @@ DATA_FLAGS = (*config_lib.DATA_FLAGS, "seed")
 MODEL_FLAGS = (
     *("embedding_dim", "history_length", "num_blocks", "temperature"),
     *("query_tower", "num_heads", "dropout", "similarity", "model", "model_param"),
+    *("item_features", "feature_buckets", "item_table"),
 )
 
 _DEFAULT_K = 10

@@ -1,5 +1,7 @@
 """Centralised training of causal towers: its batches, its loss, and a model that learned."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +9,7 @@ import tensorflow as tf
 from fedrec_tff import errors
 from fedrec_tff.datasets import loading, synthetic
 from fedrec_tff.datasets import sequences as sequences_lib
+from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.evaluation import popularity, ranking
 from fedrec_tff.learning import centralized_sequences, negative_sampling
 from fedrec_tff.models import query_towers, scoring, two_tower
@@ -60,6 +63,38 @@ def test_the_loss_is_the_mean_over_all_positions_of_a_softmax_against_the_negati
             losses.append(np.log(np.exp(target) + np.exp(others).sum()) - target)
     found = model.compute_loss(tf.nest.map_structure(tf.constant, batch))
     np.testing.assert_allclose(found, np.mean(losses), rtol=1e-4)
+
+
+def test_items_have_what_is_known_of_them():
+    config = TwoTowerConfig(8, 4, num_blocks=1, query_tower="gru")
+    weights = two_tower.create_initial_weights(config, 20, 0)
+    sampler = negative_sampling.NegativeSampler(20, 6, np.arange(1, 21) / 210.0)
+    rng = np.random.default_rng(1)
+    table = rng.normal(size=(5, 9)).astype(np.float32)
+    values = FeatureValues(np.arange(20, dtype=np.int32)[:, np.newaxis] % 5, (1,))
+    added = table[values.index[:, 0]]
+    embedding, bias = weights.items
+    plain = weights._replace(
+        items=two_tower.ItemRows(embedding + added[:, :-1], bias + added[:, -1])
+    )
+    batch = {
+        "sequence": tf.constant([[3, 1, 4, 1, 5], [9, 2, 6, 0, 0]]),
+        "num_interactions": tf.constant([5, 3]),
+        "first": tf.constant([1, 0]),
+        "seed": tf.constant([1, 2]),
+    }
+    model = centralized_sequences.SequenceModel(
+        dataclasses.replace(config, item_feature_buckets=5),
+        weights._replace(tower=(*weights.tower, table)),
+        sampler,
+        values,
+    )
+    expected = centralized_sequences.SequenceModel(config, plain, sampler).compute_loss(batch)
+    with tf.GradientTape() as tape:
+        found = model.compute_loss(batch)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    gradients = tape.gradient(found, model.trainable_variables)
+    assert np.abs(tf.convert_to_tensor(gradients[-1])).max() > 1e-4
 
 
 def test_a_trained_tower_ranks_better_than_popularity():

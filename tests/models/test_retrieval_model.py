@@ -1,8 +1,11 @@
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 from scipy import special
 
+from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.models import retrieval_model, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 
@@ -68,6 +71,37 @@ def test_loss_equals_numpy_in_batch_softmax():
         ]
         rows.append(special.logsumexp(candidates) - scores[i, i])
     np.testing.assert_allclose(model.compute_loss(features), np.mean(rows), rtol=1e-5)
+
+
+def test_items_have_what_is_known_of_them():
+    rng = np.random.default_rng(3)
+    table = rng.normal(size=(5, 4)).astype(np.float32)
+    # Two columns: one value each, and up to two.
+    values = FeatureValues(
+        np.array([[i % 5, (2 * i) % 5, 3 if i % 2 else -1] for i in range(_NUM_ITEMS)], np.int32),
+        (1, 2),
+    )
+    weights, features = _random_weights(), _features()
+    config = dataclasses.replace(_CONFIG, item_feature_buckets=5)
+    model = retrieval_model.TwoTowerRetrievalModel(
+        config, weights._replace(tower=(*weights.tower, table)), values
+    )
+    added = np.stack(
+        [
+            table[row[0]] + np.mean([table[value] for value in row[1:] if value >= 0], axis=0)
+            for row in values.index
+        ]
+    )
+    embedding, bias = weights.items
+    known = two_tower.ItemRows(embedding + added[:, :-1], bias + added[:, -1])
+    plain = weights._replace(items=known)
+    np.testing.assert_allclose(model(features), _numpy_scores(plain, features), rtol=1e-4)
+    expected = retrieval_model.TwoTowerRetrievalModel(_CONFIG, plain).compute_loss(features)
+    np.testing.assert_allclose(model.compute_loss(features), expected, rtol=1e-5)
+
+    model.compile(optimizer=tf.keras.optimizers.SGD(0.1))
+    model.fit(tf.data.Dataset.from_tensors(features), verbose=0)
+    assert np.abs(model.current_weights.tower[-1] - table).max() > 1e-4
 
 
 def test_current_weights_round_trip():

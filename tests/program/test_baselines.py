@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from fedrec_tff import errors
+from fedrec_tff.datasets import feature_values, splits
 from fedrec_tff.datasets import sequences as sequences_lib
-from fedrec_tff.datasets import splits
 from fedrec_tff.evaluation import popularity, ranking
 from fedrec_tff.learning import negative_sampling
+from fedrec_tff.models import two_tower
 from fedrec_tff.program import baseline_fits, baselines, baselines_config, data
 from fedrec_tff.program.baselines_config import BaselinesConfig
 from fedrec_tff.program.config import RunConfig
@@ -169,6 +170,26 @@ def test_a_fitted_model_of_ones_own_is_kept_only_while_its_file_is_the_same(tmp_
     source.write_bytes(before)
     with pytest.raises(errors.UserError, match="another version of its model"):
         run_again()
+
+
+@pytest.mark.parametrize("tower", ["mean", "gru"])
+def test_what_is_known_of_items_is_trained_and_scored(tmp_path, tower):
+    run = dataclasses.replace(
+        _RUN, query_tower=tower, item_features=("genres", "year"), feature_buckets=32
+    )
+    config = BaselinesConfig(baselines=("two_tower",), two_tower_epochs=1)
+    found = baselines.run(config, run, tmp_path / "run")["baselines"]["two_tower"]
+    assert found["parameters"]["item_features"] == "genres,year"
+    with np.load(tmp_path / "run" / "models" / "two_tower.npz") as stored:
+        (table,) = [stored[name] for name in stored.files if stored[name].shape == (32, 9)]
+    known = data.load_data(run).interactions.item_features
+    rows = feature_values.create_feature_values(known, ("genres", "year"), 32, "item_features")
+    is_used = np.isin(np.arange(32), rows.index)
+    assert 0 < is_used.sum() < 32
+    # A value that no item has gets no gradient.
+    initial = two_tower.create_initial_weights(run.two_tower, len(known), run.seed).tower[-1]
+    has_moved = np.abs(table - initial).max(axis=1) > 1e-6
+    np.testing.assert_array_equal(has_moved, is_used)
 
 
 def test_ease_asks_before_it_takes_the_memory(tmp_path, capsys):
