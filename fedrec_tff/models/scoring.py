@@ -39,7 +39,8 @@ def build_score_fn(
             tf.TensorSpec([None, config.history_length], tf.int32),
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([None, num_slots], tf.int32),
-        ]
+        ],
+        autograph=False,
     )
     def score(history: tf.Tensor, length: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
         mask = tf.sequence_mask(length, config.history_length, tf.float32)

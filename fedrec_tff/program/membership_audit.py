@@ -129,7 +129,8 @@ def measure_fit(
             tf.TensorSpec([None, model.history_length], tf.int32),
             tf.TensorSpec([None, model.history_length], tf.float32),
             tf.TensorSpec([None], tf.int32),
-        ]
+        ],
+        autograph=False,
     )
     def measure(history: tf.Tensor, mask: tf.Tensor, item: tf.Tensor) -> tuple:
         query = query_towers.encode_histories(

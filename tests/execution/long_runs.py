@@ -16,9 +16,9 @@ from fedrec_tff.execution import compiled, debug
 
 NUM_SHARDS = 2
 LENGTHS = (6, 10)
-EARLY_ROUND, LATE_ROUND = 100, 300
-# So many that 200 forgotten states would be seen: 0.4 MB each, and more with the optimizer's.
-_NUM_ITEMS = 10_000
+EARLY_ROUND, LATE_ROUND = 50, 150
+# So many that 100 forgotten states would be seen: 0.8 MB each, and more with the optimizer's.
+_NUM_ITEMS = 20_000
 # So many that all else is small beside them.
 BIG_NUM_ITEMS, BIG_DIM = 1_000_000, 32
 # Below, at and above what two shards' blocks of 8 hold.

@@ -337,7 +337,7 @@ def test_client_work_that_cannot_be_vectorised_is_done_one_by_one(
 
 
 def test_a_cohort_of_another_size_compiles_nothing(long_run):
-    """300 rounds of ten sizes, empty ones too, on two shards: one program for each length."""
+    """Rounds of ten sizes, empty ones too, on two shards: one program for each length."""
     _, compilations = long_run
     # And one for the big table.
     assert compilations == [1] * (len(long_runs.LENGTHS) + 1)
