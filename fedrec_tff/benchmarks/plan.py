@@ -22,6 +22,7 @@ GROUPS = {
     "round": "The round: one process and the same users, in TFF's native runtime and compiled",
     "stock": "Stock TFF: its own federated averaging over tf.data clients",
     "central": "Centralised training on the same examples",
+    "towers": "Towers that read whole sequences: one pass, every position an example",
     "cohort": "Growth with the cohort (compiled)",
     "catalogue": "Growth with the catalogue (compiled)",
     "embedding": "Growth with the embedding (compiled)",
@@ -43,7 +44,11 @@ class Setting:
       embedding_dim: Width of the item table.
       clients_per_round: Users in each round, exactly.
       num_negatives: Negatives of a client in a round.
-      batch_size: Examples in a local step.
+      batch_size: Examples in a local step, but for causal towers, which take all at once.
+      query_tower: As `experiments.train` has it.
+      num_blocks: Of the query tower.
+      num_heads: Of self-attention.
+      history_length: How many of the newest items the model reads.
       seed: Of users, cohorts, initial weights and clients' randomness.
     """
 
@@ -54,6 +59,10 @@ class Setting:
     clients_per_round: int = 100
     num_negatives: int = RunConfig.num_negatives
     batch_size: int = RunConfig.batch_size
+    query_tower: str = RunConfig.query_tower
+    num_blocks: int = RunConfig.num_blocks
+    num_heads: int = RunConfig.num_heads
+    history_length: int = RunConfig.history_length
     seed: int = 0
 
     @property
@@ -63,6 +72,10 @@ class Setting:
             embedding_dim=self.embedding_dim,
             num_negatives=self.num_negatives,
             batch_size=self.batch_size,
+            query_tower=self.query_tower,
+            num_blocks=self.num_blocks,
+            num_heads=self.num_heads,
+            history_length=self.history_length,
             clients_per_round=float(self.clients_per_round),
             aggregator="dp_gaussian",
             noise_multiplier=_NOISE_MULTIPLIER,
@@ -190,6 +203,7 @@ def _create_all_rows(setting: Setting) -> list[Row]:
         Row("tfrs_fit_16", "central", "TFRS fit, batch 16", TFRS_FIT, setting),
         Row("tfrs_fit_1024", "central", "TFRS fit, batch 1024", TFRS_FIT, fit_1024),
         _create_bare_loop_row(setting),
+        *_create_tower_rows(setting),
         *_create_growth_rows(setting, "cohort", "clients_per_round", (10, 100, 1000, 10_000)),
         *_create_growth_rows(setting, "catalogue", "num_items", (4000, 40_000, 200_000, 1_000_000)),
         *_create_growth_rows(setting, "embedding", "embedding_dim", (16, 32, 64, 128)),
@@ -235,6 +249,28 @@ def _create_stock_iterator_row(setting: Setting) -> Row:
 def _create_bare_loop_row(setting: Setting) -> Row:
     title = "bare compiled loop, 1 thread"
     return Row("bare_loop", "central", title, BARE_LOOP, setting, num_threads=1)
+
+
+def _create_tower_rows(setting: Setting) -> list[Row]:
+    """Self-attention of SASRec's size, twice that width, and a GRU."""
+    attention = dataclasses.replace(
+        setting,
+        query_tower="attention",
+        embedding_dim=64,
+        num_blocks=2,
+        num_heads=2,
+        history_length=200,
+    )
+    wide = dataclasses.replace(attention, embedding_dim=128)
+    gru = dataclasses.replace(attention, query_tower="gru", num_blocks=1, num_heads=1)
+    return [
+        Row("native_attention", "towers", "native, attention of 64", NATIVE, attention),
+        Row("compiled_attention", "towers", "compiled, attention of 64", COMPILED, attention),
+        Row("compiled_attention_1_shard", "towers", "compiled, attention of 64, 1 thread", COMPILED,
+            attention, num_shards=1, num_threads=1),
+        Row("compiled_attention_128", "towers", "compiled, attention of 128", COMPILED, wide),
+        Row("compiled_gru", "towers", "compiled, GRU of 64", COMPILED, gru),
+    ]  # fmt: skip
 
 
 def _create_growth_rows(

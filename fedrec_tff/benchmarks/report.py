@@ -85,6 +85,8 @@ RATIOS = (
           (_ONE_SHARD, _CLIENT_USERS), ("bare_loop", _USERS)),
     Ratio("all_shards_over_one_shard_ratio", "compiled, all shards over 1 shard, users/s",
           (_COMPILED, _USERS), (_ONE_SHARD, _USERS)),
+    Ratio("compiled_over_native_attention_ratio", "compiled over native, attention, examples/s",
+          ("compiled_attention", _EXAMPLES), ("native_attention", _EXAMPLES)),
     Ratio("row_sparse_over_dense_ratio", "compiled, row-sparse over dense, users/s",
           (_COMPILED, _USERS), ("compiled_dense", _USERS)),
 )  # fmt: skip

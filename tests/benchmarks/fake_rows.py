@@ -39,6 +39,8 @@ FIGURES = {
     "tfrs_fit_16": create_measurement(None, 10_000.0),
     "tfrs_fit_1024": create_measurement(None, 200_000.0),
     "bare_loop": create_measurement(3200.0, 660_000.0),
+    "native_attention": create_measurement(8.0, 1_300.0),
+    "compiled_attention": create_measurement(160.0, 26_000.0, client_users=170.0),
     "cohort_10": create_measurement(800.0, client_users=1600.0),
 }
 

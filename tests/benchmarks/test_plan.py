@@ -22,6 +22,7 @@ def test_the_headline_compares_the_same_work():
     found = rows()
     assert differences(found["compiled_row_sparse"], found["native_row_sparse"]) == {"subject"}
     assert differences(found["compiled_dense"], found["native_dense"]) == {"subject"}
+    assert differences(found["compiled_attention"], found["native_attention"]) == {"subject"}
     assert not found["compiled_dense"].is_row_sparse
     assert found["compiled_row_sparse"].is_row_sparse
 
@@ -62,6 +63,14 @@ def test_growth_changes_one_number():
             assert changed <= {field, "num_users"}
             assert row.setting.num_users == max(6040, row.setting.clients_per_round)
             assert row.subject == plan.COMPILED
+
+
+def test_self_attention_is_of_sasrecs_size():
+    model = rows()["compiled_attention"].setting.run_config.two_tower
+    assert (model.query_tower, model.num_blocks, model.num_heads) == ("attention", 2, 2)
+    assert model.embedding_dim == 64
+    # One stretch holds a user's whole sequence: every position is an example of each round.
+    assert model.history_length + 1 >= plan.Setting().interactions_per_user
 
 
 @pytest.mark.parametrize("quick", [False, True])

@@ -18,6 +18,7 @@ _EXPECTED = {
     "compiled_over_bare_loop_ratio": 330_000 / 660_000,
     "compiled_client_work_over_bare_loop_ratio": 2400 / 3200,
     "all_shards_over_one_shard_ratio": 3000 / 2000,
+    "compiled_over_native_attention_ratio": 26_000 / 1_300,
     "row_sparse_over_dense_ratio": 3000 / 500,
 }
 
@@ -97,7 +98,7 @@ def test_markdown_has_the_figures_the_command_and_the_machine():
 def test_every_table_of_markdown_is_rectangular():
     text = fake_rows.create_report(failed=["cohort_10"]).to_markdown()
     tables = [part for part in text.split("\n\n") if part.startswith("|")]
-    assert len(tables) == 5
+    assert len(tables) == 6
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
 
