@@ -55,7 +55,7 @@ def _guarded(main: Callable[[list[str]], int | None], argv: list[str]) -> int | 
     if not absl_flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)
     try:
-        return main(argv)
+        return _run_main(main, argv)
     except errors.UserError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
@@ -69,6 +69,23 @@ def _guarded(main: Callable[[list[str]], int | None], argv: list[str]) -> int | 
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             return _fail(f"{error.filename or 'writing files'}: {error.strerror}")
         raise
+
+
+def _run_main(main: Callable[[list[str]], int | None], argv: list[str]) -> int | None:
+    """Runs it, and drops TFF's default context while the interpreter is whole.
+
+    What the context holds has a destructor that needs the module `subprocess`, and else fails with
+    a traceback when the interpreter has given that up.
+    """
+    try:
+        return main(argv)
+    finally:
+        if "tensorflow_federated" in sys.modules:
+            import tensorflow_federated as tff
+
+            from fedrec_tff.execution import debug
+
+            tff.framework.set_default_context(debug.DebugContext())
 
 
 def _fail(message: str) -> int:
