@@ -1,27 +1,31 @@
-"""Prints complete runs side by side as Markdown, with the commands that make them.
+r"""Prints complete runs and baselines side by side as Markdown, with the commands that make them.
 
-Runs that differ in their seed alone become one row, with mean and standard deviation.
+  python -m experiments.compare runs/ml-1m runs/ml-1m-eps8 runs/baselines-ml-1m
+  python -m experiments.compare --relative_to='central: two_tower' runs/federated-* runs/central-*
 
-python -m experiments.compare runs/ml-1m runs/ml-1m-eps8
+Folders are those of experiments.train and experiments.baselines. Those that differ in their seed
+alone become one row, with mean and standard deviation.
 """
 
 import pathlib
 
+from absl import flags
+
 from experiments import app
-from fedrec_tff.program import config as config_lib
+
+_RELATIVE_TO = flags.DEFINE_string(
+    "relative_to",
+    None,
+    "A row's name: a further column has the first metric of each row as a percentage of that "
+    "row's, with the standard error of the ratio where both have several seeds.",
+)
 
 
 def main(argv: list[str]) -> None:
     """Prints the comparison."""
     from fedrec_tff.reporting import comparison
 
-    print(
-        comparison.compare_runs(
-            [pathlib.Path(path) for path in argv[1:]],
-            config_lib.to_flags(config_lib.RunConfig()),
-            config_lib.names_that_may_change_on_resume(),
-        )
-    )
+    print(comparison.compare([pathlib.Path(path) for path in argv[1:]], _RELATIVE_TO.value))
 
 
 if __name__ == "__main__":

@@ -7,11 +7,9 @@ on what comes out. Sampled negatives and blocks are those of runs with the same 
 
 import dataclasses
 import importlib
-import importlib.metadata
 import json
 import os
 import pathlib
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -28,6 +26,7 @@ from fedrec_tff.program import (
     features,
     model_flags,
     notices,
+    provenance,
     run_directory,
 )
 from fedrec_tff.program.baselines_config import BaselinesConfig
@@ -123,7 +122,8 @@ def _run(
         "data": _describe_data(dataset),
         "baselines": found,
         "left_out": left_out,
-        "versions": _find_versions(chosen),
+        "git_revision": provenance.git_revision(),
+        "versions": provenance.versions(_find_packages(chosen)),
     }
 
 
@@ -217,8 +217,8 @@ def _describe_data(dataset: loading.LoadedDataset) -> dict[str, Any]:
     }
 
 
-def _find_versions(chosen: Sequence[str]) -> dict[str, str]:
+def _find_packages(chosen: Sequence[str]) -> list[str]:
+    """What the chosen baselines are computed by, each package once."""
     packages = dict.fromkeys(_PACKAGES)
     packages |= {p: None for name in chosen for p in baseline_fits.FITS[name].packages}
-    versions = {package: importlib.metadata.version(package) for package in packages}
-    return {"python": sys.version.split()[0], **versions}
+    return list(packages)

@@ -1,9 +1,5 @@
 """What a run's models are worth: validation while it trains, and `results.json` at its end."""
 
-import importlib.metadata
-import os
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -24,6 +20,7 @@ from fedrec_tff.program import (
     notices,
     popularity_prior,
     privacy_plan,
+    provenance,
     round_metrics,
     training,
 )
@@ -181,11 +178,8 @@ def measure(
         **_describe_time(config, result),
         **communication.summarize(session.directory.metrics),
         "execution": execution.describe(config),
-        "git_revision": _git_revision(),
-        "versions": {
-            "python": sys.version.split()[0],
-            **{name: importlib.metadata.version(name) for name in _PACKAGES},
-        },
+        "git_revision": provenance.git_revision(),
+        "versions": provenance.versions(_PACKAGES),
     }
     return results
 
@@ -224,13 +218,3 @@ def _describe_epsilon(ledger: ledger_lib.PrivacyLedger | None) -> dict[str, Any]
         name: ledger.accountant.epsilon(),
         "privacy_ledger_digest": ledger.digest,
     }
-
-
-def _git_revision() -> str | None:
-    """The commit of this code, with `-dirty` if files differ; None where it is not in git."""
-    folder = os.path.dirname(os.path.abspath(__file__))
-    command = ["git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

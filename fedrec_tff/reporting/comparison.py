@@ -1,188 +1,208 @@
-"""Runs side by side, as Markdown: what `docs/results.md` is made of, so that no figure is typed."""
+"""Results side by side, as Markdown: what `docs/results.md` is made of, so no figure is typed."""
 
 import dataclasses
 import json
+import math
 import pathlib
 import re
 import shlex
 import statistics
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from fedrec_tff import errors
 from fedrec_tff.program import config as config_lib
-from fedrec_tff.reporting import summary
+from fedrec_tff.reporting import result_folders
+from fedrec_tff.reporting.result_folders import Guarantee, Ranking, ResultFolder
 
-# The longest lists first; what the runs have in common is shown.
+# The longest lists first; what all have in common is shown.
 _LIST_LENGTHS = (20, 10)
-_EXACT_POPULARITY = ("popularity/test/", "non_private/popularity/test/")
-_PRIVATE_POPULARITY = "private_popularity/test/"
-_FINETUNED = "personalized/test/"
-_ANY_METRIC = "recall@10"
+# What computed it, in this order: the first that was there.
+_PACKAGES = ("tensorflow", "numpy")
+
+# Folders that differ in their seed alone, by seed.
+_Group = Sequence[ResultFolder]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Run:
-    """A complete run's folder, read."""
+class _Row:
+    """One line of the table: the same ranking of each folder of a group."""
 
-    name: str
-    flags: Mapping[str, Any]
-    fingerprint: str
-    results: Mapping[str, Any]
+    title: str
+    seeds: str
+    rankings: Sequence[Ranking]
+
+    def values(self, metric: str) -> list[float] | None:
+        """The metric for each seed; None where it was not measured."""
+        values = [ranking.metrics.get(metric) for ranking in self.rankings]
+        return None if None in values else values
 
 
-def compare_runs(
-    run_dirs: Iterable[pathlib.Path],
-    default_flags: Mapping[str, Any],
-    ignored_flags: Collection[str] = (),
-) -> str:
-    """Tabulates the test metrics of complete runs, and the commands that make them.
+def compare(paths: Iterable[pathlib.Path], relative_to: str | None = None) -> str:
+    """Tabulates the test metrics of complete runs and baselines, and the commands that make them.
 
     Runs that differ in nothing but their seed share a row: mean and standard deviation.
 
     Args:
-      run_dirs: Output folders of `experiments.train`.
-      default_flags: What a command need not say.
-      ignored_flags: Flags that make no other run of a run.
+      paths: Output folders of `experiments.train` and `experiments.baselines`.
+      relative_to: A row's name. If given, a further column has each row's first metric as a
+        percentage of that row's; where both have several seeds, with the standard error of the
+        ratio of two independent means (to first order).
 
     Returns:
-      Markdown: a table with a row for each kind of run and one for popularity on each of the data
-      sets, then the commands, with the versions that computed them.
+      Markdown: a table with a row for each kind of run, one for each of the baselines, and one for
+      popularity on each of the data sets, then the commands, with the versions that computed them.
 
     Raises:
-      UserError: If a folder holds no complete run.
+      UserError: If a folder holds no complete results, or no row has the name.
     """
-    runs = [_read_run(path) for path in run_dirs]
-    if not runs:
-        raise errors.UserError("name at least one run folder")
-    metrics = _choose_metrics(runs)
+    folders = [result_folders.read(path) for path in paths]
+    if not folders:
+        raise errors.UserError("name at least one output folder")
+    groups = _group_by_seed(folders)
+    rows = list(_iterate_rows(groups))
+    metrics = _choose_metrics(folders)
     header = ["run", "seeds", "epsilon", "rounds", *metrics, "users/s", "seconds"]
-    rows, seen = [], set()
-    groups = _group_by_seed(runs, ignored_flags)
+    lines = [_write_line(row, metrics) for row in rows]
+    if relative_to is not None:
+        reference = _find_reference(rows, relative_to, metrics[0])
+        header.append(f"{metrics[0]} / {relative_to}")
+        for line, row in zip(lines, rows, strict=True):
+            line.append(_describe_ratio(row, reference, metrics[0]))
+    commands = [f"- {_name(group)}: `{_command(group)}` ({_versions(group)})" for group in groups]
+    return "\n".join([_markdown(header, lines), "", *commands])
+
+
+def _group_by_seed(folders: Iterable[ResultFolder]) -> list[_Group]:
+    groups: dict[str, list[ResultFolder]] = {}
+    for folder in folders:
+        ignored = {"seed", *folder.unsaid_flags}
+        same = {name: value for name, value in folder.flags.items() if name not in ignored}
+        key = json.dumps([folder.binary, same], sort_keys=True)
+        groups.setdefault(key, []).append(folder)
+    return [sorted(group, key=lambda folder: folder.flags["seed"]) for group in groups.values()]
+
+
+def _iterate_rows(groups: Iterable[_Group]) -> Iterator[_Row]:
+    """All rankings of each group; what is the same for the same data, once."""
+    seen = set()
     for group in groups:
-        prefix = _find_popularity(group)
-        if prefix is not None and group[0].fingerprint not in seen:
-            seen.add(group[0].fingerprint)
-            title = f"popularity on {group[0].flags['dataset']}"
-            rows.append([title, "", "", "", *_summarize_all(group, prefix, metrics), "", ""])
-        rows.append(_run_row(group, metrics))
-        for prefix, title in (
-            (_FINETUNED, f"{_name(group)}, fine-tuned on devices"),
-            (_PRIVATE_POPULARITY, f"popularity as {_name(group)} released it"),
-        ):
-            if f"{prefix}{_ANY_METRIC}" in group[0].results:
-                rows.append([title, "", "", "", *_summarize_all(group, prefix, metrics), "", ""])
-    commands = [
-        f"- {_name(group)}: `{_command(group, default_flags, ignored_flags)}` ({_versions(group)})"
-        for group in groups
-    ]
-    return "\n".join([_markdown(header, rows), "", *commands])
+        for ranking in group[0].rankings:
+            same = [next(r for r in f.rankings if r.title == ranking.title) for f in group]
+            if not ranking.is_of_data:
+                seeds = "" if ranking.guarantee is None else _seeds(group)
+                yield _Row(ranking.title.format(name=_name(group)), seeds, same)
+            elif (data := (ranking.title, group[0].fingerprint)) not in seen:
+                seen.add(data)
+                yield _Row(ranking.title, "", same)
 
 
-def _find_popularity(group: Sequence[_Run]) -> str | None:
-    """What exact popularity's metrics are called in a run's results; None where it has none."""
-    results = group[0].results
-    return next((p for p in _EXACT_POPULARITY if f"{p}{_ANY_METRIC}" in results), None)
-
-
-def _choose_metrics(runs: Sequence[_Run]) -> tuple[str, ...]:
-    """What is shown: metrics of the longest lists that all runs have."""
+def _choose_metrics(folders: Sequence[ResultFolder]) -> tuple[str, ...]:
+    """What is shown: metrics of the longest lists that all have."""
+    all_metrics = [ranking.metrics for folder in folders for ranking in folder.rankings]
     k = next(
-        (k for k in _LIST_LENGTHS if all(f"test/recall@{k}" in run.results for run in runs)),
+        (k for k in _LIST_LENGTHS if all(f"recall@{k}" in metrics for metrics in all_metrics)),
         _LIST_LENGTHS[-1],
     )
     full = (f"recall@{k}", f"ndcg@{k}", "mrr")
     return (*full, f"sampled_99/hit_rate@{k}", f"sampled_99/ndcg@{k}")
 
 
-def _describe_epsilon(group: Sequence[_Run]) -> str:
-    """The largest epsilon of a group."""
-    for kind in ("simulated", "insecure"):
-        if f"{kind}_epsilon" in group[0].results:
-            largest = max(float(run.results[f"{kind}_epsilon"]) for run in group)
-            return f"none ({kind}: {largest:.3f})"
-    if group[0].results["epsilon"] is None:
-        return "none"
-    return f"{max(float(run.results['epsilon']) for run in group):.3f}"
-
-
-def _read_run(path: pathlib.Path) -> _Run:
-    try:
-        config = json.loads((path / "config.json").read_text())
-        results = json.loads((path / "results.json").read_text())
-    except (OSError, ValueError, KeyError) as error:
-        raise errors.UserError(f"{path} holds no complete run of experiments.train") from error
-    return _Run(path.name, config["flags"], config["non_private/data"]["fingerprint"], results)
-
-
-def _group_by_seed(runs: Iterable[_Run], ignored_flags: Collection[str]) -> list[list[_Run]]:
-    groups: dict[str, list[_Run]] = {}
-    for run in runs:
-        ignored = {"seed", *ignored_flags}
-        same = {name: value for name, value in run.flags.items() if name not in ignored}
-        groups.setdefault(json.dumps(same, sort_keys=True), []).append(run)
-    return [sorted(group, key=lambda run: run.flags["seed"]) for group in groups.values()]
-
-
-def _name(group: Sequence[_Run]) -> str:
-    """The name of a single run; of several, the first one's without its seed."""
+def _name(group: _Group) -> str:
+    """The name of a single folder; of several, the first one's without its seed."""
     name = group[0].name
     return name if len(group) == 1 else re.sub(r"[-_]?(seed)?[-_]?\d+$", "", name) or name
 
 
-def _run_row(group: Sequence[_Run], metrics: Sequence[str]) -> list[str]:
+def _seeds(group: _Group) -> str:
+    return " ".join(str(folder.flags["seed"]) for folder in group)
+
+
+def _write_line(row: _Row, metrics: Sequence[str]) -> list[str]:
+    first = row.rankings[0]
     return [
-        _name(group),
-        _seeds(group),
-        _describe_epsilon(group),
-        str(group[0].results["rounds"]),
-        *_summarize_all(group, "test/", metrics),
-        *(
-            f"{statistics.mean(summary.find_clock(run.results, name) for run in group):.0f}"
-            for name in ("users_per_second", "seconds")
-        ),
+        row.title,
+        row.seeds,
+        _describe_guarantee([ranking.guarantee for ranking in row.rankings]),
+        "" if first.rounds is None else str(first.rounds),
+        *(_summarize(row.values(metric)) for metric in metrics),
+        _describe_mean([ranking.users_per_second for ranking in row.rankings]),
+        _describe_mean([ranking.seconds for ranking in row.rankings]),
     ]
 
 
-def _seeds(group: Sequence[_Run]) -> str:
-    return " ".join(str(run.flags["seed"]) for run in group)
+def _describe_guarantee(guarantees: Sequence[Guarantee | None]) -> str:
+    """The largest epsilon."""
+    if None in guarantees:
+        return ""
+    if guarantees[0].epsilon is None:
+        return "none"
+    largest = f"{max(guarantee.epsilon for guarantee in guarantees):.3f}"
+    voided_by = guarantees[0].voided_by
+    return f"none ({voided_by}: {largest})" if voided_by else largest
 
 
-def _summarize_all(group: Sequence[_Run], prefix: str, metrics: Sequence[str]) -> list[str]:
-    return [_summarize([run.results.get(prefix + metric) for run in group]) for metric in metrics]
-
-
-def _summarize(values: Sequence[float | None]) -> str:
+def _summarize(values: Sequence[float] | None) -> str:
     """The mean, with the standard deviation (of the sample) where there are several."""
-    if None in values:
+    if values is None:
         return ""
     mean = f"{statistics.mean(values):.4f}"
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.4f}"
 
 
-def _command(
-    group: Sequence[_Run], defaults: Mapping[str, Any], ignored_flags: Collection[str]
-) -> str:
+def _describe_mean(values: Sequence[float | None]) -> str:
+    return "" if None in values else f"{statistics.mean(values):.0f}"
+
+
+def _find_reference(rows: Sequence[_Row], title: str, metric: str) -> _Row:
+    """The row that others are compared with."""
+    for row in rows:
+        if row.title == title and row.values(metric) is not None:
+            return row
+    titles = ", ".join(repr(row.title) for row in rows)
+    raise errors.UserError(
+        f"--relative_to: no row with {metric} is called {title!r}; choose from {titles}"
+    )
+
+
+def _describe_ratio(row: _Row, reference: _Row, metric: str) -> str:
+    """The ratio of the means in percent, with its standard error where both have several."""
+    if row is reference:
+        return "100 %"
+    pair = [one.values(metric) for one in (row, reference)]
+    if None in pair or not all(statistics.mean(values) for values in pair):
+        return ""
+    means = [statistics.mean(values) for values in pair]
+    percentage = 100 * means[0] / means[1]
+    if any(len(values) == 1 for values in pair):
+        return f"{percentage:.1f} %"
+    relative_errors = [
+        statistics.stdev(values) / math.sqrt(len(values)) / mean
+        for values, mean in zip(pair, means, strict=True)
+    ]
+    return f"{percentage:.1f} ± {percentage * math.hypot(*relative_errors):.1f} %"
+
+
+def _command(group: _Group) -> str:
     """The command line that says what differs from the defaults; `seed` is always named."""
-    flags = group[0].flags
-    unsaid = {"data_dir", "seed", *ignored_flags}
-    chosen = {n: v for n, v in flags.items() if n not in unsaid and v != defaults.get(n)}
-    words = ["python", "-m", "experiments.train", *_write_flags(chosen)]
+    folder = group[0]
+    unsaid = {"seed", *folder.unsaid_flags}
+    chosen = [
+        f"--{name}={word}"
+        for name, value in folder.flags.items()
+        if name not in unsaid and value != folder.default_flags.get(name)
+        for word in config_lib.split_value(name, value)
+    ]
+    words = ["python", "-m", folder.binary, *chosen]
     if len(group) == 1:
-        return shlex.join([*words, f"--seed={flags['seed']}"])
+        return shlex.join([*words, f"--seed={folder.flags['seed']}"])
     return f"for seed in {_seeds(group)}; do {shlex.join(words)} --seed=$seed; done"
 
 
-def _write_flags(flags: Mapping[str, Any]) -> Iterable[str]:
-    for name, value in flags.items():
-        for one in config_lib.split_value(name, value):
-            yield f"--{name}={one}"
-
-
-def _versions(group: Sequence[_Run]) -> str:
-    revisions = sorted({str(run.results["git_revision"]) for run in group})
-    versions = sorted({run.results["versions"]["tensorflow"] for run in group})
-    return f"revision {', '.join(revisions)}; tensorflow {', '.join(versions)}"
+def _versions(group: _Group) -> str:
+    revisions = sorted({folder.revision for folder in group})
+    package = next(name for name in _PACKAGES if name in group[0].versions)
+    versions = sorted({folder.versions[package] for folder in group})
+    return f"revision {', '.join(revisions)}; {package} {', '.join(versions)}"
 
 
 def _markdown(header: list[str], rows: list[list[str]]) -> str:

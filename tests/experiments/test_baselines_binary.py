@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from fedrec_tff.reporting import comparison
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _TIMEOUT_SECONDS = 300.0
 _TINY = ["--synthetic_users=60", "--synthetic_items=60", "--ials_dim=4", "--ials_epochs=2"]
@@ -56,6 +58,9 @@ def test_a_tiny_run_leaves_its_files(finished):
     assert rows[2]["ials_dim"] == "4"
     assert rows[0]["ials_dim"] == ""
     assert float(rows[3]["test/mrr"]) == results["baselines"]["two_tower"]["test"]["mrr"]
+    compared = comparison.compare([root])
+    assert f"| {results['baselines']['ials']['test']['recall@10']:.4f} |" in compared
+    assert "experiments.baselines --synthetic_users=60 --synthetic_items=60" in compared
 
 
 def test_tensorboard_has_a_run_for_each(finished):

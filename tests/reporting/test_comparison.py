@@ -1,12 +1,17 @@
 import json
+import statistics
 
 import pytest
 
 from fedrec_tff import errors
+from fedrec_tff.program import baselines_config
+from fedrec_tff.program import config as config_lib
+from fedrec_tff.program.baselines_config import BaselinesConfig
+from fedrec_tff.program.config import RunConfig
 from fedrec_tff.reporting import comparison
 
 _METRICS = ("recall@10", "ndcg@10", "mrr", "sampled_99/hit_rate@10", "sampled_99/ndcg@10")
-_DEFAULTS = {"dataset": "synthetic", "split": "leave_last_out", "rounds": 200, "seed": 0}
+_DEFAULTS = config_lib.to_flags(RunConfig())
 
 
 def _write_run(folder, epsilon=None, **flags):
@@ -28,13 +33,39 @@ def _write_run(folder, epsilon=None, **flags):
     return folder
 
 
+def _write_baselines(folder, values, seed=0, **chosen):
+    folder.mkdir()
+    run = RunConfig(dataset="ml-1m", query_tower="gru", seed=seed)
+    found = {
+        name: {"seconds": 3.2, "test": dict.fromkeys(_METRICS, value)}
+        for name, value in values.items()
+    }
+    if "private_popularity" in found:
+        found["private_popularity"]["epsilon"] = 1.0
+    config = BaselinesConfig(baselines=tuple(values), **chosen)
+    results = {
+        "flags": baselines_config.to_flags(config, run),
+        "baselines": found,
+        "git_revision": "def",
+        "versions": {"numpy": "1.26.4", "tensorflow": "2.14.1"},
+    }
+    (folder / "config.json").write_text(json.dumps({"data": {"fingerprint": "ml-1m"}}))
+    (folder / "baselines.json").write_text(json.dumps(results))
+    return folder
+
+
+def _read_cells(text):
+    table = text.split("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+
 def test_runs_and_popularity_are_rows_and_commands_say_what_was_chosen(tmp_path):
     plain = _write_run(
         tmp_path / "plain", rounds=7, item_features=["a", "b:words"], model_param=["c=1", "d=2"]
     )
     private = _write_run(tmp_path / "private", epsilon=7.99951, seed=3)
     other = _write_run(tmp_path / "other", epsilon="inf", dataset="ml-1m")
-    lines = comparison.compare_runs([plain, private, other], _DEFAULTS).splitlines()
+    lines = comparison.compare([plain, private, other]).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:7]]
     assert [[row[0], row[2]] for row in cells] == [
         ["run", "epsilon"],
@@ -49,8 +80,8 @@ def test_runs_and_popularity_are_rows_and_commands_say_what_was_chosen(tmp_path)
     assert cells[3][4:] == ["0.2500"] * 5 + ["123", "57"]
     commands = [line.split("`")[1] for line in lines[8:]]
     assert commands == [
-        "python -m experiments.train --rounds=7 --item_features=a,b:words --model_param=c=1 "
-        "--model_param=d=2 --seed=0",
+        "python -m experiments.train --model_param=c=1 --model_param=d=2 --item_features=a,b:words "
+        "--rounds=7 --seed=0",
         "python -m experiments.train --seed=3",
         "python -m experiments.train --dataset=ml-1m --seed=0",
     ]
@@ -60,21 +91,23 @@ def test_a_folder_without_a_complete_run_is_named(tmp_path):
     complete = _write_run(tmp_path / "complete")
     (tmp_path / "empty").mkdir()
     with pytest.raises(errors.UserError, match="empty holds no complete run"):
-        comparison.compare_runs([complete, tmp_path / "empty"], _DEFAULTS)
+        comparison.compare([complete, tmp_path / "empty"])
     with pytest.raises(errors.UserError, match="at least one"):
-        comparison.compare_runs([], _DEFAULTS)
+        comparison.compare([])
 
 
 def test_seeds_share_a_row_with_mean_and_sample_deviation(tmp_path):
     values = [0.1, 0.2, 0.6]
     runs = []
     for seed, value in enumerate(values):
-        run = _write_run(tmp_path / f"ml-seed{seed}", epsilon=8.0 - seed, seed=seed, shards=seed)
+        run = _write_run(
+            tmp_path / f"ml-seed{seed}", epsilon=8.0 - seed, seed=seed, num_parallel_shards=seed
+        )
         results = json.loads((run / "results.json").read_text())
         (run / "results.json").write_text(json.dumps({**results, "test/recall@10": value}))
         runs.append(run)
     other = _write_run(tmp_path / "other", rounds=9)
-    text = comparison.compare_runs([*reversed(runs), other], _DEFAULTS, {"shards"})
+    text = comparison.compare([*reversed(runs), other])
     lines = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines()]
     assert lines[3][:6] == ["ml", "0 1 2", "8.000", "7", "0.3000 ± 0.2646", "0.2500 ± 0.0000"]
     assert lines[4][:2] == ["other", "0"]
@@ -87,7 +120,7 @@ def test_longest_common_lists_and_fine_tuned_rows_are_shown(tmp_path):
     more = {f"{prefix}test/recall@20": 0.5 for prefix in ("", "popularity/", "personalized/")}
     more["personalized/test/recall@10"] = 0.4
     (run / "results.json").write_text(json.dumps(results | more))
-    lines = comparison.compare_runs([run], _DEFAULTS).splitlines()
+    lines = comparison.compare([run]).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:5]]
     assert cells[0][4:6] == ["recall@20", "ndcg@20"]
     assert [row[0] for row in cells[2:]] == [
@@ -98,5 +131,64 @@ def test_longest_common_lists_and_fine_tuned_rows_are_shown(tmp_path):
     assert [row[4] for row in cells[2:]] == ["0.5000"] * 3
     # Beside a run that has no such lists, all have the shorter ones.
     other = _write_run(tmp_path / "other", rounds=9)
-    header = comparison.compare_runs([run, other], _DEFAULTS).splitlines()[0]
+    header = comparison.compare([run, other]).splitlines()[0]
     assert "recall@10" in header
+
+
+def test_baselines_are_rows_beside_runs_and_have_their_command(tmp_path):
+    run = _write_run(tmp_path / "run", dataset="ml-1m")
+    values = {"popularity": 0.125, "private_popularity": 0.1, "two_tower": 0.5}
+    folder = _write_baselines(
+        tmp_path / "central", values, two_tower_epochs=7, private_popularity_epsilon=1.0
+    )
+    text = comparison.compare([run, folder])
+    rows = {row[0]: row for row in _read_cells(text)[2:]}
+    assert list(rows) == [
+        "popularity on ml-1m",
+        "run",
+        "central: private_popularity",
+        "central: two_tower",
+    ]
+    assert rows["central: private_popularity"][2:5] == ["1.000", "", "0.1000"]
+    assert rows["central: two_tower"][1:5] == ["0", "none", "", "0.5000"]
+    assert rows["central: two_tower"][-2:] == ["", "3"]
+    assert (
+        "- central: `python -m experiments.baselines --dataset=ml-1m --query_tower=gru "
+        "--baselines=popularity,private_popularity,two_tower --private_popularity_epsilon=1.0 "
+        "--two_tower_epochs=7 --seed=0` (revision def; tensorflow 2.14.1)"
+    ) in text.splitlines()
+
+
+def test_rows_are_told_as_a_share_of_another(tmp_path):
+    federated, central = [0.18, 0.19, 0.23], [0.2, 0.21]
+    folders = [
+        _write_baselines(tmp_path / f"central-{seed}", {"two_tower": value}, seed)
+        for seed, value in enumerate(central)
+    ]
+    for seed, value in enumerate(federated):
+        folder = _write_run(tmp_path / f"federated-{seed}", dataset="ml-1m", seed=seed)
+        results = json.loads((folder / "results.json").read_text())
+        (folder / "results.json").write_text(json.dumps({**results, "test/recall@10": value}))
+        folders.append(folder)
+    folders.append(_write_run(tmp_path / "other", dataset="ml-1m", rounds=9))
+    cells = _read_cells(comparison.compare(folders, relative_to="central: two_tower"))
+    assert cells[0][-1] == "recall@10 / central: two_tower"
+    shares = {row[0]: row[-1] for row in cells[2:]}
+    assert shares["central: two_tower"] == "100 %"
+    assert shares["other"] == "122.0 %"  # of a single seed, so that no error is known
+    variance = {
+        name: statistics.variance(values) / len(values) / statistics.mean(values) ** 2
+        for name, values in (("federated", federated), ("central", central))
+    }
+    share = 100 * 0.2 / 0.205
+    error = share * (variance["federated"] + variance["central"]) ** 0.5
+    assert shares["federated"] == f"{share:.1f} ± {error:.1f} %"
+    with pytest.raises(errors.UserError, match="'nobody'; choose from 'central: two_tower', 'pop"):
+        comparison.compare(folders, relative_to="nobody")
+
+
+def test_results_that_cannot_be_read_are_named(tmp_path):
+    folder = _write_run(tmp_path / "broken")
+    (folder / "results.json").write_text("{")
+    with pytest.raises(errors.UserError, match="broken holds a results"):
+        comparison.compare([folder])

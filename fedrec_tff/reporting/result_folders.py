@@ -1,0 +1,196 @@
+"""What folders of results hold, in one form: those of `experiments.train` and of baselines."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fedrec_tff import errors
+from fedrec_tff.program import baselines_config
+from fedrec_tff.program import config as config_lib
+from fedrec_tff.program.baselines_config import BaselinesConfig
+from fedrec_tff.program.config import RunConfig
+from fedrec_tff.reporting import summary
+
+_EXACT_POPULARITY = ("popularity/test/", "non_private/popularity/test/")
+_RELEASED_POPULARITY = "private_popularity/test/"
+_FINETUNED = "personalized/test/"
+_ANY_METRIC = "recall@10"
+_EPSILONS = {"simulated_epsilon": "simulated", "insecure_epsilon": "insecure", "epsilon": ""}
+
+
+@dataclasses.dataclass(frozen=True)
+class Guarantee:
+    """What differential privacy is claimed for.
+
+    Attributes:
+      epsilon: The claim; None for none.
+      voided_by: `simulated` or `insecure` where the number is no guarantee; else empty.
+    """
+
+    epsilon: float | None
+    voided_by: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranking:
+    """Something that ranks items, and its test metrics.
+
+    Attributes:
+      title: What to call it, with `{name}` for the folder's name.
+      metrics: By name, without a prefix.
+      guarantee: None where nothing is said of it beside the run that it is a part of.
+      rounds: Of training; None for what has none.
+      users_per_second: Of training; None as well.
+      seconds: Of training or fitting; None where it is a part of a run.
+      is_of_data: Whether it is the same for all folders with the same data.
+    """
+
+    title: str
+    metrics: Mapping[str, float]
+    guarantee: Guarantee | None = None
+    rounds: int | None = None
+    users_per_second: float | None = None
+    seconds: float | None = None
+    is_of_data: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ResultFolder:
+    """A complete output folder, read.
+
+    Attributes:
+      name: Of the folder.
+      binary: The module that made it.
+      flags: All flags' values, as JSON has them.
+      default_flags: What a command need not say.
+      unsaid_flags: What makes no other run of a run, and is not said in a command.
+      fingerprint: Of the data.
+      rankings: What is compared, at least one.
+      revision: The commit of the code.
+      versions: By the package's name.
+    """
+
+    name: str
+    binary: str
+    flags: Mapping[str, Any]
+    default_flags: Mapping[str, Any]
+    unsaid_flags: frozenset[str]
+    fingerprint: str
+    rankings: tuple[Ranking, ...]
+    revision: str
+    versions: Mapping[str, str]
+
+
+def read(path: pathlib.Path) -> ResultFolder:
+    """Reads a folder of `experiments.train` or `experiments.baselines`.
+
+    Args:
+      path: The folder.
+
+    Returns:
+      What it holds.
+
+    Raises:
+      UserError: If it holds no complete results of either.
+    """
+    for file, create in (("results.json", _from_run), ("baselines.json", _from_baselines)):
+        if (path / file).exists():
+            try:
+                config = json.loads((path / "config.json").read_text())
+                return create(path.name, config, json.loads((path / file).read_text()))
+            except (OSError, ValueError, KeyError) as error:
+                raise errors.UserError(
+                    f"{path} holds a {file} that cannot be read: run its command again in another "
+                    "--output_dir"
+                ) from error
+    raise errors.UserError(
+        f"{path} holds no complete run of experiments.train or experiments.baselines"
+    )
+
+
+def _from_run(name: str, config: Mapping[str, Any], results: Mapping[str, Any]) -> ResultFolder:
+    return ResultFolder(
+        name=name,
+        binary="experiments.train",
+        flags=config["flags"],
+        default_flags=config_lib.to_flags(RunConfig()),
+        unsaid_flags=frozenset({"data_dir", *config_lib.names_that_may_change_on_resume()}),
+        fingerprint=config["non_private/data"]["fingerprint"],
+        rankings=tuple(_iterate_rankings(config["flags"]["dataset"], results)),
+        revision=str(results["git_revision"]),
+        versions=results["versions"],
+    )
+
+
+def _iterate_rankings(dataset: str, results: Mapping[str, Any]) -> Iterator[Ranking]:
+    """Exact popularity, the run's model, and what else came out of the run."""
+    for prefix in _EXACT_POPULARITY:
+        if prefix + _ANY_METRIC in results:
+            title = _title_popularity(dataset)
+            yield Ranking(title, _select(results, prefix), is_of_data=True)
+    yield Ranking(
+        "{name}",
+        _select(results, "test/"),
+        _find_guarantee(results),
+        results["rounds"],
+        summary.find_clock(results, "users_per_second"),
+        summary.find_clock(results, "seconds"),
+    )
+    if _FINETUNED + _ANY_METRIC in results:
+        yield Ranking("{name}, fine-tuned on devices", _select(results, _FINETUNED))
+    if _RELEASED_POPULARITY + _ANY_METRIC in results:
+        title = "popularity as {name} released it"
+        yield Ranking(title, _select(results, _RELEASED_POPULARITY))
+
+
+def _from_baselines(
+    name: str, config: Mapping[str, Any], results: Mapping[str, Any]
+) -> ResultFolder:
+    flags = results["flags"]
+    # What is fitted by default, and the lists' length, depend on these two.
+    defaults = baselines_config.to_flags(
+        BaselinesConfig(private_popularity_epsilon=flags["private_popularity_epsilon"]),
+        RunConfig(dataset=flags["dataset"]),
+    )
+    return ResultFolder(
+        name=name,
+        binary="experiments.baselines",
+        flags=flags,
+        default_flags={
+            **defaults,
+            "private_popularity_epsilon": BaselinesConfig.private_popularity_epsilon,
+            "dataset": RunConfig.dataset,
+        },
+        unsaid_flags=frozenset({"data_dir"}),
+        fingerprint=config["data"]["fingerprint"],
+        rankings=tuple(
+            _read_baseline(flags["dataset"], baseline, found)
+            for baseline, found in results["baselines"].items()
+        ),
+        revision=str(results["git_revision"]),
+        versions=results["versions"],
+    )
+
+
+def _read_baseline(dataset: str, baseline: str, found: Mapping[str, Any]) -> Ranking:
+    if baseline == baselines_config.POPULARITY:
+        return Ranking(_title_popularity(dataset), found["test"], is_of_data=True)
+    guarantee = Guarantee(found.get("epsilon"))
+    return Ranking(f"{{name}}: {baseline}", found["test"], guarantee, seconds=found["seconds"])
+
+
+def _title_popularity(dataset: str) -> str:
+    return f"popularity on {dataset}"
+
+
+def _select(results: Mapping[str, Any], prefix: str) -> dict[str, float]:
+    """The metrics with a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in results.items() if k.startswith(prefix)}
+
+
+def _find_guarantee(results: Mapping[str, Any]) -> Guarantee:
+    name = next(name for name in _EPSILONS if name in results)
+    epsilon = results[name]
+    return Guarantee(None if epsilon is None else float(epsilon), _EPSILONS[name])
