@@ -22,7 +22,7 @@ from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.models import retrieval_model, tower_contract, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 
-# Told the epoch that is done, from 1, and its mean loss.
+# Told the epoch that is done, from 1, and the loss of its last step.
 ProgressFn = Callable[[int, float], None]
 
 

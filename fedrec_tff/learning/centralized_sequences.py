@@ -6,7 +6,8 @@ is Adam's on the mean over all positions of a batch of users, who share their ne
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +22,7 @@ from fedrec_tff.learning import local_training, negative_sampling
 from fedrec_tff.models import query_towers, side_features, tower_contract, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 
-# Told the epoch that is done, from 1, and its mean loss.
+# Told the epoch that is done, from 1, and the loss of its last step.
 ProgressFn = Callable[[int, float], None]
 
 _WORK = learning_config.ClientWorkConfig(learning_config.OptimizerConfig("sgd", 1.0))
@@ -113,6 +114,21 @@ class SequenceModel(tfrs.Model):
         return loss
 
 
+class DenseAdam(tf.keras.optimizers.Adam):
+    """Adam that takes the gradients of tables whole.
+
+    Keras would update the rows that a step touches one by one, and items' features touch more rows
+    than there are: compiled, that was more than half of a step.
+    """
+
+    def apply_gradients(
+        self, grads_and_vars: Iterable[tuple[tf.Tensor | tf.IndexedSlices, tf.Variable]], **kwargs: Any
+    ) -> tf.Variable:
+        """See the base class."""
+        dense = [(tf.convert_to_tensor(gradient), weight) for gradient, weight in grads_and_vars]
+        return super().apply_gradients(dense, **kwargs)
+
+
 def train(
     config: TwoTowerConfig,
     split: splits.Split,
@@ -166,7 +182,7 @@ def train(
 
     def fit(is_compiled: bool) -> two_tower.TwoTowerWeights:
         model = SequenceModel(config, initial, sampler, item_features)
-        optimizer = tf.keras.optimizers.Adam(schedule)
+        optimizer = DenseAdam(schedule)
         # Not in the first step: see `centralized`.
         optimizer.build(model.trainable_variables)
         model.compile(optimizer=optimizer, jit_compile=is_compiled)

@@ -121,3 +121,19 @@ def test_data_without_items_are_refused():
     empty = type(split)(**{**vars(split), "train": sequences_lib.from_rows([[], []])})
     with pytest.raises(errors.UserError, match="needs training sequences"):
         centralized_sequences.train(_CONFIG, empty, 1, 2, 0.01, 4, 0)
+
+
+def test_adam_over_whole_tables_is_keras_adam():
+    rows = tf.constant([[1, 1, 4], [0, 1, 3]])  # some of a table's rows, some of them repeated
+    found = []
+    for optimizer_class in (centralized_sequences.DenseAdam, tf.keras.optimizers.Adam):
+        table = tf.Variable(tf.reshape(tf.range(10, dtype=tf.float32), [5, 2]))
+        optimizer = optimizer_class(0.1)
+        for row in rows:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(tf.gather(table, row) ** 2)
+            gradient = tape.gradient(loss, table)
+            assert isinstance(gradient, tf.IndexedSlices)
+            optimizer.apply_gradients([(gradient, table)])
+        found.append(table.numpy())
+    np.testing.assert_allclose(*found, rtol=1e-6)
