@@ -24,6 +24,7 @@ from fedrec_tff.models.config import TwoTowerConfig
 
 # Told the epoch that is done, from 1, and the loss of its last step.
 ProgressFn = Callable[[int, float], None]
+_Gradient = tf.Tensor | tf.IndexedSlices
 
 _WORK = learning_config.ClientWorkConfig(learning_config.OptimizerConfig("sgd", 1.0))
 _SEED_LIMIT = 2**31 - 1
@@ -122,7 +123,7 @@ class DenseAdam(tf.keras.optimizers.Adam):
     """
 
     def apply_gradients(
-        self, grads_and_vars: Iterable[tuple[tf.Tensor | tf.IndexedSlices, tf.Variable]], **kwargs: Any
+        self, grads_and_vars: Iterable[tuple[_Gradient, tf.Variable]], **kwargs: Any
     ) -> tf.Variable:
         """See the base class."""
         dense = [(tf.convert_to_tensor(gradient), weight) for gradient, weight in grads_and_vars]
