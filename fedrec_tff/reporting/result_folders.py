@@ -118,17 +118,17 @@ def _from_run(name: str, config: Mapping[str, Any], results: Mapping[str, Any]) 
         default_flags=config_lib.to_flags(RunConfig()),
         unsaid_flags=frozenset({"data_dir", *config_lib.names_that_may_change_on_resume()}),
         fingerprint=config["non_private/data"]["fingerprint"],
-        rankings=tuple(_iterate_rankings(config["flags"]["dataset"], results)),
+        rankings=tuple(_iterate_rankings(config["flags"], results)),
         revision=str(results["git_revision"]),
         versions=results["versions"],
     )
 
 
-def _iterate_rankings(dataset: str, results: Mapping[str, Any]) -> Iterator[Ranking]:
+def _iterate_rankings(flags: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Ranking]:
     """Exact popularity, the run's model, and what else came out of the run."""
     for prefix in _EXACT_POPULARITY:
         if prefix + _ANY_METRIC in results:
-            title = _title_popularity(dataset)
+            title = _title_popularity(flags)
             yield Ranking(title, _select(results, prefix), is_of_data=True)
     yield Ranking(
         "{name}",
@@ -166,7 +166,7 @@ def _from_baselines(
         unsaid_flags=frozenset({"data_dir"}),
         fingerprint=config["data"]["fingerprint"],
         rankings=tuple(
-            _read_baseline(flags["dataset"], baseline, found)
+            _read_baseline(flags, baseline, found)
             for baseline, found in results["baselines"].items()
         ),
         revision=str(results["git_revision"]),
@@ -174,15 +174,17 @@ def _from_baselines(
     )
 
 
-def _read_baseline(dataset: str, baseline: str, found: Mapping[str, Any]) -> Ranking:
+def _read_baseline(flags: Mapping[str, Any], baseline: str, found: Mapping[str, Any]) -> Ranking:
     if baseline == baselines_config.POPULARITY:
-        return Ranking(_title_popularity(dataset), found["test"], is_of_data=True)
+        return Ranking(_title_popularity(flags), found["test"], is_of_data=True)
     guarantee = Guarantee(found.get("epsilon"))
     return Ranking(f"{{name}}: {baseline}", found["test"], guarantee, seconds=found["seconds"])
 
 
-def _title_popularity(dataset: str) -> str:
-    return f"popularity on {dataset}"
+def _title_popularity(flags: Mapping[str, Any]) -> str:
+    """Names the data, and the split where it is not the usual one."""
+    split = "" if flags["split"] == RunConfig.split else f", {flags['split']}"
+    return f"popularity on {flags['dataset']}{split}"
 
 
 def _select(results: Mapping[str, Any], prefix: str) -> dict[str, float]:

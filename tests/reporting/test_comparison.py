@@ -64,7 +64,7 @@ def test_runs_and_popularity_are_rows_and_commands_say_what_was_chosen(tmp_path)
         tmp_path / "plain", rounds=7, item_features=["a", "b:words"], model_param=["c=1", "d=2"]
     )
     private = _write_run(tmp_path / "private", epsilon=7.99951, seed=3)
-    other = _write_run(tmp_path / "other", epsilon="inf", dataset="ml-1m")
+    other = _write_run(tmp_path / "other", epsilon="inf", dataset="ml-1m", split="unseen_users")
     lines = comparison.compare([plain, private, other]).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:7]]
     assert [[row[0], row[2]] for row in cells] == [
@@ -73,7 +73,7 @@ def test_runs_and_popularity_are_rows_and_commands_say_what_was_chosen(tmp_path)
         ["popularity on synthetic", ""],
         ["plain", "none"],
         ["private", "8.000"],
-        ["popularity on ml-1m", ""],
+        ["popularity on ml-1m, unseen_users", ""],
         ["other", "inf"],
     ]
     assert cells[2][4:9] == ["0.1250"] * 5
@@ -83,7 +83,7 @@ def test_runs_and_popularity_are_rows_and_commands_say_what_was_chosen(tmp_path)
         "python -m experiments.train --model_param=c=1 --model_param=d=2 --item_features=a,b:words "
         "--rounds=7 --seed=0",
         "python -m experiments.train --seed=3",
-        "python -m experiments.train --dataset=ml-1m --seed=0",
+        "python -m experiments.train --dataset=ml-1m --split=unseen_users --seed=0",
     ]
 
 
