@@ -14,8 +14,7 @@ from fedrec_tff.program import config as config_lib
 from fedrec_tff.reporting import result_folders
 from fedrec_tff.reporting.result_folders import Guarantee, Ranking, ResultFolder
 
-# The longest lists first; what all have in common is shown.
-_LIST_LENGTHS = (20, 10)
+_RECALL = "recall@"
 # What computed it, in this order: the first that was there.
 _PACKAGES = ("tensorflow", "numpy")
 
@@ -53,7 +52,8 @@ def compare(paths: Iterable[pathlib.Path], relative_to: str | None = None) -> st
       popularity on each of the data sets, then the commands, with the versions that computed them.
 
     Raises:
-      UserError: If a folder holds no complete results, or no row has the name.
+      UserError: If a folder holds no complete results, if their metrics are of lists of different
+        lengths, or if no row has the name.
     """
     folders = [result_folders.read(path) for path in paths]
     if not folders:
@@ -98,11 +98,15 @@ def _iterate_rows(groups: Iterable[_Group]) -> Iterator[_Row]:
 
 def _choose_metrics(folders: Sequence[ResultFolder]) -> tuple[str, ...]:
     """What is shown: metrics of the longest lists that all have."""
-    all_metrics = [ranking.metrics for folder in folders for ranking in folder.rankings]
-    k = next(
-        (k for k in _LIST_LENGTHS if all(f"recall@{k}" in metrics for metrics in all_metrics)),
-        _LIST_LENGTHS[-1],
-    )
+    lengths = [
+        {int(name.removeprefix(_RECALL)) for name in ranking.metrics if name.startswith(_RECALL)}
+        for folder in folders
+        for ranking in folder.rankings
+    ]
+    common = set.intersection(*lengths)
+    if not common:
+        raise errors.UserError("the folders' lists have no length in common: compare fewer of them")
+    k = max(common)
     full = (f"recall@{k}", f"ndcg@{k}", "mrr")
     return (*full, f"sampled_99/hit_rate@{k}", f"sampled_99/ndcg@{k}")
 

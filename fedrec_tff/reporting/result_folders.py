@@ -16,7 +16,7 @@ from fedrec_tff.reporting import summary
 _EXACT_POPULARITY = ("popularity/test/", "non_private/popularity/test/")
 _RELEASED_POPULARITY = "private_popularity/test/"
 _FINETUNED = "personalized/test/"
-_ANY_METRIC = "recall@10"
+_ANY_METRIC = "mrr"
 _EPSILONS = {"simulated_epsilon": "simulated", "insecure_epsilon": "insecure", "epsilon": ""}
 
 

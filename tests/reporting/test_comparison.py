@@ -118,7 +118,7 @@ def test_longest_common_lists_and_fine_tuned_rows_are_shown(tmp_path):
     run = _write_run(tmp_path / "sets")
     results = json.loads((run / "results.json").read_text())
     more = {f"{prefix}test/recall@20": 0.5 for prefix in ("", "popularity/", "personalized/")}
-    more["personalized/test/recall@10"] = 0.4
+    more |= {"personalized/test/recall@10": 0.4, "personalized/test/mrr": 0.4}
     (run / "results.json").write_text(json.dumps(results | more))
     lines = comparison.compare([run]).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:5]]
@@ -192,3 +192,14 @@ def test_results_that_cannot_be_read_are_named(tmp_path):
     (folder / "results.json").write_text("{")
     with pytest.raises(errors.UserError, match="broken holds a results"):
         comparison.compare([folder])
+
+
+def test_lists_of_different_lengths_are_not_compared(tmp_path):
+    run = _write_run(tmp_path / "run")
+    results = json.loads((run / "results.json").read_text())
+    short = {name.replace("@10", "@5"): value for name, value in results.items()}
+    other = _write_run(tmp_path / "other")
+    (other / "results.json").write_text(json.dumps(short))
+    assert "recall@5" in comparison.compare([other]).splitlines()[0]
+    with pytest.raises(errors.UserError, match="no length in common"):
+        comparison.compare([run, other])
