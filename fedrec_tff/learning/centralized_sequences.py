@@ -118,15 +118,18 @@ class SequenceModel(tfrs.Model):
 class DenseAdam(tf.keras.optimizers.Adam):
     """Adam that takes the gradients of tables whole.
 
-    Keras would update the rows that a step touches one by one, and items' features touch more rows
-    than there are: compiled, that was more than half of a step.
+    Keras sorts the rows that a step touches and updates these alone; items' features touch more
+    rows than there are, so that was more than half of a compiled step.
     """
 
     def apply_gradients(
-        self, grads_and_vars: Iterable[tuple[_Gradient, tf.Variable]], **kwargs: Any
+        self, grads_and_vars: Iterable[tuple[_Gradient | None, tf.Variable]], **kwargs: Any
     ) -> tf.Variable:
         """See the base class."""
-        dense = [(tf.convert_to_tensor(gradient), weight) for gradient, weight in grads_and_vars]
+        dense = [
+            (None if gradient is None else tf.convert_to_tensor(gradient), weight)
+            for gradient, weight in grads_and_vars
+        ]
         return super().apply_gradients(dense, **kwargs)
 
 
