@@ -86,14 +86,18 @@ def _iterate_rows(groups: Iterable[_Group]) -> Iterator[_Row]:
     """All rankings of each group; what is the same for the same data, once."""
     seen = set()
     for group in groups:
-        for ranking in group[0].rankings:
-            same = [next(r for r in f.rankings if r.title == ranking.title) for f in group]
-            if not ranking.is_of_data:
-                seeds = "" if ranking.guarantee is None else _seeds(group)
-                yield _Row(ranking.title.format(name=_name(group)), seeds, same)
-            elif (data := (ranking.title, group[0].fingerprint)) not in seen:
+        rankings = [ranking for folder in group for ranking in folder.rankings]
+        for title in dict.fromkeys(ranking.title for ranking in rankings):
+            same = [ranking for ranking in rankings if ranking.title == title]
+            if not same[0].is_of_data:
+                seeds = "" if same[0].guarantee is None else _seeds(group)
+                name = title.format(name=_name(group))
+                # Not all may have come to it: a fine-tuning that diverged has no metrics.
+                share = "" if len(same) == len(group) else f" ({len(same)} of {len(group)} seeds)"
+                yield _Row(name + share, seeds, same)
+            elif (data := (title, group[0].fingerprint)) not in seen:
                 seen.add(data)
-                yield _Row(ranking.title, "", same)
+                yield _Row(title, "", same)
 
 
 def _choose_metrics(folders: Sequence[ResultFolder]) -> tuple[str, ...]:

@@ -203,3 +203,18 @@ def test_lists_of_different_lengths_are_not_compared(tmp_path):
     assert "recall@5" in comparison.compare([other]).splitlines()[0]
     with pytest.raises(errors.UserError, match="no length in common"):
         comparison.compare([run, other])
+
+
+def test_a_row_that_not_all_seeds_have_says_so(tmp_path):
+    runs = [_write_run(tmp_path / f"tuned-{seed}", seed=seed) for seed in range(3)]
+    for run in runs[1:]:
+        results = json.loads((run / "results.json").read_text())
+        finetuned = {f"personalized/test/{name}": 0.5 for name in _METRICS}
+        (run / "results.json").write_text(json.dumps(results | finetuned))
+    rows = _read_cells(comparison.compare(runs))[2:]
+    assert [row[0] for row in rows] == [
+        "popularity on synthetic",
+        "tuned",
+        "tuned, fine-tuned on devices (2 of 3 seeds)",
+    ]
+    assert rows[2][4] == "0.5000 ± 0.0000"
