@@ -73,9 +73,9 @@ def create_interactions(
     """Builds a log from columns of raw ids.
 
     Dense indices follow the sorted raw ids: integers first, in numeric order, then all others in
-    lexical order, so the order of two ids rests on the two alone. A row that repeats an earlier one's user, item and time stamp is
-    dropped (without time stamps: user and item), so `len(user) - result.num_interactions` is the
-    number of duplicates.
+    lexical order, so the order of two ids rests on the two alone. A row that repeats an earlier
+    one's user, item and time stamp is dropped (without time stamps: user and item), so
+    `len(user) - result.num_interactions` is the number of duplicates.
 
     Args:
       user: Raw user ids, strings or integers, [n].
