@@ -139,11 +139,6 @@ class DatasetConfig:
         """Where the catalogue comes from: `DATA`, `TABLE` or `SELECTED`."""
         return self.catalogue if self.catalogue_ids is None else SELECTED
 
-    @property
-    def has_item_table(self) -> bool:
-        """Whether a table of all items comes with the data."""
-        return has_item_table(self.name, self.item_table)
-
     def _check_paths(self) -> None:
         if self.data_path is not None and self.name != "csv":
             raise errors.UserError(f"data_path is for the dataset csv, not for {self.name}")
@@ -187,7 +182,8 @@ class DatasetConfig:
             raise errors.UserError(
                 f"there is no catalogue {self.catalogue!r}; choose one of: {', '.join(CATALOGUES)}"
             )
-        if self.catalogue == TABLE and not self.has_item_table:
+        has_table = self.item_table is not None or self.name in ("synthetic", *_MOVIELENS_READERS)
+        if self.catalogue == TABLE and not has_table:
             raise errors.UserError(
                 f"the dataset {self.name} comes without a table of its items: name an item_table "
                 "(csv), or take the catalogue from the data"
@@ -287,16 +283,6 @@ def load(config: DatasetConfig) -> LoadedDataset:
         catalogue_kind=config.catalogue_kind,
         roster_digest=roster_digest,
     )
-
-
-def has_item_table(name: str, item_table: str | pathlib.Path | None) -> bool:
-    """Tells whether a table of all items comes with a data set.
-
-    Args:
-      name: One of `DATASETS`.
-      item_table: The file that a table of interactions goes with; None for none.
-    """
-    return item_table is not None or name in ("synthetic", *_MOVIELENS_READERS)
 
 
 def _read(config: DatasetConfig) -> Source:
