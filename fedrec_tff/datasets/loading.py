@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
+import numpy as np
 import pandas as pd
 
 from fedrec_tff import errors
@@ -152,6 +153,11 @@ class LoadedDataset:
     counts: DataCounts
     fingerprint: str
 
+    @property
+    def train_user_ids(self) -> np.ndarray:
+        """The raw ids of the training users, a row of `split.train` each: object (str)."""
+        return self.interactions.user_ids[self.split.train_user_index]
+
     def summary(self) -> str:
         """Returns one line: what was read, what was dropped, and what is left."""
         split = self.split
@@ -191,7 +197,7 @@ def load(config: DatasetConfig) -> LoadedDataset:
         interactions=log,
         split=split,
         counts=counts,
-        fingerprint=splits.fingerprint(split),
+        fingerprint=splits.fingerprint(split, log.user_ids),
     )
 
 
