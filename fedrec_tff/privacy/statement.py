@@ -8,6 +8,7 @@ from fedrec_tff.privacy import accounting, catalogue, mechanisms, sampling
 _METHODS = {
     accounting.PLD: "privacy loss distributions (dp_accounting)",
     accounting.RDP: "Renyi differential privacy (dp_accounting)",
+    accounting.EXACT: "the exact cost of Gaussian noise (Balle and Wang 2018)",
     accounting.PURE: "adding up the epsilons of all turns, which needs no delta",
 }
 _MAX_EPSILON_FOR_FACTOR = 10.0
