@@ -15,7 +15,7 @@ _PRIVACY = [
     *("release_calibration", "releases", "sampling", "statement", "tuning"),
 ]
 _AUDIT = [
-    *("canary_scores", "checks", "gaussian_estimate", "lower_bound", "membership"),
+    *("canary_scores", "checks", "divergence", "gaussian_estimate", "lower_bound", "membership"),
     *("participation_checks", "report", "roc"),
 ]
 _EVALUATION = [
