@@ -8,6 +8,7 @@ from fedrec_tff.privacy import accounting, catalogue, mechanisms, sampling
 _METHODS = {
     accounting.PLD: "privacy loss distributions (dp_accounting)",
     accounting.RDP: "Renyi differential privacy (dp_accounting)",
+    accounting.EXACT: "the exact cost of Gaussian noise (Balle and Wang 2018)",
     accounting.PURE: "adding up the epsilons of all turns, which needs no delta",
 }
 _MAX_EPSILON_FOR_FACTOR = 10.0
@@ -264,14 +265,29 @@ def _trust(mechanism: mechanisms.Mechanism) -> str:
     if mechanism.name in catalogue.DISTRIBUTED:
         return (
             "The guarantee holds against a server that sees only the secure sum of the whole "
-            "cohort and follows the protocol (honest but curious). It does not hold against who "
-            "sees single updates or adds up fewer clients: each drop-out, and each client who "
-            "colludes with the server, takes a share of the noise away. A run here simulates all "
-            "devices and the secure sum on one machine, whose operator sees everything."
+            "cohort and follows the protocol (honest but curious), "
+            f"{_colluding(mechanism.colluding_clients)} "
+            "It does not hold against who sees single updates or adds up fewer clients: each "
+            "drop-out, and each further client who colludes, takes a share of the noise away. A "
+            "run here simulates all devices and the secure sum on one machine, whose operator sees "
+            "everything."
         )
     return (
         "The server is trusted: it sees every clipped update, sums them and adds the noise; "
         "devices are trusted to clip. Whoever sees what the server sees is outside the guarantee."
+    )
+
+
+def _colluding(colluding_clients: int) -> str:
+    if not colluding_clients:
+        return (
+            "if no client of a cohort tells it what noise it added; a client who takes part knows "
+            "its own share, and is such a one against the others."
+        )
+    whose = "1 client" if colluding_clients == 1 else f"{colluding_clients} clients"
+    return (
+        f"also if up to {whose} of each cohort collude with it, whose shares of the noise are not "
+        "counted."
     )
 
 

@@ -3,11 +3,19 @@ import sys
 
 _PRIVACY = [
     *("accounting", "calibration", "catalogue", "distributed", "events", "factorization"),
-    *("ledger", "ledger_format", "mechanisms", "noise_tables", "participation", "planning"),
+    *(
+        "ledger",
+        "ledger_format",
+        "loss_distributions",
+        "mechanisms",
+        "noise_tables",
+        "participation",
+        "planning",
+    ),
     *("release_calibration", "releases", "sampling", "statement", "tuning"),
 ]
 _AUDIT = [
-    *("canary_scores", "checks", "gaussian_estimate", "lower_bound", "membership"),
+    *("canary_scores", "checks", "divergence", "gaussian_estimate", "lower_bound", "membership"),
     *("participation_checks", "report", "roc"),
 ]
 _EVALUATION = [
