@@ -436,6 +436,11 @@ class RunConfig:
         "Under differential privacy, also release exact sums of user data (training loss, cohort "
         "size) as non_private/...; they are outside the guarantee.",
     )
+    withhold_held_out_metrics: bool = _field(
+        False,
+        "Under differential privacy, compute no exact metric of held-out interactions, while "
+        "training or in the end; --private_evaluation_noise_multiplier gives noised ones.",
+    )
     insecure_deterministic_noise: bool = _field(
         False, "Draw the noise from --seed. For tests: whoever knows the seed can remove it."
     )
@@ -621,6 +626,16 @@ class RunConfig:
         """Whether epsilon rests on nobody knowing the cohorts, which a secret key then draws."""
         is_insecure = self.insecure_seeded_cohorts or self.insecure_deterministic_noise
         return self.mechanism_name in catalogue.CENTRAL and not is_insecure
+
+    @property
+    def catalogue_kind(self) -> str:
+        """Where the catalogue of items comes from."""
+        return "data"
+
+    @property
+    def has_public_roster(self) -> bool:
+        """Whether the population was named apart from the data."""
+        return False
 
     @property
     def checkpoint_period(self) -> int:

@@ -3,7 +3,15 @@ import sys
 
 _PRIVACY = [
     *("accounting", "calibration", "catalogue", "distributed", "events", "factorization"),
-    *("ledger", "ledger_format", "mechanisms", "noise_tables", "participation", "planning"),
+    *(
+        "departures",
+        "ledger",
+        "ledger_format",
+        "mechanisms",
+        "noise_tables",
+        "participation",
+        "planning",
+    ),
     *("release_calibration", "releases", "sampling", "statement", "tuning"),
 ]
 _AUDIT = [
