@@ -208,8 +208,8 @@ _ALL = {
         Departure(
             "secret_cohorts",
             ASSUMPTION,
-            "It assumes that who was in which round stays secret, and so do cohort_key and all "
-            "files that show it.",
+            "Who was in which round is taken to be secret, and so are cohort_key and all files "
+            "that show it.",
         ),
         Departure(
             "catalogue_from_data",

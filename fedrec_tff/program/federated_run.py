@@ -320,6 +320,8 @@ def _state_privacy(session: Session, ledger: ledger_lib.PrivacyLedger | None, ro
 def _warn(session: Session) -> None:
     if session.plan.mechanism is None:
         return
+    if not session.config.withhold_held_out_metrics:
+        notices.say(metric_names.FOOTNOTE)
     warning = accounting.delta_warning(
         session.config.target_delta, session.plan.mechanism.accounted_clients
     )

@@ -114,8 +114,14 @@ class SweepConfig:
 
     @property
     def _has_private_runs(self) -> bool:
-        changes = [{}, *({d.name: value} for d in self.dimensions for value in d.extremes)]
-        return any(self.config_of(values, self.base.seed).is_private for values in changes)
+        return any(self.config_of(v, self.base.seed).is_private for v in self.extremes)
+
+    @property
+    def extremes(self) -> list[dict[str, Any]]:
+        """Trials with values and ends of ranges, one flag at a time, the others at their first."""
+        first = {dimension.name: dimension.extremes[0] for dimension in self.dimensions}
+        changes = [{d.name: value} for d in self.dimensions for value in d.extremes[1:]]
+        return [first, *({**first, **change} for change in changes)]
 
     def config_of(self, values: dict[str, Any], seed: int) -> RunConfig:
         """The flags of one run.
@@ -185,11 +191,8 @@ def check_extremes(config: SweepConfig) -> None:
     Raises:
       UserError: If one is no run that can be.
     """
-    first = {dimension.name: dimension.extremes[0] for dimension in config.dimensions}
-    check_trial(config, first)
-    for dimension in config.dimensions:
-        for value in dimension.extremes[1:]:
-            check_trial(config, {**first, dimension.name: value})
+    for values in config.extremes:
+        check_trial(config, values)
 
 
 def check_trial(config: SweepConfig, values: dict[str, Any]) -> None:

@@ -326,13 +326,7 @@ def _is_distributed(config: RunConfig) -> bool:
 
 
 def _find_objection_of_extremes(config: SweepConfig) -> TuningCost | None:
-    first = {dimension.name: dimension.extremes[0] for dimension in config.dimensions}
-    tried = [
-        {**first, dimension.name: value}
-        for dimension in config.dimensions
-        for value in dimension.extremes
-    ]
-    return find_objection(config.config_of(values, config.seeds[0]) for values in tried)
+    return find_objection(config.config_of(v, config.seeds[0]) for v in config.extremes)
 
 
 def _read(run: SweepRun) -> tuning.RunCost | None:

@@ -7,6 +7,7 @@ import os
 import pathlib
 from typing import Any
 
+from fedrec_tff.privacy import departures
 from fedrec_tff.program import privacy_plan, run_directory, sweep_config
 from fedrec_tff.program.sweep_privacy import TuningCost
 from fedrec_tff.program.sweep_study import Study, TrialResult
@@ -123,6 +124,9 @@ def _to_csv(study: Study) -> str:
 
 def _to_json(study: Study, cost: TuningCost) -> dict[str, Any]:
     config, best = study.config, study.best
+    said = departures.NONE
+    if best is not None:
+        said = privacy_plan.find_departures(config.config_of(best.values, config.seeds[0]))
     return {
         "search": config.search,
         "objective": config.objective_name,
@@ -139,7 +143,7 @@ def _to_json(study: Study, cost: TuningCost) -> dict[str, Any]:
         },
         "privacy": {
             **dataclasses.asdict(cost),
-            "departures": privacy_plan.find_departures(config.base).to_json(),
+            "departures": said.to_json(),
             "statement": sweep_text.describe_cost(cost, config, is_planned=False),
         },
     }

@@ -151,7 +151,7 @@ def test_against_whom_it_holds(mechanism):
     text = state(mechanism)
     trusts_server = mechanism.name in catalogue.CENTRAL
     assert ("The server is trusted" in text) == trusts_server
-    assert ("who was in which round stays secret" in text) == trusts_server
+    assert ("Who was in which round is taken to be secret" in text) == trusts_server
     assert ("holds against the server too" in text) == (mechanism.name in catalogue.LOCAL)
     assert ("drawn on the device" in text) == (mechanism.name in catalogue.LOCAL)
     is_distributed = mechanism.name in catalogue.DISTRIBUTED
