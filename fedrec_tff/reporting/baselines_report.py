@@ -112,8 +112,11 @@ def _to_csv(results: Mapping[str, Any]) -> str:
 
 def _name_metrics(found: Mapping[str, Any]) -> dict[str, float]:
     """All metrics of a baseline by their full names, as files have them."""
-    parts = [metric_names.mark(part, _is_marked(found)) for part in _PARTS]
-    return {f"{part}/{metric}": value for part in parts for metric, value in found[part].items()}
+    return {
+        metric_names.mark(f"{part}/{metric}", _is_marked(found)): value
+        for part in _PARTS
+        for metric, value in metric_names.find(found, part).items()
+    }
 
 
 def _write_tensorboard(results: Mapping[str, Any], folder: pathlib.Path) -> None:
