@@ -86,13 +86,11 @@ class Departures:
         return " ".join(e.sentence for e in self.entries if e.kind in (kinds or (e.kind,)))
 
     def summarize(self) -> str:
-        """The names by kind in a line, for tables that have no room for sentences."""
-        parts = []
-        for kind, verb in ((INSECURE, INSECURE), (SIMULATED, SIMULATED), (ASSUMPTION, "assumes")):
-            names = [entry.name for entry in self.entries if entry.kind == kind]
-            if names:
-                parts.append(f"{verb}: {', '.join(names)}")
-        return "; ".join(parts)
+        """The names in a line, for tables that have no room for sentences."""
+        voiding = [entry.name for entry in self.entries if entry.kind != ASSUMPTION]
+        assumed = [entry.name for entry in self.entries if entry.kind == ASSUMPTION]
+        parts = (("voided by", voiding), ("assumes", assumed))
+        return "; ".join(f"{verb} {', '.join(names)}" for verb, names in parts if names)
 
     def to_json(self) -> list[dict[str, str]]:
         """Plain data for `json`."""

@@ -51,7 +51,7 @@ def to_text(plan: Plan) -> str:
         lines += _describe(advice)
     said = plan.departures.summarize()
     if said:
-        lines.append(f"epsilon: {said}")
+        lines.append(f"epsilon {said}")
     return "\n".join([*lines, *plan.notes])
 
 

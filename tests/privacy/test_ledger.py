@@ -115,7 +115,7 @@ def test_departures_are_kept_and_those_of_another_run_are_refused(path):
     write_rounds(path, [1], header)
     assert ledger.read_ledger(path).header.departures == said
     other = departures.find_departures(departures.Choices("dp_gaussian", has_secret_cohorts=False))
-    with pytest.raises(UserError, match=r"departures=assumes: .*, not insecure: seeded_cohorts"):
+    with pytest.raises(UserError, match=r"departures=assumes .*, not voided by seeded_cohorts"):
         write_rounds(path, [2], dataclasses.replace(HEADER, departures=other))
 
 
