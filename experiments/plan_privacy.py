@@ -129,17 +129,13 @@ def _plan_grid() -> tuple[list[planning.PlannedRun], departures.Departures, list
                     left_out.setdefault((clients_per_round, str(error)), set()).add(rounds)
     if not runs:
         raise errors.UserError(next(iter(left_out))[1])
+    problems = [
+        f"left out: {clients_per_round:g} users a round "
+        f"({', '.join(map(str, sorted(rounds)))} rounds): {error}"
+        for (clients_per_round, error), rounds in left_out.items()
+    ]
     # Whose the number is depends on flags that all settings share.
-    said = privacy_plan.find_departures(_create_config(1, 1.0, None))
-    return (
-        runs,
-        said,
-        [
-            f"left out: {clients_per_round:g} users a round "
-            f"({', '.join(map(str, sorted(rounds)))} rounds): {error}"
-            for (clients_per_round, error), rounds in left_out.items()
-        ],
-    )
+    return runs, privacy_plan.find_departures(_create_config(1, 1.0, None)), problems
 
 
 def _create_config(
