@@ -15,6 +15,7 @@ import dp_accounting
 
 from fedrec_tff.errors import UserError
 from fedrec_tff.privacy import accounting, mechanisms
+from fedrec_tff.privacy import departures as departures_lib
 from fedrec_tff.privacy import events as events_lib
 
 FORMAT_VERSION = 2
@@ -33,6 +34,8 @@ class LedgerHeader:
         releases: What else the run releases about the same users.
         insecure_deterministic_noise: Whether the noise is a function of the round number, hence
             predictable.
+        departures: What must be said with the run's epsilon; None in a ledger of an earlier
+            version, which does not say it.
     """
 
     run_id: str
@@ -40,6 +43,7 @@ class LedgerHeader:
     delta: float
     releases: tuple[accounting.PlannedRelease, ...] = ()
     insecure_deterministic_noise: bool = False
+    departures: departures_lib.Departures | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,6 +235,7 @@ def _create_torn_entries(contents: LedgerContents) -> tuple[LedgerEntry, ...]:
 
 def header_to_json(header: LedgerHeader) -> dict[str, Any]:
     """What the first line says."""
+    said = {} if header.departures is None else {"departures": header.departures.to_json()}
     return {
         "format_version": FORMAT_VERSION,
         "run_id": header.run_id,
@@ -247,6 +252,7 @@ def header_to_json(header: LedgerHeader) -> dict[str, Any]:
             for release in header.releases
         ],
         "insecure_deterministic_noise": bool(header.insecure_deterministic_noise),
+        **said,
     }
 
 
@@ -263,6 +269,7 @@ def header_from_json(value: dict[str, Any]) -> LedgerHeader:
 
     Raises:
         KeyError: If something is missing.
+        TypeError: If something is of another form.
         ValueError: If it makes no sense.
     """
     version = value["format_version"]
@@ -279,6 +286,11 @@ def header_from_json(value: dict[str, Any]) -> LedgerHeader:
             for release in value["releases"]
         ),
         insecure_deterministic_noise=value["insecure_deterministic_noise"],
+        departures=(
+            departures_lib.Departures.from_json(value["departures"])
+            if "departures" in value
+            else None
+        ),
     )
     if value != header_to_json(header):
         raise ValueError("the header contradicts itself or has unknown fields")

@@ -171,8 +171,9 @@ def _attack_members(
 
 def _make_empty(root: pathlib.Path) -> pathlib.Path:
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        is_empty = not any(root.iterdir())
+        is_empty = not root.exists() or not any(root.iterdir())
+        if is_empty:
+            run_directory.make_secret_folder(root)
     except OSError as error:
         raise errors.UserError(f"--output_dir={root}: {error.strerror}") from error
     if not is_empty:

@@ -462,6 +462,11 @@ class RunConfig:
         "Under differential privacy, also release exact sums of user data (training loss, cohort "
         "size) as non_private/...; they are outside the guarantee.",
     )
+    withhold_held_out_metrics: bool = _field(
+        False,
+        "Under differential privacy, compute no exact metric of held-out interactions, while "
+        "training or in the end; --private_evaluation_noise_multiplier gives noised ones.",
+    )
     insecure_deterministic_noise: bool = _field(
         False, "Draw the noise from --seed. For tests: whoever knows the seed can remove it."
     )

@@ -157,6 +157,7 @@ def _check_flags_mean_something(config: RunConfig) -> None:
                 "target_delta",
                 "insecure_deterministic_noise",
                 "release_non_private_metrics",
+                "withhold_held_out_metrics",
                 "popularity_noise_multiplier",
                 "private_evaluation_noise_multiplier",
                 "insecure_seeded_cohorts",
@@ -269,6 +270,11 @@ def _check_privacy(config: RunConfig) -> None:
         raise errors.UserError(
             "--split=global_time cuts where the times of all users say, which no noise covers: "
             "under differential privacy choose --split=leave_last_out or --split=unseen_users"
+        )
+    if config.withhold_held_out_metrics and config.finetuning_epochs:
+        raise errors.UserError(
+            "--finetuning_epochs: fine-tuned models are there to be measured by held-out "
+            "interactions, which --withhold_held_out_metrics rules out: drop one of them"
         )
     _check_mechanism_flags(config)
     _check_releases(config)

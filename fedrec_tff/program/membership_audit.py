@@ -109,6 +109,7 @@ def run(
         confidence=audit.confidence,
         estimates={},
         bounds={attack.name: attack.bound for attack in attacks},
+        departures=plan.departures,
     )
     return MembershipAudit(audit_report, attacks, num_members, len(is_member) - num_members)
 

@@ -4,7 +4,9 @@ import dataclasses
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import keyed_draws
+from fedrec_tff.learning import failure_config
 from fedrec_tff.privacy import accounting, calibration, catalogue, mechanisms, sampling
+from fedrec_tff.privacy import departures as departures_lib
 from fedrec_tff.program.config import RunConfig
 
 # Names of what a run may release besides its rounds.
@@ -25,6 +27,7 @@ class PrivacyPlan:
       mechanism: The private mechanism, or None for a run without differential privacy.
       max_clients: The most clients that a round may have.
       releases: What else is released about the users, under the same guarantee.
+      departures: What must be said with the run's epsilon; empty for a run without one.
     """
 
     sampler: sampling.CohortSampler | None
@@ -32,6 +35,33 @@ class PrivacyPlan:
     mechanism: mechanisms.Mechanism | None
     max_clients: int
     releases: tuple[accounting.PlannedRelease, ...] = ()
+    departures: departures_lib.Departures = departures_lib.NONE
+
+
+def find_departures(config: RunConfig) -> departures_lib.Departures:
+    """What must be said with the epsilon of a run.
+
+    Args:
+      config: The run's flags.
+
+    Returns:
+      What voids it and what it assumes; nothing for a run without differential privacy.
+    """
+    if not config.is_private:
+        return departures_lib.NONE
+    return departures_lib.find_departures(
+        departures_lib.Choices(
+            config.mechanism_name,
+            has_deterministic_noise=config.insecure_deterministic_noise,
+            has_secret_cohorts=config.has_secret_cohorts,
+            simulates_deployment=config.noise_cohort_size is not None,
+            catalogue_kind=config.catalogue_kind,
+            has_public_roster=config.has_public_roster,
+            has_edges=config.aggregator_chain.terminal.has_edges,
+            keeps_weights_on_devices=bool(config.personal or config.finetuning_epochs),
+            has_absent_devices=config.failure in failure_config.ABSENCES,
+        )
+    )
 
 
 def create_plan(
@@ -69,7 +99,9 @@ def create_plan(
     max_clients = sampling.bound_cohort_size(
         config.sampling_law, num_clients, config.clients_per_round
     )
-    return PrivacyPlan(sampler, probability, mechanism, max_clients, releases)
+    return PrivacyPlan(
+        sampler, probability, mechanism, max_clients, releases, find_departures(config)
+    )
 
 
 def create_sampler(config: RunConfig, draws: keyed_draws.KeyedDraws) -> sampling.CohortSampler:

@@ -5,7 +5,6 @@ This module is light. TensorFlow is imported once the flags, the folder and the 
 
 import dataclasses
 import os
-import pathlib
 from typing import Any
 
 from fedrec_tff.aggregators import aggregator
@@ -135,7 +134,8 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
         run_process.check_builders(config, dataset.split.num_items, plan)
     derived = _derive(config, dataset, plan)
     if stored is None:
-        interactions_lib.save_id_maps(dataset.interactions, _make_folder(directory.root / "ids"))
+        ids = run_directory.make_folder(directory.ids)
+        interactions_lib.save_id_maps(dataset.interactions, ids)
     if is_unchecked:
         run_directory.write_json(
             directory.config,
@@ -201,8 +201,3 @@ def _describe_data(
         "fingerprint": dataset.fingerprint,
         "features_fingerprint": features.fingerprint,
     }
-
-
-def _make_folder(path: pathlib.Path) -> pathlib.Path:
-    path.mkdir(exist_ok=True)
-    return path

@@ -10,7 +10,14 @@ import pytest
 
 from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import accounting, ledger, ledger_format, mechanisms, sampling
+from fedrec_tff.privacy import (
+    accounting,
+    departures,
+    ledger,
+    ledger_format,
+    mechanisms,
+    sampling,
+)
 
 MECHANISM = mechanisms.Mechanism("dp_gaussian", 1.0, 0.5, num_clients=6040, clients_per_round=60)
 HEADER = ledger.LedgerHeader("run-1", MECHANISM, 1e-5)
@@ -102,6 +109,26 @@ def test_deterministic_noise_counts_each_round_once(path):
     write_rounds(path, [1, 2, 3], header)
     write_rounds(path, [2, 3, 4], header)
     assert ledger.read_ledger(path).spent_events() == [(EVENT, 4)]
+
+
+def test_departures_are_kept_and_those_of_another_run_are_refused(path):
+    said = departures.find_departures(departures.Choices("dp_gaussian"))
+    header = dataclasses.replace(HEADER, departures=said)
+    write_rounds(path, [1], header)
+    assert ledger.read_ledger(path).header.departures == said
+    other = departures.find_departures(departures.Choices("dp_gaussian", has_secret_cohorts=False))
+    with pytest.raises(UserError, match=r"departures=assumes .*, not voided by seeded_cohorts"):
+        write_rounds(path, [2], dataclasses.replace(HEADER, departures=other))
+
+
+def test_a_ledger_of_an_earlier_version_is_read_and_says_nothing_of_departures(path):
+    write_rounds(path, [1, 2])
+    assert b"departures" not in path.read_bytes()
+    assert ledger.read_ledger(path).header.departures is None
+    assert ledger.read_ledger(path).spent_events() == [(EVENT, 2)]
+    said = departures.find_departures(departures.Choices("dp_gaussian"))
+    with pytest.raises(UserError, match="departures=unsaid, not assumes"):
+        write_rounds(path, [3], dataclasses.replace(HEADER, departures=said))
 
 
 def test_every_tear_is_counted_and_mended(path, tmp_path):

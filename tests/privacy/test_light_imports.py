@@ -4,6 +4,7 @@ import sys
 _PRIVACY = [
     *("accounting", "calibration", "catalogue", "distributed", "events", "factorization"),
     *(
+        "departures",
         "ledger",
         "ledger_format",
         "loss_distributions",

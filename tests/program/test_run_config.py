@@ -124,6 +124,11 @@ def test_aggregator_follows_the_privacy_flags(flags, name, is_private):
             ["ddp_skellam", "--execution=compiled"],
         ),
         ({"insecure_seeded_cohorts": True}, ["--insecure_seeded_cohorts", "--target_epsilon"]),
+        ({"withhold_held_out_metrics": True}, ["--withhold_held_out_metrics", "--target_epsilon"]),
+        (
+            {"withhold_held_out_metrics": True, "finetuning_epochs": 1, **PRIVATE},
+            ["--finetuning_epochs", "--withhold_held_out_metrics"],
+        ),
         ({"k_core": 5, **PRIVATE}, ["--k_core"]),
         ({"split": "global_time", **PRIVATE}, ["--split=global_time", "leave_last_out"]),
         ({"noise_population_size": 10**6, **PRIVATE}, ["--noise_cohort_size"]),

@@ -62,6 +62,8 @@ class SessionServer:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             start_new_session=True,
+            # What must be secret is so whatever this is.
+            umask=0,
             env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
             cwd=ROOT,
         )
