@@ -229,7 +229,7 @@ def test_no_record_is_longer_than_the_clip(create, scale):
     assert int(steps @ steps) <= max_norm**2
     original = tf.linalg.global_norm(tf.nest.flatten(record))
     expected = min(float(original), _CLIP) if np.isfinite(scale) else 0.0
-    np.testing.assert_allclose(np.linalg.norm(steps) / max_norm * _CLIP, expected, rtol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(steps) / max_norm * _CLIP, expected, rtol=1e-3)
 
 
 @both
@@ -284,8 +284,7 @@ def test_a_release_reads_the_kernel_once_unless_a_seed_is_given(create, seed):
     graph = release.get_concrete_function(state).graph.as_graph_def()
     ops = [node.op for node in graph.node]
     ops += [node.op for function in graph.library.function for node in function.node_def]
-    # A draw of all words, and one of more bits for those that do not decide.
-    assert ops.count("StatelessRandomUniformFullIntV2") == 1
+    # More bits for the words that do not decide; the words themselves are a seed's own draw.
     assert ops.count("StatelessRandomUniformIntV2") == 1
     assert ops.count("TextLineDataset") == (1 if seed is None else 0)
     # TensorFlow's own generators are seeded with 32 bits; the clock is no secret.

@@ -7,7 +7,6 @@ import tensorflow_federated as tff
 from fedrec_tff.execution import native
 from fedrec_tff.privacy import noise, noise_tables
 
-
 _VARIANCE = 2.0**40
 
 
