@@ -78,15 +78,17 @@ def bound_epsilon(
             under it.
 
     Returns:
-        The bound; infinite where something was released without noise.
+        The bound; infinite where something was released without noise, or where `DeltaDpEvent`s
+        alone take all of delta.
 
     Raises:
         UserError: If an event's cost is not known, or not under this relation; or delta is out of
             range.
     """
     check_delta(delta)
-    parts = _canonical_parts(events_with_counts)
-    if any(events_lib.is_non_private(event) for event, _ in parts):
+    parts, failures = _split_failures(_canonical_parts(events_with_counts))
+    delta -= failures
+    if delta <= 0.0 or any(events_lib.is_non_private(event) for event, _ in parts):
         return EpsilonBound(math.inf, RDP)
     if not parts:
         return EpsilonBound(0.0, RDP)
@@ -388,6 +390,28 @@ def _with_noise(
     return dp_accounting.SampledWithoutReplacementDpEvent(
         event.source_dataset_size, event.sample_size, noise
     )
+
+
+def _split_failures(
+    parts: Sequence[tuple[dp_accounting.DpEvent, int]],
+) -> tuple[list[tuple[dp_accounting.DpEvent, int]], float]:
+    """Takes `DeltaDpEvent`s out of a composition: what they cost is the sum of their deltas.
+
+    Dwork and Roth 2014, theorem 3.16: epsilons and deltas of independent mechanisms add up.
+
+    Returns:
+        The other events, and that sum.
+    """
+    others: collections.Counter[str] = collections.Counter()
+    failures = 0.0
+    for event, count in parts:
+        is_composed = isinstance(event, dp_accounting.ComposedDpEvent)
+        for part in event.events if is_composed else [event]:
+            if isinstance(part, events_lib.DeltaDpEvent):
+                failures += count * part.delta
+            else:
+                others[_key(part)] += count
+    return _events_of(others), failures
 
 
 def _canonical_parts(
