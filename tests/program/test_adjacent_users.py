@@ -19,7 +19,7 @@ _CLIP = 0.5
 
 
 def _write(folder, first):
-    """Data in which the user who sorts first is there, and others in which one who sorts last is."""
+    """Data with the user who sorts first, or in the place of that user one who sorts last."""
     names = [f"u{number:04d}" for number in range(_NUM_USERS)]
     users = names if first else [*names[1:], "u9999"]
     rng = np.random.default_rng(3)

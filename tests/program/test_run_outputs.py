@@ -118,13 +118,12 @@ def runs(tmp_path_factory, uninterrupted_process, server):
 
 
 def load_split(flags):
-    names = ("synthetic_users", "synthetic_items", "max_interactions_per_user")
-    return data.load_data(RunConfig(**{name: flags[name] for name in names})).split
+    return data.load_data(RunConfig(**flags)).split
 
 
 @pytest.fixture(scope="module")
 def split():
-    return load_split(TINY)
+    return load_split(DETERMINISTIC)
 
 
 def names_of(run):
@@ -147,7 +146,8 @@ def test_binary_ends_well_and_says_little(uninterrupted, split):
     lines = uninterrupted.stderr.splitlines()
     assert len(lines) == 5, lines
     # What is public, and no count of interactions.
-    assert lines[0] == f"synthetic: 100 training users, {split.num_items} items"
+    assert split.num_items == 300
+    assert lines[0] == ("synthetic: 100 training users of the data, 300 items of the item table")
     assert lines[1] == "starting TensorFlow"
     assert "NOT PRIVATE" in lines[2]
     assert [line.split()[:2] for line in lines[3:]] == [["round", "4/8"], ["round", "8/8"]]
@@ -181,6 +181,8 @@ def test_config_has_every_flag_and_what_follows_from_them(uninterrupted, split):
         "noise_multiplier": 1.5,
         "num_training_users": 100,
         "num_items": split.num_items,
+        "catalogue": "table",
+        "roster_digest": None,
     }
 
 
@@ -237,7 +239,10 @@ def full_metrics(score, evaluation_set):
     }
 
 
-def test_popularity_in_the_results_is_brute_forces(uninterrupted, runs, split):
+def test_popularity_in_the_results_is_brute_forces(uninterrupted, runs):
+    # Its catalogue is what users took.
+    split = load_split(NOT_PRIVATE)
+    assert split.num_items < 300
     counts = np.zeros(split.num_items)
     for row in range(split.train.num_rows):
         for item in split.train.row(row):
