@@ -125,13 +125,12 @@ def runs(tmp_path_factory, uninterrupted_process, server):
 
 
 def load_split(flags):
-    names = ("synthetic_users", "synthetic_items", "max_interactions_per_user")
-    return data.load_data(RunConfig(**{name: flags[name] for name in names})).split
+    return data.load_data(RunConfig(**flags)).split
 
 
 @pytest.fixture(scope="module")
 def split():
-    return load_split(TINY)
+    return load_split(DETERMINISTIC)
 
 
 def names_of(run):
@@ -154,7 +153,8 @@ def test_binary_ends_well_and_says_little(uninterrupted, split):
     lines = uninterrupted.stderr.splitlines()
     assert len(lines) == 6, lines
     # What is public, and no count of interactions.
-    assert lines[0] == f"synthetic: 100 training users, {split.num_items} items"
+    assert split.num_items == 300
+    assert lines[0] == ("synthetic: 100 training users of the data, 300 items of the item table")
     assert lines[1] == "starting TensorFlow"
     assert "held-out" in lines[2]
     assert "NOT PRIVATE" in lines[3]
@@ -192,6 +192,8 @@ def test_config_has_every_flag_and_what_follows_from_them(uninterrupted, split):
         "noise_multiplier": 1.5,
         "num_training_users": 100,
         "num_items": split.num_items,
+        "catalogue": "table",
+        "roster_digest": None,
     }
 
 
@@ -248,7 +250,10 @@ def full_metrics(score, evaluation_set):
     }
 
 
-def test_popularity_in_the_results_is_brute_forces(uninterrupted, runs, split):
+def test_popularity_in_the_results_is_brute_forces(uninterrupted, runs):
+    # Its catalogue is what users took.
+    split = load_split(NOT_PRIVATE)
+    assert split.num_items < 300
     counts = np.zeros(split.num_items)
     for row in range(split.train.num_rows):
         for item in split.train.row(row):
