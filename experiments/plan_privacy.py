@@ -78,6 +78,7 @@ _OF_RUN = {
     for define, names in (
         (flags.DEFINE_integer, ("embedding_dim", "num_blocks", "min_separation")),
         (flags.DEFINE_integer, ("max_rounds_per_user", "noise_population_size", "modulus_bits")),
+        (flags.DEFINE_integer, ("colluding_clients",)),
         (flags.DEFINE_integer, ("popularity_items_per_user", "rounds_per_evaluation")),
         (flags.DEFINE_float, ("target_delta", "clip_norm", "tower_clip_norm")),
         (flags.DEFINE_float, ("noise_cohort_size", "popularity_noise_multiplier")),

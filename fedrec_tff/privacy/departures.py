@@ -199,9 +199,9 @@ _ALL = {
             ASSUMPTION,
             "The guarantee holds against a server that sees only the secure sum of the whole "
             "cohort and follows the protocol (honest but curious). It does not hold against who "
-            "sees single updates or adds up fewer clients: each drop-out, and each client who "
-            "colludes with the server, takes a share of the noise away. A run here simulates all "
-            "devices and the secure sum on one machine, whose operator sees everything.",
+            "sees single updates or adds up fewer clients: each drop-out, and each further client "
+            "who colludes with the server, takes a share of the noise away. A run here simulates "
+            "all devices and the secure sum on one machine, whose operator sees everything.",
         ),
         Departure(
             "secret_cohorts",

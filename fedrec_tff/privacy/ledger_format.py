@@ -240,7 +240,7 @@ def header_to_json(header: LedgerHeader) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "run_id": header.run_id,
         "num_clients": header.mechanism.num_clients,
-        "mechanism": dataclasses.asdict(header.mechanism),
+        "mechanism": _mechanism_to_json(header.mechanism),
         "neighbouring_relation": header.mechanism.neighbouring_relation.name.lower(),
         "delta": float(header.delta),
         "releases": [
@@ -254,6 +254,14 @@ def header_to_json(header: LedgerHeader) -> dict[str, Any]:
         "insecure_deterministic_noise": bool(header.insecure_deterministic_noise),
         **said,
     }
+
+
+def _mechanism_to_json(mechanism: mechanisms.Mechanism) -> dict[str, Any]:
+    """All fields, but one that older ledgers lack: without it nobody is taken to collude."""
+    value = dataclasses.asdict(mechanism)
+    if not mechanism.colluding_clients:
+        del value["colluding_clients"]
+    return value
 
 
 def header_from_json(value: dict[str, Any]) -> LedgerHeader:

@@ -9,6 +9,7 @@ from fedrec_tff.privacy import departures as departures_lib
 _METHODS = {
     accounting.PLD: "privacy loss distributions (dp_accounting)",
     accounting.RDP: "Renyi differential privacy (dp_accounting)",
+    accounting.EXACT: "the exact cost of Gaussian noise (Balle and Wang 2018)",
     accounting.PURE: "adding up the epsilons of all turns, which needs no delta",
 }
 _MAX_EPSILON_FOR_FACTOR = 10.0
@@ -61,6 +62,7 @@ def privacy_statement(
     means = [
         _how_users_are_drawn(mechanism, rounds, num_executions),
         _what_is_done(mechanism),
+        _colluding(mechanism),
         _what_else(mechanism, released),
         f"Accounted by {_METHODS[bound.method]}.",
     ]
@@ -261,3 +263,20 @@ def _what_else(mechanism: mechanisms.Mechanism, released: Mapping[str, int]) -> 
     if mechanism.name not in catalogue.CENTRAL:
         text += " For these the server is trusted with exact sums."
     return text
+
+
+def _colluding(mechanism: mechanisms.Mechanism) -> str:
+    """How many of a cohort may tell the server their shares of the noise."""
+    if mechanism.name not in catalogue.DISTRIBUTED:
+        return ""
+    count = mechanism.colluding_clients
+    if not count:
+        return (
+            "No client of a cohort may tell the server what noise it added; a client who takes "
+            "part knows its own share, and is such a one against the others."
+        )
+    whose = "1 client" if count == 1 else f"{count} clients"
+    return (
+        f"The guarantee holds also if up to {whose} of each cohort collude with the server: their "
+        "shares of the noise are not counted."
+    )

@@ -53,7 +53,7 @@ class FieldSpec:
       low_is_allowed: Whether `low` itself is allowed.
       is_repeated: Whether a tuple is given by repeating the flag, and not by commas.
       may_change_on_resume: Whether an interrupted run may go on with another value: it says where
-        and how computations run, not what they are.
+        and how computations run, not what they are; or the ledger sees that it is the same.
     """
 
     help: str
@@ -433,6 +433,14 @@ class RunConfig:
     )
     modulus_bits: int | None = _field(
         None, "Bits of each number in the secure sum (ddp_...); by default 24.", low=8, high=32
+    )
+    colluding_clients: int | None = _field(
+        None,
+        "How many users of each round may tell the server what noise they added (ddp_...): theirs "
+        "doesn't count; by default 1, for everybody knows their own.",
+        low=0,
+        # Runs that were begun before there was this flag go on with 0, which their ledger demands.
+        may_change_on_resume=True,
     )
     popularity_noise_multiplier: float | None = _field(
         None,

@@ -14,6 +14,7 @@ POPULARITY = "popularity"
 EVALUATION = "evaluation"
 
 _DEFAULT_MODULUS_BITS = 24
+_DEFAULT_COLLUDING_CLIENTS = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +158,14 @@ def _create_mechanism(
         noise_population_size=config.noise_population_size,
         num_weights=num_weights if is_distributed else None,
         modulus_bits=(config.modulus_bits or _DEFAULT_MODULUS_BITS) if is_distributed else None,
+        colluding_clients=_colluding_clients(config) if is_distributed else 0,
     )
+
+
+def _colluding_clients(config: RunConfig) -> int:
+    if config.colluding_clients is None:
+        return _DEFAULT_COLLUDING_CLIENTS
+    return config.colluding_clients
 
 
 def _plan_releases(

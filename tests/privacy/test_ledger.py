@@ -530,6 +530,33 @@ def test_turns_that_are_accounted_for_are_fine(path, law):
     assert ledger.read_ledger(path).last_round == 59
 
 
+DISTRIBUTED = mechanisms.Mechanism(
+    "ddp_skellam", 9.0, 0.5, 60, 6, "shuffled_epochs", num_weights=50, modulus_bits=24
+)
+
+
+def test_ledgers_from_before_colluders_were_counted_go_on_without_them(path):
+    header = dataclasses.replace(HEADER, mechanism=DISTRIBUTED)
+    sampler = sampling.create_sampler("shuffled_epochs", 60, 6, 0)
+    write_rounds(path, [1, 2], header, sampler)
+    # As such a ledger was written: the field is not there.
+    assert b"colluding" not in path.read_bytes()
+    assert ledger.read_ledger(path).header.mechanism.colluding_clients == 0
+    counting = dataclasses.replace(DISTRIBUTED, colluding_clients=1)
+    with pytest.raises(UserError, match="begun with colluding_clients=0, not 1"):
+        write_rounds(path, [3], dataclasses.replace(header, mechanism=counting), sampler)
+    write_rounds(path, [3], header, sampler)
+
+
+def test_colluders_are_in_the_ledger(path):
+    counting = dataclasses.replace(DISTRIBUTED, colluding_clients=2)
+    header = dataclasses.replace(HEADER, mechanism=counting)
+    write_rounds(path, [1], header, sampling.create_sampler("shuffled_epochs", 60, 6, 0))
+    contents = ledger.read_ledger(path)
+    assert contents.header.mechanism == counting
+    assert contents.spent_events()[0][0].num_shares == 4
+
+
 @pytest.mark.parametrize("mechanism", [CYCLIC, LOCAL])
 def test_no_ledger_without_the_sampler_that_it_must_check(path, mechanism):
     with pytest.raises(ValueError, match="needs the sampler"):

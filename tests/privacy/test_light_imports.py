@@ -7,6 +7,7 @@ _PRIVACY = [
         "departures",
         "ledger",
         "ledger_format",
+        "loss_distributions",
         "mechanisms",
         "noise_tables",
         "participation",
@@ -15,7 +16,7 @@ _PRIVACY = [
     *("release_calibration", "releases", "sampling", "statement", "tuning"),
 ]
 _AUDIT = [
-    *("canary_scores", "checks", "gaussian_estimate", "lower_bound", "membership"),
+    *("canary_scores", "checks", "divergence", "gaussian_estimate", "lower_bound", "membership"),
     *("participation_checks", "report", "roc"),
 ]
 _EVALUATION = [

@@ -165,6 +165,14 @@ def test_against_whom_it_holds(mechanism):
     assert ("checkpoint together" in text) == (not is_correlated and not mechanism.is_simulated)
 
 
+def test_colluding_devices_are_counted():
+    assert "if no client of a cohort tells it what noise it added" in state(SKELLAM)
+    one = state(dataclasses.replace(SKELLAM, colluding_clients=1))
+    assert "also if up to 1 client of each cohort collude with it" in one
+    some = state(dataclasses.replace(SKELLAM, colluding_clients=7))
+    assert "up to 7 clients of each cohort" in some
+
+
 def test_a_simulation_says_whose_epsilon_it_is():
     text = state(ALL["simulated"])
     for part in (
@@ -207,6 +215,7 @@ def test_rounds_executed_again_are_said():
         ("PLD", "privacy loss distributions"),
         ("RDP", "Renyi differential privacy"),
         ("pure", "adding up the epsilons"),
+        ("exact", "exact cost of Gaussian noise"),
     ],
 )
 def test_every_method_of_accounting_has_a_name(method, said):

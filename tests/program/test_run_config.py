@@ -139,6 +139,8 @@ def test_aggregator_follows_the_privacy_flags(flags, name, is_private):
             ["--release_non_private_metrics", "local_gaussian"],
         ),
         ({"modulus_bits": 20, **PRIVATE}, ["--modulus_bits", "ddp_skellam"]),
+        ({"colluding_clients": 0, **PRIVATE}, ["--colluding_clients", "ddp_skellam"]),
+        ({"colluding_clients": 1}, ["--colluding_clients", "ddp_skellam"]),
         ({"tower_clip_norm": 0.1}, ["--tower_clip_norm", "dp_gaussian"]),
         ({"tower_clip_norm": 0.1, "num_blocks": 0, **PRIVATE}, ["--tower_clip_norm", "--num_b"]),
         ({"aggregator": "dp_adaptive", "tower_clip_norm": 0.1, **PRIVATE}, ["--tower_clip_norm"]),
@@ -251,6 +253,8 @@ def test_a_run_may_move_but_not_change():
         "num_parallel_shards",
         "clients_per_block",
         "profile_rounds",
+        # Not really: the ledger refuses another number.
+        "colluding_clients",
     }
 
 
