@@ -23,6 +23,8 @@ TINY = {
     "synthetic_items": 300,
     # One length of clients, one program to compile. It leaves some items without anybody.
     "max_interactions_per_user": 14,
+    # The same items with privacy and without.
+    "catalogue": "table",
     "embedding_dim": 8,
     "num_negatives": 16,
     "clients_per_round": 20,
