@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv", "adjacency")
 _DATASETS_WITH_ITEM_TABLE = ("synthetic", "ml-100k", "ml-1m")
 SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
-CATALOGUES = ("table", "data")
+CATALOGUES = ("table", "selected", "data")
 EXECUTIONS = ("compiled", "native", "debug")
 SECURE_SUMS = ("plain", "masked", "bfv", "ckks")
 INITIAL_EMBEDDINGS = ("random", "features")
@@ -38,6 +38,8 @@ DATA_FLAGS = (
     *("roster", "catalogue"),
     *("synthetic_users", "synthetic_items"),
 )
+# The part of delta that may be spent on choosing the catalogue.
+_DELTA_OF_CATALOGUE = 0.1
 ROUND_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
 
@@ -126,8 +128,9 @@ class RunConfig:
     catalogue: str | None = _field(
         None,
         "Where the items come from: table, the item table of ml-100k, ml-1m, synthetic, or "
-        "--item_table (csv); data, what users took. By default table under differential privacy "
-        "where there is one, else data.",
+        "--item_table (csv); selected, what enough users took, chosen with noise as a part of "
+        "epsilon (--catalogue_noise_multiplier); data, what users took. By default table under "
+        "differential privacy where there is one, else data.",
         choices=CATALOGUES,
     )
     synthetic_users: int = _field(3000, "Users of the synthetic data.", low=10, high=10_000_000)
@@ -451,6 +454,23 @@ class RunConfig:
     popularity_items_per_user: int = _field(
         50, "For how many items a user counts in that release, at most.", low=1
     )
+    catalogue_noise_multiplier: float | None = _field(
+        None,
+        "Noise on how many users took each item, in multiples of its sensitivity, when the "
+        "catalogue is chosen (--catalogue=selected).",
+        low=0.0,
+        low_is_allowed=False,
+    )
+    catalogue_items_per_user: int = _field(
+        50, "For how many items a user counts when the catalogue is chosen, at most.", low=1
+    )
+    catalogue_delta: float | None = _field(
+        None,
+        "Probability with which an item that one user alone took may come into the catalogue, a "
+        "part of --target_delta; by default a tenth of it (--catalogue=selected).",
+        low=0.0,
+        low_is_allowed=False,
+    )
     private_evaluation_noise_multiplier: float | None = _field(
         None,
         "At each evaluation, also release validation metrics with this noise, as private/...: they "
@@ -638,6 +658,19 @@ class RunConfig:
 
         return releases.PopularityRelease(
             self.popularity_noise_multiplier, self.popularity_items_per_user
+        )
+
+    @property
+    def catalogue_release(self) -> "releases.CatalogueRelease | None":
+        """The release of the catalogue; None for one that comes from elsewhere."""
+        if self.catalogue_kind != "selected":
+            return None
+        from fedrec_tff.privacy import releases
+
+        return releases.CatalogueRelease(
+            self.catalogue_noise_multiplier,
+            self.catalogue_delta or _DELTA_OF_CATALOGUE * self.target_delta,
+            self.catalogue_items_per_user,
         )
 
     @property

@@ -180,6 +180,10 @@ def _check_flags_mean_something(config: RunConfig) -> None:
             config.popularity_noise_multiplier is None,
             ("popularity_items_per_user",),
         ),
+        "--catalogue=selected": (
+            config.catalogue_kind != "selected",
+            ("catalogue_noise_multiplier", "catalogue_items_per_user", "catalogue_delta"),
+        ),
         "--loss=bce": (config.loss != learning_config.BCE, ("bce_calibration",)),
         "--loss=hinge": (
             config.loss != learning_config.HINGE,
@@ -333,7 +337,11 @@ def _check_releases(config: RunConfig) -> None:
     """Refuses releases that would not be covered by the guarantee that the run states."""
     given = [
         f"--{flag}"
-        for flag in ("popularity_noise_multiplier", "private_evaluation_noise_multiplier")
+        for flag in (
+            "popularity_noise_multiplier",
+            "catalogue_noise_multiplier",
+            "private_evaluation_noise_multiplier",
+        )
         if getattr(config, flag) is not None
     ]
     if not given or not config.is_private:
@@ -386,8 +394,25 @@ def _check_data(config: RunConfig) -> None:
             f"--dataset={config.dataset} --split={config.split}: adjacency sets have no order in "
             "time and come with a published split, the others do not; use both or neither"
         )
+    if config.catalogue == "selected":
+        _check_selected_catalogue(config)
     if config.catalogue == "table" and not config.has_item_table:
         raise errors.UserError(
             f"--catalogue=table: --dataset={config.dataset} comes without a table of its items: "
             + ("add --item_table" if config.dataset == "csv" else "use --catalogue=data")
+        )
+
+
+def _check_selected_catalogue(config: RunConfig) -> None:
+    if not config.is_private:
+        raise errors.UserError(
+            "--catalogue=selected spends a privacy budget: add --target_epsilon or "
+            "--noise_multiplier, or use --catalogue=data"
+        )
+    if config.catalogue_noise_multiplier is None:
+        raise errors.UserError("--catalogue=selected needs --catalogue_noise_multiplier")
+    if (config.catalogue_delta or 0.0) >= config.target_delta:
+        raise errors.UserError(
+            f"--catalogue_delta={config.catalogue_delta:g} is a part of --target_delta="
+            f"{config.target_delta:g}: choose a smaller one"
         )

@@ -10,6 +10,7 @@ from fedrec_tff.privacy import departures as departures_lib
 from fedrec_tff.program.config import RunConfig
 
 # Names of what a run may release besides its rounds.
+CATALOGUE = "catalogue"
 POPULARITY = "popularity"
 EVALUATION = "evaluation"
 
@@ -173,6 +174,9 @@ def _plan_releases(
 ) -> tuple[accounting.PlannedRelease, ...]:
     relation = mechanism.neighbouring_relation
     planned = []
+    if config.catalogue_release is not None:
+        event = config.catalogue_release.event(relation)
+        planned.append(accounting.PlannedRelease(CATALOGUE, event))
     if config.popularity_release is not None:
         event = config.popularity_release.event(relation)
         planned.append(accounting.PlannedRelease(POPULARITY, event))

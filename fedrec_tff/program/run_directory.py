@@ -85,6 +85,11 @@ class RunDirectory:
         return self.root / "private_popularity.npy"
 
     @property
+    def private_catalogue(self) -> pathlib.Path:
+        """`private_catalogue.json`: the raw ids of the items that were chosen, where they were."""
+        return self.root / "private_catalogue.json"
+
+    @property
     def model(self) -> pathlib.Path:
         """`model.npz`: the released model, every weight under its name."""
         return self.root / "model.npz"
