@@ -512,6 +512,13 @@ class RunConfig:
         "not from a secret key. Whoever knows the seed, or finds it by trying, knows who was in "
         "which round; epsilon assumes that nobody does.",
     )
+    resume_copy: bool = _field(
+        False,
+        "Go on with a private run in a copy of its folder, or one that was restored or moved to "
+        "another file system. For when nobody goes on with the original: epsilon counts this "
+        "folder's history alone, and the ledger and the statement say so.",
+        may_change_on_resume=True,
+    )
 
     # Execution.
     secure_sum: str = _field(

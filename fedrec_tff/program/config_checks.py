@@ -154,6 +154,7 @@ def _check_flags_mean_something(config: RunConfig) -> None:
                 "popularity_noise_multiplier",
                 "private_evaluation_noise_multiplier",
                 "insecure_seeded_cohorts",
+                "resume_copy",
             ),
         ),
         "an aggregator that clips (clip, secure_mean, or one with --noise_multiplier)": (

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import errno
 import math
-import uuid
 from collections.abc import Iterator
 
 import numpy as np
@@ -34,6 +33,7 @@ from fedrec_tff.program import (
     popularity_prior,
     profiling,
     run_directory,
+    run_identity,
     run_process,
     training,
 )
@@ -237,11 +237,11 @@ def _check_sums_securely(
 def _check_ledger_is_whole(
     session: Session, ledger: ledger_lib.PrivacyLedger | None, start: training.Progress
 ) -> None:
-    if ledger is not None and len(ledger.entries) < start.ledger_entries:
+    if ledger is not None and start.round_number and not ledger.holds(start.ledger_digest):
         raise errors.UserError(
-            f"{ledger.path} has {len(ledger.entries)} entries, and the checkpoint of round "
-            f"{start.round_number} was written when there were {start.ledger_entries}: lines were "
-            "cut off, so what was spent is not known; restore the ledger, or choose another "
+            f"{ledger.path} lacks the line that was its last when the checkpoint of round "
+            f"{start.round_number} was written: lines were cut off, or the checkpoint is of "
+            "another copy, so what was spent is not known; restore both, or choose another "
             "--output_dir"
         )
 
@@ -271,15 +271,10 @@ def _open_ledger(session: Session) -> Iterator[ledger_lib.PrivacyLedger | None]:
     if session.plan.mechanism is None:
         yield None
         return
-    header = ledger_lib.LedgerHeader(
-        run_id=uuid.uuid4().hex,
-        mechanism=session.plan.mechanism,
-        delta=session.config.target_delta,
-        releases=session.plan.releases,
-        insecure_deterministic_noise=session.config.insecure_deterministic_noise,
-    )
-    sampler = session.plan.sampler
-    with ledger_lib.PrivacyLedger(session.directory.ledger, header, sampler) as ledger:
+    parts = session.directory, session.config, session.plan, session.identity
+    with run_identity.open_ledger(*parts) as ledger:
+        if ledger.num_copies:
+            notices.say(f"warning:{_describe_copies(ledger)}")
         yield ledger
 
 
@@ -315,7 +310,17 @@ def _state_privacy(session: Session, ledger: ledger_lib.PrivacyLedger | None, ro
         num_releases=ledger.accountant.num_releases,
         insecure_deterministic_noise=session.config.insecure_deterministic_noise,
     )
-    return text + _describe_departures(session.config)
+    return text + _describe_departures(session.config) + _describe_copies(ledger)
+
+
+def _describe_copies(ledger: ledger_lib.PrivacyLedger) -> str:
+    if not ledger.num_copies:
+        return ""
+    return (
+        " The run went on in a copy of its folder (--resume_copy), and epsilon is that of this "
+        "copy's history alone: what another copy has released since is not in it, is about the "
+        "same users in the same rounds, and costs more than the sum of both."
+    )
 
 
 def _describe_departures(config: RunConfig) -> str:

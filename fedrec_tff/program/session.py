@@ -14,7 +14,14 @@ from fedrec_tff.datasets import loading
 from fedrec_tff.evaluation import scoring
 from fedrec_tff.plugins import loading as plugin_loading
 from fedrec_tff.program import config as config_lib
-from fedrec_tff.program import data, model_flags, notices, privacy_plan, run_directory
+from fedrec_tff.program import (
+    data,
+    model_flags,
+    notices,
+    privacy_plan,
+    run_directory,
+    run_identity,
+)
 from fedrec_tff.program import features as features_lib
 from fedrec_tff.program.config import RunConfig
 
@@ -29,7 +36,7 @@ class Session:
       dataset: The data.
       plan: Sampler and mechanism.
       derived: What `config.json` says besides the flags.
-      cohort_key: What cohorts are drawn from; None for the seed.
+      identity: The run's id, and the key of its cohorts.
       features: What the model knows of items and users.
     """
 
@@ -38,8 +45,13 @@ class Session:
     dataset: loading.LoadedDataset
     plan: privacy_plan.PrivacyPlan
     derived: dict[str, Any]
-    cohort_key: int | None = None
+    identity: run_identity.RunIdentity
     features: features_lib.Features = features_lib.NO_FEATURES
+
+    @property
+    def cohort_key(self) -> int | None:
+        """What cohorts are drawn from; None for the seed."""
+        return self.identity.cohort_key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,12 +106,15 @@ def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:
 
 
 def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Session:
-    """Loads the data, plans, and writes `config.json` and the id maps of a new run."""
+    """Loads the data, plans, and writes what a new run begins with, `config.json` last."""
     dataset = data.load_data(config)
     features = features_lib.create_features(config, dataset)
     stored = run_directory.read_config(directory)
     noise_multiplier, has_new_plugin = None, False
-    if stored is not None:
+    if stored is None:
+        identity = run_identity.create(config)
+    else:
+        identity = run_identity.read(directory, config, stored)
         fingerprint = stored["non_private/data"]["fingerprint"]
         run_directory.check_fingerprint(directory, fingerprint, dataset.fingerprint)
         fingerprint = stored["non_private/data"].get("features_fingerprint")
@@ -110,12 +125,9 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
         has_new_plugin = has_new_model or before.get("plugins", {}) != _digest_plugins(config)
         if has_new_plugin:
             _check_has_no_rounds(directory, "model" if has_new_model else "aggregator")
-    cohort_key = None
-    if config.has_secret_cohorts:
-        cohort_key = run_directory.obtain_cohort_key(directory, is_new=stored is None)
     num_weights = config.two_tower.num_weights(dataset.split.num_items)
     plan = privacy_plan.create_plan(
-        config, dataset.split.train.num_rows, num_weights, noise_multiplier, cohort_key
+        config, dataset.split.train.num_rows, num_weights, noise_multiplier, identity.cohort_key
     )
     is_unchecked = stored is None or has_new_plugin
     has_plugin = config.model is not None or config.aggregator_chain.has_plugin
@@ -125,8 +137,9 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
         from fedrec_tff.program import run_process
 
         run_process.check_builders(config, dataset.split.num_items, plan)
-    derived = _derive(config, dataset, plan)
+    derived = _derive(config, dataset, plan, identity)
     if stored is None:
+        run_identity.write(directory, config, plan, identity)
         interactions_lib.save_id_maps(dataset.interactions, _make_folder(directory.root / "ids"))
     if is_unchecked:
         run_directory.write_json(
@@ -137,7 +150,7 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
                 "non_private/data": _describe_data(dataset, features),
             },
         )
-    return Session(config, directory, dataset, plan, derived, cohort_key, features)
+    return Session(config, directory, dataset, plan, derived, identity, features)
 
 
 def _summarize(session: Session) -> str:
@@ -150,9 +163,13 @@ def _summarize(session: Session) -> str:
 
 
 def _derive(
-    config: RunConfig, dataset: loading.LoadedDataset, plan: privacy_plan.PrivacyPlan
+    config: RunConfig,
+    dataset: loading.LoadedDataset,
+    plan: privacy_plan.PrivacyPlan,
+    identity: run_identity.RunIdentity,
 ) -> dict[str, Any]:
     return {
+        run_identity.RUN_ID: identity.run_id,
         "aggregator": config.aggregator_chain.name,
         "plugins": _digest_plugins(config),
         "model_digest": model_flags.digest_model(config),
