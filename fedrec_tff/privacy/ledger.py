@@ -36,7 +36,7 @@ import os
 import pathlib
 import types
 import uuid
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import dp_accounting
 
@@ -78,10 +78,17 @@ def read_ledger(path: str | os.PathLike) -> LedgerContents:
     return dataclasses.replace(parsed.contents, entries=entries)
 
 
+class Budget(Protocol):
+    """What a run may spend of what several runs share."""
+
+    def covers(self, events: list[tuple[dp_accounting.DpEvent, int]], ledger_digest: str) -> bool:
+        """Whether a run may have spent so much, its ledger ending with this digest."""
+
+
 class PrivacyLedger:
     """A ledger that is open for one run; also its live accountant.
 
-    Use as a context manager, in this order for every round: ask `would_exceed`, `append`, execute,
+    Use as a context manager, in this order for every round: ask `may_execute`, `append`, execute,
     release.
     """
 
@@ -91,6 +98,7 @@ class PrivacyLedger:
         header: LedgerHeader,
         sampler: sampling.CohortSampler | None = None,
         resume_copy: bool = False,
+        budget: Budget | None = None,
     ) -> None:
         """Opens a run's ledger, creates it where there is none, and locks it.
 
@@ -100,6 +108,7 @@ class PrivacyLedger:
             sampler: Draws the run's cohorts. Needed where the cost rests on how often a user takes
                 part, or how far apart: the cohorts are checked, those of past rounds too.
             resume_copy: Whether to go on in a copy of the file that the run went on in last.
+            budget: Asked before anything is spent; None for a run that stands alone.
 
         Raises:
             UserError: If another process has the ledger open, the ledger belongs to another run or
@@ -109,6 +118,7 @@ class PrivacyLedger:
         accounting.check_delta(header.delta)
         self._path = pathlib.Path(path)
         self._header = header
+        self._budget = budget
         self._turns = participation.create_check(header.mechanism, sampler)
         self._file = chained_file.ChainedFile(self._path, "privacy ledger")
         try:
@@ -168,6 +178,29 @@ class PrivacyLedger:
         """Whether executing this round, and what is planned, would bring epsilon above a target."""
         return self._accountant.would_exceed(target_epsilon, round_number)
 
+    def may_execute(self, round_number: int, target_epsilon: float | None) -> bool:
+        """Whether a round may be executed.
+
+        Args:
+            round_number: The round.
+            target_epsilon: What the run itself may cost; None for no limit.
+
+        Returns:
+            Whether it, with what is planned, keeps within the target, and within the budget that
+            the run shares with others.
+        """
+        if target_epsilon is not None and self.would_exceed(target_epsilon, round_number):
+            return False
+        return self._is_covered(next_round=round_number)
+
+    def may_release(self, name: str, target_epsilon: float | None) -> bool:
+        """Whether a release may be made; see `may_execute`."""
+        if target_epsilon is not None and self._accountant.release_would_exceed(
+            target_epsilon, name
+        ):
+            return False
+        return self._is_covered(next_release=name)
+
     def spent_events(self) -> list[tuple[dp_accounting.DpEvent, int]]:
         """Returns the independent events that all executions add up to, with counts."""
         return self._accountant.spent_events()
@@ -182,8 +215,8 @@ class PrivacyLedger:
             An id of this execution.
 
         Raises:
-            UserError: If there is no noise planned for the round, or its cohort breaks the
-                mechanism's law.
+            UserError: If there is no noise planned for the round, its cohort breaks the
+                mechanism's law, or the budget that the run shares with others is spent.
             ValueError: If the round leaves a gap, or the ledger is closed or failed to write
                 before.
             OSError: If the line could not be written; the round must not be executed.
@@ -192,6 +225,7 @@ class PrivacyLedger:
         ledger_format.check_round(round_number, self._last_round)
         mechanisms.check_rounds(self._header.mechanism, round_number)
         self._turns.check(round_number)
+        self._check_covered(next_round=round_number)
         return self._append(LedgerEntry(uuid.uuid4().hex, round_number=int(round_number)))
 
     def append_release(self, name: str) -> str:
@@ -211,6 +245,7 @@ class PrivacyLedger:
         self._file.check_usable()
         if name not in {release.name for release in self._header.releases}:
             raise ValueError(f"no release named {name!r} is planned")
+        self._check_covered(next_release=name)
         return self._append(LedgerEntry(uuid.uuid4().hex, release=name))
 
     def close(self) -> None:
@@ -227,6 +262,18 @@ class PrivacyLedger:
         trace: types.TracebackType | None,
     ) -> None:
         self.close()
+
+    def _is_covered(self, **following: Any) -> bool:
+        if self._budget is None:
+            return True
+        return self._budget.covers(self._accountant.spent_events(**following), self.digest)
+
+    def _check_covered(self, **following: Any) -> None:
+        if not self._is_covered(**following):
+            raise UserError(
+                "the budget that this run shares with others (--population_ledger) has no room for "
+                "more: the run ends here"
+            )
 
     def _append(self, entry: LedgerEntry) -> str:
         self._file.append(ledger_format.entry_to_json(entry))

@@ -22,6 +22,8 @@ from fedrec_tff.privacy import catalogue, sampling
 if TYPE_CHECKING:
     from fedrec_tff.privacy import releases
 
+# The flags of a budget over runs.
+POPULATION_FLAGS = ("population_ledger", "population_epsilon", "population_delta")
 DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv", "adjacency")
 SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
 EXECUTIONS = ("compiled", "native", "debug")
@@ -64,6 +66,21 @@ class FieldSpec:
 
 def _field(default: Any, help: str, **kwargs: Any) -> Any:
     return dataclasses.field(default=default, metadata={"spec": FieldSpec(help, **kwargs)})
+
+
+@dataclasses.dataclass(frozen=True)
+class PopulationConfig:
+    """Which budget over runs is drawn on.
+
+    Attributes:
+      ledger: The population ledger's file.
+      epsilon: Of the budget, for a ledger that is to be begun.
+      delta: Of the budget, for a ledger that is to be begun.
+    """
+
+    ledger: str
+    epsilon: float | None
+    delta: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -436,6 +453,27 @@ class RunConfig:
         "Under differential privacy, also release exact sums of user data (training loss, cohort "
         "size) as non_private/...; they are outside the guarantee.",
     )
+    population_ledger: str | None = _field(
+        None,
+        "File that adds up all that is released about the same people: runs, sweeps, audits. What "
+        "would pass its budget is refused. See `python -m experiments.ledger`.",
+        may_change_on_resume=True,
+    )
+    population_epsilon: float | None = _field(
+        None,
+        "The budget of --population_ledger; needed to begin one, and then the same for good.",
+        low=0.0,
+        low_is_allowed=False,
+        may_change_on_resume=True,
+    )
+    population_delta: float | None = _field(
+        None,
+        "Delta of that budget; by default --target_delta.",
+        low=0.0,
+        high=0.1,
+        low_is_allowed=False,
+        may_change_on_resume=True,
+    )
     insecure_deterministic_noise: bool = _field(
         False, "Draw the noise from --seed. For tests: whoever knows the seed can remove it."
     )
@@ -607,6 +645,24 @@ class RunConfig:
         from fedrec_tff.privacy import releases
 
         return releases.EvaluationRelease(self.private_evaluation_noise_multiplier)
+
+    @property
+    def population(self) -> PopulationConfig | None:
+        """The budget over runs; None for none."""
+        if self.population_ledger is None:
+            return None
+        delta = self.target_delta if self.population_delta is None else self.population_delta
+        return PopulationConfig(self.population_ledger, self.population_epsilon, delta)
+
+    @property
+    def budget_name(self) -> str:
+        """What limits the run's privacy cost, for messages."""
+        limits = (
+            [] if self.target_epsilon is None else [f"--target_epsilon={self.target_epsilon:g}"]
+        )
+        if self.population_ledger is not None:
+            limits.append(f"the budget of --population_ledger={self.population_ledger}")
+        return " or ".join(limits)
 
     @property
     def list_lengths(self) -> tuple[int, ...]:

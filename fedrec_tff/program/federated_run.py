@@ -100,8 +100,8 @@ def execute(session: Session) -> SessionOutcome:
     if result.budget_is_spent:
         notices.say(
             f"stopped after round {result.rounds} of {session.config.rounds}: one more would pass "
-            f"--target_epsilon={session.config.target_epsilon:g}, because rounds that were cut "
-            "short and computed again count twice"
+            f"{session.config.budget_name}, because rounds that were cut short and computed again "
+            "count twice"
         )
     score_fn = devices.build_score_fn(result.weights.trainable)
     return SessionOutcome(results, result.rounds, session.dataset, score_fn)
@@ -271,7 +271,7 @@ def _open_ledger(session: Session) -> Iterator[ledger_lib.PrivacyLedger | None]:
     if session.plan.mechanism is None:
         yield None
         return
-    parts = session.directory, session.config, session.plan, session.identity
+    parts = session.directory, session.config, session.plan, session.identity, session.reservation
     with run_identity.open_ledger(*parts) as ledger:
         if ledger.num_copies:
             notices.say(f"warning:{_describe_copies(ledger)}")

@@ -17,7 +17,7 @@ from fedrec_tff.models import query_towers, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.privacy import calibration
 from fedrec_tff.privacy.audit import membership, report
-from fedrec_tff.program import cohorts, privacy_plan, run_process
+from fedrec_tff.program import cohorts, population, privacy_plan, run_process
 from fedrec_tff.program.audit_config import AuditConfig
 from fedrec_tff.program.config import RunConfig
 
@@ -168,8 +168,8 @@ def _train(
     """Trains as `experiments.train` does, on some of the users."""
     members = dataset.split.train.take(is_member)
     process = run_process.build_process(config, dataset.split.num_items, plan)
-    population = clients_lib.stack_clients(members)
-    iterator = cohorts.CohortDataSource(population, plan.sampler, config.seed).iterator()
+    members_data = clients_lib.stack_clients(members)
+    iterator = cohorts.CohortDataSource(members_data, plan.sampler, config.seed).iterator()
     state = process.initialize()
     for _ in range(config.rounds):
         state = process.next(state, iterator.select()).state
@@ -183,7 +183,11 @@ def _plan_shadow(
     """Cohorts of its own, and the noise of the audited run."""
     noise_multiplier = plan.mechanism.noise_multiplier if plan.mechanism else None
     return privacy_plan.create_plan(
-        config, int(half.sum()), config.two_tower.num_weights(num_items), noise_multiplier
+        config,
+        int(half.sum()),
+        config.two_tower.num_weights(num_items),
+        noise_multiplier,
+        population.draw_cohort_key(config),
     )
 
 

@@ -117,6 +117,7 @@ def open_ledger(
     config: RunConfig,
     plan: privacy_plan.PrivacyPlan,
     identity: RunIdentity,
+    budget: ledger_lib.Budget | None = None,
 ) -> ledger_lib.PrivacyLedger:
     """Opens the ledger of a private run; a new run's is created.
 
@@ -125,6 +126,7 @@ def open_ledger(
       config: The run's flags.
       plan: Sampler and mechanism.
       identity: Of the run.
+      budget: What the run may spend of what several runs share; None where it stands alone.
 
     Returns:
       The ledger, to be closed.
@@ -140,7 +142,9 @@ def open_ledger(
         insecure_deterministic_noise=config.insecure_deterministic_noise,
         key_commitment=identity.key_commitment,
     )
-    return ledger_lib.PrivacyLedger(directory.ledger, header, plan.sampler, config.resume_copy)
+    return ledger_lib.PrivacyLedger(
+        directory.ledger, header, plan.sampler, config.resume_copy, budget
+    )
 
 
 def _read_key(directory: run_directory.RunDirectory) -> int:

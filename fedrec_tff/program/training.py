@@ -64,7 +64,7 @@ class TrainingResult:
       seconds: Time spent in rounds and evaluations, over all sessions of the run.
       is_complete: False if a stop was requested before the last round.
       budget_is_spent: Whether training ended early because one more round would have passed the
-        target epsilon.
+        target epsilon, or what is left to the population.
     """
 
     weights: tff.learning.models.ModelWeights
@@ -177,8 +177,7 @@ async def train(
     while progress.round_number < options.rounds and not stop:
         round_number = progress.round_number + 1
         if ledger is not None:
-            budget = options.target_epsilon
-            if budget is not None and ledger.would_exceed(budget, round_number):
+            if not ledger.may_execute(round_number, options.target_epsilon):
                 budget_is_spent = True
                 break
             ledger.append(round_number)

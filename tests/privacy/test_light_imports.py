@@ -2,8 +2,17 @@ import subprocess
 import sys
 
 _PRIVACY = [
-    *("accounting", "calibration", "catalogue", "distributed", "events", "factorization"),
+    *(
+        "accounting",
+        "calibration",
+        "catalogue",
+        "chained_file",
+        "distributed",
+        "events",
+        "factorization",
+    ),
     *("ledger", "ledger_format", "mechanisms", "noise_tables", "participation", "planning"),
+    *("population_budget", "population_format", "population_ledger"),
     *("release_calibration", "releases", "sampling", "statement", "tuning"),
 ]
 _AUDIT = [
@@ -20,7 +29,8 @@ _MODULES = [
     *(f"fedrec_tff.evaluation.{name}" for name in _EVALUATION),
     *("fedrec_tff.reporting.plan_text", "fedrec_tff.reporting.privacy_plots"),
     *("fedrec_tff.reporting.aggregator_text", "fedrec_tff.program.aggregator_check_config"),
-    *("experiments.plan_privacy", "experiments.aggregators"),
+    *("fedrec_tff.reporting.population_text", "fedrec_tff.program.population"),
+    *("experiments.plan_privacy", "experiments.aggregators", "experiments.ledger"),
 ]
 
 

@@ -175,6 +175,7 @@ def test_config_has_every_flag_and_what_follows_from_them(uninterrupted, split):
     run_id = ledger_lib.read_ledger(uninterrupted.run.ledger_path).header.run_id
     assert config["derived"] == {
         "run_id": run_id,
+        "population_ledger_id": None,
         "aggregator": "dp_gaussian",
         "plugins": {},
         "model_digest": None,
