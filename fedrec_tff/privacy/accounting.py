@@ -109,6 +109,33 @@ def bound_epsilon(
     return min(bounds, key=lambda bound: bound.epsilon)
 
 
+def renyi_divergence(
+    events_with_counts: Iterable[tuple[dp_accounting.DpEvent, int]],
+    order: float,
+    neighbouring: NeighbouringRelation,
+) -> float:
+    """Bounds the Renyi divergence of a composition of events at one order, rounded up.
+
+    Args:
+        events_with_counts: Pairs of an event and how often it took place; independent of each
+            other.
+        order: Above 1.
+        neighbouring: The neighbouring relation.
+
+    Returns:
+        The bound; infinite where something was released without noise, or none is known.
+
+    Raises:
+        UserError: If an event's divergence is not known under this relation.
+    """
+    parts = _canonical_parts(events_with_counts)
+    if any(events_lib.is_non_private(event) for event, _ in parts):
+        return math.inf
+    return math.fsum(
+        count * float(_rdp_of_one(_key(event), neighbouring, (order,))[0]) for event, count in parts
+    )
+
+
 def check_delta(delta: float) -> None:
     """Raises a UserError unless delta is in (0, 1)."""
     if not 0.0 < delta < 1.0:
@@ -249,9 +276,22 @@ class PrivacyAccountant:
             raise ValueError(f"no release named {name!r} is planned")
         self._released[name] += 1
 
-    def spent_events(self) -> list[tuple[dp_accounting.DpEvent, int]]:
-        """Returns the independent events that all executions add up to, with counts."""
-        return _events_of(self._counts(self._executions, self._released))
+    def spent_events(
+        self, next_round: int | None = None, next_release: str | None = None
+    ) -> list[tuple[dp_accounting.DpEvent, int]]:
+        """Returns the independent events that all executions add up to, with counts.
+
+        Args:
+            next_round: A round to count once more than it was executed.
+            next_release: A release to count once more.
+        """
+        executions, released = self._executions.copy(), self._released.copy()
+        if next_round is not None:
+            self._check_round(next_round)
+            executions[next_round] += 1
+        if next_release is not None:
+            released[next_release] += 1
+        return _events_of(self._counts(executions, released))
 
     def bound(self) -> EpsilonBound:
         """Returns the bound on epsilon for all that was recorded."""

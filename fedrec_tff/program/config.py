@@ -22,6 +22,8 @@ from fedrec_tff.privacy import catalogue, sampling
 if TYPE_CHECKING:
     from fedrec_tff.privacy import releases
 
+# The flags of a budget over runs.
+POPULATION_FLAGS = ("population_ledger", "population_epsilon", "population_delta")
 DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv", "adjacency")
 _DATASETS_WITH_ITEM_TABLE = ("synthetic", "ml-100k", "ml-1m")
 SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
@@ -69,6 +71,21 @@ class FieldSpec:
 
 def _field(default: Any, help: str, **kwargs: Any) -> Any:
     return dataclasses.field(default=default, metadata={"spec": FieldSpec(help, **kwargs)})
+
+
+@dataclasses.dataclass(frozen=True)
+class PopulationConfig:
+    """Which budget over runs is drawn on.
+
+    Attributes:
+      ledger: The population ledger's file.
+      epsilon: Of the budget, for a ledger that is to be begun.
+      delta: Of the budget, for a ledger that is to be begun.
+    """
+
+    ledger: str
+    epsilon: float | None
+    delta: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -487,6 +504,27 @@ class RunConfig:
         "Under differential privacy, compute no exact metric of held-out interactions, while "
         "training or in the end; --private_evaluation_noise_multiplier gives noised ones.",
     )
+    population_ledger: str | None = _field(
+        None,
+        "File that adds up all that is released about the same people: runs, sweeps, audits. What "
+        "would pass its budget is refused. See `python -m experiments.ledger`.",
+        may_change_on_resume=True,
+    )
+    population_epsilon: float | None = _field(
+        None,
+        "The budget of --population_ledger; needed to begin one, and then the same for good.",
+        low=0.0,
+        low_is_allowed=False,
+        may_change_on_resume=True,
+    )
+    population_delta: float | None = _field(
+        None,
+        "Delta of that budget; by default --target_delta.",
+        low=0.0,
+        high=0.1,
+        low_is_allowed=False,
+        may_change_on_resume=True,
+    )
     insecure_deterministic_noise: bool = _field(
         False, "Draw the noise from --seed. For tests: whoever knows the seed can remove it."
     )
@@ -562,6 +600,13 @@ class RunConfig:
         "Under differential privacy, draw cohorts from --seed, so that a run can be repeated, and "
         "not from a secret key. Whoever knows the seed, or finds it by trying, knows who was in "
         "which round; epsilon assumes that nobody does.",
+    )
+    resume_copy: bool = _field(
+        False,
+        "Go on with a private run in a copy of its folder, or one that was restored or moved to "
+        "another file system. For when nobody goes on with the original: epsilon counts this "
+        "folder's history alone, and the ledger and the statement say so.",
+        may_change_on_resume=True,
     )
 
     # Execution.
@@ -681,6 +726,24 @@ class RunConfig:
         from fedrec_tff.privacy import releases
 
         return releases.EvaluationRelease(self.private_evaluation_noise_multiplier)
+
+    @property
+    def population(self) -> PopulationConfig | None:
+        """The budget over runs; None for none."""
+        if self.population_ledger is None:
+            return None
+        delta = self.target_delta if self.population_delta is None else self.population_delta
+        return PopulationConfig(self.population_ledger, self.population_epsilon, delta)
+
+    @property
+    def budget_name(self) -> str:
+        """What limits the run's privacy cost, for messages."""
+        limits = (
+            [] if self.target_epsilon is None else [f"--target_epsilon={self.target_epsilon:g}"]
+        )
+        if self.population_ledger is not None:
+            limits.append(f"the budget of --population_ledger={self.population_ledger}")
+        return " or ".join(limits)
 
     @property
     def list_lengths(self) -> tuple[int, ...]:

@@ -41,6 +41,7 @@ def validate(config: RunConfig) -> None:
     if _DEVICE.fullmatch(config.device) is None:
         raise errors.UserError(f"--device={config.device}: choose cpu, gpu, gpu:N, tpu or tpu:N")
     _check_privacy(config)
+    _check_population(config)
     _check_profile(config)
     _check_data(config)
     model_flags.check(config)
@@ -106,6 +107,33 @@ def _check_secure_cohorts(config: RunConfig) -> None:
         )
 
 
+def _check_population(config: RunConfig) -> None:
+    """Refuses a budget over runs for what has no epsilon of the users at hand."""
+    if config.population_ledger is None:
+        return
+    objections = {
+        "is not private, so no budget is enough: add --target_epsilon, or drop": (
+            not config.is_private
+        ),
+        "has noise that can be predicted (--insecure_deterministic_noise), so no epsilon: drop": (
+            config.insecure_deterministic_noise
+        ),
+        "has cohorts that can be predicted (--insecure_seeded_cohorts), so no epsilon: drop": (
+            config.insecure_seeded_cohorts
+        ),
+        "has the epsilon of a larger deployment (--noise_cohort_size), and none of these users: "
+        "drop": config.noise_cohort_size is not None,
+    }
+    for text, applies in objections.items():
+        if applies:
+            raise errors.UserError(f"--population_ledger: this run {text} one of them")
+    if config.resume_copy:
+        raise errors.UserError(
+            "--resume_copy: nobody knows what another copy of the run spends of the budget of "
+            "--population_ledger: go on where the run was, or begin a new one"
+        )
+
+
 def _check_cohorts(config: RunConfig) -> None:
     law = config.sampling_law
     is_whole = config.clients_per_round == int(config.clients_per_round)
@@ -161,7 +189,12 @@ def _check_flags_mean_something(config: RunConfig) -> None:
                 "popularity_noise_multiplier",
                 "private_evaluation_noise_multiplier",
                 "insecure_seeded_cohorts",
+                "resume_copy",
             ),
+        ),
+        "--population_ledger": (
+            config.population_ledger is None,
+            ("population_epsilon", "population_delta"),
         ),
         "an aggregator that clips (clip, secure_mean, or one with --noise_multiplier)": (
             not any(a.is_private or a.uses_clip_norm for a in config.aggregator_chain.aggregators),

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import errno
 import math
-import uuid
 from collections.abc import Iterator
 
 import numpy as np
@@ -31,6 +30,7 @@ from fedrec_tff.program import (
     popularity_prior,
     profiling,
     run_directory,
+    run_identity,
     run_process,
     training,
 )
@@ -98,8 +98,8 @@ def execute(session: Session) -> SessionOutcome:
     if result.budget_is_spent:
         notices.say(
             f"stopped after round {result.rounds} of {session.config.rounds}: one more would pass "
-            f"--target_epsilon={session.config.target_epsilon:g}, because rounds that were cut "
-            "short and computed again count twice"
+            f"{session.config.budget_name}, because rounds that were cut short and computed again "
+            "count twice"
         )
     score_fn = devices.build_score_fn(result.weights.trainable)
     return SessionOutcome(results, result.rounds, session.dataset, score_fn)
@@ -243,11 +243,11 @@ def _check_sums_securely(
 def _check_ledger_is_whole(
     session: Session, ledger: ledger_lib.PrivacyLedger | None, start: training.Progress
 ) -> None:
-    if ledger is not None and len(ledger.entries) < start.ledger_entries:
+    if ledger is not None and start.round_number and not ledger.holds(start.ledger_digest):
         raise errors.UserError(
-            f"{ledger.path} has {len(ledger.entries)} entries, and the checkpoint of round "
-            f"{start.round_number} was written when there were {start.ledger_entries}: lines were "
-            "cut off, so what was spent is not known; restore the ledger, or choose another "
+            f"{ledger.path} lacks the line that was its last when the checkpoint of round "
+            f"{start.round_number} was written: lines were cut off, or the checkpoint is of "
+            "another copy, so what was spent is not known; restore both, or choose another "
             "--output_dir"
         )
 
@@ -277,16 +277,10 @@ def _open_ledger(session: Session) -> Iterator[ledger_lib.PrivacyLedger | None]:
     if session.plan.mechanism is None:
         yield None
         return
-    header = ledger_lib.LedgerHeader(
-        run_id=uuid.uuid4().hex,
-        mechanism=session.plan.mechanism,
-        delta=session.config.target_delta,
-        releases=session.plan.releases,
-        insecure_deterministic_noise=session.config.insecure_deterministic_noise,
-        departures=session.plan.departures,
-    )
-    sampler = session.plan.sampler
-    with ledger_lib.PrivacyLedger(session.directory.ledger, header, sampler) as ledger:
+    parts = session.directory, session.config, session.plan, session.identity, session.reservation
+    with run_identity.open_ledger(*parts) as ledger:
+        if ledger.num_copies:
+            notices.say(f"warning:{_describe_copies(ledger)}")
         yield ledger
 
 
@@ -311,7 +305,7 @@ def _state_planned_privacy(session: Session) -> str:
 def _state_privacy(session: Session, ledger: ledger_lib.PrivacyLedger | None, rounds: int) -> str:
     if ledger is None:
         return statement.privacy_statement(None)
-    return statement.privacy_statement(
+    text = statement.privacy_statement(
         session.plan.mechanism,
         ledger.accountant.bound(),
         session.config.target_delta,
@@ -320,6 +314,17 @@ def _state_privacy(session: Session, ledger: ledger_lib.PrivacyLedger | None, ro
         departures=session.plan.departures,
         releases=session.plan.releases,
         num_releases=ledger.accountant.num_releases,
+    )
+    return text + _describe_copies(ledger)
+
+
+def _describe_copies(ledger: ledger_lib.PrivacyLedger) -> str:
+    if not ledger.num_copies:
+        return ""
+    return (
+        " The run went on in a copy of its folder (--resume_copy), and epsilon is that of this "
+        "copy's history alone: what another copy has released since is not in it, is about the "
+        "same users in the same rounds, and costs more than the sum of both."
     )
 
 

@@ -70,7 +70,7 @@ def build_evaluate_fn(
         metrics = _validate(session, weights, devices)
         if config.client_algorithm == FEDAVG:
             metrics |= communication.describe_download(weights.trainable, config.clients_per_round)
-        if release is not None and not _budget_lacks(session, ledger, privacy_plan.EVALUATION):
+        if release is not None and _may_release(session, ledger, privacy_plan.EVALUATION):
             ledger.append_release(privacy_plan.EVALUATION)
             items = session.features.items
             known = side_features.bake(config.two_tower, weights.trainable, items)
@@ -95,13 +95,12 @@ def _validate(
     return metric_names.mark_all(found, session.config.is_private)
 
 
-def _budget_lacks(session: Session, ledger: ledger_lib.PrivacyLedger, name: str) -> bool:
-    """Whether a release is left out: one that a crash made necessary again may cost too much."""
-    target = session.config.target_epsilon
-    if target is None or not ledger.accountant.release_would_exceed(target, name):
-        return False
-    notices.say(f"no {name} is released: one more would pass --target_epsilon={target:g}")
-    return True
+def _may_release(session: Session, ledger: ledger_lib.PrivacyLedger, name: str) -> bool:
+    """Whether there is room for a release; a crash may have made it necessary again."""
+    if ledger.may_release(name, session.config.target_epsilon):
+        return True
+    notices.say(f"no {name} is released: one more would pass {session.config.budget_name}")
+    return False
 
 
 def _evaluate(

@@ -6,16 +6,19 @@ import fcntl
 import json
 import os
 import pathlib
-import secrets
 import shutil
 from collections.abc import Collection, Iterator
 from typing import Any, BinaryIO
 
 from fedrec_tff import errors
+from fedrec_tff.privacy import chained_file
 
-# What a session may leave if it ends before `config.json` is written.
-_LEFT_BEFORE_CONFIG = {".lock", "ids", "config.json.partial", "cohort_key", "cohort_key.partial"}
-_KEY_BYTES = 16
+# What a session may leave if it ends before `config.json` is written; the ledger is a header then.
+_LEFT_BEFORE_CONFIG = {
+    *(".lock", "ids", "config.json.partial", "cohort_key", "cohort_key.partial"),
+    "privacy_ledger.jsonl",
+}
+
 _CONFIG, _CHECKPOINTS, _DEVICES = "config.json", "checkpoints", "devices"
 _IDS, _COHORT_KEY = "ids", "cohort_key"
 
@@ -117,8 +120,13 @@ class RunDirectory:
     @property
     def has_rounds(self) -> bool:
         """Whether a round was trained, or paid for, in this folder."""
-        is_started = self.ledger.exists() and len(self.ledger.read_bytes().splitlines()) > 1
-        return is_started or (self.checkpoints.is_dir() and any(self.checkpoints.iterdir()))
+        has_checkpoint = self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
+        return self.has_spent or has_checkpoint
+
+    @property
+    def has_spent(self) -> bool:
+        """Whether the ledger has more than a header."""
+        return self.ledger.exists() and len(self.ledger.read_bytes().splitlines()) > 1
 
     @property
     def results(self) -> pathlib.Path:
@@ -177,6 +185,7 @@ def open_whole(path: pathlib.Path) -> Iterator[BinaryIO]:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    chained_file.sync_folder(path.parent)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -272,31 +281,6 @@ def refuse_version(directory: RunDirectory, kind: str) -> errors.UserError:
     )
 
 
-def obtain_cohort_key(directory: RunDirectory, is_new: bool) -> int:
-    """Reads the secret that a run's cohorts are drawn from; a new run draws it.
-
-    Args:
-      directory: The run's paths; this process holds its lock.
-      is_new: Whether the run has not begun.
-
-    Returns:
-      128 bits from the operating system.
-
-    Raises:
-      UserError: If the key of a run that has begun is missing.
-    """
-    path = directory.cohort_key
-    if not path.exists():
-        if not is_new:
-            raise errors.UserError(
-                f"{path} is missing, without which the run's cohorts are not known: restore it, or "
-                "choose another --output_dir"
-            )
-        with open_whole(path) as file:
-            file.write(f"{secrets.token_hex(_KEY_BYTES)}\n".encode())
-    return int(path.read_text(), 16)
-
-
 def read_results(directory: RunDirectory) -> dict[str, Any] | None:
     """The results of a complete run, or None."""
     if not directory.results.exists():
@@ -367,6 +351,11 @@ def _make_empty(root: pathlib.Path) -> None:
     if occupied:
         raise errors.UserError(
             f"--output_dir={root}: not empty, and not a run of this program; choose another"
+        )
+    if RunDirectory(root).has_spent:
+        raise errors.UserError(
+            f"--output_dir={root}: {RunDirectory(root).ledger.name} tells of a run that has spent "
+            "privacy, and config.json is missing: restore it, or choose another"
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from fedrec_tff import errors
 from fedrec_tff.privacy import accounting, catalogue, mechanisms, tuning
 from fedrec_tff.privacy import ledger as ledger_lib
-from fedrec_tff.program import data, privacy_plan, sweep_config
+from fedrec_tff.program import data, population, privacy_plan, sweep_config
 from fedrec_tff.program.config import RunConfig
 from fedrec_tff.program.sweep_config import SweepConfig
 from fedrec_tff.program.sweep_runs import SweepRun
@@ -167,6 +167,31 @@ def plan(
     if objection is not None:
         return objection
     return combine([planner.cost(run) for run in runs])
+
+
+def check_population(config: SweepConfig, planner: Planner) -> None:
+    """Refuses a sweep that a budget over runs has no room for, before it is begun.
+
+    Each run takes its own part when it starts. So nothing is checked here where trials are not
+    known beforehand, or how many there are must not be told.
+
+    Args:
+      config: The sweep.
+      planner: Works out single runs.
+
+    Raises:
+      UserError: If all trials together would pass the budget.
+    """
+    if config.base.population is None or config.has_random_number:
+        return
+    if config.search == sweep_config.VIZIER:
+        return
+    trials = sweep_config.create_trials(config)
+    runs = [config.config_of(values, seed) for values in trials for seed in config.seeds]
+    costs = [cost for run in runs if (cost := planner.cost(run)) is not None]
+    for relation in {cost.relation for cost in costs}:
+        events = [cost.events for cost in costs if cost.relation is relation]
+        population.check_room(config.base.population, events, relation)
 
 
 def spent(config: SweepConfig, runs: Sequence[SweepRun], planner: Planner) -> TuningCost:

@@ -31,6 +31,8 @@ _CONFIG = RunConfig(
     # Repeatable, with noise.
     noise_multiplier=0.5,
     insecure_deterministic_noise=True,
+    # Some of the tests go on in a copy of the folder.
+    resume_copy=True,
 )
 
 

@@ -43,7 +43,8 @@ def test_json_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
 
     monkeypatch.setattr(run_directory.os, "fsync", fsync)
     run_directory.write_json(path, 1)
-    assert synced == [False]
+    # Then the folder, with the name.
+    assert synced == [False, True]
     assert path.exists()
 
 

@@ -183,7 +183,10 @@ def test_folder_has_what_is_documented_and_no_leftovers(uninterrupted, runs):
 def test_config_has_every_flag_and_what_follows_from_them(uninterrupted, split):
     config = uninterrupted.run.config
     assert config["flags"] == config_lib.to_flags(RunConfig(**DETERMINISTIC))
+    run_id = ledger_lib.read_ledger(uninterrupted.run.ledger_path).header.run_id
     assert config["derived"] == {
+        "run_id": run_id,
+        "population_ledger_id": None,
         "aggregator": "dp_gaussian",
         "plugins": {},
         "model_digest": None,

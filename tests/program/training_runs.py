@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TIMEOUT_SECONDS = 300.0
+TIMEOUT_SECONDS = 1500.0
 
 # A few seconds of training. Histories are short enough that 99 negatives can be drawn.
 TINY = {
