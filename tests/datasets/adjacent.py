@@ -19,7 +19,9 @@ UNLISTED = "zz"  # in no item table
 MINIMUM_VALUE = 3.0
 _TIMES = ("5", "6", "6.25", "1970-01-01T00:00:07", "9", "-3")
 _VALUES = ("1", "3", "4.5", "5")
-# Rows of one user that are malformed, or look like other rows to a careless reader.
+# Rows of one filler in both files, which must be read alike whatever else is in the file.
+_ODD = ('100,"i3"x,1,5', "100,i4,0x10,5", "100, i5 ,+70,5", '100,"i6",71.5,5')
+# Rows of the changed user that are malformed, or look like other rows to a careless reader.
 _NASTY = (
     '{user},"i1"x,5,5',
     '{user},"i1,5,5',
@@ -129,11 +131,18 @@ def pairs(draw: st.DrawFn, with_nasty_rows: bool = False) -> Pair:
 
 
 def write_table(path, data: Data, order: int = 0, nasty: Sequence[str] = ()) -> None:
-    """Writes a CSV file in which users' rows are mixed, and each user's are in their own order."""
+    """Writes a CSV file in which users' rows are mixed, and each user's are in their own order.
+
+    Args:
+      path: Where to.
+      data: Rows by user.
+      order: Seed of the mixture.
+      nasty: Lines that are strewn in.
+    """
     rows = [(user, event) for user, events in data.items() for event in events]
     owners = np.random.default_rng(order).permutation([user for user, _ in rows])
     waiting = {user: iter(events) for user, events in data.items()}
-    lines = ["user,item,time,value"]
+    lines = ["user,item,time,value", *_ODD]
     for position, user in enumerate(owners):
         event = next(waiting[str(user)])
         lines.append(f"{user},{event.item},{event.time},{event.value}")
