@@ -20,7 +20,8 @@ z is the noise multiplier, q the sampling probability, n the users, m the cohort
 separation, h the depth of a tree over b rounds; units are rounded up.
 
 * Add-or-remove-one: neighbours differ in one user being there or not, so the clipped sum moves by
-  at most the clip norm. The number of users is treated as public.
+  at most the clip norm: what is drawn for the others stays as it is (`sampling`). The number of
+  users is treated as public.
 * Replace-one: a user can only be replaced by another. The clipped sum moves by at most *twice* the
   clip norm (one vector goes, another comes), so that the noise is worth half. `dp_accounting` asks
   for multipliers relative to the sensitivity under the relation in force, and knows sampling

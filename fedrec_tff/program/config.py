@@ -539,7 +539,8 @@ class RunConfig:
     )
     attack_fraction: float = _field(
         0.2,
-        "How many of the users attack.",
+        "How many of the users attack; under differential privacy each by a coin of their own, so "
+        "about as many.",
         low=0.0,
         high=1.0,
         low_is_allowed=False,
