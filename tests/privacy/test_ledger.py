@@ -537,7 +537,7 @@ DISTRIBUTED = mechanisms.Mechanism(
 
 def test_ledgers_from_before_colluders_were_counted_go_on_without_them(path):
     header = dataclasses.replace(HEADER, mechanism=DISTRIBUTED)
-    sampler = sampling.create_sampler("shuffled_epochs", 60, 6, 0)
+    sampler = sampling.create_sampler("shuffled_epochs", DRAWS, 6)
     write_rounds(path, [1, 2], header, sampler)
     # As such a ledger was written: the field is not there.
     assert b"colluding" not in path.read_bytes()
@@ -551,7 +551,7 @@ def test_ledgers_from_before_colluders_were_counted_go_on_without_them(path):
 def test_colluders_are_in_the_ledger(path):
     counting = dataclasses.replace(DISTRIBUTED, colluding_clients=2)
     header = dataclasses.replace(HEADER, mechanism=counting)
-    write_rounds(path, [1], header, sampling.create_sampler("shuffled_epochs", 60, 6, 0))
+    write_rounds(path, [1], header, sampling.create_sampler("shuffled_epochs", DRAWS, 6))
     contents = ledger.read_ledger(path)
     assert contents.header.mechanism == counting
     assert contents.spent_events()[0][0].num_shares == 4
