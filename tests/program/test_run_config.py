@@ -245,6 +245,11 @@ def test_a_run_may_move_but_not_change():
         "num_parallel_shards",
         "clients_per_block",
         "profile_rounds",
+        # The run is bound to them by what is in its ledger and theirs.
+        "resume_copy",
+        "population_ledger",
+        "population_epsilon",
+        "population_delta",
     }
 
 
