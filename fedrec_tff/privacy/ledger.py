@@ -343,4 +343,7 @@ def _settings(header: LedgerHeader) -> dict[str, Any]:
             f"{release.count} x {release.name} ({release.event})" for release in header.releases
         ],
         "insecure_deterministic_noise": bool(header.insecure_deterministic_noise),
+        "departures": (
+            "unsaid" if header.departures is None else header.departures.summarize() or "none"
+        ),
     }

@@ -13,6 +13,7 @@ import dp_accounting
 
 from fedrec_tff.errors import UserError
 from fedrec_tff.privacy import accounting, chained_file, mechanisms
+from fedrec_tff.privacy import departures as departures_lib
 from fedrec_tff.privacy import events as events_lib
 
 FORMAT_VERSION = 2
@@ -33,6 +34,8 @@ class LedgerHeader:
         releases: What else the run releases about the same users.
         insecure_deterministic_noise: Whether the noise is a function of the round number, hence
             predictable.
+        departures: What must be said with the run's epsilon; None in a ledger of an earlier
+            version, which does not say it.
         key_commitment: Binds the key that cohorts are drawn from, and tells nothing of it; None
             where cohorts are drawn from no secret.
         file: The file that the ledger was begun in, as `ChainedFile.identity` names it; None where
@@ -44,6 +47,7 @@ class LedgerHeader:
     delta: float
     releases: tuple[accounting.PlannedRelease, ...] = ()
     insecure_deterministic_noise: bool = False
+    departures: departures_lib.Departures | None = None
     key_commitment: str | None = None
     file: str | None = dataclasses.field(default=None, compare=False)
 
@@ -224,11 +228,12 @@ def _create_torn_entries(contents: LedgerContents) -> tuple[LedgerEntry, ...]:
 
 def header_to_json(header: LedgerHeader) -> dict[str, Any]:
     """What the first line says."""
+    said = {} if header.departures is None else {"departures": header.departures.to_json()}
     return {
         "format_version": FORMAT_VERSION,
         "run_id": header.run_id,
         "num_clients": header.mechanism.num_clients,
-        "mechanism": dataclasses.asdict(header.mechanism),
+        "mechanism": _mechanism_to_json(header.mechanism),
         "neighbouring_relation": header.mechanism.neighbouring_relation.name.lower(),
         "delta": float(header.delta),
         "releases": [
@@ -240,8 +245,17 @@ def header_to_json(header: LedgerHeader) -> dict[str, Any]:
             for release in header.releases
         ],
         "insecure_deterministic_noise": bool(header.insecure_deterministic_noise),
+        **said,
         **{name: value for name in _OPTIONAL if (value := getattr(header, name)) is not None},
     }
+
+
+def _mechanism_to_json(mechanism: mechanisms.Mechanism) -> dict[str, Any]:
+    """All fields, but one that older ledgers lack: without it nobody is taken to collude."""
+    value = dataclasses.asdict(mechanism)
+    if not mechanism.colluding_clients:
+        del value["colluding_clients"]
+    return value
 
 
 def header_from_json(value: dict[str, Any]) -> LedgerHeader:
@@ -249,6 +263,7 @@ def header_from_json(value: dict[str, Any]) -> LedgerHeader:
 
     Raises:
         KeyError: If something is missing.
+        TypeError: If something is of another form.
         ValueError: If it makes no sense.
     """
     version = value["format_version"]
@@ -265,6 +280,11 @@ def header_from_json(value: dict[str, Any]) -> LedgerHeader:
             for release in value["releases"]
         ),
         insecure_deterministic_noise=value["insecure_deterministic_noise"],
+        departures=(
+            departures_lib.Departures.from_json(value["departures"])
+            if "departures" in value
+            else None
+        ),
         **{name: value[name] for name in _OPTIONAL if name in value},
     )
     if value != header_to_json(header):

@@ -10,8 +10,10 @@ import pathlib
 import sys
 from typing import Any
 
+import numpy as np
+
 from fedrec_tff import errors
-from fedrec_tff.datasets import splits
+from fedrec_tff.datasets import keyed_draws, splits
 from fedrec_tff.privacy.audit import report
 from fedrec_tff.program import audit_config, data, population, privacy_plan, run_directory
 from fedrec_tff.program import config as config_lib
@@ -84,16 +86,15 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
 def _create_plan(
     config: RunConfig, audit: AuditConfig, split: splits.Split
 ) -> privacy_plan.PrivacyPlan:
-    """Sampler and mechanism for those who take part in the audited run."""
+    """Mechanism for those who take part in the audited run; halves draw their own cohorts."""
     num_users = split.train.num_rows
-    if audit.attack == audit_config.CANARY:
-        num_clients = num_users + audit.num_canaries
-    else:
-        num_clients = num_users // 2
     num_weights = config.two_tower.num_weights(split.num_items)
-    return privacy_plan.create_plan(
-        config, num_clients, num_weights, cohort_key=population.draw_cohort_key(config)
-    )
+    if audit.attack == audit_config.MEMBERSHIP:
+        return privacy_plan.create_plan(config, num_users // 2, num_weights)
+    num_clients = num_users + audit.num_canaries
+    # Users and canaries go by their rows, for canaries have no ids.
+    draws = keyed_draws.KeyedDraws(np.arange(num_clients), population.draw_key(config))
+    return privacy_plan.create_plan(config, num_clients, num_weights, draws=draws)
 
 
 def _charge_population(
@@ -191,8 +192,9 @@ def _attack_members(
 
 def _make_empty(root: pathlib.Path) -> pathlib.Path:
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        is_empty = not any(root.iterdir())
+        is_empty = not root.exists() or not any(root.iterdir())
+        if is_empty:
+            run_directory.make_secret_folder(root)
     except OSError as error:
         raise errors.UserError(f"--output_dir={root}: {error.strerror}") from error
     if not is_empty:

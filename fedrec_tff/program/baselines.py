@@ -24,6 +24,7 @@ from fedrec_tff.program import (
     baselines_config,
     data,
     features,
+    metric_names,
     model_flags,
     notices,
     provenance,
@@ -121,7 +122,8 @@ def _run(
         found[name], score_fns[name] = _obtain(name, inputs, models, k)
     for name, score_fn in score_fns.items():
         notices.say(f"{name}: test")
-        found[name]["test"] = _evaluate(score_fn, dataset.split.test, inputs, k)
+        test = metric_names.mark("test", "epsilon" in found[name])
+        found[name][test] = _evaluate(score_fn, dataset.split.test, inputs, k)
     return {
         "flags": flags,
         "k": k,
@@ -180,7 +182,8 @@ def _obtain(
         "parameters": _describe_parameters(name, inputs),
         "seconds": seconds,
         **details,
-        "validation": validation,
+        # What has an epsilon has exact metrics of held-out interactions that are outside of it.
+        metric_names.mark("validation", "epsilon" in details): validation,
     }
     run_directory.write_json(record, found)
     return found, score_fn

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 # The flags of a budget over runs.
 POPULATION_FLAGS = ("population_ledger", "population_epsilon", "population_delta")
 DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv", "adjacency")
+_DATASETS_WITH_ITEM_TABLE = ("synthetic", "ml-100k", "ml-1m")
 SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
+CATALOGUES = ("table", "selected", "data")
 EXECUTIONS = ("compiled", "native", "debug")
 SECURE_SUMS = ("plain", "masked", "bfv", "ckks")
 INITIAL_EMBEDDINGS = ("random", "features")
@@ -35,8 +37,11 @@ DATA_FLAGS = (
     *("dataset", "data_dir", "split"),
     *("user_column", "item_column", "time_column", "value_column", "column_names"),
     *("max_malformed_fraction", "minimum_value", "k_core", "max_interactions_per_user"),
+    *("roster", "catalogue"),
     *("synthetic_users", "synthetic_items"),
 )
+# The part of delta that may be spent on choosing the catalogue.
+_DELTA_OF_CATALOGUE = 0.1
 ROUND_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
 
@@ -52,7 +57,7 @@ class FieldSpec:
       low_is_allowed: Whether `low` itself is allowed.
       is_repeated: Whether a tuple is given by repeating the flag, and not by commas.
       may_change_on_resume: Whether an interrupted run may go on with another value: it says where
-        and how computations run, not what they are.
+        and how computations run, not what they are; or the ledger sees that it is the same.
     """
 
     help: str
@@ -99,7 +104,7 @@ class RunConfig:
         "Evaluation protocol; 'published' takes the split that an adjacency set comes with.",
         choices=SPLITS,
     )
-    user_column: str = _field("user_id", "Column of user ids (csv).")
+    user_column: str = _field("user_id", "Column of user ids (csv, --roster).")
     item_column: str = _field("item_id", "Column of item ids (csv).")
     time_column: str | None = _field(
         None, "Column of time stamps (csv); without it, the order of the file."
@@ -118,7 +123,9 @@ class RunConfig:
         None, "Keep interactions with at least this value (rating); by default all."
     )
     item_table: str | None = _field(
-        None, "CSV, TSV or Parquet file of items, with --item_column, for --item_features (csv)."
+        None,
+        "CSV, TSV or Parquet file of items, with --item_column, for --item_features and "
+        "--catalogue=table (csv).",
     )
     user_table: str | None = _field(
         None, "CSV, TSV or Parquet file of users, with --user_column, for --user_features (csv)."
@@ -128,6 +135,20 @@ class RunConfig:
     )
     max_interactions_per_user: int | None = _field(
         None, "Keep only the newest of each user's interactions: a cap on contributions.", low=3
+    )
+    roster: str | None = _field(
+        None,
+        "File of all users, one id a line, or a CSV, TSV or Parquet table with --user_column. They "
+        "are the population, whatever their data; rows of others are dropped. By default the users "
+        "of the data: all of them under differential privacy, else those with enough data.",
+    )
+    catalogue: str | None = _field(
+        None,
+        "Where the items come from: table, the item table of ml-100k, ml-1m, synthetic, or "
+        "--item_table (csv); selected, what enough users took, chosen with noise as a part of "
+        "epsilon (--catalogue_noise_multiplier); data, what users took. By default table under "
+        "differential privacy where there is one, else data.",
+        choices=CATALOGUES,
     )
     synthetic_users: int = _field(3000, "Users of the synthetic data.", low=10, high=10_000_000)
     synthetic_items: int = _field(400, "Items of the synthetic data.", low=20, high=1_000_000)
@@ -433,6 +454,14 @@ class RunConfig:
     modulus_bits: int | None = _field(
         None, "Bits of each number in the secure sum (ddp_...); by default 24.", low=8, high=32
     )
+    colluding_clients: int | None = _field(
+        None,
+        "How many users of each round may tell the server what noise they added (ddp_...): theirs "
+        "doesn't count; by default 1, for everybody knows their own.",
+        low=0,
+        # Runs that were begun before there was this flag go on with 0, which their ledger demands.
+        may_change_on_resume=True,
+    )
     popularity_noise_multiplier: float | None = _field(
         None,
         "Release once, before training, how many users took each item, with this noise in "
@@ -441,6 +470,23 @@ class RunConfig:
     )
     popularity_items_per_user: int = _field(
         50, "For how many items a user counts in that release, at most.", low=1
+    )
+    catalogue_noise_multiplier: float | None = _field(
+        None,
+        "Noise on how many users took each item, in multiples of its sensitivity, when the "
+        "catalogue is chosen (--catalogue=selected).",
+        low=0.0,
+        low_is_allowed=False,
+    )
+    catalogue_items_per_user: int = _field(
+        50, "For how many items a user counts when the catalogue is chosen, at most.", low=1
+    )
+    catalogue_delta: float | None = _field(
+        None,
+        "Probability with which an item that one user alone took may come into the catalogue, a "
+        "part of --target_delta; by default a tenth of it (--catalogue=selected).",
+        low=0.0,
+        low_is_allowed=False,
     )
     private_evaluation_noise_multiplier: float | None = _field(
         None,
@@ -452,6 +498,11 @@ class RunConfig:
         False,
         "Under differential privacy, also release exact sums of user data (training loss, cohort "
         "size) as non_private/...; they are outside the guarantee.",
+    )
+    withhold_held_out_metrics: bool = _field(
+        False,
+        "Under differential privacy, compute no exact metric of held-out interactions, while "
+        "training or in the end; --private_evaluation_noise_multiplier gives noised ones.",
     )
     population_ledger: str | None = _field(
         None,
@@ -619,6 +670,23 @@ class RunConfig:
         return self.aggregator_chain.terminal.is_private
 
     @property
+    def has_item_table(self) -> bool:
+        """Whether a table of all items comes with the data."""
+        return self.item_table is not None or self.dataset in _DATASETS_WITH_ITEM_TABLE
+
+    @property
+    def catalogue_kind(self) -> str:
+        """Where the items come from, one of `CATALOGUES`; of the data is an assumption."""
+        if self.catalogue is not None:
+            return self.catalogue
+        return "table" if self.is_private and self.has_item_table else "data"
+
+    @property
+    def has_public_roster(self) -> bool:
+        """Whether the users are told by a roster; if not, those of the data are taken as public."""
+        return self.roster is not None
+
+    @property
     def sampling_law(self) -> str:
         """How cohorts are drawn."""
         if self.sampling is not None:
@@ -635,6 +703,19 @@ class RunConfig:
 
         return releases.PopularityRelease(
             self.popularity_noise_multiplier, self.popularity_items_per_user
+        )
+
+    @property
+    def catalogue_release(self) -> "releases.CatalogueRelease | None":
+        """The release of the catalogue; None for one that comes from elsewhere."""
+        if self.catalogue_kind != "selected":
+            return None
+        from fedrec_tff.privacy import releases
+
+        return releases.CatalogueRelease(
+            self.catalogue_noise_multiplier,
+            self.catalogue_delta or _DELTA_OF_CATALOGUE * self.target_delta,
+            self.catalogue_items_per_user,
         )
 
     @property

@@ -14,12 +14,8 @@ from fedrec_tff import errors
 from fedrec_tff.datasets import clients
 from fedrec_tff.execution import forms, native
 from fedrec_tff.execution.secure_sum import SecureSum
-from fedrec_tff.learning import (
-    client_work,
-    failure_config,
-    guidance_memory,
-)
-from fedrec_tff.privacy import accounting, calibration, statement
+from fedrec_tff.learning import client_work, guidance_memory
+from fedrec_tff.privacy import accounting, calibration, departures, statement
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.program import (
     aggregator_check,
@@ -28,6 +24,7 @@ from fedrec_tff.program import (
     execution,
     interruption,
     measurement,
+    metric_names,
     model_file,
     notices,
     popularity_prior,
@@ -70,6 +67,7 @@ def execute(session: Session) -> SessionOutcome:
             config_lib.to_flags(session.config),
             session.derived,
             f"As planned: {_state_planned_privacy(session)}",
+            session.plan.departures if session.config.is_private else None,
         )
         population = _stack_clients(session)
         popular = popularity_prior.obtain(session, population, ledger)
@@ -93,7 +91,7 @@ def execute(session: Session) -> SessionOutcome:
         {
             name: value
             for name, value in results.items()
-            if name.startswith(measurement.PERSONALIZED)
+            if name.removeprefix(metric_names.NON_PRIVATE).startswith(metric_names.PERSONALIZED)
         },
         result.rounds,
     )
@@ -117,7 +115,7 @@ async def _train(
     devices: devices_lib.Devices,
 ) -> training.TrainingResult:
     config, directory = session.config, session.directory
-    simulation = client_simulation.create_simulation(config, session.dataset)
+    simulation = client_simulation.create_simulation(config, session.dataset, session.draws.public)
     process = run_process.build_process(
         config,
         session.dataset.split.num_items,
@@ -128,7 +126,9 @@ async def _train(
         session.features,
     )
     state_manager = devices.create_state_manager(
-        directory.checkpoints, keep_total=_NUM_CHECKPOINTS, keep_first=False
+        run_directory.make_folder(directory.checkpoints),
+        keep_total=_NUM_CHECKPOINTS,
+        keep_first=False,
     )
     start = await training.load_progress(
         process, state_manager, averages=config.averaging_decay > 0.0
@@ -144,10 +144,13 @@ async def _train(
     source = cohorts.CohortDataSource(
         population,
         session.plan.sampler,
-        config.seed if session.cohort_key is None else session.cohort_key,
+        session.draws.secret,
         next_round,
         simulation,
         _select_user_features(session),
+        run_process.choose_edges(
+            config, session.dataset.split.num_items, session.plan, session.draws.public
+        ),
     )
     with (
         progress_lib.ProgressReleaseManager(
@@ -178,9 +181,12 @@ async def _train(
 
 def _stack_clients(session: Session) -> clients.ClientPopulation:
     train, model = session.dataset.split.train, session.config.two_tower
-    if not model.takes_one_step:
-        return clients.stack_clients(train)
     longest = int(train.lengths.max(initial=0))
+    if session.config.is_private:
+        # Or everybody in the last bucket would be padded to the length of the longest of them.
+        longest = clients.round_up_length(longest)
+    if not model.takes_one_step:
+        return clients.stack_clients(train, clients.default_bucket_lengths(longest))
     lengths = clients.stretch_bucket_lengths(longest, model.history_length + 1)
     return clients.stack_clients(train, lengths)
 
@@ -286,15 +292,14 @@ def _state_planned_privacy(session: Session) -> str:
     bound = calibration.bound_run(
         mechanism, config.target_delta, config.rounds, session.plan.releases
     )
-    text = statement.privacy_statement(
+    return statement.privacy_statement(
         mechanism,
         bound,
         config.target_delta,
         config.rounds,
+        departures=session.plan.departures,
         releases=session.plan.releases,
-        insecure_deterministic_noise=config.insecure_deterministic_noise,
     )
-    return text + _describe_departures(config)
 
 
 def _state_privacy(session: Session, ledger: ledger_lib.PrivacyLedger | None, rounds: int) -> str:
@@ -306,11 +311,11 @@ def _state_privacy(session: Session, ledger: ledger_lib.PrivacyLedger | None, ro
         session.config.target_delta,
         rounds,
         num_executions=ledger.accountant.num_executions,
+        departures=session.plan.departures,
         releases=session.plan.releases,
         num_releases=ledger.accountant.num_releases,
-        insecure_deterministic_noise=session.config.insecure_deterministic_noise,
     )
-    return text + _describe_departures(session.config) + _describe_copies(ledger)
+    return text + _describe_copies(ledger)
 
 
 def _describe_copies(ledger: ledger_lib.PrivacyLedger) -> str:
@@ -323,49 +328,24 @@ def _describe_copies(ledger: ledger_lib.PrivacyLedger) -> str:
     )
 
 
-def _describe_departures(config: RunConfig) -> str:
-    """Where a run departs from what the statement says of its mechanism in general."""
-    text = ""
-    if config.aggregator_chain.terminal.has_edges:
-        text += (
-            " Here edges stand between users and server. With noise_at=edge, the default, each "
-            "edge clips, sums its own users and adds this noise to its sum, and edges rather than "
-            "the server are trusted; with noise_at=server edges only add up."
-        )
-    if config.personal is not None or config.finetuning_epochs:
-        text += (
-            " The guarantee is about what devices send. What a device fits for itself, "
-            "a personal part or a fine-tuned copy, stays with its user and costs nothing."
-        )
-    if config.failure in failure_config.ABSENCES:
-        text += (
-            " Some devices are absent in this simulation, so users take part less often than "
-            "stated, and epsilon is an upper bound."
-        )
-    return text
-
-
 def _warn(session: Session) -> None:
     if session.plan.mechanism is None:
         return
+    if not session.config.withhold_held_out_metrics:
+        notices.say(metric_names.FOOTNOTE)
     warning = accounting.delta_warning(
         session.config.target_delta, session.plan.mechanism.accounted_clients
     )
     if warning is not None:
         notices.say(f"warning: {warning}")
     config, mechanism = session.config, session.plan.mechanism
-    if config.insecure_seeded_cohorts:
-        notices.say(
-            f"warning: --insecure_seeded_cohorts: who was in which round follows from --seed="
-            f"{config.seed}, and epsilon assumes that nobody knows it"
-        )
+    voided_by = session.plan.departures.voided_by
+    if voided_by:
+        title = "NOT PRIVATE" if voided_by == departures.INSECURE else "SIMULATED"
+        notices.say(f"warning: {title}: {session.plan.departures.describe(voided_by)}")
     asked = config.rounds * config.clients_per_round
     if asked > (mechanism.max_rounds_per_user or math.inf) * mechanism.num_clients:
         notices.say(
             f"note: all users together may be asked {mechanism.max_rounds_per_user} times each, "
             "too few for all rounds: cohorts run out"
-        )
-    if session.config.insecure_deterministic_noise:
-        notices.say(
-            "warning: --insecure_deterministic_noise: the noise is predictable, NOT PRIVATE"
         )

@@ -201,18 +201,18 @@ def charge(
         population.settle(entry)
 
 
-def draw_cohort_key(config: RunConfig) -> int | None:
-    """A secret for the cohorts of what keeps none itself, as audits do.
+def draw_key(config: RunConfig) -> int:
+    """What cohorts are drawn from by what keeps no key itself, as audits do.
 
     Args:
       config: The flags of what is trained.
 
     Returns:
-      128 bits from the operating system; None, for cohorts of the seed, where no budget is charged
-      or nothing rests on the secret.
+      128 bits from the operating system; the seed where no budget is charged, or nothing rests on
+      the secret.
     """
     if config.population is None or not config.has_secret_cohorts:
-        return None
+        return config.seed
     return secrets.randbits(128)
 
 

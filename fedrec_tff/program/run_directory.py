@@ -19,6 +19,33 @@ _LEFT_BEFORE_CONFIG = {
     "privacy_ledger.jsonl",
 }
 
+_CONFIG, _CHECKPOINTS, _DEVICES = "config.json", "checkpoints", "devices"
+_IDS, _COHORT_KEY = "ids", "cohort_key"
+
+# What is for the owner of a run alone, whatever the umask: a file has mode 0600, a folder 0700, and
+# what is in it is out of reach with it. All else is as public as the umask says.
+SECRET = frozenset(
+    {
+        # Whoever has the key knows who was in which round.
+        _COHORT_KEY,
+        # Noise of past rounds, where it is correlated, and what a clock tells.
+        _CHECKPOINTS,
+        # Raw ids, and what users' devices keep.
+        _IDS,
+        _DEVICES,
+        # Exact counts and a fingerprint of the data.
+        _CONFIG,
+        # A sweep that sells its best trial alone must not tell of others.
+        "trials",
+        "study.json",
+        "sweep.csv",
+        "sweep.json",
+        # What an audit found of real users.
+        "audit.json",
+    }
+)
+_SECRET_MODE, _SECRET_FOLDER_MODE, _PUBLIC_MODE = 0o600, 0o700, 0o666
+
 
 @dataclasses.dataclass(frozen=True)
 class RunDirectory:
@@ -33,7 +60,7 @@ class RunDirectory:
     @property
     def config(self) -> pathlib.Path:
         """`config.json`: every flag, and what was derived from them."""
-        return self.root / "config.json"
+        return self.root / _CONFIG
 
     @property
     def metrics(self) -> pathlib.Path:
@@ -48,7 +75,7 @@ class RunDirectory:
     @property
     def checkpoints(self) -> pathlib.Path:
         """`checkpoints/`: program state by round."""
-        return self.root / "checkpoints"
+        return self.root / _CHECKPOINTS
 
     @property
     def ledger(self) -> pathlib.Path:
@@ -61,6 +88,11 @@ class RunDirectory:
         return self.root / "private_popularity.npy"
 
     @property
+    def private_catalogue(self) -> pathlib.Path:
+        """`private_catalogue.json`: the raw ids of the items that were chosen, where they were."""
+        return self.root / "private_catalogue.json"
+
+    @property
     def model(self) -> pathlib.Path:
         """`model.npz`: the released model, every weight under its name."""
         return self.root / "model.npz"
@@ -68,12 +100,17 @@ class RunDirectory:
     @property
     def devices(self) -> pathlib.Path:
         """`devices/`: what users' devices keep, in simulation; no part of the server reads it."""
-        return self.root / "devices"
+        return self.root / _DEVICES
+
+    @property
+    def ids(self) -> pathlib.Path:
+        """`ids/`: raw ids of users and items by index."""
+        return self.root / _IDS
 
     @property
     def cohort_key(self) -> pathlib.Path:
         """`cohort_key`: the secret that cohorts are drawn from under differential privacy."""
-        return self.root / "cohort_key"
+        return self.root / _COHORT_KEY
 
     @property
     def lock_file(self) -> pathlib.Path:
@@ -97,19 +134,51 @@ class RunDirectory:
         return self.root / "results.json"
 
 
+def make_folder(path: pathlib.Path) -> pathlib.Path:
+    """Makes a folder of a run, before anything is written to it; one that is there is kept.
+
+    Args:
+      path: Where; its parent must exist.
+
+    Returns:
+      The folder, closed to others if its name is in `SECRET`.
+    """
+    if path.name in SECRET:
+        return make_secret_folder(path)
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def make_secret_folder(path: pathlib.Path) -> pathlib.Path:
+    """Makes a folder that is its owner's alone; one that is there becomes so.
+
+    Args:
+      path: Where; parents are made as the umask says.
+
+    Returns:
+      The folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=_SECRET_FOLDER_MODE, exist_ok=True)
+    if path.stat().st_mode & 0o077:
+        # Of an earlier version, or made by somebody.
+        path.chmod(_SECRET_FOLDER_MODE)
+    return path
+
+
 @contextlib.contextmanager
-def open_whole(path: pathlib.Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+def open_whole(path: pathlib.Path) -> Iterator[BinaryIO]:
     """Opens a file to be written as a whole or not at all.
 
     Args:
-      path: Where to; its folder must exist.
-      mode: The file's permissions, before the umask.
+      path: Where to; its folder must exist. `SECRET` says who may read it.
 
     Yields:
       A file; what is written to it is at `path`, and on disk, when the block ends without an error.
     """
     temporary = path.with_name(f"{path.name}.partial")
     temporary.unlink(missing_ok=True)
+    mode = _SECRET_MODE if SECRET & {path.name, path.parent.name} else _PUBLIC_MODE
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
         yield file

@@ -68,7 +68,7 @@ def write(
     directory.ledger.unlink(missing_ok=True)
     directory.cohort_key.unlink(missing_ok=True)
     if identity.cohort_key is not None:
-        with run_directory.open_whole(directory.cohort_key, mode=0o600) as file:
+        with run_directory.open_whole(directory.cohort_key) as file:
             file.write(f"{identity.cohort_key:0{2 * _KEY_BYTES}x}\n".encode())
     if plan.mechanism is not None:
         open_ledger(directory, config, plan, identity).close()
@@ -140,6 +140,7 @@ def open_ledger(
         delta=config.target_delta,
         releases=plan.releases,
         insecure_deterministic_noise=config.insecure_deterministic_noise,
+        departures=plan.departures,
         key_commitment=identity.key_commitment,
     )
     return ledger_lib.PrivacyLedger(

@@ -5,7 +5,6 @@ This module is light. TensorFlow is imported once the flags, the folder and the 
 
 import dataclasses
 import os
-import pathlib
 from typing import Any
 
 from fedrec_tff import errors
@@ -24,6 +23,7 @@ from fedrec_tff.program import (
     privacy_plan,
     run_directory,
     run_identity,
+    user_draws,
 )
 from fedrec_tff.program import features as features_lib
 from fedrec_tff.program.config import RunConfig
@@ -41,6 +41,7 @@ class Session:
       dataset: The data.
       plan: Sampler and mechanism.
       derived: What `config.json` says besides the flags.
+      draws: What is drawn for each training user.
       identity: The run's id, and the key of its cohorts.
       features: What the model knows of items and users.
       reservation: What the run may spend of a budget over runs; None for one that stands alone.
@@ -51,14 +52,10 @@ class Session:
     dataset: loading.LoadedDataset
     plan: privacy_plan.PrivacyPlan
     derived: dict[str, Any]
+    draws: user_draws.UserDraws
     identity: run_identity.RunIdentity
     features: features_lib.Features = features_lib.NO_FEATURES
     reservation: population_ledger.Reservation | None = None
-
-    @property
-    def cohort_key(self) -> int | None:
-        """What cohorts are drawn from; None for the seed."""
-        return self.identity.cohort_key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,9 +138,10 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
         has_new_plugin = has_new_model or before.get("plugins", {}) != _digest_plugins(config)
         if has_new_plugin:
             _check_has_no_rounds(directory, "model" if has_new_model else "aggregator")
+    draws = user_draws.UserDraws(dataset.train_user_ids, config.seed, identity.cohort_key)
     num_weights = config.two_tower.num_weights(dataset.split.num_items)
     plan = privacy_plan.create_plan(
-        config, dataset.split.train.num_rows, num_weights, noise_multiplier, identity.cohort_key
+        config, dataset.split.train.num_rows, num_weights, noise_multiplier, draws.secret
     )
     is_unchecked = stored is None or has_new_plugin
     has_plugin = config.model is not None or config.aggregator_chain.has_plugin
@@ -157,7 +155,8 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
     derived = _derive(config, dataset, plan, identity, population_id)
     if stored is None:
         run_identity.write(directory, config, plan, identity)
-        interactions_lib.save_id_maps(dataset.interactions, _make_folder(directory.root / "ids"))
+        ids = run_directory.make_folder(directory.ids)
+        interactions_lib.save_id_maps(dataset.interactions, ids)
     elif plan.mechanism is not None:
         # A copy, and what breaks the mechanism's law, is told before TensorFlow starts.
         run_identity.open_ledger(directory, config, plan, identity).close()
@@ -171,7 +170,9 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
             },
         )
     reservation = None if population_id is None else population.join(config, directory, plan)
-    return Session(config, directory, dataset, plan, derived, identity, features, reservation)
+    return Session(
+        config, directory, dataset, plan, derived, draws, identity, features, reservation
+    )
 
 
 def _find_population(
@@ -183,6 +184,11 @@ def _find_population(
     """Which population ledger it is, by its identity; for a new run it must have room."""
     found = None
     if config.population is not None:
+        if plan.departures.voided_by:
+            raise errors.UserError(
+                "--population_ledger: this run has no epsilon of these users: "
+                f"{plan.departures.describe(plan.departures.voided_by)}"
+            )
         relation = plan.mechanism.neighbouring_relation
         planned = [population.plan_events(plan, config.rounds)] if stored is None else []
         found = population.check_room(config.population, planned, relation).identity
@@ -200,7 +206,10 @@ def _summarize(session: Session) -> str:
     if not config.is_private or config.release_non_private_metrics:
         return dataset.summary()
     split = dataset.split
-    return f"{config.dataset}: {split.train.num_rows:,} training users, {split.num_items:,} items"
+    return (
+        f"{config.dataset}: {split.train.num_rows:,} training users {dataset.population_source}, "
+        f"{split.num_items:,} items {dataset.catalogue_source}"
+    )
 
 
 def _derive(
@@ -221,6 +230,9 @@ def _derive(
         "noise_multiplier": plan.mechanism.noise_multiplier if plan.mechanism else None,
         "num_training_users": dataset.split.train.num_rows,
         "num_items": dataset.split.num_items,
+        "catalogue": dataset.catalogue_kind,
+        # None where the users are those of the data.
+        "roster_digest": dataset.roster_digest,
     }
 
 
@@ -247,8 +259,3 @@ def _describe_data(
         "fingerprint": dataset.fingerprint,
         "features_fingerprint": features.fingerprint,
     }
-
-
-def _make_folder(path: pathlib.Path) -> pathlib.Path:
-    path.mkdir(exist_ok=True)
-    return path

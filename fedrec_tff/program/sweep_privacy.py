@@ -119,14 +119,6 @@ def find_objection(configs: Iterable[RunConfig]) -> TuningCost | None:
     """
     objections = {
         "without differential privacy": lambda c: not c.is_private or c.noise_multiplier == 0.0,
-        "with noise that can be predicted (--insecure_deterministic_noise)": (
-            lambda c: c.insecure_deterministic_noise
-        ),
-        "with cohorts that follow from --seed (--insecure_seeded_cohorts), so that they meet the "
-        "same users in the same rounds": lambda c: c.insecure_seeded_cohorts,
-        "whose noise is that of a larger deployment (--noise_cohort_size)": (
-            lambda c: c.noise_cohort_size is not None
-        ),
         "that make a release without noise": lambda c: (
             0.0 in (c.popularity_noise_multiplier, c.private_evaluation_noise_multiplier)
         ),
@@ -136,6 +128,12 @@ def find_objection(configs: Iterable[RunConfig]) -> TuningCost | None:
         if any(applies(config) for config in configs):
             kind = NO_CLAIM if number else NOT_PRIVATE
             return TuningCost(kind, len(configs), reason=f"there are runs {text}")
+    for said in map(privacy_plan.find_departures, configs):
+        if said.voided_by:
+            reason = said.describe(said.voided_by).removesuffix(".")
+            return TuningCost(
+                NO_CLAIM, len(configs), reason=f"there are runs of which holds: {reason}"
+            )
     return None
 
 
@@ -353,13 +351,7 @@ def _is_distributed(config: RunConfig) -> bool:
 
 
 def _find_objection_of_extremes(config: SweepConfig) -> TuningCost | None:
-    first = {dimension.name: dimension.extremes[0] for dimension in config.dimensions}
-    tried = [
-        {**first, dimension.name: value}
-        for dimension in config.dimensions
-        for value in dimension.extremes
-    ]
-    return find_objection(config.config_of(values, config.seeds[0]) for values in tried)
+    return find_objection(config.config_of(v, config.seeds[0]) for v in config.extremes)
 
 
 def _read(run: SweepRun) -> tuning.RunCost | None:

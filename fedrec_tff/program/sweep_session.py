@@ -68,7 +68,7 @@ def run(
         trials = None if config.search == sweep_config.VIZIER else state.trials
         planned = sweep_privacy.plan(config, trials, planner)
         print(sweep_text.describe_cost(planned, config, is_planned=True), file=sys.stderr)
-        with sweep_progress.ProgressDisplay(config.objective) as display:
+        with sweep_progress.ProgressDisplay(config.objective_name) as display:
             study = sweep_study.run(
                 state,
                 config,

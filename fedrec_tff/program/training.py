@@ -203,15 +203,6 @@ async def train(
     )
 
 
-def ledger_epsilon_name(ledger: ledger_lib.PrivacyLedger) -> str:
-    """What the ledger's epsilon is called: it may be a larger deployment's, or hold for nobody."""
-    if ledger.header.insecure_deterministic_noise:
-        return "privacy/insecure_epsilon"
-    if ledger.header.mechanism.is_simulated:
-        return "privacy/simulated_epsilon"
-    return "privacy/epsilon"
-
-
 def _is_due(round_number: int, period: int, last: int) -> bool:
     return round_number % period == 0 or round_number == last
 
@@ -248,7 +239,8 @@ def _run_round(
         ),
     }
     if ledger is not None:
-        metrics[ledger_epsilon_name(ledger)] = ledger.accountant.epsilon()
+        name = ledger.header.departures.epsilon_name
+        metrics[f"privacy/{name}"] = ledger.accountant.epsilon()
     round_number, average = progress.round_number + 1, progress.average
     if average is not None:
         weights = process.get_model_weights(output.state)
@@ -262,7 +254,6 @@ def _evaluate(
     start = time.monotonic()
     metrics = evaluate_fn(progress.weights(process))
     seconds = time.monotonic() - start
-    metrics["time/evaluation_seconds"] = seconds
     return dataclasses.replace(progress, seconds=progress.seconds + seconds), metrics
 
 

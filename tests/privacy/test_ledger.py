@@ -6,12 +6,15 @@ import subprocess
 import sys
 
 import dp_accounting
+import numpy as np
 import pytest
 
+from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.errors import UserError
 from fedrec_tff.privacy import (
     accounting,
     chained_file,
+    departures,
     ledger,
     ledger_format,
     mechanisms,
@@ -163,6 +166,26 @@ def test_deterministic_noise_counts_each_round_once(path):
     write_rounds(path, [1, 2, 3], header)
     write_rounds(path, [2, 3, 4], header)
     assert ledger.read_ledger(path).spent_events() == [(EVENT, 4)]
+
+
+def test_departures_are_kept_and_those_of_another_run_are_refused(path):
+    said = departures.find_departures(departures.Choices("dp_gaussian"))
+    header = dataclasses.replace(HEADER, departures=said)
+    write_rounds(path, [1], header)
+    assert ledger.read_ledger(path).header.departures == said
+    other = departures.find_departures(departures.Choices("dp_gaussian", has_secret_cohorts=False))
+    with pytest.raises(UserError, match=r"departures=assumes .*, not voided by seeded_cohorts"):
+        write_rounds(path, [2], dataclasses.replace(HEADER, departures=other))
+
+
+def test_a_ledger_of_an_earlier_version_is_read_and_says_nothing_of_departures(path):
+    write_rounds(path, [1, 2])
+    assert b"departures" not in path.read_bytes()
+    assert ledger.read_ledger(path).header.departures is None
+    assert ledger.read_ledger(path).spent_events() == [(EVENT, 2)]
+    said = departures.find_departures(departures.Choices("dp_gaussian"))
+    with pytest.raises(UserError, match="departures=unsaid, not assumes"):
+        write_rounds(path, [3], dataclasses.replace(HEADER, departures=said))
 
 
 def test_every_tear_is_counted_and_mended(path, tmp_path):
@@ -493,19 +516,20 @@ CYCLIC = mechanisms.Mechanism(
 )
 CYCLIC_HEADER = dataclasses.replace(HEADER, mechanism=CYCLIC)
 LOCAL = mechanisms.Mechanism("local_gaussian", 9.0, 0.5, 60, 6, max_rounds_per_user=3)
+DRAWS = keyed_draws.KeyedDraws(np.arange(60), 0)
 
 
-def cyclic_sampler(num_groups=5, seed=0):
-    return sampling.create_sampler("cyclic_poisson", 60, 6, seed, min_separation=num_groups)
+def cyclic_sampler(num_groups=5):
+    return sampling.create_sampler("cyclic_poisson", DRAWS, 6, min_separation=num_groups)
 
 
 @pytest.mark.parametrize(
     "sampler",
     [
-        sampling.PoissonSampler(60, 0.5, seed=0),
-        sampling.FixedSizeSampler(60, 30, seed=0),
-        sampling.CyclicPoissonSampler(60, 1.0, num_groups=4, seed=0),
-        sampling.ShuffledEpochsSampler(60, 15, seed=0),
+        sampling.PoissonSampler(DRAWS, 0.5),
+        sampling.FixedSizeSampler(DRAWS, 30),
+        sampling.CyclicPoissonSampler(DRAWS, 1.0, num_groups=4),
+        sampling.ShuffledEpochsSampler(DRAWS, 15),
     ],
 )
 def test_turns_too_close_are_refused_before_anything_is_written(path, sampler):
@@ -539,7 +563,7 @@ def test_past_cohorts_are_checked_when_a_ledger_is_opened(path):
     write_rounds(path, range(1, 15), CYCLIC_HEADER, cyclic_sampler())
     before = path.read_bytes()
     with pytest.raises(UserError, match="fewer than 5 rounds before"):
-        ledger.PrivacyLedger(path, CYCLIC_HEADER, sampling.PoissonSampler(60, 0.5, seed=0))
+        ledger.PrivacyLedger(path, CYCLIC_HEADER, sampling.PoissonSampler(DRAWS, 0.5))
     # The lock was given up again.
     write_rounds(path, [15], CYCLIC_HEADER, cyclic_sampler())
     assert path.read_bytes().startswith(before)
@@ -548,11 +572,11 @@ def test_past_cohorts_are_checked_when_a_ledger_is_opened(path):
 @pytest.mark.parametrize(
     ("mechanism", "sampler"),
     [
-        (LOCAL, sampling.PoissonSampler(60, 0.5, seed=0)),
-        (LOCAL, sampling.create_sampler("poisson", 60, 30, 0, max_rounds_per_user=4)),
+        (LOCAL, sampling.PoissonSampler(DRAWS, 0.5)),
+        (LOCAL, sampling.create_sampler("poisson", DRAWS, 30, max_rounds_per_user=4)),
         (
             dataclasses.replace(LOCAL, sampling="shuffled_epochs"),
-            sampling.create_sampler("poisson", 60, 6, 0, max_rounds_per_user=3),
+            sampling.create_sampler("poisson", DRAWS, 6, max_rounds_per_user=3),
         ),
     ],
 )
@@ -568,11 +592,38 @@ def test_turns_that_are_accounted_for_are_fine(path, law):
     header = dataclasses.replace(HEADER, mechanism=dataclasses.replace(LOCAL, sampling=law))
 
     def create_sampler():
-        return sampling.create_sampler(law, 60, 6, 0, max_rounds_per_user=3)
+        return sampling.create_sampler(law, DRAWS, 6, max_rounds_per_user=3)
 
     write_rounds(path, [*range(1, 30), 27, 28, 29], header, create_sampler())
     write_rounds(path, range(30, 60), header, create_sampler())
     assert ledger.read_ledger(path).last_round == 59
+
+
+DISTRIBUTED = mechanisms.Mechanism(
+    "ddp_skellam", 9.0, 0.5, 60, 6, "shuffled_epochs", num_weights=50, modulus_bits=24
+)
+
+
+def test_ledgers_from_before_colluders_were_counted_go_on_without_them(path):
+    header = dataclasses.replace(HEADER, mechanism=DISTRIBUTED)
+    sampler = sampling.create_sampler("shuffled_epochs", DRAWS, 6)
+    write_rounds(path, [1, 2], header, sampler)
+    # As such a ledger was written: the field is not there.
+    assert b"colluding" not in path.read_bytes()
+    assert ledger.read_ledger(path).header.mechanism.colluding_clients == 0
+    counting = dataclasses.replace(DISTRIBUTED, colluding_clients=1)
+    with pytest.raises(UserError, match="begun with colluding_clients=0, not 1"):
+        write_rounds(path, [3], dataclasses.replace(header, mechanism=counting), sampler)
+    write_rounds(path, [3], header, sampler)
+
+
+def test_colluders_are_in_the_ledger(path):
+    counting = dataclasses.replace(DISTRIBUTED, colluding_clients=2)
+    header = dataclasses.replace(HEADER, mechanism=counting)
+    write_rounds(path, [1], header, sampling.create_sampler("shuffled_epochs", DRAWS, 6))
+    contents = ledger.read_ledger(path)
+    assert contents.header.mechanism == counting
+    assert contents.spent_events()[0][0].num_shares == 4
 
 
 @pytest.mark.parametrize("mechanism", [CYCLIC, LOCAL])

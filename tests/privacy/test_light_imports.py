@@ -2,21 +2,14 @@ import subprocess
 import sys
 
 _PRIVACY = [
-    *(
-        "accounting",
-        "calibration",
-        "catalogue",
-        "chained_file",
-        "distributed",
-        "events",
-        "factorization",
-    ),
-    *("ledger", "ledger_format", "mechanisms", "noise_tables", "participation", "planning"),
+    *("accounting", "calibration", "catalogue", "chained_file", "departures", "distributed"),
+    *("events", "factorization", "ledger", "ledger_format", "loss_distributions", "mechanisms"),
+    *("noise_tables", "participation", "partition_selection", "planning"),
     *("population_budget", "population_format", "population_ledger"),
     *("release_calibration", "releases", "sampling", "statement", "tuning"),
 ]
 _AUDIT = [
-    *("canary_scores", "checks", "gaussian_estimate", "lower_bound", "membership"),
+    *("canary_scores", "checks", "divergence", "gaussian_estimate", "lower_bound", "membership"),
     *("participation_checks", "report", "roc"),
 ]
 _EVALUATION = [
