@@ -123,17 +123,26 @@ def renyi_divergence(
         neighbouring: The neighbouring relation.
 
     Returns:
-        The bound; infinite where something was released without noise, or none is known.
+        The bound, but for `DeltaDpEvent`s (see `failure_probability`); infinite where something was
+        released without noise, or none is known.
 
     Raises:
         UserError: If an event's divergence is not known under this relation.
     """
-    parts = _canonical_parts(events_with_counts)
+    parts, _ = _split_failures(_canonical_parts(events_with_counts))
     if any(events_lib.is_non_private(event) for event, _ in parts):
         return math.inf
     return math.fsum(
         count * float(_rdp_of_one(_key(event), neighbouring, (order,))[0]) for event, count in parts
     )
+
+
+def failure_probability(
+    events_with_counts: Iterable[tuple[dp_accounting.DpEvent, int]],
+) -> float:
+    """Returns the sum of the deltas of all `DeltaDpEvent`s in a composition of events."""
+    _, failures = _split_failures(_canonical_parts(events_with_counts))
+    return failures
 
 
 def check_delta(delta: float) -> None:

@@ -16,8 +16,8 @@ Hence each order has half of the delta that is meant for runs.
 
 A release from elsewhere of which but (epsilon, delta) is known is epsilon-DP apart from an event of
 that delta, and diverges by at most epsilon, and by at most order epsilon^2 / 2 (Bun and Steinke
-2016, proposition 3.3). How much such events may add up to is fixed beforehand, too: half of the
-budget's delta is for them.
+2016, proposition 3.3). So is a selection that fails with a probability of its own (`DeltaDpEvent`).
+How much such events may add up to is fixed beforehand, too: half of the budget's delta is for them.
 """
 
 import dataclasses
@@ -63,12 +63,12 @@ class Budget:
 
     @property
     def delta_for_runs(self) -> float:
-        """What of delta is for events that the accountant knows."""
+        """What of delta the filter has."""
         return self.delta / 2.0
 
     @property
-    def delta_for_releases(self) -> float:
-        """What of delta is for releases of which but (epsilon, delta) is known, all together."""
+    def delta_for_failures(self) -> float:
+        """What of delta is for deltas that releases come with, all together."""
         return self.delta / 2.0
 
     @property

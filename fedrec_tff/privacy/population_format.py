@@ -5,6 +5,7 @@ line is about a run, of which the latest holds, or is a release from elsewhere.
 """
 
 import dataclasses
+import math
 import pathlib
 from typing import Any
 
@@ -105,10 +106,21 @@ class PopulationContents:
             return budget.cost_of_guarantee(entry.epsilon)
         return budget.cost(entry.events)
 
+    def failures(self, without: str | None = None) -> float:
+        """Returns what the deltas that entries come with add up to, but for one run's."""
+        return math.fsum(
+            entry.delta
+            if isinstance(entry, ReleaseEntry)
+            else accounting.failure_probability(entry.events)
+            for entry in self._others(without)
+        )
+
     def costs(self, without: str | None = None) -> list[tuple[float, ...]]:
         """Returns what every entry stands for, but for one run's."""
-        others = [e for e in self.entries if not (isinstance(e, RunEntry) and e.run_id == without)]
-        return [self.cost(entry) for entry in others]
+        return [self.cost(entry) for entry in self._others(without)]
+
+    def _others(self, without: str | None) -> list[RunEntry | ReleaseEntry]:
+        return [e for e in self.entries if isinstance(e, ReleaseEntry) or e.run_id != without]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -147,16 +147,8 @@ class PopulationLedger:
                 f"epsilon={epsilon:g} and delta={delta:g} are no guarantee: epsilon is finite and "
                 "not negative, delta in [0, 1)"
             )
-        contents, budget = self._contents, self._contents.header.budget
-        others = [e.delta for e in contents.entries if isinstance(e, ReleaseEntry)]
-        if sum(others) + delta > budget.delta_for_releases:
-            raise UserError(
-                f"{self._path}: delta={delta:g} passes what there is for releases from elsewhere, "
-                f"{budget.delta_for_releases - sum(others):g} of {budget.delta_for_releases:g} "
-                "(half of the budget's delta): state it at a smaller delta and a larger epsilon"
-            )
         entry = ReleaseEntry(note, float(epsilon), float(delta), _today())
-        _check_costs(self._path, contents, contents.costs(), contents.cost(entry))
+        _check(self._path, self._contents, self._contents.cost(entry), delta)
         self._append(entry)
 
     def close(self) -> None:
@@ -211,7 +203,8 @@ def check_room(
             "or keep a ledger of its own for such runs"
         )
     parts = [part for several in events for part in several]
-    _check_costs(path, contents, contents.costs(without=run_id), budget.cost(parts))
+    failure = accounting.failure_probability(parts)
+    _check(path, contents, budget.cost(parts), failure, without=run_id)
 
 
 class Reservation:
@@ -233,7 +226,7 @@ class Reservation:
         self._path = path
         self._entry = entry
         self._budget = budget
-        self._reserved = budget.cost(entry.events)
+        self._reserved = self._demand(entry.events)
 
     def covers(self, events: population_budget.Events, ledger_digest: str) -> bool:
         """Whether a run may have spent so much; where that is more than was reserved, reserves it.
@@ -247,8 +240,8 @@ class Reservation:
         Returns:
             Whether there is room.
         """
-        cost = self._budget.cost(events)
-        if all(part <= held for part, held in zip(cost, self._reserved, strict=True)):
+        demand = self._demand(events)
+        if all(part <= held for part, held in zip(demand, self._reserved, strict=True)):
             return True
         wanted = dataclasses.replace(self._entry, events=tuple(events), ledger_digest=ledger_digest)
         with PopulationLedger(self._path) as ledger:
@@ -260,26 +253,38 @@ class Reservation:
                 ledger.reserve(wanted, self._budget.relation)
             except UserError:
                 return False
-        self._entry, self._reserved = wanted, cost
+        self._entry, self._reserved = wanted, demand
         return True
 
+    def _demand(self, events: population_budget.Events) -> tuple[float, ...]:
+        return (*self._budget.cost(events), accounting.failure_probability(events))
 
-def _check_costs(
+
+def _check(
     path: str | os.PathLike,
     contents: PopulationContents,
-    others: list[tuple[float, ...]],
     cost: tuple[float, ...],
+    failure: float,
+    without: str | None = None,
 ) -> None:
-    header = contents.header
+    """Refuses a divergence at each order, and a delta beside it, that would pass the budget."""
+    header, others = contents.header, contents.costs(without)
     budget = header.budget
-    if budget.share([*others, cost]) <= 1.0:
-        return
-    raise UserError(
-        f"{path}: this takes {budget.share([cost]):.0%} of the budget of {header.population!r} "
-        f"(epsilon {budget.epsilon:g} at delta {budget.delta:g}), and {budget.share(others):.0%} "
-        "is spent or reserved; what is left is enough for about epsilon "
-        f"{budget.epsilon_left(others):.2g}: add noise, lower --target_epsilon, or do less"
-    )
+    left = budget.delta_for_failures - contents.failures(without)
+    if failure > left:
+        raise UserError(
+            f"{path}: this comes with a delta of {failure:g}, and {max(left, 0.0):g} is left of "
+            f"the {budget.delta_for_failures:g} that are for such deltas (half of the budget's "
+            "delta): state it at a smaller delta and a larger epsilon"
+        )
+    if budget.share([*others, cost]) > 1.0:
+        raise UserError(
+            f"{path}: this takes {budget.share([cost]):.0%} of the budget of "
+            f"{header.population!r} (epsilon {budget.epsilon:g} at delta {budget.delta:g}), and "
+            f"{budget.share(others):.0%} is spent or reserved; what is left is enough for about "
+            f"epsilon {budget.epsilon_left(others):.2g}: add noise, lower --target_epsilon, or do "
+            "less"
+        )
 
 
 def _name(relation: accounting.NeighbouringRelation) -> str:

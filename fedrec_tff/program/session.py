@@ -184,6 +184,11 @@ def _find_population(
     """Which population ledger it is, by its identity; for a new run it must have room."""
     found = None
     if config.population is not None:
+        if plan.departures.voided_by:
+            raise errors.UserError(
+                "--population_ledger: this run has no epsilon of these users: "
+                f"{plan.departures.describe(plan.departures.voided_by)}"
+            )
         relation = plan.mechanism.neighbouring_relation
         planned = [population.plan_events(plan, config.rounds)] if stored is None else []
         found = population.check_room(config.population, planned, relation).identity

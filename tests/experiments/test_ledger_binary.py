@@ -13,7 +13,7 @@ ADD = accounting.NeighbouringRelation.ADD_OR_REMOVE_ONE
 
 
 def ledger(*arguments):
-    status, output, error, has_tensorflow = run_main("experiments.ledger", "ledger", *arguments)
+    status, output, error, has_tensorflow = run_main("experiments.ledger", *arguments)
     assert not has_tensorflow
     assert "Traceback" not in error
     return status, output, error

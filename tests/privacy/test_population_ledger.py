@@ -10,6 +10,7 @@ from fedrec_tff.errors import UserError
 from fedrec_tff.privacy import (
     accounting,
     chained_file,
+    events,
     population_budget,
     population_format,
     population_ledger,
@@ -112,7 +113,7 @@ def test_relations_are_not_mixed(path):
 def test_releases_from_elsewhere_have_half_of_delta(path):
     with population_ledger.PopulationLedger(path) as ledger:
         ledger.add("a", 0.1, 3e-6)
-        with pytest.raises(UserError, match="2e-06 of 5e-06"):
+        with pytest.raises(UserError, match=r"of 3e-06, and 2e-06 is left of the 5e-06"):
             ledger.add("b", 0.1, 3e-6)
         ledger.add("b", 0.1, 1.9e-6)
         with pytest.raises(UserError, match="of the budget of 'customers'"):
@@ -121,6 +122,26 @@ def test_releases_from_elsewhere_have_half_of_delta(path):
             with pytest.raises(UserError, match="no guarantee"):
                 ledger.add("c", *bad)
     assert len(population_ledger.read_population(path).entries) == 2
+
+
+def test_a_run_whose_selection_may_fail_takes_of_the_same_half(path):
+    fails = ((dp_accounting.ComposedDpEvent([SMALL.events[0][0], events.DeltaDpEvent(1e-6)]), 2),)
+    run = dataclasses.replace(SMALL, events=fails)
+    reserve(path, run)
+    contents = population_ledger.read_population(path)
+    # But for the delta it costs what its noise costs.
+    (cost,) = contents.costs()
+    assert cost == pytest.approx([2 * part for part in BUDGET.cost(SMALL.events)], rel=1e-9)
+    assert contents.failures() == pytest.approx(2e-6)
+    with population_ledger.PopulationLedger(path) as ledger:
+        ledger.add("a", 0.1, 2.9e-6)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"comes with a delta of 2e-06, and 1e-07 is left"):
+        reserve(path, dataclasses.replace(run, run_id="run-2"))
+    # Once more of the same is asked for, too.
+    held = population_ledger.Reservation(path, run, BUDGET)
+    assert not held.covers([(fails[0][0], 3)], "d2")
+    assert path.read_bytes() == before
 
 
 def test_line_is_on_disk_before_anything_may_be_spent(path, monkeypatch):
