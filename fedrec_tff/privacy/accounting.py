@@ -78,15 +78,17 @@ def bound_epsilon(
             under it.
 
     Returns:
-        The bound; infinite where something was released without noise.
+        The bound; infinite where something was released without noise, or where `DeltaDpEvent`s
+        alone take all of delta.
 
     Raises:
         UserError: If an event's cost is not known, or not under this relation; or delta is out of
             range.
     """
     check_delta(delta)
-    parts = _canonical_parts(events_with_counts)
-    if any(events_lib.is_non_private(event) for event, _ in parts):
+    parts, failures = _split_failures(_canonical_parts(events_with_counts))
+    delta -= failures
+    if delta <= 0.0 or any(events_lib.is_non_private(event) for event, _ in parts):
         return EpsilonBound(math.inf, RDP)
     if not parts:
         return EpsilonBound(0.0, RDP)
@@ -105,6 +107,33 @@ def bound_epsilon(
         bounds.append(EpsilonBound(_rdp_epsilon(parts, delta, neighbouring, _ALL_ORDERS), RDP))
     bounds.append(EpsilonBound(pld_epsilon, PLD))
     return min(bounds, key=lambda bound: bound.epsilon)
+
+
+def renyi_divergence(
+    events_with_counts: Iterable[tuple[dp_accounting.DpEvent, int]],
+    order: float,
+    neighbouring: NeighbouringRelation,
+) -> float:
+    """Bounds the Renyi divergence of a composition of events at one order, rounded up.
+
+    Args:
+        events_with_counts: Pairs of an event and how often it took place; independent of each
+            other.
+        order: Above 1.
+        neighbouring: The neighbouring relation.
+
+    Returns:
+        The bound; infinite where something was released without noise, or none is known.
+
+    Raises:
+        UserError: If an event's divergence is not known under this relation.
+    """
+    parts = _canonical_parts(events_with_counts)
+    if any(events_lib.is_non_private(event) for event, _ in parts):
+        return math.inf
+    return math.fsum(
+        count * float(_rdp_of_one(_key(event), neighbouring, (order,))[0]) for event, count in parts
+    )
 
 
 def check_delta(delta: float) -> None:
@@ -247,9 +276,22 @@ class PrivacyAccountant:
             raise ValueError(f"no release named {name!r} is planned")
         self._released[name] += 1
 
-    def spent_events(self) -> list[tuple[dp_accounting.DpEvent, int]]:
-        """Returns the independent events that all executions add up to, with counts."""
-        return _events_of(self._counts(self._executions, self._released))
+    def spent_events(
+        self, next_round: int | None = None, next_release: str | None = None
+    ) -> list[tuple[dp_accounting.DpEvent, int]]:
+        """Returns the independent events that all executions add up to, with counts.
+
+        Args:
+            next_round: A round to count once more than it was executed.
+            next_release: A release to count once more.
+        """
+        executions, released = self._executions.copy(), self._released.copy()
+        if next_round is not None:
+            self._check_round(next_round)
+            executions[next_round] += 1
+        if next_release is not None:
+            released[next_release] += 1
+        return _events_of(self._counts(executions, released))
 
     def bound(self) -> EpsilonBound:
         """Returns the bound on epsilon for all that was recorded."""
@@ -388,6 +430,28 @@ def _with_noise(
     return dp_accounting.SampledWithoutReplacementDpEvent(
         event.source_dataset_size, event.sample_size, noise
     )
+
+
+def _split_failures(
+    parts: Sequence[tuple[dp_accounting.DpEvent, int]],
+) -> tuple[list[tuple[dp_accounting.DpEvent, int]], float]:
+    """Takes `DeltaDpEvent`s out of a composition: what they cost is the sum of their deltas.
+
+    Dwork and Roth 2014, theorem 3.16: epsilons and deltas of independent mechanisms add up.
+
+    Returns:
+        The other events, and that sum.
+    """
+    others: collections.Counter[str] = collections.Counter()
+    failures = 0.0
+    for event, count in parts:
+        is_composed = isinstance(event, dp_accounting.ComposedDpEvent)
+        for part in event.events if is_composed else [event]:
+            if isinstance(part, events_lib.DeltaDpEvent):
+                failures += count * part.delta
+            else:
+                others[_key(part)] += count
+    return _events_of(others), failures
 
 
 def _canonical_parts(

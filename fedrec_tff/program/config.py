@@ -22,8 +22,12 @@ from fedrec_tff.privacy import catalogue, sampling
 if TYPE_CHECKING:
     from fedrec_tff.privacy import releases
 
+# The flags of a budget over runs.
+POPULATION_FLAGS = ("population_ledger", "population_epsilon", "population_delta")
 DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv", "adjacency")
+_DATASETS_WITH_ITEM_TABLE = ("synthetic", "ml-100k", "ml-1m")
 SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
+CATALOGUES = ("table", "selected", "data")
 EXECUTIONS = ("compiled", "native", "debug")
 SECURE_SUMS = ("plain", "masked", "bfv", "ckks")
 INITIAL_EMBEDDINGS = ("random", "features")
@@ -33,8 +37,11 @@ DATA_FLAGS = (
     *("dataset", "data_dir", "split"),
     *("user_column", "item_column", "time_column", "value_column", "column_names"),
     *("max_malformed_fraction", "minimum_value", "k_core", "max_interactions_per_user"),
+    *("roster", "catalogue"),
     *("synthetic_users", "synthetic_items"),
 )
+# The part of delta that may be spent on choosing the catalogue.
+_DELTA_OF_CATALOGUE = 0.1
 ROUND_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
 
@@ -67,6 +74,21 @@ def _field(default: Any, help: str, **kwargs: Any) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
+class PopulationConfig:
+    """Which budget over runs is drawn on.
+
+    Attributes:
+      ledger: The population ledger's file.
+      epsilon: Of the budget, for a ledger that is to be begun.
+      delta: Of the budget, for a ledger that is to be begun.
+    """
+
+    ledger: str
+    epsilon: float | None
+    delta: float
+
+
+@dataclasses.dataclass(frozen=True)
 class RunConfig:
     """A run, but for where it is stored. See each field's help."""
 
@@ -82,7 +104,7 @@ class RunConfig:
         "Evaluation protocol; 'published' takes the split that an adjacency set comes with.",
         choices=SPLITS,
     )
-    user_column: str = _field("user_id", "Column of user ids (csv).")
+    user_column: str = _field("user_id", "Column of user ids (csv, --roster).")
     item_column: str = _field("item_id", "Column of item ids (csv).")
     time_column: str | None = _field(
         None, "Column of time stamps (csv); without it, the order of the file."
@@ -101,7 +123,9 @@ class RunConfig:
         None, "Keep interactions with at least this value (rating); by default all."
     )
     item_table: str | None = _field(
-        None, "CSV, TSV or Parquet file of items, with --item_column, for --item_features (csv)."
+        None,
+        "CSV, TSV or Parquet file of items, with --item_column, for --item_features and "
+        "--catalogue=table (csv).",
     )
     user_table: str | None = _field(
         None, "CSV, TSV or Parquet file of users, with --user_column, for --user_features (csv)."
@@ -111,6 +135,20 @@ class RunConfig:
     )
     max_interactions_per_user: int | None = _field(
         None, "Keep only the newest of each user's interactions: a cap on contributions.", low=3
+    )
+    roster: str | None = _field(
+        None,
+        "File of all users, one id a line, or a CSV, TSV or Parquet table with --user_column. They "
+        "are the population, whatever their data; rows of others are dropped. By default the users "
+        "of the data: all of them under differential privacy, else those with enough data.",
+    )
+    catalogue: str | None = _field(
+        None,
+        "Where the items come from: table, the item table of ml-100k, ml-1m, synthetic, or "
+        "--item_table (csv); selected, what enough users took, chosen with noise as a part of "
+        "epsilon (--catalogue_noise_multiplier); data, what users took. By default table under "
+        "differential privacy where there is one, else data.",
+        choices=CATALOGUES,
     )
     synthetic_users: int = _field(3000, "Users of the synthetic data.", low=10, high=10_000_000)
     synthetic_items: int = _field(400, "Items of the synthetic data.", low=20, high=1_000_000)
@@ -433,6 +471,23 @@ class RunConfig:
     popularity_items_per_user: int = _field(
         50, "For how many items a user counts in that release, at most.", low=1
     )
+    catalogue_noise_multiplier: float | None = _field(
+        None,
+        "Noise on how many users took each item, in multiples of its sensitivity, when the "
+        "catalogue is chosen (--catalogue=selected).",
+        low=0.0,
+        low_is_allowed=False,
+    )
+    catalogue_items_per_user: int = _field(
+        50, "For how many items a user counts when the catalogue is chosen, at most.", low=1
+    )
+    catalogue_delta: float | None = _field(
+        None,
+        "Probability with which an item that one user alone took may come into the catalogue, a "
+        "part of --target_delta; by default a tenth of it (--catalogue=selected).",
+        low=0.0,
+        low_is_allowed=False,
+    )
     private_evaluation_noise_multiplier: float | None = _field(
         None,
         "At each evaluation, also release validation metrics with this noise, as private/...: they "
@@ -443,6 +498,32 @@ class RunConfig:
         False,
         "Under differential privacy, also release exact sums of user data (training loss, cohort "
         "size) as non_private/...; they are outside the guarantee.",
+    )
+    withhold_held_out_metrics: bool = _field(
+        False,
+        "Under differential privacy, compute no exact metric of held-out interactions, while "
+        "training or in the end; --private_evaluation_noise_multiplier gives noised ones.",
+    )
+    population_ledger: str | None = _field(
+        None,
+        "File that adds up all that is released about the same people: runs, sweeps, audits. What "
+        "would pass its budget is refused. See `python -m experiments.ledger`.",
+        may_change_on_resume=True,
+    )
+    population_epsilon: float | None = _field(
+        None,
+        "The budget of --population_ledger; needed to begin one, and then the same for good.",
+        low=0.0,
+        low_is_allowed=False,
+        may_change_on_resume=True,
+    )
+    population_delta: float | None = _field(
+        None,
+        "Delta of that budget; by default --target_delta.",
+        low=0.0,
+        high=0.1,
+        low_is_allowed=False,
+        may_change_on_resume=True,
     )
     insecure_deterministic_noise: bool = _field(
         False, "Draw the noise from --seed. For tests: whoever knows the seed can remove it."
@@ -520,6 +601,13 @@ class RunConfig:
         "not from a secret key. Whoever knows the seed, or finds it by trying, knows who was in "
         "which round; epsilon assumes that nobody does.",
     )
+    resume_copy: bool = _field(
+        False,
+        "Go on with a private run in a copy of its folder, or one that was restored or moved to "
+        "another file system. For when nobody goes on with the original: epsilon counts this "
+        "folder's history alone, and the ledger and the statement say so.",
+        may_change_on_resume=True,
+    )
 
     # Execution.
     secure_sum: str = _field(
@@ -582,6 +670,23 @@ class RunConfig:
         return self.aggregator_chain.terminal.is_private
 
     @property
+    def has_item_table(self) -> bool:
+        """Whether a table of all items comes with the data."""
+        return self.item_table is not None or self.dataset in _DATASETS_WITH_ITEM_TABLE
+
+    @property
+    def catalogue_kind(self) -> str:
+        """Where the items come from, one of `CATALOGUES`; of the data is an assumption."""
+        if self.catalogue is not None:
+            return self.catalogue
+        return "table" if self.is_private and self.has_item_table else "data"
+
+    @property
+    def has_public_roster(self) -> bool:
+        """Whether the users are told by a roster; if not, those of the data are taken as public."""
+        return self.roster is not None
+
+    @property
     def sampling_law(self) -> str:
         """How cohorts are drawn."""
         if self.sampling is not None:
@@ -601,6 +706,19 @@ class RunConfig:
         )
 
     @property
+    def catalogue_release(self) -> "releases.CatalogueRelease | None":
+        """The release of the catalogue; None for one that comes from elsewhere."""
+        if self.catalogue_kind != "selected":
+            return None
+        from fedrec_tff.privacy import releases
+
+        return releases.CatalogueRelease(
+            self.catalogue_noise_multiplier,
+            self.catalogue_delta or _DELTA_OF_CATALOGUE * self.target_delta,
+            self.catalogue_items_per_user,
+        )
+
+    @property
     def evaluation_release(self) -> "releases.EvaluationRelease | None":
         """The release of validation metrics; None for none."""
         if self.private_evaluation_noise_multiplier is None:
@@ -608,6 +726,24 @@ class RunConfig:
         from fedrec_tff.privacy import releases
 
         return releases.EvaluationRelease(self.private_evaluation_noise_multiplier)
+
+    @property
+    def population(self) -> PopulationConfig | None:
+        """The budget over runs; None for none."""
+        if self.population_ledger is None:
+            return None
+        delta = self.target_delta if self.population_delta is None else self.population_delta
+        return PopulationConfig(self.population_ledger, self.population_epsilon, delta)
+
+    @property
+    def budget_name(self) -> str:
+        """What limits the run's privacy cost, for messages."""
+        limits = (
+            [] if self.target_epsilon is None else [f"--target_epsilon={self.target_epsilon:g}"]
+        )
+        if self.population_ledger is not None:
+            limits.append(f"the budget of --population_ledger={self.population_ledger}")
+        return " or ".join(limits)
 
     @property
     def list_lengths(self) -> tuple[int, ...]:
