@@ -85,7 +85,9 @@ class RunConfig:
     user_column: str = _field("user_id", "Column of user ids (csv).")
     item_column: str = _field("item_id", "Column of item ids (csv).")
     time_column: str | None = _field(
-        None, "Column of time stamps (csv); without it, the order of the file."
+        None,
+        "Column of times (csv): whole numbers in any one unit, seconds with a fraction, or ISO "
+        "8601 dates, exact to the nanosecond; without it, the order of the file.",
     )
     value_column: str | None = _field(None, "Column of ratings (csv), for --minimum_value.")
     column_names: str | None = _field(
