@@ -96,6 +96,7 @@ def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:
 def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Session:
     """Loads the data, plans, and writes `config.json` and the id maps of a new run."""
     dataset = data.load_data(config)
+    model_flags.check_size(config, dataset.split.num_items)
     features = features_lib.create_features(config, dataset)
     stored = run_directory.read_config(directory)
     noise_multiplier, has_new_plugin = None, False
