@@ -26,6 +26,7 @@ from fedrec_tff.program import (
     aggregator_check,
     client_simulation,
     cohorts,
+    divergence,
     execution,
     interruption,
     measurement,
@@ -173,6 +174,9 @@ async def _train(
             _create_options(session, start.state.global_model_weights, secure_sum, devices),
             stop,
             profiler,
+            divergence.create_watch(
+                config, session.dataset.split.num_items, popular, session.features
+            ),
         )
 
 
