@@ -45,10 +45,20 @@ def _define(define: Callable[..., Any], name: str, default: Any = None) -> flags
 
 
 _NUM_USERS = flags.DEFINE_integer(
-    "num_users", None, "Users who train.", required=True, lower_bound=1
+    "num_users",
+    None,
+    "Users who train.",
+    required=True,
+    lower_bound=1,
+    upper_bound=config_lib.MOST,
 )
 _NUM_ITEMS = flags.DEFINE_integer(
-    "num_items", None, "Items of the catalogue.", required=True, lower_bound=1
+    "num_items",
+    None,
+    "Items of the catalogue.",
+    required=True,
+    lower_bound=1,
+    upper_bound=config_lib.MOST,
 )
 _ROUNDS = flags.DEFINE_list("rounds", ["100", "300", "1000"], "Numbers of rounds, by commas.")
 _CLIENTS_PER_ROUND = flags.DEFINE_list(

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import datetime
 import io
 import itertools
-import math
 import os
 import pathlib
 import re
@@ -23,9 +21,11 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pyarrow import compute
 from pyarrow import csv as pa_csv
 
 from fedrec_tff import errors
+from fedrec_tff.datasets import times
 
 _UNIT_SEPARATOR = "\x1f"
 _INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -68,11 +68,14 @@ class ParsedColumns:
       frame: A column per name asked for: int64, float64, or str objects.
       rows_read: The rows of the file, malformed ones included.
       malformed: How many of them were skipped.
+      billionths: What columns of times have beyond the whole numbers of `frame`, by name: int32
+        [rows of `frame`]. A column that is missing here has nothing.
     """
 
     frame: pd.DataFrame
     rows_read: int
     malformed: int
+    billionths: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def read_columns(
@@ -87,9 +90,8 @@ def read_columns(
       path: The file.
       text_format: Its layout.
       kinds: The kind of each column asked for, by name: "id" (text that may not be empty),
-        "text", "integer" (fits int64), "number" (finite, also
-        as float32) or "time" (an integer as it is; a
-        fraction or an ISO 8601 date, in UTC unless it says otherwise, becomes whole seconds).
+        "text", "integer" (fits int64), "number" (finite, also as float32) or "time" (as
+        `times.parse` takes it).
       max_malformed_fraction: The fraction of rows that may be malformed and skipped. With 0 the
         first one is an error.
 
@@ -225,11 +227,8 @@ def _parse_fast(
     # Repeated names among the columns not asked for are harmless: positions tell them apart.
     position = {name: f"{names.index(name)}" for name in kinds}
     types = {
-        "id": pa.string(),
-        "text": pa.string(),
-        "integer": pa.int64(),
-        "number": pa.float64(),
-        "time": pa.int64(),
+        position[name]: pa.float64() if kind == "number" else pa.string()
+        for name, kind in kinds.items()
     }
     try:
         table = pa_csv.read_csv(
@@ -244,17 +243,19 @@ def _parse_fast(
                 newlines_in_values=quoting,
             ),
             convert_options=pa_csv.ConvertOptions(
-                column_types={position[name]: types[kind] for name, kind in kinds.items()},
+                column_types=types,
                 include_columns=list(position.values()),
                 null_values=[],
                 strings_can_be_null=False,
             ),
         )
+        columns = {name: table[column] for name, column in position.items()}
+        for name, kind in kinds.items():
+            if kind in ("integer", "time"):
+                columns[name] = _to_integers(columns[name])
     except pa.ArrowInvalid:
         return None
-    frame = pd.DataFrame(
-        {name: table[column].to_pandas() for name, column in position.items()}, copy=False
-    )
+    frame = pd.DataFrame({name: column.to_pandas() for name, column in columns.items()}, copy=False)
     for name, kind in kinds.items():
         if kind == "number" and not is_number(frame[name].to_numpy()).all():
             return None
@@ -263,6 +264,13 @@ def _parse_fast(
         if kind == "id" and (frame[name] == "").any():
             return None
     return ParsedColumns(frame, len(frame), 0)
+
+
+def _to_integers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Casts text to int64 but for hexadecimal digits, which the row by row parser refuses."""
+    if compute.any(compute.match_substring(column, "x", ignore_case=True)).as_py():
+        raise pa.ArrowInvalid("hexadecimal")
+    return compute.utf8_trim_whitespace(column).cast(pa.int64())
 
 
 def _parse_by_row(
@@ -288,10 +296,15 @@ def _parse_by_row(
         for name, value in values:
             columns[name].append(value)
     check_malformed(malformed, rows_read, max_malformed_fraction, first_error)
+    billionths = {}
+    for name, kind in kinds.items():
+        if kind == "time":
+            pairs = np.array(columns[name], np.int64).reshape(-1, 2)
+            columns[name], billionths[name] = pairs[:, 0], pairs[:, 1].astype(np.int32)
     frame = pd.DataFrame(
         {name: np.array(columns[name], _DTYPES[kind]) for name, kind in kinds.items()}
     )
-    return ParsedColumns(frame, rows_read, malformed)
+    return ParsedColumns(frame, rows_read, malformed, billionths)
 
 
 def _read_header(
@@ -378,28 +391,12 @@ def _parse_number(text: str) -> float:
     return number
 
 
-def _parse_time(text: str) -> int:
-    if _INTEGER.fullmatch(text):
-        return _parse_integer(text)
-    try:
-        return _parse_integer(str(math.floor(_parse_number(text))))
-    except ValueError:
-        pass
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError("is neither seconds nor an ISO 8601 date") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    return math.floor(moment.timestamp())
-
-
 PARSERS = {
     "id": _parse_id,
     "text": str,
     "integer": _parse_integer,
     "number": _parse_number,
-    "time": _parse_time,
+    "time": times.parse,
 }
 _DTYPES = {
     "id": object,

@@ -172,12 +172,12 @@ def global_time(
     """
     if not 0 < validation_quantile < test_quantile < 1:
         raise errors.UserError("global_time needs 0 < validation_quantile < test_quantile < 1")
-    times = np.sort(interactions.timestamp)
+    timestamp = interactions.time_rank
+    times = np.sort(timestamp)
     first_cut, second_cut = (
         times[int(quantile * len(times))] if len(times) else 0
         for quantile in (validation_quantile, test_quantile)
     )
-    timestamp = interactions.timestamp
     sequences = sequences_lib.from_interactions(interactions)
     before = sequences.keep(timestamp < first_cut)
     train_users = np.flatnonzero(before.lengths)

@@ -10,6 +10,9 @@ MEMBERSHIP = "membership"
 ATTACKS = (CANARY, MEMBERSHIP)
 
 _FEWEST_CANARIES = 20
+_MOST_CANARIES = 1_000_000
+_MOST_SHADOW_MODELS = 1_000
+_LARGEST_CANARY_NORM = 1e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,16 +49,22 @@ def validate(audit: AuditConfig, config: RunConfig) -> None:
         raise errors.UserError(
             f"--num_canaries={audit.num_canaries}: fewer than {_FEWEST_CANARIES} prove nothing"
         )
+    if audit.num_canaries > _MOST_CANARIES:
+        raise errors.UserError(
+            f"--num_canaries={audit.num_canaries}: must be at most {_MOST_CANARIES}"
+        )
     if not 0.5 <= audit.confidence < 1.0:
         raise errors.UserError(f"--confidence={audit.confidence:g}: must be in [0.5, 1)")
-    if audit.canary_norm < 1.0:
+    if not 1.0 <= audit.canary_norm <= _LARGEST_CANARY_NORM:
         raise errors.UserError(
-            f"--canary_norm={audit.canary_norm:g}: must be at least 1, in multiples of --clip_norm"
+            f"--canary_norm={audit.canary_norm:g}: must be at least 1 and at most "
+            f"{_LARGEST_CANARY_NORM:g}, in multiples of --clip_norm"
         )
-    if audit.num_shadow_models < 0 or audit.num_shadow_models % 2:
+    if not 0 <= audit.num_shadow_models <= _MOST_SHADOW_MODELS or audit.num_shadow_models % 2:
         raise errors.UserError(
             f"--num_shadow_models={audit.num_shadow_models}: must be even, because each is trained "
-            "on a random half of the users, or on the other half"
+            "on a random half of the users, or on the other half, and at most "
+            f"{_MOST_SHADOW_MODELS}"
         )
     if audit.attack == CANARY and audit.num_shadow_models:
         raise errors.UserError(

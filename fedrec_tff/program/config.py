@@ -42,6 +42,8 @@ DATA_FLAGS = (
 )
 # The part of delta that may be spent on choosing the catalogue.
 _DELTA_OF_CATALOGUE = 0.1
+# Counts that nothing else bounds fit 32-bit integers.
+MOST = 2**31 - 1
 ROUND_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
 
@@ -107,7 +109,9 @@ class RunConfig:
     user_column: str = _field("user_id", "Column of user ids (csv, --roster).")
     item_column: str = _field("item_id", "Column of item ids (csv).")
     time_column: str | None = _field(
-        None, "Column of time stamps (csv); without it, the order of the file."
+        None,
+        "Column of times (csv): whole numbers in any one unit, seconds with a fraction, or ISO "
+        "8601 dates, exact to the nanosecond; without it, the order of the file.",
     )
     value_column: str | None = _field(None, "Column of ratings (csv), for --minimum_value.")
     column_names: str | None = _field(
@@ -131,10 +135,16 @@ class RunConfig:
         None, "CSV, TSV or Parquet file of users, with --user_column, for --user_features (csv)."
     )
     k_core: int = _field(
-        1, "Drop users and items with fewer than this many interactions, repeatedly.", low=1
+        1,
+        "Drop users and items with fewer than this many interactions, repeatedly.",
+        low=1,
+        high=MOST,
     )
     max_interactions_per_user: int | None = _field(
-        None, "Keep only the newest of each user's interactions: a cap on contributions.", low=3
+        None,
+        "Keep only the newest of each user's interactions: a cap on contributions.",
+        low=3,
+        high=MOST,
     )
     roster: str | None = _field(
         None,
@@ -164,8 +174,10 @@ class RunConfig:
         "A parameter of --model, as key=value. `python -m experiments.models describe` lists them.",
         is_repeated=True,
     )
-    embedding_dim: int = _field(32, "Width of item embeddings.", low=1)
-    history_length: int = _field(20, "How many of a user's newest items the model reads.", low=1)
+    embedding_dim: int = _field(32, "Width of item embeddings.", low=1, high=65_536)
+    history_length: int = _field(
+        20, "How many of a user's newest items the model reads.", low=1, high=65_536
+    )
     query_tower: str = _field(
         model_config.MEAN,
         "What reads the history: the mean of its items; recency, a mean with learned weights by "
@@ -174,10 +186,13 @@ class RunConfig:
         choices=model_config.QUERY_TOWERS,
     )
     num_blocks: int = _field(
-        1, "Blocks of the query tower: of self-attention (attention), else residual MLPs.", low=0
+        1,
+        "Blocks of the query tower: of self-attention (attention), else residual MLPs.",
+        low=0,
+        high=1_000,
     )
     num_heads: int = _field(
-        1, "Heads of self-attention, a divisor of --embedding_dim (attention).", low=1
+        1, "Heads of self-attention, a divisor of --embedding_dim (attention).", low=1, high=65_536
     )
     dropout: float = _field(
         0.0,
@@ -185,9 +200,7 @@ class RunConfig:
         low=0.0,
         high=0.95,
     )
-    temperature: float = _field(
-        1.0, "Logits are similarities divided by this.", low=0.0, low_is_allowed=False
-    )
+    temperature: float = _field(1.0, "Logits are similarities divided by this.", low=1e-6, high=1e6)
 
     item_features: tuple[str, ...] = _field(
         (),
@@ -240,13 +253,16 @@ class RunConfig:
         0.75, "How far bce is corrected for few negatives: t of gSASRec.", low=0.0, high=1.0
     )
     hinge_margin: float = _field(
-        1.0, "By what a positive should exceed a negative (hinge).", low=0.0
+        1.0, "By what a positive should exceed a negative (hinge).", low=0.0, high=1e9
     )
     spreadout_weight: float = _field(
-        0.1, "Weight of what keeps item embeddings apart (hinge).", low=0.0
+        0.1, "Weight of what keeps item embeddings apart (hinge).", low=0.0, high=1e9
     )
     num_negatives: int = _field(
-        128, "Negatives a client draws in a round (sampled_softmax, bce, bpr, hinge).", low=1
+        128,
+        "Negatives a client draws in a round (sampled_softmax, bce, bpr, hinge).",
+        low=1,
+        high=1_000_000,
     )
     negative_sampling: str = _field(
         learning_config.UNIFORM,
@@ -259,8 +275,9 @@ class RunConfig:
         "Examples in a local step; 0 for all of a user's in one (FedSGD), which is how gru, "
         "attention and set have them anyway.",
         low=0,
+        high=1_000_000,
     )
-    local_epochs: int = _field(1, "Passes over a user's examples in a round.", low=1)
+    local_epochs: int = _field(1, "Passes over a user's examples in a round.", low=1, high=10_000)
     client_optimizer: str = _field(
         "sgd", "Takes the client's steps.", choices=learning_config.OPTIMIZERS
     )
@@ -281,10 +298,16 @@ class RunConfig:
         choices=learning_config.CLIENT_ALGORITHMS,
     )
     proximal_weight: float = _field(
-        0.0, "Keep clients near the model they got: mu of FedProx (Li et al. 2020).", low=0.0
+        0.0,
+        "Keep clients near the model they got: mu of FedProx (Li et al. 2020).",
+        low=0.0,
+        high=1e9,
     )
     max_local_steps: int | None = _field(
-        None, "The most steps of a client in a round; by default as many as its epochs have.", low=1
+        None,
+        "The most steps of a client in a round; by default as many as its epochs have.",
+        low=1,
+        high=MOST,
     )
     normalized_averaging: bool = _field(
         False,
@@ -338,7 +361,10 @@ class RunConfig:
         choices=learning_config.SCHEDULES,
     )
     warmup_rounds: int = _field(
-        0, "First rounds in which the learning rates that have a schedule rise to theirs.", low=0
+        0,
+        "First rounds in which the learning rates that have a schedule rise to theirs.",
+        low=0,
+        high=MOST,
     )
     final_learning_rate_fraction: float = _field(
         0.0,
@@ -361,7 +387,7 @@ class RunConfig:
         choices=personal_config_lib.PERSONAL_STATES,
     )
     reconstruction_steps: int = _field(
-        5, "Gradient steps by which a device fits the personal part.", low=0
+        5, "Gradient steps by which a device fits the personal part.", low=0, high=10_000
     )
     reconstruction_learning_rate: float = _field(
         0.5, "Step size of these.", low=0.0, low_is_allowed=False
@@ -379,6 +405,7 @@ class RunConfig:
         "At the end, also evaluate each user by a copy of the model that the device fine-tuned on "
         "the user's history for so many epochs, as personalized/...; 0 for no fine-tuning.",
         low=0,
+        high=10_000,
     )
     finetuning_learning_rate: float = _field(
         0.1, "Step size of the fine-tuning, which is plain SGD.", low=0.0, low_is_allowed=False
@@ -394,7 +421,10 @@ class RunConfig:
 
     # Cohorts.
     clients_per_round: float = _field(
-        100.0, "Expected users in a round.", low=0.0, low_is_allowed=False
+        100.0,
+        "Expected users in a round.",
+        low=1.0,
+        high=1e9,
     )
     sampling: str | None = _field(
         None,
@@ -410,27 +440,31 @@ class RunConfig:
         "Rounds between two turns of a user, at least: the number of groups, and of the bands of "
         "dp_banded_mf and the leaves of dp_tree (cyclic_poisson).",
         low=1,
+        high=MOST,
     )
     max_rounds_per_user: int | None = _field(
-        None, "How often a user may be asked, at most; local_... are accounted for so many.", low=1
+        None,
+        "How often a user may be asked, at most; local_... are accounted for so many.",
+        low=1,
+        high=MOST,
     )
 
     # Privacy.
     clip_norm: float = _field(
         0.5,
         "L2 norm that a user's update is clipped to (L1 for local_laplace).",
-        low=0.0,
-        low_is_allowed=False,
+        low=1e-9,
+        high=1e9,
     )
     tower_clip_norm: float | None = _field(
         None,
         "Clip the towers to this and the item table to --clip_norm, instead of both together; the "
         "sensitivity is the root of the sum of their squares.",
-        low=0.0,
-        low_is_allowed=False,
+        low=1e-9,
+        high=1e9,
     )
     noise_multiplier: float | None = _field(
-        None, "Noise on the summed updates, in multiples of the clip.", low=0.0
+        None, "Noise on the summed updates, in multiples of the clip.", low=0.0, high=1e6
     )
     target_epsilon: float | None = _field(
         None,
@@ -446,10 +480,11 @@ class RunConfig:
         "Simulate a deployment with so many users a round: noise and epsilon are its own, and the "
         "noise is scaled down to this run's cohort. The data set's own users get no guarantee.",
         low=0.0,
+        high=1e12,
         low_is_allowed=False,
     )
     noise_population_size: int | None = _field(
-        None, "Users of the deployment that --noise_cohort_size simulates.", low=1
+        None, "Users of the deployment that --noise_cohort_size simulates.", low=1, high=10**12
     )
     modulus_bits: int | None = _field(
         None, "Bits of each number in the secure sum (ddp_...); by default 24.", low=8, high=32
@@ -467,9 +502,10 @@ class RunConfig:
         "Release once, before training, how many users took each item, with this noise in "
         "multiples of its sensitivity; for --initial_bias and --negative_sampling=popularity.",
         low=0.0,
+        high=1e6,
     )
     popularity_items_per_user: int = _field(
-        50, "For how many items a user counts in that release, at most.", low=1
+        50, "For how many items a user counts in that release, at most.", low=1, high=MOST
     )
     catalogue_noise_multiplier: float | None = _field(
         None,
@@ -477,15 +513,20 @@ class RunConfig:
         "catalogue is chosen (--catalogue=selected).",
         low=0.0,
         low_is_allowed=False,
+        high=1e6,
     )
     catalogue_items_per_user: int = _field(
-        50, "For how many items a user counts when the catalogue is chosen, at most.", low=1
+        50,
+        "For how many items a user counts when the catalogue is chosen, at most.",
+        low=1,
+        high=MOST,
     )
     catalogue_delta: float | None = _field(
         None,
         "Probability with which an item that one user alone took may come into the catalogue, a "
         "part of --target_delta; by default a tenth of it (--catalogue=selected).",
         low=0.0,
+        high=0.1,
         low_is_allowed=False,
     )
     private_evaluation_noise_multiplier: float | None = _field(
@@ -493,6 +534,7 @@ class RunConfig:
         "At each evaluation, also release validation metrics with this noise, as private/...: they "
         "are part of the guarantee.",
         low=0.0,
+        high=1e6,
     )
     release_non_private_metrics: bool = _field(
         False,
@@ -575,13 +617,14 @@ class RunConfig:
     )
 
     # The program.
-    rounds: int = _field(200, "Rounds of training.", low=1)
-    rounds_per_evaluation: int = _field(20, "Rounds between validations.", low=1)
+    rounds: int = _field(200, "Rounds of training.", low=1, high=1_000_000)
+    rounds_per_evaluation: int = _field(20, "Rounds between validations.", low=1, high=MOST)
     rounds_per_checkpoint: int | None = _field(
         None,
         "Rounds between checkpoints; by default 1 under differential privacy, where a round that "
         "is lost in a crash is spent all the same, and 10 without.",
         low=1,
+        high=MOST,
     )
     profile_rounds: str | None = _field(
         None,

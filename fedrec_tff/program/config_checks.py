@@ -23,6 +23,8 @@ from fedrec_tff.program.config import ROUND_RANGE, FieldSpec, RunConfig
 # Of fewer the sum says too much about one. Coins for 30 toss fewer with a probability of 5e-11.
 _LEAST_CLIENTS = 3
 _LEAST_EXPECTED_CLIENTS = 30
+# The normal numbers among 32-bit floats, in which computations are.
+_SMALLEST_FLOAT, _LARGEST_FLOAT = 1.2e-38, 3.4e38
 _DEVICE = re.compile(r"cpu|(gpu|tpu)(:\d{1,4})?")
 
 
@@ -256,21 +258,30 @@ def check_range(name: str, value: Any, spec: FieldSpec) -> None:
       spec: What it may be.
 
     Raises:
-      UserError: If it is none of the choices, not finite, or out of range.
+      UserError: If it is none of the choices, not finite, out of range, or no 32-bit float.
     """
     if value is not None and spec.choices is not None and value not in spec.choices:
         raise errors.UserError(f"--{name}={value}: choose one of {', '.join(spec.choices)}")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise errors.UserError(f"--{name}={value}: must be a finite number")
     if spec.low is not None and (
         value < spec.low or (value == spec.low and not spec.low_is_allowed)
     ):
         bound = "at least" if spec.low_is_allowed else "more than"
-        raise errors.UserError(f"--{name}={value}: must be {bound} {spec.low:g}")
+        raise errors.UserError(f"--{name}={value}: must be {bound} {_write(spec.low)}")
     if spec.high is not None and value > spec.high:
-        raise errors.UserError(f"--{name}={value}: must be at most {spec.high:g}")
+        raise errors.UserError(f"--{name}={value}: must be at most {_write(spec.high)}")
+    if value and not _SMALLEST_FLOAT <= abs(value) <= _LARGEST_FLOAT:
+        raise errors.UserError(
+            f"--{name}={value}: must be 0 or between {_SMALLEST_FLOAT:g} and {_LARGEST_FLOAT:g} in "
+            "size, for computations are in 32-bit floats"
+        )
+
+
+def _write(bound: float) -> str:
+    return f"{bound:g}" if isinstance(bound, float) else str(bound)
 
 
 def _check_privacy(config: RunConfig) -> None:

@@ -22,6 +22,7 @@ from fedrec_tff.program import (
     catalogue_selection,
     client_simulation,
     cohorts,
+    divergence,
     execution,
     interruption,
     measurement,
@@ -178,6 +179,9 @@ async def _train(
             _create_options(session, start.state.global_model_weights, secure_sum, devices),
             stop,
             profiler,
+            divergence.create_watch(
+                config, session.dataset.split.num_items, popular, session.features
+            ),
         )
 
 

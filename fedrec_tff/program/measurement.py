@@ -18,6 +18,7 @@ from fedrec_tff.models import side_features
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.program import (
     communication,
+    divergence,
     execution,
     metric_names,
     notices,
@@ -114,13 +115,8 @@ def _evaluate(
             score_fn, evaluation_set, num_items, session.config.list_lengths, session.config.seed
         )
     except evaluation_scoring.NotNumbersError as error:
-        rates = "--client_learning_rate or --server_learning_rate"
-        if session.config.personal is not None:
-            rates = f"--reconstruction_learning_rate, {rates}"
         raise errors.DivergedError(
-            f"training has diverged: the model's scores are not numbers (NaN); lower {rates}, or "
-            "bound updates (--aggregator=clip,mean), in a new --output_dir; rounds up to the last "
-            "checkpoint are kept"
+            divergence.describe(session.config, "the model's scores are not numbers (NaN)")
         ) from error
 
 

@@ -65,12 +65,7 @@ def build_process(
     chain, work = config.aggregator_chain, config.client_work
     row_sparse = _is_row_sparse(config)
     sampler = create_sampler(config, num_items, popular)
-    build_client_update = functools.partial(
-        client_work.build_row_sparse_client_update
-        if row_sparse
-        else client_work.build_dense_client_update,
-        item_features=features.items,
-    )
+    build_update = _bind_client_update(config, features)
     context = _create_context(config, num_items, plan, row_sparse)
     factory = building.build_factory(chain, context)
     _check_weighs(config, factory)
@@ -83,11 +78,11 @@ def build_process(
         features.num_user_slots, config.num_stored_weights, chain.terminal.has_edges
     )
     if simulation is None:
-        client_update_fn = build_client_update(config.two_tower, work, sampler)
+        client_update_fn = build_update(sampler)
     else:
         client_type = simulated_clients.create_simulated_client_type(client_type)
         client_update_fn, memory = simulated_clients.build_simulated_client_work(
-            functools.partial(build_client_update, config.two_tower, work),
+            build_update,
             sampler,
             simulation.attack,
             simulation.failure,
@@ -119,6 +114,26 @@ def build_process(
         client_memory=memory,
         server_learning_rates=schedules.create_learning_rates(config.server),
     )
+
+
+def build_client_update(
+    config: RunConfig,
+    num_items: int,
+    popular: popularity_prior.Popularity | None,
+    features: features_lib.Features,
+) -> client_work.ClientUpdateFn:
+    """Builds what an honest client does in a round, without the rest of the process.
+
+    Args:
+      config: The run's flags.
+      num_items: Size of the catalogue.
+      popular: What is known of items' popularity, where the run uses it.
+      features: What the model knows of items and users.
+
+    Returns:
+      Client work.
+    """
+    return _bind_client_update(config, features)(create_sampler(config, num_items, popular))
 
 
 def create_sampler(
@@ -213,6 +228,18 @@ def _check_weighs(config: RunConfig, factory: Any) -> None:
             f"{config.aggregator_chain.name}, which is no WeightedAggregationFactory, so that "
             "everybody counts the same: drop it"
         )
+
+
+def _bind_client_update(
+    config: RunConfig, features: features_lib.Features
+) -> simulated_clients.BuildClientUpdateFn:
+    """Client work but for where negatives come from."""
+    build = client_work.build_dense_client_update
+    if _is_row_sparse(config):
+        build = client_work.build_row_sparse_client_update
+    return functools.partial(
+        build, config.two_tower, config.client_work, item_features=features.items
+    )
 
 
 def _is_row_sparse(config: RunConfig) -> bool:

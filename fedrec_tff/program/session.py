@@ -121,6 +121,7 @@ def _settle(config: RunConfig, directory: run_directory.RunDirectory) -> None:
 def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Session:
     """Loads the data, plans, and writes what a new run begins with, `config.json` last."""
     dataset = data.load_data(config)
+    model_flags.check_size(config, dataset.split.num_items)
     features = features_lib.create_features(config, dataset)
     stored = run_directory.read_config(directory)
     noise_multiplier, has_new_plugin = None, False

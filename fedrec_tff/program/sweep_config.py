@@ -29,6 +29,7 @@ _FULL = ("recall@10", "ndcg@10", "hit_rate@10", "mrr")
 _SAMPLED = ("sampled_99/hit_rate@10", "sampled_99/ndcg@10", "sampled_99/mrr")
 _PRIVATE_METRICS = ("recall@10", "ndcg@10", "mrr")
 
+_LARGEST_TRIALS_SHAPE = 100.0
 _MOST_TRIALS = 1000
 
 # A search whose best run alone is private compares runs on one population.
@@ -338,6 +339,11 @@ def _check_random_number(config: SweepConfig) -> None:
         )
     if name == "poisson" and config.trials_shape != SweepConfig.trials_shape:
         raise errors.UserError("--trials_shape is of the negative binomial alone: drop it")
+    if not -1.0 < config.trials_shape <= _LARGEST_TRIALS_SHAPE:
+        raise errors.UserError(
+            f"--trials_shape={config.trials_shape:g}: must be above -1 and at most "
+            f"{_LARGEST_TRIALS_SHAPE:g}"
+        )
     for dimension in config.dimensions:
         if dimension.name in DATA_FLAGS:
             raise errors.UserError(

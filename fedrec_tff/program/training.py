@@ -12,7 +12,7 @@ import tensorflow_federated as tff
 from fedrec_tff import errors
 from fedrec_tff.learning import averaging
 from fedrec_tff.privacy import ledger as ledger_lib
-from fedrec_tff.program import communication, round_metrics
+from fedrec_tff.program import communication, divergence, round_metrics
 from fedrec_tff.program.interruption import StopRequest
 from fedrec_tff.program.profiling import RoundProfiler
 
@@ -153,6 +153,7 @@ async def train(
     options: TrainingOptions,
     stop: StopRequest,
     profiler: RoundProfiler,
+    watch: divergence.Watch,
 ) -> TrainingResult:
     """Trains from `start` to the last round, to the end of the budget, or to a stop.
 
@@ -169,20 +170,25 @@ async def train(
       options: See `TrainingOptions`.
       stop: Checked after each round.
       profiler: Traces rounds.
+      watch: Ends a run that has diverged.
 
     Returns:
       Where it ended; the state is checkpointed.
+
+    Raises:
+      DivergedError: If no round is worth its cost any more; nothing is entered for it.
     """
     progress, budget_is_spent, saved_round = start, False, start.round_number
     while progress.round_number < options.rounds and not stop:
         round_number = progress.round_number + 1
+        watch.check_before(progress.state)
         if ledger is not None:
             if not ledger.may_execute(round_number, options.target_epsilon):
                 budget_is_spent = True
                 break
             ledger.append(round_number)
         with profiler.trace(round_number):
-            progress, metrics = _run_round(process, cohorts, progress, ledger, options)
+            progress, metrics = _run_round(process, cohorts, progress, ledger, options, watch)
         if _is_due(round_number, options.rounds_per_evaluation, options.rounds):
             progress, evaluated = _evaluate(process, evaluate_fn, progress)
             metrics.update(evaluated)
@@ -213,11 +219,14 @@ def _run_round(
     progress: Progress,
     ledger: ledger_lib.PrivacyLedger | None,
     options: TrainingOptions,
+    watch: divergence.Watch,
 ) -> tuple[Progress, dict[str, float]]:
     start = time.monotonic()
     cohort = options.prepare_cohort_fn(progress.state, cohorts.select())
     output = process.next(progress.state, cohort)
     seconds = time.monotonic() - start
+    sums = output.metrics["client_work"] if options.sums_client_metrics else None
+    watch.observe(output.metrics["finalizer"]["update_non_finite"], sums)
     metrics = {
         "communication/download_megabytes": options.download_megabytes,
         **round_metrics.create_learning_rate_metrics(
@@ -226,7 +235,7 @@ def _run_round(
         **round_metrics.create_aggregate_metrics(output.metrics),
         **round_metrics.select_releasable(
             round_metrics.create_cohort_metrics(
-                output.metrics["client_work"] if options.sums_client_metrics else None,
+                sums,
                 {
                     **round_metrics.create_measurement_metrics(output.metrics["aggregator"]),
                     **communication.describe_messages(output.metrics["aggregator"]),

@@ -47,6 +47,33 @@ def test_without_times_the_order_given_is_kept():
     assert _raw_rows(log) == [("a", "x", 1), ("b", "x", 0), ("b", "w", 2)]
 
 
+def test_times_are_exact_to_the_nanosecond():
+    # Newest first; the last row repeats the second one, the first is later by a nanosecond.
+    seconds, billionths = [7, 7, 8, -1, 7], [500_000_001, 500_000_000, 0, 999_999_999, 500_000_000]
+    log = interactions_lib.create_interactions(
+        ["u"] * 5, ["a", "a", "b", "c", "a"], seconds, [0, 1, 2, 3, 4], billionths=billionths
+    )
+    assert log.value.tolist() == [3, 1, 0, 2]
+    assert log.timestamp.tolist() == [-1, 7, 7, 8]
+    assert log.billionths.tolist() == [999_999_999, 500_000_000, 500_000_001, 0]
+    assert log.time_rank.tolist() == [0, 1, 2, 3]
+    some = interactions_lib.select_interactions(log, log.item_index == 0)
+    assert some.billionths.tolist() == [500_000_000, 500_000_001]
+
+
+def test_the_rank_of_times_compares_as_they_do():
+    rng = np.random.default_rng(0)
+    seconds, billionths = rng.integers(-2, 2, 200), rng.integers(0, 3, 200)
+    log = interactions_lib.create_interactions(
+        np.arange(200), np.zeros(200, int), seconds, billionths=billionths
+    )
+    time = log.timestamp * 10**9 + log.billionths
+    for compare in (np.less, np.equal):
+        np.testing.assert_array_equal(
+            compare.outer(log.time_rank, log.time_rank), compare.outer(time, time)
+        )
+
+
 def test_column_types():
     log = interactions_lib.create_interactions([1, 2], [3, 3], np.array([5, 6]), [1, 2])
     assert log.user_index.dtype == np.int32

@@ -684,7 +684,7 @@ except UserError as error:
 def test_two_processes_cannot_share_a_ledger(path):
     with ledger.PrivacyLedger(path, HEADER):
         child = subprocess.run(
-            [sys.executable, "-c", _CHILD, str(path)], capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", _CHILD, str(path)], capture_output=True, text=True, timeout=300
         )
         assert child.returncode == 1
         assert "another process is using" in child.stderr

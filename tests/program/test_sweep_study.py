@@ -21,7 +21,7 @@ from fedrec_tff.program import (
     sweep_vizier,
 )
 
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 300.0
 
 
 @pytest.fixture(scope="module")
