@@ -1,8 +1,10 @@
 """Reads typed columns of a delimited text file, and says file and line of what is wrong.
 
 Good files go through a fast parser, in one piece. If it objects to anything, the file is read
-again row by row: that is slow, but finds the line to name, and can skip rows within a limit. It is
-also stricter about quotes: the fast parser forgives text behind a closing one.
+again row by row: that is slow, but finds the line to name, and can skip rows within a limit. Both
+read a row alike, so what is wrong with one row changes no other: what the fast parser alone takes
+(text behind a closing quote, hexadecimal numbers) is kept from it. Where rows may be skipped, a row
+is a line, so that a quote which is never closed costs its own line and not those behind it.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import csv
 import dataclasses
 import datetime
 import io
+import itertools
 import math
 import os
 import pathlib
@@ -26,6 +29,7 @@ from fedrec_tff import errors
 
 _UNIT_SEPARATOR = "\x1f"
 _INTEGER = re.compile(r"[+-]?[0-9]+")
+_HEXADECIMAL = re.compile(r"\b0[xX]")
 _INT64 = np.iinfo(np.int64)
 _LARGEST_NUMBER = float(np.finfo(np.float32).max)
 _Row = tuple[int, list[str] | csv.Error]
@@ -40,7 +44,8 @@ class TextFormat:
       column_names: The fields of every row of a file without a header; empty for a file whose
         first line is the header.
       encoding: Of the text.
-      quoting: Whether a field may stand in double quotes, with delimiters inside.
+      quoting: Whether a field may stand in double quotes, with delimiters inside, and, where no
+        malformed rows are allowed, line ends.
     """
 
     delimiter: str = ","
@@ -95,25 +100,35 @@ def read_columns(
       UserError: If the file is missing, no file, empty, of another encoding or without a column
         asked for, or has more malformed rows than allowed.
     """
-    data = read_bytes(path)
-    text = _decode(data, path, text_format.encoding)
-    delimiter = text_format.delimiter
-    if delimiter == "::":
-        text = text.replace("::", _UNIT_SEPARATOR)
-        delimiter = _UNIT_SEPARATOR
+    text, delimiter = _read_text(path, text_format)
+    quoting = text_format.quoting
     names, header_lines = list(text_format.column_names), 0
     if not names:
-        names, header_lines = _read_header(path, text, delimiter, text_format.quoting)
+        names, header_lines = _read_header(path, text, delimiter, quoting)
     check_names(path, names, list(kinds))
-    parsed = _parse_fast(text, delimiter, text_format.quoting, names, header_lines, kinds)
+    spans_lines = not max_malformed_fraction
+    parsed = None
+    if not _needs_care(text, delimiter, quoting, spans_lines, kinds):
+        parsed = _parse_fast(text, delimiter, quoting, names, header_lines, kinds)
     if parsed is None:
-        rows = _rows(text, delimiter, text_format.quoting)
-        if header_lines:
-            next(rows)
+        if spans_lines:
+            rows = itertools.islice(_rows(text, delimiter, quoting), bool(header_lines), None)
+        else:
+            rows = _lines(text, delimiter, quoting, header_lines)
         parsed = _parse_by_row(path, rows, names, kinds, max_malformed_fraction)
     if not len(parsed.frame):
         raise errors.UserError(f"{path} has no rows of data")
     return parsed
+
+
+def read_names(path: pathlib.Path, text_format: TextFormat) -> list[str]:
+    """Returns the names in the header of a text file, by which the layout is told.
+
+    Raises:
+      UserError: If the file is missing, empty or of another encoding.
+    """
+    text, delimiter = _read_text(path, text_format)
+    return _read_header(path, text, delimiter, text_format.quoting)[0]
 
 
 def read_bytes(path: pathlib.Path) -> bytes:
@@ -162,6 +177,14 @@ def is_number(values: np.ndarray | float) -> np.ndarray | bool:
     return np.abs(values) <= _LARGEST_NUMBER
 
 
+def _read_text(path: pathlib.Path, text_format: TextFormat) -> tuple[str, str]:
+    """Returns the text of a file and the one character that stands between its fields."""
+    text = _decode(read_bytes(path), path, text_format.encoding)
+    if text_format.delimiter == "::":
+        return text.replace("::", _UNIT_SEPARATOR), _UNIT_SEPARATOR
+    return text, text_format.delimiter
+
+
 def _decode(data: bytes, path: pathlib.Path, encoding: str) -> str:
     try:
         return data.decode(encoding).removeprefix("\ufeff")
@@ -173,6 +196,21 @@ def _decode(data: bytes, path: pathlib.Path, encoding: str) -> str:
             f"{path}:{line}: byte {data[error.start]:#04x} is not {encoding}: name the file's "
             "encoding, for example latin-1"
         ) from error
+
+
+def _needs_care(
+    text: str, delimiter: str, quoting: bool, spans_lines: bool, kinds: Mapping[str, str]
+) -> bool:
+    """Tells whether the fast parser might take what the other one refuses, or take it otherwise."""
+    has_integers = not {"integer", "time"}.isdisjoint(kinds.values())
+    if has_integers and ("0x" in text or "0X" in text) and _HEXADECIMAL.search(text):
+        return True
+    if not quoting or '"' not in text:
+        return False
+    inside = '[^"]' if spans_lines else r'[^"\r\n]'
+    end = rf"[{re.escape(delimiter)}\r\n]"
+    good_field = rf'(?:^|(?<={end}))"{inside}*(?:""{inside}*)*"(?={end}|\Z)'
+    return '"' in re.sub(good_field, "", text)
 
 
 def _parse_fast(
@@ -289,6 +327,14 @@ def _rows(text: str, delimiter: str, quoting: bool) -> Iterator[_Row]:
             continue
         if len(fields) > 1 or any(field.strip() for field in fields):
             yield line, fields
+
+
+def _lines(text: str, delimiter: str, quoting: bool, header_lines: int) -> Iterator[_Row]:
+    """Yields what `_rows` does, of each line by itself, after those of the header."""
+    for line, content in enumerate(io.StringIO(text, newline=""), start=1):
+        if line > header_lines:
+            for _, fields in _rows(content, delimiter, quoting):
+                yield line, fields
 
 
 def _parse_fields(

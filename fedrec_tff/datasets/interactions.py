@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -72,10 +72,10 @@ def create_interactions(
 ) -> Interactions:
     """Builds a log from columns of raw ids.
 
-    Dense indices follow the sorted raw ids: in numeric order where all of them are integers, in
-    lexical order otherwise. A row that repeats an earlier one's user, item and time stamp is
-    dropped (without time stamps: user and item), so `len(user) - result.num_interactions` is the
-    number of duplicates.
+    Dense indices follow the sorted raw ids: integers first, in numeric order, then all others in
+    lexical order, so the order of two ids rests on the two alone. A row that repeats an earlier
+    one's user, item and time stamp is dropped (without time stamps: user and item), so
+    `len(user) - result.num_interactions` is the number of duplicates.
 
     Args:
       user: Raw user ids, strings or integers, [n].
@@ -127,7 +127,7 @@ def select_interactions(interactions: Interactions, keep: np.ndarray) -> Interac
 
     Args:
       interactions: The log.
-      keep: bool [num_interactions].
+      keep: bool [num_interactions], or the positions of the rows, in order.
 
     Returns:
       The log of the rows kept.
@@ -142,10 +142,21 @@ def select_interactions(interactions: Interactions, keep: np.ndarray) -> Interac
     )
 
 
-def drop_unused_ids(interactions: Interactions) -> Interactions:
-    """Drops users and items that no row names, and numbers the others anew in the same order."""
-    user_used = _used(interactions.user_index, interactions.num_users)
-    item_used = _used(interactions.item_index, interactions.num_items)
+def drop_unused_ids(
+    interactions: Interactions, keeps_users: bool = False, keeps_items: bool = False
+) -> Interactions:
+    """Drops users and items that no row names, and numbers the others anew in the same order.
+
+    Args:
+      interactions: The log.
+      keeps_users: Whether users stay, whatever they took.
+      keeps_items: Whether items stay, whoever took them.
+
+    Returns:
+      The same rows.
+    """
+    user_used = _used(interactions.user_index, interactions.num_users) | keeps_users
+    item_used = _used(interactions.item_index, interactions.num_items) | keeps_items
     return dataclasses.replace(
         interactions,
         user_index=_renumber(user_used)[interactions.user_index],
@@ -154,6 +165,52 @@ def drop_unused_ids(interactions: Interactions) -> Interactions:
         item_ids=interactions.item_ids[item_used],
         user_features=_select_features(interactions.user_features, user_used),
         item_features=_select_features(interactions.item_features, item_used),
+    )
+
+
+def place_users(
+    interactions: Interactions, user_ids: Collection[str], features: pd.DataFrame | None = None
+) -> Interactions:
+    """Puts the rows of a log on a list of users that does not come from the log.
+
+    Args:
+      interactions: The log.
+      user_ids: Raw ids, all different, in any order. Rows of other users are dropped; who has no
+        row is a user all the same.
+      features: What is known of users, by raw id; None for nothing.
+
+    Returns:
+      The log, in which users are numbered by their sorted ids.
+    """
+    listed, index = _index_in(user_ids, interactions.user_ids, "user", "users")
+    placed = _replace_index(interactions, "user_index", index)
+    order = np.argsort(placed.user_index, kind="stable")
+    return dataclasses.replace(
+        select_interactions(placed, order),
+        user_ids=listed,
+        user_features=_align_features(features, listed, "user"),
+    )
+
+
+def place_items(
+    interactions: Interactions, item_ids: Collection[str], features: pd.DataFrame | None = None
+) -> Interactions:
+    """Puts the rows of a log on a catalogue that does not come from the log.
+
+    Args:
+      interactions: The log.
+      item_ids: Raw ids, all different, in any order. Rows of other items are dropped; what nobody
+        took is an item all the same.
+      features: What is known of items, by raw id; None for nothing.
+
+    Returns:
+      The log, in which items are numbered by their sorted ids.
+    """
+    listed, index = _index_in(item_ids, interactions.item_ids, "item", "items")
+    return dataclasses.replace(
+        _replace_index(interactions, "item_index", index),
+        item_ids=listed,
+        item_features=_align_features(features, listed, "item"),
     )
 
 
@@ -205,11 +262,35 @@ def _dense_ids(raw: Sequence | np.ndarray, what: str) -> tuple[np.ndarray, np.nd
 
 
 def _sorted_order(ids: np.ndarray) -> np.ndarray:
-    """Returns the positions that sort string ids, numerically where all are integers."""
-    key = (
-        (lambda i: (int(ids[i]), ids[i])) if all(map(_INTEGER.fullmatch, ids)) else ids.__getitem__
-    )
-    return np.array(sorted(range(len(ids)), key=key), dtype=np.int64)
+    """Returns the positions that sort string ids: integers by value, then the others as text."""
+
+    def key_fn(position: int) -> tuple[bool, int, str]:
+        raw_id = ids[position]
+        is_text = _INTEGER.fullmatch(raw_id) is None
+        return is_text, 0 if is_text else int(raw_id), raw_id
+
+    return np.array(sorted(range(len(ids)), key=key_fn), dtype=np.int64)
+
+
+def _index_in(
+    listed: Collection[str], ids: np.ndarray, what: str, plural: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a list of raw ids, sorted, and where each of some ids is in it: int32, -1 if not."""
+    listed = np.array([str(raw_id) for raw_id in listed], dtype=object)
+    check_index_range(len(listed), plural)
+    listed = listed[_sorted_order(listed)]
+    index = pd.Index(listed)
+    if not index.is_unique:
+        repeated = index[index.duplicated()][0]
+        raise errors.UserError(f"the {plural} are listed by raw id, and {what} {repeated!r} twice")
+    return listed, index.get_indexer(pd.Index(ids, dtype=object)).astype(np.int32)
+
+
+def _replace_index(interactions: Interactions, name: str, index: np.ndarray) -> Interactions:
+    """Numbers users or items anew, and drops the rows of those that are numbered -1."""
+    column = index[getattr(interactions, name)]
+    renumbered = dataclasses.replace(interactions, **{name: column})
+    return select_interactions(renumbered, column >= 0)
 
 
 def _order_without_duplicates(

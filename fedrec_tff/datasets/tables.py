@@ -66,6 +66,7 @@ def read(
     max_malformed_fraction: float = 0.0,
     user_features: pd.DataFrame | None = None,
     item_features: pd.DataFrame | None = None,
+    guesses_from_rows: bool = True,
 ) -> tuple[Interactions, DataCounts]:
     """Reads a table with one interaction per row.
 
@@ -80,6 +81,7 @@ def read(
       max_malformed_fraction: The fraction of rows that may be malformed and skipped.
       user_features: What is known of users, indexed by raw id.
       item_features: What is known of items, indexed by raw id.
+      guesses_from_rows: Whether the first row of a file without a header may tell the delimiter.
 
     Returns:
       The log, and what was dropped.
@@ -89,15 +91,13 @@ def read(
     """
     path = pathlib.Path(path)
     kinds = columns.kinds()
-    if path.suffix.lower() in _PARQUET_SUFFIXES:
-        if column_names or delimiter:
-            raise errors.UserError(f"{path} is Parquet: leave out column_names and delimiter")
-        parsed = _read_parquet(path, kinds, max_malformed_fraction)
-    else:
-        text_format = delimited.TextFormat(
-            delimiter or _guess_delimiter(path), tuple(column_names), encoding
+    if column_names and not (delimiter or guesses_from_rows or _is_told_by_suffix(path)):
+        raise errors.UserError(
+            f"{path}: the first user's row would tell the delimiter of all, which no noise covers: "
+            "name the file .csv (commas) or .tsv (tabs), or give it a header in place of "
+            "column_names"
         )
-        parsed = delimited.read_columns(path, text_format, kinds, max_malformed_fraction)
+    parsed = _read_columns(path, kinds, column_names, delimiter, encoding, max_malformed_fraction)
     frame = parsed.frame
     log = interactions_lib.create_interactions(
         frame[columns.user].to_numpy(),
@@ -112,6 +112,45 @@ def read(
         malformed=parsed.malformed,
         duplicates=len(frame) - log.num_interactions,
     )
+
+
+def read_ids(path: str | pathlib.Path, column: str) -> list[str]:
+    """Reads one column of raw ids of a table with a header, or of Parquet.
+
+    Args:
+      path: As `read` takes it.
+      column: Its name.
+
+    Returns:
+      The id of each row, written as `read` would.
+
+    Raises:
+      UserError: If the file or the column is missing, or an id is.
+    """
+    parsed = _read_columns(pathlib.Path(path), {column: "id"})
+    return [str(raw_id) for raw_id in parsed.frame[column]]
+
+
+def _read_columns(
+    path: pathlib.Path,
+    kinds: dict[str, str],
+    column_names: tuple[str, ...] = (),
+    delimiter: str | None = None,
+    encoding: str = "utf-8",
+    max_malformed_fraction: float = 0.0,
+) -> delimited.ParsedColumns:
+    if path.suffix.lower() in _PARQUET_SUFFIXES:
+        if column_names or delimiter:
+            raise errors.UserError(f"{path} is Parquet: leave out column_names and delimiter")
+        return _read_parquet(path, kinds, max_malformed_fraction)
+    text_format = delimited.TextFormat(
+        delimiter or _guess_delimiter(path), tuple(column_names), encoding
+    )
+    return delimited.read_columns(path, text_format, kinds, max_malformed_fraction)
+
+
+def _is_told_by_suffix(path: pathlib.Path) -> bool:
+    return path.suffix.lower() in (*_DELIMITER_OF_SUFFIX, *_PARQUET_SUFFIXES)
 
 
 def _guess_delimiter(path: pathlib.Path) -> str:

@@ -214,6 +214,7 @@ def _check_flags_mean_something(
             (name, TWO_TOWER)
             for name in MODEL_FLAGS
             if getattr(run, name) != getattr(RunConfig, name)
+            and not (name == "item_table" and run.catalogue_kind == "table")
         ]
     for name, baseline in idle:
         raise errors.UserError(

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from fedrec_tff.privacy import releases
 
 DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv", "adjacency")
+_DATASETS_WITH_ITEM_TABLE = ("synthetic", "ml-100k", "ml-1m")
 SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
+CATALOGUES = ("table", "data")
 EXECUTIONS = ("compiled", "native", "debug")
 SECURE_SUMS = ("plain", "masked", "bfv", "ckks")
 INITIAL_EMBEDDINGS = ("random", "features")
@@ -33,6 +35,7 @@ DATA_FLAGS = (
     *("dataset", "data_dir", "split"),
     *("user_column", "item_column", "time_column", "value_column", "column_names"),
     *("max_malformed_fraction", "minimum_value", "k_core", "max_interactions_per_user"),
+    *("roster", "catalogue"),
     *("synthetic_users", "synthetic_items"),
 )
 ROUND_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
@@ -82,7 +85,7 @@ class RunConfig:
         "Evaluation protocol; 'published' takes the split that an adjacency set comes with.",
         choices=SPLITS,
     )
-    user_column: str = _field("user_id", "Column of user ids (csv).")
+    user_column: str = _field("user_id", "Column of user ids (csv, --roster).")
     item_column: str = _field("item_id", "Column of item ids (csv).")
     time_column: str | None = _field(
         None, "Column of time stamps (csv); without it, the order of the file."
@@ -101,7 +104,9 @@ class RunConfig:
         None, "Keep interactions with at least this value (rating); by default all."
     )
     item_table: str | None = _field(
-        None, "CSV, TSV or Parquet file of items, with --item_column, for --item_features (csv)."
+        None,
+        "CSV, TSV or Parquet file of items, with --item_column, for --item_features and "
+        "--catalogue=table (csv).",
     )
     user_table: str | None = _field(
         None, "CSV, TSV or Parquet file of users, with --user_column, for --user_features (csv)."
@@ -111,6 +116,19 @@ class RunConfig:
     )
     max_interactions_per_user: int | None = _field(
         None, "Keep only the newest of each user's interactions: a cap on contributions.", low=3
+    )
+    roster: str | None = _field(
+        None,
+        "File of all users, one id a line, or a CSV, TSV or Parquet table with --user_column. They "
+        "are the population, whatever their data; rows of others are dropped. By default the users "
+        "of the data: all of them under differential privacy, else those with enough data.",
+    )
+    catalogue: str | None = _field(
+        None,
+        "Where the items come from: table, the item table of ml-100k, ml-1m, synthetic, or "
+        "--item_table (csv); data, what users took. By default table under differential privacy "
+        "where there is one, else data.",
+        choices=CATALOGUES,
     )
     synthetic_users: int = _field(3000, "Users of the synthetic data.", low=10, high=10_000_000)
     synthetic_items: int = _field(400, "Items of the synthetic data.", low=20, high=1_000_000)
@@ -572,6 +590,23 @@ class RunConfig:
     def is_private(self) -> bool:
         """Whether the aggregator is differentially private."""
         return self.aggregator_chain.terminal.is_private
+
+    @property
+    def has_item_table(self) -> bool:
+        """Whether a table of all items comes with the data."""
+        return self.item_table is not None or self.dataset in _DATASETS_WITH_ITEM_TABLE
+
+    @property
+    def catalogue_kind(self) -> str:
+        """Where the items come from, one of `CATALOGUES`; of the data is an assumption."""
+        if self.catalogue is not None:
+            return self.catalogue
+        return "table" if self.is_private and self.has_item_table else "data"
+
+    @property
+    def has_public_roster(self) -> bool:
+        """Whether the users are told by a roster; if not, those of the data are taken as public."""
+        return self.roster is not None
 
     @property
     def sampling_law(self) -> str:

@@ -128,12 +128,18 @@ def _check_flags_mean_something(config: RunConfig) -> None:
         "--dataset=csv": (
             config.dataset != "csv",
             (
-                *("user_column", "item_column", "time_column", "value_column", "column_names"),
+                *("item_column", "time_column", "value_column", "column_names"),
                 *("item_table", "user_table"),
             ),
         ),
-        "--item_features or --initial_embedding=features": (
-            not config.item_features and config.initial_embedding != "features",
+        "--dataset=csv or --roster": (
+            config.dataset != "csv" and config.roster is None,
+            ("user_column",),
+        ),
+        "--item_features, --initial_embedding=features or --catalogue=table": (
+            not config.item_features
+            and config.initial_embedding != "features"
+            and config.catalogue_kind != "table",
             ("item_table",),
         ),
         "--user_features": (not config.user_features, ("user_table",)),
@@ -373,4 +379,9 @@ def _check_data(config: RunConfig) -> None:
         raise errors.UserError(
             f"--dataset={config.dataset} --split={config.split}: adjacency sets have no order in "
             "time and come with a published split, the others do not; use both or neither"
+        )
+    if config.catalogue == "table" and not config.has_item_table:
+        raise errors.UserError(
+            f"--catalogue=table: --dataset={config.dataset} comes without a table of its items: "
+            + ("add --item_table" if config.dataset == "csv" else "use --catalogue=data")
         )

@@ -38,6 +38,9 @@ def load_data(config: RunConfig) -> loading.LoadedDataset:
             ),
             split=config.split,
             seed=config.seed,
+            is_private=config.is_private,
+            roster=config.roster,
+            catalogue=config.catalogue_kind,
             synthetic=synthetic.SyntheticConfig(
                 num_users=config.synthetic_users,
                 num_items=config.synthetic_items,

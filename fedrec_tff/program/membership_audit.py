@@ -88,7 +88,15 @@ def run(
 
     fitted = fit(is_member, config.seed, plan)
     shadows = [fit_shadow(index, half) for index, half in enumerate(halves)]
-    scores = membership.create_scores(fitted, _popularity_loss(train, num_items), shadows)
+    # Who has nothing to train on, and is in the population all the same, has no loss either.
+    has_items = train.lengths > 0
+    scores = {
+        name: values[has_items]
+        for name, values in membership.create_scores(
+            fitted, _popularity_loss(train, num_items), shadows
+        ).items()
+    }
+    is_member = is_member[has_items]
     confidence = 1.0 - (1.0 - audit.confidence) / len(scores)
     attacks = tuple(
         membership.evaluate_attack(name, values, is_member, config.target_delta, confidence)
@@ -116,11 +124,11 @@ def measure_fit(
     Args:
       model: The model's shape.
       weights: Its weights.
-      users: One row for each user, none empty.
+      users: One row for each user.
       num_items: Rows of the item table.
 
     Returns:
-      Means over each user's items.
+      Means over each user's items; zeros for a user without any.
     """
     candidates = query_towers.encode_candidates(model, weights.tower, weights.items)
 

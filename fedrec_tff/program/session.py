@@ -146,7 +146,10 @@ def _summarize(session: Session) -> str:
     if not config.is_private or config.release_non_private_metrics:
         return dataset.summary()
     split = dataset.split
-    return f"{config.dataset}: {split.train.num_rows:,} training users, {split.num_items:,} items"
+    return (
+        f"{config.dataset}: {split.train.num_rows:,} training users {dataset.population_source}, "
+        f"{split.num_items:,} items {dataset.catalogue_source}"
+    )
 
 
 def _derive(
@@ -161,6 +164,9 @@ def _derive(
         "noise_multiplier": plan.mechanism.noise_multiplier if plan.mechanism else None,
         "num_training_users": dataset.split.train.num_rows,
         "num_items": dataset.split.num_items,
+        "catalogue": dataset.catalogue_kind,
+        # None where the users are those of the data.
+        "roster_digest": dataset.roster_digest,
     }
 
 

@@ -32,7 +32,7 @@ _PRIVATE_METRICS = ("recall@10", "ndcg@10", "mrr")
 _MOST_TRIALS = 1000
 
 # A search whose best run alone is private compares runs on one population.
-DATA_FLAGS = frozenset((*config_lib.DATA_FLAGS, "user_table"))
+DATA_FLAGS = frozenset((*config_lib.DATA_FLAGS, "user_table", "item_table"))
 # Flags that change neither who takes part how often, nor the noise in multiples of the clip, nor
 # what else is released: whatever their values, a run costs the same. All others may matter.
 COSTLESS_FLAGS = frozenset(

@@ -78,6 +78,46 @@ def test_both_parsers_read_what_was_written(tmp_path, rows):
         assert (parsed.rows_read, parsed.malformed) == (len(rows) + malformed, malformed)
 
 
+@pytest.mark.parametrize("kind", ["id", "text", "integer", "number", "time"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "7",
+            " 7",
+            "+7",
+            "007",
+            "0x10",
+            "-0X10",
+            "1_0",
+            "7.0",
+            "1e3",
+            ".5",
+            "nan",
+            "inf",
+            "1e400",
+        ),
+        *("1e400", "1970-01-02", "0.1234567890123456789"),
+        *('"7"', '"7"7', '7"7', '"7""7"', ' "7"', "'7'", ""),
+    ],
+)
+def test_a_malformed_row_changes_no_other(tmp_path, kind, text):
+    """Alone among good rows, a row is read by the fast parser where that can, else by row."""
+    alone, together = (
+        _read(tmp_path, f"a,b\n{text},z\n1,y\n{extra}".encode(), 0.9, {"a": kind}).frame
+        for extra in ("", "oops\n")
+    )
+    assert alone["a"].tolist() == together["a"].tolist()
+
+
+def test_a_quote_that_never_closes_costs_its_own_line(tmp_path):
+    data = b'a,b\nx,1\ny,"2\nz,"3"\n"w","4"\n'
+    parsed = _read(tmp_path, data, limit=0.5, kinds={"a": "id"})
+    assert parsed.frame["a"].tolist() == ["x", "z", "w"]
+    assert parsed.malformed == 1
+    assert "rows.csv:3: " in _refused(tmp_path, data, kinds={"a": "id"})
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [

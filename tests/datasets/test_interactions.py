@@ -61,12 +61,12 @@ def test_column_types():
     [
         ([10, 9, 100], ["9", "10", "100"]),
         (["10", "9", "100"], ["9", "10", "100"]),
-        (["10", "9", "x"], ["10", "9", "x"]),
+        (["10", "x", "9", "u"], ["9", "10", "u", "x"]),
         (["7", "07", "-8"], ["-8", "07", "7"]),
         (["9" * 30, "1"], ["1", "9" * 30]),
     ],
 )
-def test_ids_are_in_numeric_order_if_all_are_integers(raw, expected):
+def test_integers_come_first_and_in_numeric_order(raw, expected):
     log = interactions_lib.create_interactions(raw, ["i"] * len(raw))
     assert log.user_ids.tolist() == expected
     assert log.user_ids[log.user_index].tolist() == expected
@@ -111,11 +111,39 @@ def test_unused_ids_leave():
     log = interactions_lib.create_interactions([1, 2, 3], ["a", "b", "c"], item_features=features)
     log = interactions_lib.select_interactions(log, np.array([True, False, True]))
     assert log.num_items == 3
+    kept = interactions_lib.drop_unused_ids(log, keeps_users=True)
+    assert (kept.num_users, kept.num_items) == (3, 2)
+    kept = interactions_lib.drop_unused_ids(log, keeps_items=True)
+    assert (kept.num_users, kept.num_items) == (2, 3)
     log = interactions_lib.drop_unused_ids(log)
     assert log.user_ids.tolist() == ["1", "3"]
     assert log.item_ids.tolist() == ["a", "c"]
     assert log.user_index.tolist() == log.item_index.tolist() == [0, 1]
     assert log.item_features["title"].tolist() == ["A", "C"]
+
+
+def test_rows_are_placed_on_a_list_of_users():
+    features = pd.DataFrame({"age": ["7", "8"]}, index=["c", "d"])
+    log = interactions_lib.create_interactions(
+        ["b", "9", "b", "a", "9"], ["x", "y", "z", "x", "w"], np.array([3, 5, 1, 0, 4])
+    )
+    placed = interactions_lib.place_users(log, ["c", "b", "9"], features)
+    assert placed.user_ids.tolist() == ["9", "b", "c"]
+    assert _raw_rows(placed) == [("9", "w", 4), ("9", "y", 5), ("b", "z", 1), ("b", "x", 3)]
+    assert placed.user_index.dtype == np.int32
+    assert placed.user_features["age"].fillna("?").tolist() == ["?", "?", "7"]
+    with pytest.raises(errors.UserError, match="user 'b' twice"):
+        interactions_lib.place_users(log, ["b", "b"])
+
+
+def test_rows_are_placed_in_a_catalogue():
+    features = pd.DataFrame({"title": ["Eks", "Vee"]}, index=["x", "v"])
+    log = interactions_lib.create_interactions(["a", "a", "b"], ["x", "y", "w"])
+    placed = interactions_lib.place_items(log, ["x", "v", "w"], features)
+    assert placed.item_ids.tolist() == ["v", "w", "x"]
+    assert _raw_rows(placed) == [("a", "x", 0), ("b", "w", 2)]
+    assert placed.item_index.tolist() == [2, 1]
+    assert placed.item_features["title"].tolist() == ["Vee", "w", "Eks"]
 
 
 def test_saved_id_maps_read_back(tmp_path):
