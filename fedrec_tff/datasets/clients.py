@@ -101,6 +101,17 @@ def default_bucket_lengths(longest: int) -> tuple[int, ...]:
     return tuple(lengths)
 
 
+def round_up_length(longest: int) -> int:
+    """Returns the first of 16, 32, 64 and so on that is not below a length.
+
+    With default bucket lengths up to this one, a client's bucket follows from its own length alone.
+    """
+    length = _SHORTEST_BUCKET
+    while length < longest:
+        length *= 2
+    return length
+
+
 def stretch_bucket_lengths(longest: int, stretch: int) -> tuple[int, ...]:
     """Bucket lengths for client work that takes a stretch of each sequence, and no more.
 

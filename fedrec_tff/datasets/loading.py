@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import pathlib
 
+import numpy as np
 import pandas as pd
 
 from fedrec_tff import errors
@@ -229,6 +230,11 @@ class LoadedDataset:
     def catalogue_source(self) -> str:
         """Where the items come from, in a few words."""
         return _CATALOGUE_SOURCES[self.catalogue_kind]
+
+    @property
+    def train_user_ids(self) -> np.ndarray:
+        """The raw ids of the training users, a row of `split.train` each: object (str)."""
+        return self.interactions.user_ids[self.split.train_user_index]
 
     def summary(self) -> str:
         """Returns one line: what was read, what was dropped, and what is left."""

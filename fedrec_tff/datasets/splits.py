@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -263,9 +264,18 @@ def fixed(
     )
 
 
-def fingerprint(split: Split) -> str:
-    """Returns a SHA-256 in hexadecimal over all that the split holds, so that a change is seen."""
+def fingerprint(split: Split, user_ids: Sequence[str] = ()) -> str:
+    """Digests all that a run makes of its data, so that a change is seen.
+
+    Args:
+      split: The data.
+      user_ids: Raw ids of the log's users, from which cohorts are drawn.
+
+    Returns:
+      A SHA-256 in hexadecimal.
+    """
     digest = hashlib.sha256(f"num_items={split.num_items}".encode())
+    digest.update(repr(list(user_ids)).encode())
     arrays = [split.train_user_index, split.train.items, split.train.offsets]
     for part in (split.validation, split.test):
         arrays.append(part.user_index)

@@ -15,31 +15,32 @@ import tensorflow_federated as tff
 
 from fedrec_tff.aggregators import row_sparse
 from fedrec_tff.datasets import clients as clients_lib
+from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.execution import stacking
 from fedrec_tff.learning import client_work, local_rows
 from fedrec_tff.privacy import queries, releases
 
-# Keep this release's choices and its insecure noise apart from the other streams of a seed.
-_CHOICE_STREAM = 0x909C
+# What is drawn: which items a user counts for.
+_CHOICE = "popularity"
+# Keeps this release's insecure noise apart from the other streams of a seed.
 _INSECURE_NOISE_STREAM = 0x909_5EED
 
 
-def stack(population: clients_lib.ClientPopulation, seed: int) -> stacking.StackedCohort:
+def stack(
+    population: clients_lib.ClientPopulation, draws: keyed_draws.KeyedDraws
+) -> stacking.StackedCohort:
     """Makes one cohort of all users.
 
     Args:
       population: All users; the arrays are not copied.
-      seed: Chooses which items users with too many count for. Keep it as secret as the sampling of
-        users: choices go by a user's number in the population, and one user more may renumber
-        others, whose choices then change for whoever knows the seed.
+      draws: Of the population, for which items users with too many count for. Its key must be as
+        secret as the sampling of users, and a key of all bits: one for everybody would be one of
+        2**32.
 
     Returns:
       A cohort of `client_work.ClientData`.
     """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, _CHOICE_STREAM]))
-    words = np.iinfo(np.int32)
-    # By client, of all bits of the seed: one key for everybody would be one of 2**32.
-    keys = rng.integers(words.min, words.max, [population.num_clients, 2], np.int32, endpoint=True)
+    keys = draws.seeds(_CHOICE)
     parts = []
     for bucket in population.buckets:
         seeds = keys[bucket.client_row]

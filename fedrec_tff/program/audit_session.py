@@ -10,8 +10,10 @@ import pathlib
 import sys
 from typing import Any
 
+import numpy as np
+
 from fedrec_tff import errors
-from fedrec_tff.datasets import splits
+from fedrec_tff.datasets import keyed_draws, splits
 from fedrec_tff.privacy.audit import report
 from fedrec_tff.program import audit_config, data, privacy_plan, run_directory
 from fedrec_tff.program import config as config_lib
@@ -86,15 +88,17 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
 def _create_plan(
     config: RunConfig, audit: AuditConfig, split: splits.Split
 ) -> privacy_plan.PrivacyPlan:
-    """Sampler and mechanism for those who take part in the audited run."""
+    """Mechanism for those who take part in the audited run; halves draw their own cohorts."""
     num_users = split.train.num_rows
-    num_clients = {
-        audit_config.CANARY: num_users + audit.num_canaries,
-        audit_config.MEMBERSHIP: num_users // 2,
-        audit_config.ADJACENT: num_users,
-    }[audit.attack]
     num_weights = config.two_tower.num_weights(split.num_items)
-    return privacy_plan.create_plan(config, num_clients, num_weights)
+    if audit.attack == audit_config.MEMBERSHIP:
+        return privacy_plan.create_plan(config, num_users // 2, num_weights)
+    if audit.attack == audit_config.ADJACENT:
+        return privacy_plan.create_plan(config, num_users, num_weights)
+    num_clients = num_users + audit.num_canaries
+    # Users and canaries go by their rows, for canaries have no ids.
+    draws = keyed_draws.KeyedDraws(np.arange(num_clients), config.seed)
+    return privacy_plan.create_plan(config, num_clients, num_weights, draws=draws)
 
 
 def _attack_with_canaries(

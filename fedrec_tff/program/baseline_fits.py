@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import clients, splits
+from fedrec_tff.datasets import clients, keyed_draws, splits
 from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.evaluation import ease, ials, item_cooccurrence, popularity, scoring
 from fedrec_tff.privacy import accounting, release_calibration
@@ -104,10 +104,10 @@ def _release_popularity(inputs: Inputs, path: pathlib.Path) -> dict[str, Any]:
         from fedrec_tff.learning import private_popularity
 
         computation = private_popularity.build_private_popularity(inputs.split.num_items, release)
-        # Which items a user with too many counts for must not be known, either.
-        everyone = private_popularity.stack(
-            clients.stack_clients(train), secrets.randbits(_KEY_BITS)
-        )
+        # Which items a user with too many counts for must not be known, either. The key is used
+        # once, so any names of the users will do.
+        draws = keyed_draws.KeyedDraws(np.arange(train.num_rows), secrets.randbits(_KEY_BITS))
+        everyone = private_popularity.stack(clients.stack_clients(train), draws)
         with compiled.CompiledContext(compiled.CompiledOptions()).install():
             counts = np.asarray(computation(everyone))
         _write(path, counts=counts)

@@ -18,7 +18,7 @@ import tensorflow_federated as tff
 from fedrec_tff import errors
 from fedrec_tff.aggregators import building, registry
 from fedrec_tff.datasets import clients as clients_lib
-from fedrec_tff.datasets import sequences, splits
+from fedrec_tff.datasets import keyed_draws, sequences, splits
 from fedrec_tff.execution import stacking
 from fedrec_tff.learning import canaries, client_work, negative_sampling, optimizers
 from fedrec_tff.learning import process as process_lib
@@ -175,7 +175,8 @@ def _train(
     canary_norm = audit.canary_norm * config.clip_norm
     process = _build_process(config, split, parts, canary_norm)
     population = _create_population(split.train, audit.num_canaries)
-    iterator = cohorts.CohortDataSource(population, parts.plan.sampler, config.seed).iterator()
+    draws = keyed_draws.KeyedDraws(np.arange(population.num_clients), config.seed)
+    iterator = cohorts.CohortDataSource(population, parts.plan.sampler, draws).iterator()
     state = process.initialize()
     initial = mechanism_checks.flatten(state.global_model_weights.trainable)
     if config.rounds > initial.size:

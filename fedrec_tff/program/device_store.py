@@ -15,7 +15,7 @@ from fedrec_tff import errors
 from fedrec_tff.execution import stacking
 from fedrec_tff.learning import personal_state
 from fedrec_tff.models import two_tower
-from fedrec_tff.program import run_directory
+from fedrec_tff.program import cohorts, run_directory
 
 _FILE = re.compile(r"round_(\d+)\.npy")
 _PRIVATE_MODE = 0o600
@@ -44,7 +44,7 @@ class DeviceStore:
         self,
         refit_fn: personal_state.RefitFn,
         weights: two_tower.TwoTowerWeights,
-        cohort: stacking.StackedCohort,
+        cohort: cohorts.Cohort,
         user_index: np.ndarray,
     ) -> stacking.StackedCohort:
         """Lets the devices of a cohort go on fitting their personal parts, and hand them in.
@@ -60,8 +60,7 @@ class DeviceStore:
         """
         parts = []
         for part in cohort.parts:
-            # The second number of a client's seed is its row of the population.
-            users = user_index[part.structure.seed[:, 1]]
+            users = user_index[cohort.rows[part.positions]]
             if len(users):
                 found = part.structure._replace(personal=self.states[users])
                 self.states[users] = refit_fn(weights, found)

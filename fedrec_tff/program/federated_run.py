@@ -117,7 +117,7 @@ async def _train(
     devices: devices_lib.Devices,
 ) -> training.TrainingResult:
     config, directory = session.config, session.directory
-    simulation = client_simulation.create_simulation(config, session.dataset)
+    simulation = client_simulation.create_simulation(config, session.dataset, session.draws.public)
     process = run_process.build_process(
         config,
         session.dataset.split.num_items,
@@ -144,10 +144,13 @@ async def _train(
     source = cohorts.CohortDataSource(
         population,
         session.plan.sampler,
-        config.seed if session.cohort_key is None else session.cohort_key,
+        session.draws.secret,
         next_round,
         simulation,
         _select_user_features(session),
+        run_process.choose_edges(
+            config, session.dataset.split.num_items, session.plan, session.draws.public
+        ),
     )
     with (
         progress_lib.ProgressReleaseManager(
@@ -178,9 +181,12 @@ async def _train(
 
 def _stack_clients(session: Session) -> clients.ClientPopulation:
     train, model = session.dataset.split.train, session.config.two_tower
-    if not model.takes_one_step:
-        return clients.stack_clients(train)
     longest = int(train.lengths.max(initial=0))
+    if session.config.is_private:
+        # Or everybody in the last bucket would be padded to the length of the longest of them.
+        longest = clients.round_up_length(longest)
+    if not model.takes_one_step:
+        return clients.stack_clients(train, clients.default_bucket_lengths(longest))
     lengths = clients.stretch_bucket_lengths(longest, model.history_length + 1)
     return clients.stack_clients(train, lengths)
 

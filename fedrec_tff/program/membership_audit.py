@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from fedrec_tff.datasets import clients as clients_lib
-from fedrec_tff.datasets import loading, sequences
+from fedrec_tff.datasets import keyed_draws, loading, sequences
 from fedrec_tff.models import query_towers, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.privacy import calibration
@@ -58,7 +58,7 @@ def run(
       config: The run's flags.
       audit: How to attack.
       dataset: The data; of the split, training sequences only are used.
-      plan: For half of the users.
+      plan: For half of the users; each half has cohorts of its own.
       round_done_fn: Is told of every round.
 
     Returns:
@@ -175,9 +175,15 @@ def _train(
 ) -> two_tower.TwoTowerWeights:
     """Trains as `experiments.train` does, on some of the users."""
     members = dataset.split.train.take(is_member)
-    process = run_process.build_process(config, dataset.split.num_items, plan)
-    population = clients_lib.stack_clients(members)
-    iterator = cohorts.CohortDataSource(population, plan.sampler, config.seed).iterator()
+    num_items = dataset.split.num_items
+    process = run_process.build_process(config, num_items, plan)
+    draws = keyed_draws.KeyedDraws(dataset.train_user_ids[is_member], config.seed)
+    iterator = cohorts.CohortDataSource(
+        clients_lib.stack_clients(members),
+        privacy_plan.create_sampler(config, draws),
+        draws,
+        edge=run_process.choose_edges(config, num_items, plan, draws),
+    ).iterator()
     state = process.initialize()
     for _ in range(config.rounds):
         state = process.next(state, iterator.select()).state
@@ -188,7 +194,7 @@ def _train(
 def _plan_shadow(
     config: RunConfig, plan: privacy_plan.PrivacyPlan, half: np.ndarray, num_items: int
 ) -> privacy_plan.PrivacyPlan:
-    """Cohorts of its own, and the noise of the audited run."""
+    """The noise of the audited run."""
     noise_multiplier = plan.mechanism.noise_multiplier if plan.mechanism else None
     return privacy_plan.create_plan(
         config, int(half.sum()), config.two_tower.num_weights(num_items), noise_multiplier

@@ -93,8 +93,7 @@ def _release(session: Session, population: clients.ClientPopulation) -> np.ndarr
         config.popularity_release,
         config.seed if config.insecure_deterministic_noise else None,
     )
-    seed = config.seed if session.cohort_key is None else session.cohort_key
-    return np.asarray(computation(private_popularity.stack(population, seed)))
+    return np.asarray(computation(private_popularity.stack(population, session.draws.secret)))
 
 
 def _load(path: pathlib.Path, num_items: int) -> np.ndarray:

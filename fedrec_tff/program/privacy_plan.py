@@ -3,6 +3,7 @@
 import dataclasses
 
 from fedrec_tff import errors
+from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.privacy import accounting, calibration, catalogue, mechanisms, sampling
 from fedrec_tff.program.config import RunConfig
 
@@ -18,14 +19,14 @@ class PrivacyPlan:
     """How users are drawn, what is done to what they send, and what else is released.
 
     Attributes:
-      sampler: Draws the cohorts.
+      sampler: Draws the cohorts; None where it isn't known whose.
       sampling_probability: With which a given user is in a given round.
       mechanism: The private mechanism, or None for a run without differential privacy.
       max_clients: The most clients that a round may have.
       releases: What else is released about the users, under the same guarantee.
     """
 
-    sampler: sampling.CohortSampler
+    sampler: sampling.CohortSampler | None
     sampling_probability: float
     mechanism: mechanisms.Mechanism | None
     max_clients: int
@@ -37,7 +38,7 @@ def create_plan(
     num_clients: int,
     num_weights: int,
     noise_multiplier: float | None = None,
-    cohort_key: int | None = None,
+    draws: keyed_draws.KeyedDraws | None = None,
 ) -> PrivacyPlan:
     """Makes the plan; with a target epsilon, calibrates the noise for all that is planned.
 
@@ -46,7 +47,7 @@ def create_plan(
       num_clients: Size of the population.
       num_weights: Size of an update.
       noise_multiplier: What an earlier session of this run was calibrated to, if there was one.
-      cohort_key: What cohorts are drawn from, where that is not the seed.
+      draws: Of the population, for its cohorts; None for a plan without a sampler.
 
     Returns:
       The plan.
@@ -62,19 +63,31 @@ def create_plan(
     mechanism, releases = None, ()
     if config.is_private:
         mechanism, releases = _plan_mechanism(config, num_clients, num_weights, noise_multiplier)
-    sampler = sampling.create_sampler(
-        config.sampling_law,
-        num_clients,
-        config.clients_per_round,
-        config.seed if cohort_key is None else cohort_key,
-        min_separation=config.min_separation,
-        max_rounds_per_user=config.max_rounds_per_user,
-    )
+    sampler = None if draws is None else create_sampler(config, draws)
     probability = config.clients_per_round / num_clients
     max_clients = sampling.bound_cohort_size(
         config.sampling_law, num_clients, config.clients_per_round
     )
     return PrivacyPlan(sampler, probability, mechanism, max_clients, releases)
+
+
+def create_sampler(config: RunConfig, draws: keyed_draws.KeyedDraws) -> sampling.CohortSampler:
+    """Creates what draws the cohorts of a run.
+
+    Args:
+      config: The run's flags.
+      draws: Of the population.
+
+    Returns:
+      The sampler.
+    """
+    return sampling.create_sampler(
+        config.sampling_law,
+        draws,
+        config.clients_per_round,
+        min_separation=config.min_separation,
+        max_rounds_per_user=config.max_rounds_per_user,
+    )
 
 
 def _plan_mechanism(

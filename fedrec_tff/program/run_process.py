@@ -11,6 +11,7 @@ from fedrec_tff import errors
 from fedrec_tff.aggregators import building, contract, registry
 from fedrec_tff.aggregators import chain as chain_lib
 from fedrec_tff.aggregators.hierarchical import config as hierarchy_config
+from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.learning import (
     client_work,
     feature_embedding,
@@ -28,6 +29,9 @@ from fedrec_tff.privacy import catalogue
 from fedrec_tff.program import client_simulation, model_flags, popularity_prior, privacy_plan
 from fedrec_tff.program import features as features_lib
 from fedrec_tff.program.config import RunConfig
+
+# What is drawn.
+_EDGE = "edge"
 
 
 def build_process(
@@ -76,7 +80,7 @@ def build_process(
         work, weighs=isinstance(factory, tff.aggregators.WeightedAggregationFactory)
     )
     client_type = client_work.create_client_data_type(
-        features.num_user_slots, config.num_stored_weights
+        features.num_user_slots, config.num_stored_weights, chain.terminal.has_edges
     )
     if simulation is None:
         client_update_fn = build_client_update(config.two_tower, work, sampler)
@@ -93,7 +97,7 @@ def build_process(
         build_learning_process = functools.partial(
             hierarchical_process.build_hierarchical_process,
             _find_hierarchy(chain, context),
-            client_row_fn=_find_client_row,
+            edge_fn=_get_edge,
             replaces_non_finite=not _edges_exclude_non_finite(chain),
         )
     else:
@@ -135,6 +139,31 @@ def create_sampler(
         config.num_negatives,
         popular.probabilities if config.negative_sampling == POPULARITY else None,
     )
+
+
+def choose_edges(
+    config: RunConfig,
+    num_items: int,
+    plan: privacy_plan.PrivacyPlan,
+    draws: keyed_draws.KeyedDraws,
+) -> np.ndarray | None:
+    """Chooses each user's edge, once and for all: a public draw of the user's own.
+
+    Args:
+      config: The run's flags.
+      num_items: Size of the catalogue.
+      plan: The mechanism.
+      draws: Of the population, public.
+
+    Returns:
+      int32 [num_users]; None where no edges stand between clients and server.
+    """
+    chain = config.aggregator_chain
+    if not chain.terminal.has_edges:
+        return None
+    context = _create_context(config, num_items, plan, _is_row_sparse(config))
+    num_edges = _find_hierarchy(chain, context).num_edges
+    return draws.integers(num_edges, _EDGE).astype(np.int32)
 
 
 def check_builders(config: RunConfig, num_items: int, plan: privacy_plan.PrivacyPlan) -> None:
@@ -226,10 +255,9 @@ def _find_hierarchy(
     return building.build_factory(chain_lib.Chain(chain.links[-1:]), context).hierarchy
 
 
-def _find_client_row(client: client_work.ClientData | simulated_clients.SimulatedClient) -> Any:
-    """The client's row in the population, a public number."""
-    data = client.data if hasattr(client, "data") else client
-    return data.seed[1]
+def _get_edge(client: client_work.ClientData | simulated_clients.SimulatedClient) -> Any:
+    """The client's edge, which is public."""
+    return hierarchical_process.get_edge(client.data if hasattr(client, "data") else client)
 
 
 def server_may_see_sums(config: RunConfig) -> bool:

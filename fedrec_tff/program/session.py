@@ -14,7 +14,14 @@ from fedrec_tff.datasets import loading
 from fedrec_tff.evaluation import scoring
 from fedrec_tff.plugins import loading as plugin_loading
 from fedrec_tff.program import config as config_lib
-from fedrec_tff.program import data, model_flags, notices, privacy_plan, run_directory
+from fedrec_tff.program import (
+    data,
+    model_flags,
+    notices,
+    privacy_plan,
+    run_directory,
+    user_draws,
+)
 from fedrec_tff.program import features as features_lib
 from fedrec_tff.program.config import RunConfig
 
@@ -29,7 +36,7 @@ class Session:
       dataset: The data.
       plan: Sampler and mechanism.
       derived: What `config.json` says besides the flags.
-      cohort_key: What cohorts are drawn from; None for the seed.
+      draws: What is drawn for each training user.
       features: What the model knows of items and users.
     """
 
@@ -38,7 +45,7 @@ class Session:
     dataset: loading.LoadedDataset
     plan: privacy_plan.PrivacyPlan
     derived: dict[str, Any]
-    cohort_key: int | None = None
+    draws: user_draws.UserDraws
     features: features_lib.Features = features_lib.NO_FEATURES
 
 
@@ -113,9 +120,10 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
     cohort_key = None
     if config.has_secret_cohorts:
         cohort_key = run_directory.obtain_cohort_key(directory, is_new=stored is None)
+    draws = user_draws.UserDraws(dataset.train_user_ids, config.seed, cohort_key)
     num_weights = config.two_tower.num_weights(dataset.split.num_items)
     plan = privacy_plan.create_plan(
-        config, dataset.split.train.num_rows, num_weights, noise_multiplier, cohort_key
+        config, dataset.split.train.num_rows, num_weights, noise_multiplier, draws.secret
     )
     is_unchecked = stored is None or has_new_plugin
     has_plugin = config.model is not None or config.aggregator_chain.has_plugin
@@ -137,7 +145,7 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
                 "non_private/data": _describe_data(dataset, features),
             },
         )
-    return Session(config, directory, dataset, plan, derived, cohort_key, features)
+    return Session(config, directory, dataset, plan, derived, draws, features)
 
 
 def _summarize(session: Session) -> str:

@@ -536,12 +536,14 @@ def test_local_noise_costs_by_a_users_turns(law, rounds, turns):
 
 def test_turns_are_never_fewer_than_some_users():
     """Every user's turns, drawn: the accountant counts no fewer, for any executions."""
+    from fedrec_tff.datasets import keyed_draws
     from fedrec_tff.privacy import sampling
 
     rng = np.random.default_rng(0)
+    draws = keyed_draws.KeyedDraws(np.arange(100), 3)
     for law in ("poisson", "fixed_size", "shuffled_epochs"):
         mechanism = dataclasses.replace(LOCAL, sampling=law)
-        sampler = sampling.create_sampler(law, 100, 10, seed=3, max_rounds_per_user=5)
+        sampler = sampling.create_sampler(law, draws, 10, max_rounds_per_user=5)
         executed, last = [], 0
         turns = np.zeros(100, int)
         accountant = accountant_of(mechanism)

@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 import dp_accounting
+import numpy as np
 import pytest
 
+from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.errors import UserError
 from fedrec_tff.privacy import accounting, ledger, ledger_format, mechanisms, sampling
 
@@ -418,19 +420,20 @@ CYCLIC = mechanisms.Mechanism(
 )
 CYCLIC_HEADER = dataclasses.replace(HEADER, mechanism=CYCLIC)
 LOCAL = mechanisms.Mechanism("local_gaussian", 9.0, 0.5, 60, 6, max_rounds_per_user=3)
+DRAWS = keyed_draws.KeyedDraws(np.arange(60), 0)
 
 
-def cyclic_sampler(num_groups=5, seed=0):
-    return sampling.create_sampler("cyclic_poisson", 60, 6, seed, min_separation=num_groups)
+def cyclic_sampler(num_groups=5):
+    return sampling.create_sampler("cyclic_poisson", DRAWS, 6, min_separation=num_groups)
 
 
 @pytest.mark.parametrize(
     "sampler",
     [
-        sampling.PoissonSampler(60, 0.5, seed=0),
-        sampling.FixedSizeSampler(60, 30, seed=0),
-        sampling.CyclicPoissonSampler(60, 1.0, num_groups=4, seed=0),
-        sampling.ShuffledEpochsSampler(60, 15, seed=0),
+        sampling.PoissonSampler(DRAWS, 0.5),
+        sampling.FixedSizeSampler(DRAWS, 30),
+        sampling.CyclicPoissonSampler(DRAWS, 1.0, num_groups=4),
+        sampling.ShuffledEpochsSampler(DRAWS, 15),
     ],
 )
 def test_turns_too_close_are_refused_before_anything_is_written(path, sampler):
@@ -464,7 +467,7 @@ def test_past_cohorts_are_checked_when_a_ledger_is_opened(path):
     write_rounds(path, range(1, 15), CYCLIC_HEADER, cyclic_sampler())
     before = path.read_bytes()
     with pytest.raises(UserError, match="fewer than 5 rounds before"):
-        ledger.PrivacyLedger(path, CYCLIC_HEADER, sampling.PoissonSampler(60, 0.5, seed=0))
+        ledger.PrivacyLedger(path, CYCLIC_HEADER, sampling.PoissonSampler(DRAWS, 0.5))
     # The lock was given up again.
     write_rounds(path, [15], CYCLIC_HEADER, cyclic_sampler())
     assert path.read_bytes().startswith(before)
@@ -473,11 +476,11 @@ def test_past_cohorts_are_checked_when_a_ledger_is_opened(path):
 @pytest.mark.parametrize(
     ("mechanism", "sampler"),
     [
-        (LOCAL, sampling.PoissonSampler(60, 0.5, seed=0)),
-        (LOCAL, sampling.create_sampler("poisson", 60, 30, 0, max_rounds_per_user=4)),
+        (LOCAL, sampling.PoissonSampler(DRAWS, 0.5)),
+        (LOCAL, sampling.create_sampler("poisson", DRAWS, 30, max_rounds_per_user=4)),
         (
             dataclasses.replace(LOCAL, sampling="shuffled_epochs"),
-            sampling.create_sampler("poisson", 60, 6, 0, max_rounds_per_user=3),
+            sampling.create_sampler("poisson", DRAWS, 6, max_rounds_per_user=3),
         ),
     ],
 )
@@ -493,7 +496,7 @@ def test_turns_that_are_accounted_for_are_fine(path, law):
     header = dataclasses.replace(HEADER, mechanism=dataclasses.replace(LOCAL, sampling=law))
 
     def create_sampler():
-        return sampling.create_sampler(law, 60, 6, 0, max_rounds_per_user=3)
+        return sampling.create_sampler(law, DRAWS, 6, max_rounds_per_user=3)
 
     write_rounds(path, [*range(1, 30), 27, 28, 29], header, create_sampler())
     write_rounds(path, range(30, 60), header, create_sampler())

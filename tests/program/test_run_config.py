@@ -1,10 +1,11 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 
 from fedrec_tff.aggregators import registry
-from fedrec_tff.datasets import loading, splits
+from fedrec_tff.datasets import keyed_draws, loading, splits
 from fedrec_tff.errors import UserError
 from fedrec_tff.privacy import catalogue
 from fedrec_tff.program import config as config_lib
@@ -288,7 +289,8 @@ def test_a_cohort_larger_than_the_population_is_refused():
 
 
 def test_plan_of_a_run_without_privacy_draws_cohorts_all_the_same():
-    plan = privacy_plan.create_plan(RunConfig(clients_per_round=10.0), 40, 1_000)
+    draws = keyed_draws.KeyedDraws(np.arange(40), 0)
+    plan = privacy_plan.create_plan(RunConfig(clients_per_round=10.0), 40, 1_000, draws=draws)
     assert plan.mechanism is None
     assert plan.sampling_probability == 0.25
     sizes = [len(plan.sampler.sample(number)) for number in range(1, 201)]

@@ -9,6 +9,7 @@ import pytest
 from dp_accounting import pld, rdp
 from training_runs import DETERMINISTIC, TINY, Run, to_argv, train_step
 
+from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.privacy import sampling
 from fedrec_tff.program import config as config_lib
@@ -288,9 +289,11 @@ def test_runs_without_privacy_have_plain_names(runs):
 
 
 def test_exact_sums_are_those_of_the_cohort(runs, split):
+    # Synthetic users have their numbers for ids.
+    draws = keyed_draws.KeyedDraws([str(user) for user in split.train_user_index], 0)
     for name, prefix, flags in (("RELEASED", "non_private/", RELEASED),
                                 ("NOT_PRIVATE", "", NOT_PRIVATE)):  # fmt: skip
-        sampler = sampling.PoissonSampler(100, flags["clients_per_round"] / 100, seed=0)
+        sampler = sampling.PoissonSampler(draws, flags["clients_per_round"] / 100)
         rows = runs[name].rows
         cohorts = [sampler.sample(int(row["round"])) for row in rows]
         assert [row[f"{prefix}train/num_clients"] for row in rows] == list(map(len, cohorts))
