@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from fedrec_tff.privacy import calibration
 from fedrec_tff.program import (
-    client_simulation,
     devices,
     federated_run,
     measurement,
@@ -19,7 +18,6 @@ from fedrec_tff.program import (
     popularity_prior,
     privacy_plan,
     run_directory,
-    run_process,
     user_draws,
 )
 from fedrec_tff.program.session import Session
@@ -60,35 +58,26 @@ def build_train_fn(session: Session, num_rounds: int) -> Callable[[Session], np.
     not trained with: a process that begins with it would have to be built anew for each run.
 
     Args:
-      session: The run; whichever of the two data sets it is on.
+      session: The run, on either of the two data sets.
       num_rounds: Rounds to train.
 
     Returns:
-      A function of a session of the same flags, on either data set, to what it releases: the model
-      after each round, popularity, and the evaluation of the last model; float32 [numbers].
+      A function of the run on one data set, with any key, to what it releases: the model after each
+      round, popularity, and the evaluation of the last model; float32 [numbers].
     """
-    config, split = session.config, session.dataset.split
-    popular = None
+    config, popular = session.config, None
     if config.uses_popularity:
-        popular = popularity_prior.Popularity(np.full(split.num_items, 1.0 / split.num_items))
-    process = run_process.build_process(
-        config,
-        split.num_items,
-        session.plan,
-        popular,
-        session.dataset.interactions.item_features,
-        client_simulation.create_simulation(config, session.dataset, session.draws.public),
-        session.features,
-    )
+        popular = popularity_prior.create_uniform(session.dataset.split.num_items)
+    process = federated_run.build_process(session, popular)
+    count_fn = None
+    if config.popularity_release is not None:
+        count_fn = popularity_prior.build_release_fn(session)
 
     def train(run: Session) -> np.ndarray:
         population = federated_run.stack_clients(run)
-        released = []
-        if config.popularity_release is not None:
-            released.append(popularity_prior.release(run, population))
+        released = [] if count_fn is None else [count_fn(population, run.draws.secret)]
         iterator = federated_run.create_source(run, population).iterator()
-        own_devices = devices.Devices(run, popular)
-        state = process.initialize()
+        own_devices, state = devices.Devices(run, popular), process.initialize()
         for _ in range(num_rounds):
             cohort = own_devices.prepare_cohort(state, iterator.select())
             state = process.next(state, cohort).state

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,18 +17,18 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff.aggregators.hierarchical import config as hierarchy_config
+from fedrec_tff.datasets import loading
 from fedrec_tff.execution import stacking
+from fedrec_tff.models import two_tower
 from fedrec_tff.privacy import catalogue, mechanisms
 from fedrec_tff.privacy.audit import checks
 from fedrec_tff.program import (
-    client_simulation,
     cohorts,
     devices,
     federated_run,
     measurement,
     mechanism_checks,
     popularity_prior,
-    run_process,
 )
 from fedrec_tff.program.adjacent_data import Pair
 from fedrec_tff.program.session import Session
@@ -42,8 +42,7 @@ _CLIP = 1e-3
 # A step of the server turns a clip into so much: what the model was is then lost in rounding, and
 # not the other way round.
 _STEP = 1e3
-# Rounds in which the changed user is, and how many expected turns are waited for these.
-_NUM_ROUNDS = 2
+# How many expected turns of the changed user are waited for the first.
 _PATIENCE = 20
 # Higher than any other score.
 _TOP_BIAS = 1e3
@@ -147,38 +146,39 @@ def _create_trial(session: Session, noise_multiplier: float) -> _Trial:
         server_momentum=0.0,
         server_learning_rate_schedule=None,
     )
-    split = session.dataset.split
     popular = None
     if config.uses_popularity:
-        popular = popularity_prior.Popularity(np.full(split.num_items, 1.0 / split.num_items))
-    process = run_process.build_process(
-        config,
-        split.num_items,
-        dataclasses.replace(plan, mechanism=mechanism),
-        popular,
-        session.dataset.interactions.item_features,
-        client_simulation.create_simulation(config, session.dataset, session.draws.public),
-        session.features,
+        popular = popularity_prior.create_uniform(session.dataset.split.num_items)
+    measured = dataclasses.replace(
+        session, config=config, plan=dataclasses.replace(plan, mechanism=mechanism)
     )
+    process = federated_run.build_process(measured, popular)
     return _Trial(process, devices.Devices(session, popular), mechanism, step)
 
 
 def _check_updates(prepared: Sequence[PreparedPair]) -> checks.Check:
-    """Compares the sums of the same rounds, and what the changed user adds alone."""
+    """Compares the sums of one round on both data sets, and what the changed user adds alone.
+
+    Where a step of the aggregator draws at random, what others send differs from run to run, so
+    only what the user adds alone can be measured.
+    """
     trial = _create_trial(prepared[0].first, noise_multiplier=0.0)
-    state, moved = trial.process.initialize(), {}
+    state, moved, is_repeatable = trial.process.initialize(), {}, None
     for one in prepared:
-        for round_number, first, second in _draw_rounds(one):
-            sums = [trial.sum_up(state, cohort)[1] for cohort in (first, second)]
-            if np.array_equal(sums[0], trial.sum_up(state, first)[1]):
-                name = f"{one.pair.change}, round {round_number}"
-                norm = _norm(trial.mechanism, sums[0] - sums[1])
-                moved[name] = norm / one.pair.num_steps
-        for session in (one.first, one.second):
-            if (alone := _draw_alone(session, one.pair.member)) is not None:
-                name = f"alone, when one user {one.pair.change}"
-                norm = _norm(trial.mechanism, trial.sum_up(state, alone)[1])
-                moved[name] = max(norm, moved.get(name, 0.0))
+        change = f"when one user {one.pair.change}"
+        drawn = _draw_round(one)
+        sums = [trial.sum_up(state, cohort)[1] for cohort in drawn]
+        if is_repeatable is None:
+            is_repeatable = np.array_equal(sums[0], trial.sum_up(state, drawn[0])[1])
+        if is_repeatable:
+            moved[change] = _norm(trial.mechanism, sums[0] - sums[1]) / one.pair.num_steps
+        alone = [
+            _repeat(cohort, session.dataset, one.pair.member, 1)
+            for session, cohort in zip((one.first, one.second), drawn, strict=True)
+        ]
+        moved[f"alone, {change}"] = max(
+            _norm(trial.mechanism, trial.sum_up(state, cohort)[1]) for cohort in alone
+        )
     return _name(TRAINING_SUM, checks.check_sensitivity(moved, trial.mechanism.sensitivity))
 
 
@@ -186,46 +186,40 @@ def _norm(mechanism: mechanisms.Mechanism, vector: np.ndarray) -> float:
     return float(np.linalg.norm(vector, 1 if mechanism.name == catalogue.LOCAL_LAPLACE else 2))
 
 
-def _draw_rounds(
-    prepared: PreparedPair,
-) -> Iterator[tuple[int, cohorts.Cohort, cohorts.Cohort]]:
-    """The first rounds in which the changed user is in either world."""
+def _draw_round(prepared: PreparedPair) -> tuple[cohorts.Cohort, cohorts.Cohort]:
+    """The first round in which the changed user is in both worlds, or in one and then nowhere."""
     sessions = (prepared.first, prepared.second)
     iterators = [_create_source(session).iterator() for session in sessions]
-    turns, found = _PATIENCE / prepared.first.plan.sampling_probability, 0
-    for round_number in range(1, math.ceil(turns) + 1):
+    turns = math.ceil(_PATIENCE / prepared.first.plan.sampling_probability)
+    for _ in range(turns):
         drawn = [iterator.select() for iterator in iterators]
-        present = [
-            prepared.pair.member in session.dataset.train_user_ids[cohort.rows]
+        if any(
+            len(_find_position(cohort, session.dataset, prepared.pair.member))
             for session, cohort in zip(sessions, drawn, strict=True)
-        ]
-        if any(present):
-            yield round_number, *drawn
-            found += 1
-        if found == _NUM_ROUNDS:
-            return
+        ):
+            break
+    return tuple(drawn)
 
 
-def _draw_alone(session: Session, member: str) -> cohorts.Cohort | None:
-    """A cohort of one user; None where the user is in no round, or not in training."""
-    rows = np.flatnonzero(session.dataset.train_user_ids == member)
-    iterator = _create_source(session).iterator()
-    turns = math.ceil(_PATIENCE / session.plan.sampling_probability)
-    for _ in range(turns if len(rows) else 0):
-        cohort = iterator.select()
-        if rows[0] in cohort.rows:
-            return _repeat(cohort, rows[0], 1)
-    return None
+def _find_position(
+    cohort: cohorts.Cohort, dataset: loading.LoadedDataset, member: str
+) -> np.ndarray:
+    """Where in a cohort a user is: int64 [times]."""
+    return np.flatnonzero(dataset.train_user_ids[cohort.rows] == member)
 
 
-def _repeat(cohort: cohorts.Cohort, row: int, count: int) -> cohorts.Cohort:
-    """A cohort of one of its clients, as often as that."""
-    position = int(np.flatnonzero(cohort.rows == row)[0])
-    part = next(part for part in cohort.parts if position in part.positions)
-    index = np.full(count, np.flatnonzero(part.positions == position)[0])
-    client = tf.nest.map_structure(lambda tensor: tensor[index], part.structure)
-    only = stacking.StackedClients(client, np.arange(count))
-    return cohorts.Cohort((only,), np.full(count, row))
+def _repeat(
+    cohort: cohorts.Cohort, dataset: loading.LoadedDataset, member: str, count: int
+) -> cohorts.Cohort:
+    """A cohort of one of the clients of another, as often as that; empty if it isn't there."""
+    positions = _find_position(cohort, dataset, member)
+    for part in cohort.parts if len(positions) else ():
+        index = np.repeat(np.flatnonzero(part.positions == positions[0]), count)
+        if len(index):
+            client = tf.nest.map_structure(lambda t, i=index: t[i], part.structure)
+            only = stacking.StackedClients(client, np.arange(count))
+            return cohorts.Cohort((only,), np.repeat(cohort.rows[positions[0]], count))
+    return cohorts.Cohort((), np.zeros(0, np.int64))
 
 
 def _create_source(session: Session) -> cohorts.CohortDataSource:
@@ -234,16 +228,14 @@ def _create_source(session: Session) -> cohorts.CohortDataSource:
 
 def _check_noise(prepared: Sequence[PreparedPair]) -> Iterator[checks.Check]:
     """Looks at sums of nothing: of an empty cohort or, where clients add noise, of who has none."""
-    session = next(one.second for one in prepared if one.pair.num_steps == 1)
-    member = next(one.pair.member for one in prepared if one.pair.num_steps == 1)
+    gone = next(one for one in prepared if one.pair.num_steps == 1)
+    session, mechanism = gone.second, gone.second.plan.mechanism
     if not _server_adds(session):
         return
-    mechanism = session.plan.mechanism
-    nobody = cohorts.Cohort((), np.zeros(0, np.int64))
-    if mechanism.name not in catalogue.CENTRAL:
-        nobody = _draw_alone(session, member)
-        if mechanism.name in catalogue.DISTRIBUTED:
-            nobody = _repeat(nobody, nobody.rows[0], math.ceil(mechanism.clients_per_round))
+    num_clients = math.ceil(mechanism.clients_per_round)
+    count = {catalogue.CENTRAL: 0, catalogue.LOCAL: 1, catalogue.DISTRIBUTED: num_clients}
+    count = next(number for names, number in count.items() if mechanism.name in names)
+    nobody = _repeat(_draw_round(gone)[1], session.dataset, gone.pair.member, count)
     trial = _create_trial(session, mechanism.noise_multiplier)
     state, first = trial.sum_up(trial.process.initialize(), nobody)
     _, second = trial.sum_up(state, nobody)
@@ -264,22 +256,24 @@ def _server_adds(session: Session) -> bool:
 
 
 def _check_popularity(prepared: Sequence[PreparedPair]) -> Iterator[checks.Check]:
-    release = prepared[0].first.config.popularity_release
+    session = prepared[0].first
+    release = session.config.popularity_release
 
-    def count(session: Session, noise_multiplier: float) -> np.ndarray:
+    def build(noise_multiplier: float) -> Callable[[Session], np.ndarray]:
         config = dataclasses.replace(session.config, popularity_noise_multiplier=noise_multiplier)
-        silent = dataclasses.replace(session, config=config)
-        return popularity_prior.release(silent, federated_run.stack_clients(session))
+        fn = popularity_prior.build_release_fn(dataclasses.replace(session, config=config))
+        return lambda world: fn(federated_run.stack_clients(world), world.draws.secret)
 
+    count_fn = build(0.0)
     moved = {
-        one.pair.change: _distance(count(one.first, 0.0), count(one.second, 0.0))
+        f"when one user {one.pair.change}": _distance(count_fn(one.first), count_fn(one.second))
         / one.pair.num_steps
         for one in prepared
     }
     yield _name(POPULARITY_SUM, checks.check_sensitivity(moved, release.sensitivity))
-    session = prepared[0].first
-    drawn = [count(session, release.noise_multiplier) for _ in range(2)]
-    yield _check_released_noise(POPULARITY_SUM, drawn, release.noise_stddev)
+    count_fn = build(release.noise_multiplier)
+    drawn = [count_fn(session) for _ in range(2)]
+    yield _check_released_noise(POPULARITY_SUM, *drawn, release.noise_stddev)
 
 
 def _is_evaluated(prepared: PreparedPair) -> bool:
@@ -289,39 +283,41 @@ def _is_evaluated(prepared: PreparedPair) -> bool:
 
 
 def _check_evaluation(prepared: Sequence[PreparedPair]) -> Iterator[checks.Check]:
-    """Evaluates a model that ranks the changed user's item first: nobody can count for more."""
+    """Evaluates models that rank the changed user's item first: nobody can count for more."""
     release = prepared[0].first.config.evaluation_release
     weights = _initialize_weights(prepared[0].first)
 
-    def evaluate(session: Session, top_item: int, noise_multiplier: float) -> np.ndarray:
+    def build(session: Session, noise_multiplier: float) -> Callable[[int], np.ndarray]:
         config = dataclasses.replace(
             session.config, private_evaluation_noise_multiplier=noise_multiplier
         )
-        evaluate_fn = measurement.build_private_evaluate_fn(
-            dataclasses.replace(session, config=config)
-        )
-        bias = np.zeros_like(weights.items.bias)
-        bias[top_item] = _TOP_BIAS
-        top = weights._replace(items=weights.items._replace(bias=bias))
-        return evaluate_fn(top)
+        run = dataclasses.replace(session, config=config)
+        evaluate_fn = measurement.build_private_evaluate_fn(run)
+        return lambda top_item: evaluate_fn(_put_first(weights, top_item))
 
     moved = {}
     for one in prepared:
-        for session in (one.first, one.second):
-            top = _find_target(session, one.pair.member)
-            if top is None:
-                continue
-            sums = [evaluate(world, top, 0.0) for world in (one.first, one.second)]
-            distance = _distance(*sums) / one.pair.num_steps
-            moved[one.pair.change] = max(distance, moved.get(one.pair.change, 0.0))
+        worlds = (one.first, one.second)
+        evaluate_fns = [build(world, 0.0) for world in worlds]
+        targets = {_find_target(world, one.pair.member) for world in worlds} - {None}
+        moved[f"when one user {one.pair.change}"] = max(
+            _distance(*(evaluate_fn(target) for evaluate_fn in evaluate_fns)) / one.pair.num_steps
+            for target in targets or {0}
+        )
     yield _name(EVALUATION_SUM, checks.check_sensitivity(moved, release.sensitivity))
-    session = prepared[0].first
-    drawn = [evaluate(session, 0, release.noise_multiplier) for _ in range(_NUM_EVALUATIONS)]
+    evaluate_fn = build(prepared[0].first, release.noise_multiplier)
+    drawn = [evaluate_fn(0) for _ in range(_NUM_EVALUATIONS)]
     halves = [np.concatenate(drawn[0::2]), np.concatenate(drawn[1::2])]
-    yield _check_released_noise(EVALUATION_SUM, halves, release.noise_stddev)
+    yield _check_released_noise(EVALUATION_SUM, *halves, release.noise_stddev)
 
 
-def _initialize_weights(session: Session) -> Any:
+def _put_first(weights: two_tower.TwoTowerWeights, item: int) -> two_tower.TwoTowerWeights:
+    bias = np.zeros_like(weights.items.bias)
+    bias[item] = _TOP_BIAS
+    return weights._replace(items=weights.items._replace(bias=bias))
+
+
+def _initialize_weights(session: Session) -> two_tower.TwoTowerWeights:
     trial = _create_trial(session, session.plan.mechanism.noise_multiplier)
     weights = trial.process.initialize().global_model_weights.trainable
     return tf.nest.map_structure(np.asarray, weights)
@@ -335,10 +331,10 @@ def _find_target(session: Session, member: str) -> int | None:
 
 
 def _check_released_noise(
-    name: str, drawn: Sequence[np.ndarray], claimed_stddev: float
+    name: str, first: np.ndarray, second: np.ndarray, claimed_stddev: float
 ) -> checks.Check:
     """Two releases of one sum differ by the noise of both."""
-    noise = (drawn[0].astype(np.float64) - drawn[1]) / math.sqrt(2.0)
+    noise = (first.astype(np.float64) - second) / math.sqrt(2.0)
     return _name(f"noise on {name}", checks.check_noise_level(noise, claimed_stddev))
 
 

@@ -54,7 +54,7 @@ def observe(session: Session, num_rounds: int) -> adjacency.World:
         SPLIT: _describe_split(dataset, name_items),
     }
     public = {POPULATION: "\0".join(sorted(dataset.train_user_ids)).encode()}
-    if not config.takes_catalogue_from_data:
+    if dataset.catalogue_kind != loading.DATA:
         public[CATALOGUE] = "\0".join(log.item_ids).encode()
     population = federated_run.stack_clients(session)
     if config.popularity_release is not None:

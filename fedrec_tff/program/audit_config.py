@@ -146,6 +146,6 @@ def _check_run(config: RunConfig) -> None:
     ):
         if getattr(config, name) != getattr(RunConfig, name):
             raise errors.UserError(
-                f"--{name}: this attack is on what training releases, and nothing else: drop it, or "
+                f"--{name}: this attack is on what training releases alone: drop it, or "
                 "--attack=adjacent"
             )

@@ -2,15 +2,19 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import clients
+from fedrec_tff.datasets import clients, keyed_draws
 from fedrec_tff.learning import negative_sampling, private_popularity
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.program import privacy_plan, run_directory
 from fedrec_tff.program.session import Session
+
+# From all users, and what is drawn for them in secret, to float32 [num_items].
+ReleaseFn = Callable[[clients.ClientPopulation, keyed_draws.KeyedDraws], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,6 +33,11 @@ class Popularity:
     def initial_bias(self) -> np.ndarray:
         """Item biases with which an empty model ranks by popularity: float32 [num_items]."""
         return private_popularity.create_initial_bias(self.probabilities)
+
+
+def create_uniform(num_items: int) -> Popularity:
+    """What is known where nobody asked: every item is as popular as the others."""
+    return Popularity(np.full(num_items, 1.0 / num_items))
 
 
 def obtain(
@@ -53,7 +62,7 @@ def obtain(
         if not path.exists():
             _check_budget(session, ledger)
             ledger.append_release(privacy_plan.POPULARITY)
-            released = _release(session, population)
+            released = build_release_fn(session)(population, session.draws.secret)
             with run_directory.open_whole(path) as file:
                 np.save(file, released)
         elif not ledger.accountant.num_releases.get(privacy_plan.POPULARITY):
@@ -86,14 +95,24 @@ def _check_budget(session: Session, ledger: ledger_lib.PrivacyLedger) -> None:
         )
 
 
-def _release(session: Session, population: clients.ClientPopulation) -> np.ndarray:
+def build_release_fn(session: Session) -> ReleaseFn:
+    """Builds the release of all items' counts; whoever calls it has it in the ledger.
+
+    Args:
+      session: The run, in whose TFF context this is called.
+
+    Returns:
+      From all training users, and their secret draws, to noised counts.
+    """
     config = session.config
     computation = private_popularity.build_private_popularity(
         session.dataset.split.num_items,
         config.popularity_release,
         config.seed if config.insecure_deterministic_noise else None,
     )
-    return np.asarray(computation(private_popularity.stack(population, session.draws.secret)))
+    return lambda population, draws: np.asarray(
+        computation(private_popularity.stack(population, draws))
+    )
 
 
 def _load(path: pathlib.Path, num_items: int) -> np.ndarray:

@@ -40,13 +40,12 @@ class Comparison:
         change: What was done to the one user's data, in a few words.
         affected: By stage, the others to whom something else happens, sorted; empty where nobody.
         num_others: By stage, how many others either world has there.
-        unequal: Stages whose public part differs.
     """
 
     change: str
     affected: Mapping[str, tuple[str, ...]]
     num_others: Mapping[str, int]
-    unequal: frozenset[str]
+    is_unequal: Mapping[str, bool]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for `json`, with raw ids."""
@@ -54,12 +53,12 @@ class Comparison:
             "change": self.change,
             "affected": {stage: list(ids) for stage, ids in self.affected.items()},
             "others": dict(self.num_others),
-            "unequal": sorted(self.unequal),
+            "public": dict(self.is_unequal),
         }
 
     def differs(self, stage: str) -> bool:
         """Whether anything but the changed user's own differs at a stage."""
-        return bool(self.affected.get(stage)) or stage in self.unequal
+        return bool(self.affected.get(stage)) or self.is_unequal.get(stage, False)
 
 
 def compare(change: str, first: World, second: World, changed: Set[str]) -> Comparison:
@@ -85,8 +84,8 @@ def compare(change: str, first: World, second: World, changed: Set[str]) -> Comp
         others = (before.keys() | after.keys()) - changed
         affected[stage] = tuple(sorted(i for i in others if before.get(i) != after.get(i)))
         num_others[stage] = len(others)
-    unequal = frozenset(s for s, value in first.public.items() if value != second.public[s])
-    return Comparison(change, affected, num_others, unequal)
+    is_unequal = {stage: value != second.public[stage] for stage, value in first.public.items()}
+    return Comparison(change, affected, num_others, is_unequal)
 
 
 def judge(comparisons: Sequence[Comparison]) -> tuple[checks.Check, ...]:
@@ -98,22 +97,19 @@ def judge(comparisons: Sequence[Comparison]) -> tuple[checks.Check, ...]:
     Returns:
         The checks, in the order of the stages.
     """
-    stages = dict.fromkeys([*comparisons[0].affected, *sorted(comparisons[0].unequal)])
-    for comparison in comparisons:
-        stages |= dict.fromkeys([*comparison.affected, *sorted(comparison.unequal)])
+    stages = dict.fromkeys([*comparisons[0].is_unequal, *comparisons[0].affected])
     return tuple(_judge_stage(stage, comparisons) for stage in stages)
 
 
 def _judge_stage(stage: str, comparisons: Sequence[Comparison]) -> checks.Check:
     worst = max(comparisons, key=lambda c: (c.differs(stage), len(c.affected.get(stage, ()))))
-    num_others = worst.num_others.get(stage, 0)
+    num_others = worst.num_others.get(stage)
     if not worst.differs(stage):
-        detail = f"nothing differs of {num_others:,} others, {len(comparisons)} changes"
-        return checks.Check(stage, True, detail)
-    found = []
-    if ids := worst.affected.get(stage):
+        what = "nothing differs" if num_others is None else f"the same for {num_others:,} others"
+        return checks.Check(stage, True, f"{what}, in {len(comparisons)} changes of one user")
+    ids = worst.affected.get(stage)
+    found = "it differs"
+    if ids:
         named = ", ".join(ids[:_NUM_NAMED]) + (", ..." if len(ids) > _NUM_NAMED else "")
-        found.append(f"{len(ids):,} of {num_others:,} others affected ({named})")
-    if stage in worst.unequal:
-        found.append("what is public differs")
-    return checks.Check(stage, False, f"one user {worst.change}: {', '.join(found)}")
+        found = f"{len(ids):,} of {num_others:,} others are affected ({named})"
+    return checks.Check(stage, False, f"when one user {worst.change}, {found}")
