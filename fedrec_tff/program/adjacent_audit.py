@@ -104,7 +104,7 @@ def run(
             *adjacency.judge(comparisons),
             *_check_keys(keys),
             *_check_cohorts(adjacent_runs.give_key(prepared[0].first, keys[1])),
-            *adjacent_sums.check_sums(prepared),
+            *adjacent_sums.check_sums([one for one in prepared if _has_gone(one)]),
         ]
         subject = _choose_subject(prepared)
         rounds = min(audit.rounds_per_run, config.rounds)
@@ -189,14 +189,19 @@ def _check_cohorts(session: Session) -> Iterator[checks.Check]:
     yield from participation_checks.check_participation(law, drawn)
 
 
+def _has_gone(prepared: PreparedPair) -> bool:
+    """Whether a member is there or not, and the catalogue is the same."""
+    return prepared.pair.num_steps == 1 and prepared.has_one_catalogue
+
+
 def _choose_subject(prepared: Sequence[PreparedPair]) -> PreparedPair:
     """The pair that the claim is about: somebody is there or not, or has other data."""
     relation = prepared[0].first.plan.mechanism.neighbouring_relation
-    steps = 1 if relation is accounting.NeighbouringRelation.ADD_OR_REMOVE_ONE else 2
+    is_about_presence = relation is accounting.NeighbouringRelation.ADD_OR_REMOVE_ONE
     return next(
         one
         for one in prepared
-        if one.pair.num_steps == steps and one.pair.trains and one.has_one_catalogue
+        if one.pair.trains and one.has_one_catalogue and _has_gone(one) == is_about_presence
     )
 
 

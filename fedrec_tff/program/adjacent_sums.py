@@ -74,22 +74,23 @@ def check_sums(prepared: Sequence[PreparedPair]) -> Iterator[checks.Check]:
     """Measures every sum of users that the run releases; in the current TFF context.
 
     Args:
-      prepared: The pairs. Those between which the catalogue changes are left out: their models
-        cannot be subtracted.
+      prepared: Pairs of which a member with a great deal of data is there in one world and gone in
+        the other, one that trains among them. Both worlds have one catalogue: models of two could
+        not be subtracted.
 
     Yields:
       The checks.
     """
-    measured = [one for one in prepared if one.has_one_catalogue]
-    config = measured[0].first.config
-    training = [one for one in measured if one.pair.trains]
-    if can_measure_training(training[0].first):
+    config = prepared[0].first.config
+    training = next(one for one in prepared if one.pair.trains)
+    if can_measure_training(training.first):
         yield _check_updates(training)
     yield from _check_noise(training)
     if config.popularity_release is not None:
         yield from _check_popularity(training)
     if config.evaluation_release is not None:
-        yield from _check_evaluation([one for one in measured if _is_evaluated(one)])
+        evaluated = [one for one in prepared if _is_evaluated(one)]
+        yield from _check_evaluation(evaluated[-1])
 
 
 def can_measure_training(session: Session) -> bool:
@@ -156,29 +157,20 @@ def _create_trial(session: Session, noise_multiplier: float) -> _Trial:
     return _Trial(process, devices.Devices(session, popular), mechanism, step)
 
 
-def _check_updates(prepared: Sequence[PreparedPair]) -> checks.Check:
-    """Compares the sums of one round on both data sets, and what the changed user adds alone.
+def _check_updates(prepared: PreparedPair) -> checks.Check:
+    """Compares the sums of one round in both worlds, and what the member adds alone.
 
-    Where a step of the aggregator draws at random, what others send differs from run to run, so
-    only what the user adds alone can be measured.
+    Where a step of the aggregator draws at random, what others send differs from time to time, so
+    that only what the member adds alone can be measured.
     """
-    trial = _create_trial(prepared[0].first, noise_multiplier=0.0)
-    state, moved, is_repeatable = trial.process.initialize(), {}, None
-    for one in prepared:
-        change = f"when one user {one.pair.change}"
-        drawn = _draw_round(one)
-        sums = [trial.sum_up(state, cohort)[1] for cohort in drawn]
-        if is_repeatable is None:
-            is_repeatable = np.array_equal(sums[0], trial.sum_up(state, drawn[0])[1])
-        if is_repeatable:
-            moved[change] = _norm(trial.mechanism, sums[0] - sums[1]) / one.pair.num_steps
-        alone = [
-            _repeat(cohort, session.dataset, one.pair.member, 1)
-            for session, cohort in zip((one.first, one.second), drawn, strict=True)
-        ]
-        moved[f"alone, {change}"] = max(
-            _norm(trial.mechanism, trial.sum_up(state, cohort)[1]) for cohort in alone
-        )
+    trial = _create_trial(prepared.first, noise_multiplier=0.0)
+    state, (with_member, without) = trial.process.initialize(), _draw_round(prepared)
+    alone = _repeat(with_member, prepared.first.dataset, prepared.pair.member, 1)
+    first = trial.sum_up(state, with_member)[1]
+    moved = {"alone": _norm(trial.mechanism, trial.sum_up(state, alone)[1])}
+    if np.array_equal(first, trial.sum_up(state, with_member)[1]):
+        difference = first - trial.sum_up(state, without)[1]
+        moved["among others"] = _norm(trial.mechanism, difference)
     return _name(TRAINING_SUM, checks.check_sensitivity(moved, trial.mechanism.sensitivity))
 
 
@@ -187,18 +179,14 @@ def _norm(mechanism: mechanisms.Mechanism, vector: np.ndarray) -> float:
 
 
 def _draw_round(prepared: PreparedPair) -> tuple[cohorts.Cohort, cohorts.Cohort]:
-    """The first round in which the changed user is in both worlds, or in one and then nowhere."""
-    sessions = (prepared.first, prepared.second)
-    iterators = [_create_source(session).iterator() for session in sessions]
+    """The same round in both worlds, the first that the member is in."""
+    iterators = [_create_source(world).iterator() for world in (prepared.first, prepared.second)]
     turns = math.ceil(_PATIENCE / prepared.first.plan.sampling_probability)
     for _ in range(turns):
-        drawn = [iterator.select() for iterator in iterators]
-        if any(
-            len(_find_position(cohort, session.dataset, prepared.pair.member))
-            for session, cohort in zip(sessions, drawn, strict=True)
-        ):
+        drawn = tuple(iterator.select() for iterator in iterators)
+        if len(_find_position(drawn[0], prepared.first.dataset, prepared.pair.member)):
             break
-    return tuple(drawn)
+    return drawn
 
 
 def _find_position(
@@ -226,16 +214,15 @@ def _create_source(session: Session) -> cohorts.CohortDataSource:
     return federated_run.create_source(session, federated_run.stack_clients(session))
 
 
-def _check_noise(prepared: Sequence[PreparedPair]) -> Iterator[checks.Check]:
+def _check_noise(prepared: PreparedPair) -> Iterator[checks.Check]:
     """Looks at sums of nothing: of an empty cohort or, where clients add noise, of who has none."""
-    gone = next(one for one in prepared if one.pair.num_steps == 1)
-    session, mechanism = gone.second, gone.second.plan.mechanism
+    session, mechanism = prepared.second, prepared.second.plan.mechanism
     if not _server_adds(session):
         return
     num_clients = math.ceil(mechanism.clients_per_round)
     count = {catalogue.CENTRAL: 0, catalogue.LOCAL: 1, catalogue.DISTRIBUTED: num_clients}
     count = next(number for names, number in count.items() if mechanism.name in names)
-    nobody = _repeat(_draw_round(gone)[1], session.dataset, gone.pair.member, count)
+    nobody = _repeat(_draw_round(prepared)[1], session.dataset, prepared.pair.member, count)
     trial = _create_trial(session, mechanism.noise_multiplier)
     state, first = trial.sum_up(trial.process.initialize(), nobody)
     _, second = trial.sum_up(state, nobody)
@@ -255,8 +242,8 @@ def _server_adds(session: Session) -> bool:
     return not is_robust and int(parameters.get("sync_period", 1)) == 1
 
 
-def _check_popularity(prepared: Sequence[PreparedPair]) -> Iterator[checks.Check]:
-    session = prepared[0].first
+def _check_popularity(prepared: PreparedPair) -> Iterator[checks.Check]:
+    session = prepared.first
     release = session.config.popularity_release
 
     def build(noise_multiplier: float) -> Callable[[Session], np.ndarray]:
@@ -265,11 +252,7 @@ def _check_popularity(prepared: Sequence[PreparedPair]) -> Iterator[checks.Check
         return lambda world: fn(federated_run.stack_clients(world), world.draws.secret)
 
     count_fn = build(0.0)
-    moved = {
-        f"when one user {one.pair.change}": _distance(count_fn(one.first), count_fn(one.second))
-        / one.pair.num_steps
-        for one in prepared
-    }
+    moved = {"all items": _distance(count_fn(prepared.first), count_fn(prepared.second))}
     yield _name(POPULARITY_SUM, checks.check_sensitivity(moved, release.sensitivity))
     count_fn = build(release.noise_multiplier)
     drawn = [count_fn(session) for _ in range(2)]
@@ -282,31 +265,24 @@ def _is_evaluated(prepared: PreparedPair) -> bool:
     return prepared.pair.member in evaluated
 
 
-def _check_evaluation(prepared: Sequence[PreparedPair]) -> Iterator[checks.Check]:
-    """Evaluates models that rank the changed user's item first: nobody can count for more."""
-    release = prepared[0].first.config.evaluation_release
-    weights = _initialize_weights(prepared[0].first)
+def _check_evaluation(prepared: PreparedPair) -> Iterator[checks.Check]:
+    """Evaluates a model that ranks the member's item first: nobody can count for more."""
+    session = prepared.first
+    release = session.config.evaluation_release
+    weights = _put_first(_initialize_weights(session), _find_target(session, prepared.pair.member))
 
-    def build(session: Session, noise_multiplier: float) -> Callable[[int], np.ndarray]:
+    def build(world: Session, noise_multiplier: float) -> Callable[[], np.ndarray]:
         config = dataclasses.replace(
-            session.config, private_evaluation_noise_multiplier=noise_multiplier
+            world.config, private_evaluation_noise_multiplier=noise_multiplier
         )
-        run = dataclasses.replace(session, config=config)
-        evaluate_fn = measurement.build_private_evaluate_fn(run)
-        return lambda top_item: evaluate_fn(_put_first(weights, top_item))
+        fn = measurement.build_private_evaluate_fn(dataclasses.replace(world, config=config))
+        return lambda: fn(weights)
 
-    moved = {}
-    for one in prepared:
-        worlds = (one.first, one.second)
-        evaluate_fns = [build(world, 0.0) for world in worlds]
-        targets = {_find_target(world, one.pair.member) for world in worlds} - {None}
-        moved[f"when one user {one.pair.change}"] = max(
-            _distance(*(evaluate_fn(target) for evaluate_fn in evaluate_fns)) / one.pair.num_steps
-            for target in targets or {0}
-        )
+    sums = [build(world, 0.0)() for world in (prepared.first, prepared.second)]
+    moved = {"the best rank": _distance(*sums)}
     yield _name(EVALUATION_SUM, checks.check_sensitivity(moved, release.sensitivity))
-    evaluate_fn = build(prepared[0].first, release.noise_multiplier)
-    drawn = [evaluate_fn(0) for _ in range(_NUM_EVALUATIONS)]
+    evaluate_fn = build(session, release.noise_multiplier)
+    drawn = [evaluate_fn() for _ in range(_NUM_EVALUATIONS)]
     halves = [np.concatenate(drawn[0::2]), np.concatenate(drawn[1::2])]
     yield _check_released_noise(EVALUATION_SUM, *halves, release.noise_stddev)
 
@@ -323,11 +299,11 @@ def _initialize_weights(session: Session) -> two_tower.TwoTowerWeights:
     return tf.nest.map_structure(np.asarray, weights)
 
 
-def _find_target(session: Session, member: str) -> int | None:
+def _find_target(session: Session, member: str) -> int:
+    """The item of a user that is held out for validation."""
     held_out = session.dataset.split.validation
     ids = session.dataset.interactions.user_ids[held_out.user_index]
-    rows = np.flatnonzero(ids == member)
-    return int(held_out.targets.row(rows[0])[0]) if len(rows) else None
+    return int(held_out.targets.row(int(np.flatnonzero(ids == member)[0]))[0])
 
 
 def _check_released_noise(
