@@ -46,7 +46,7 @@ KEYS = "keys of cohorts"
 
 # Two keys are both this short with a probability of 2**-56.
 _SHORT_KEY_BITS = 100
-_NUM_ROUNDS_OBSERVED = 5
+_NUM_ROUNDS_OBSERVED = 10
 _NUM_ROUNDS_OF_LAW = 100
 
 # Is told how many runs are done.
@@ -96,19 +96,17 @@ def run(
     # What is written here is user data, and is gone afterwards.
     with tempfile.TemporaryDirectory(prefix="adjacent-") as folder:
         root = pathlib.Path(folder)
-        pairs = adjacent_data.write_pairs(config, root / "data")
         keys = _draw_keys(config, root / "keys", 2)
-        prepared = [_prepare_pair(pair, noise_multiplier, root, keys[0]) for pair in pairs]
-        comparisons = tuple(map(_compare, prepared))
-        found = [
-            *adjacency.judge(comparisons),
-            *_check_keys(keys),
-            *_check_cohorts(adjacent_runs.give_key(prepared[0].first, keys[1])),
-            *adjacent_sums.check_sums([one for one in prepared if _has_gone(one)]),
-        ]
+        prepared = prepare_pairs(config, noise_multiplier, root, keys[0])
         subject = _choose_subject(prepared)
-        rounds = min(audit.rounds_per_run, config.rounds)
-        distinction = None
+        comparisons = tuple(map(compare, prepared))
+        found = (
+            *adjacency.judge(comparisons),
+            *check_keys(keys),
+            *check_cohorts(adjacent_runs.give_key(subject.first, keys[1])),
+            *adjacent_sums.check_sums([one for one in prepared if one.is_about_presence]),
+        )
+        rounds, distinction = min(audit.rounds_per_run, config.rounds), None
         if audit.num_runs:
             distinction = _tell_apart(subject, audit, rounds, root / "runs", run_done_fn)
     audit_report = report.AuditReport(
@@ -117,59 +115,48 @@ def run(
         confidence=audit.confidence,
         estimates={},
         bounds={} if distinction is None else {WHOLE_RUNS: distinction.bound},
-        checks=tuple(found),
+        checks=found,
     )
     return AdjacentAudit(audit_report, comparisons, distinction)
 
 
-def prepare(
+def prepare_pairs(
     config: RunConfig, noise_multiplier: float, folder: pathlib.Path, cohort_key: int | None
-) -> Session:
-    """Prepares a run as a session does, with a key that is given.
+) -> list[PreparedPair]:
+    """Writes pairs of data sets, and prepares a run on each as a session does.
 
     Args:
-      config: Its flags.
+      config: Flags of the audited run.
       noise_multiplier: Calibrated before.
-      folder: The run's, which nothing is written to.
-      cohort_key: What cohorts are drawn from; None for the seed.
+      folder: Where to write data.
+      cohort_key: What all of them draw their cohorts from; None for the seed.
 
     Returns:
-      The run.
+      The pairs, with their runs.
     """
-    dataset = data.load_data(config)
-    features = features_lib.create_features(config, dataset)
-    draws = user_draws.UserDraws(dataset.train_user_ids, config.seed, cohort_key)
-    plan = privacy_plan.create_plan(
-        config,
-        dataset.split.train.num_rows,
-        config.two_tower.num_weights(dataset.split.num_items),
-        noise_multiplier,
-        draws.secret,
-    )
+    pairs = adjacent_data.write_pairs(config, folder / "data")
     directory = run_directory.RunDirectory(folder)
-    return Session(config, directory, dataset, plan, {}, draws, features)
+    return [
+        PreparedPair(
+            pair,
+            *(
+                _prepare(world, noise_multiplier, directory, cohort_key)
+                for world in (pair.first, pair.second)
+            ),
+        )
+        for pair in pairs
+    ]
 
 
-def _prepare_pair(
-    pair: adjacent_data.Pair, noise_multiplier: float, root: pathlib.Path, key: int | None
-) -> PreparedPair:
-    worlds = (pair.first, pair.second)
-    return PreparedPair(pair, *(prepare(w, noise_multiplier, root, key) for w in worlds))
-
-
-def _draw_keys(config: RunConfig, root: pathlib.Path, count: int) -> list[int | None]:
-    if not config.has_secret_cohorts:
-        return [None] * count
-    return [adjacent_runs.draw_key(root / str(index)) for index in range(count)]
-
-
-def _compare(prepared: PreparedPair) -> adjacency.Comparison:
+def compare(prepared: PreparedPair) -> adjacency.Comparison:
+    """Compares what becomes of everybody but the changed member before anything is summed."""
     worlds = (prepared.first, prepared.second)
     observed = [adjacent_worlds.observe(world, _NUM_ROUNDS_OBSERVED) for world in worlds]
     return adjacency.compare(prepared.pair.change, *observed, prepared.pair.changed)
 
 
-def _check_keys(keys: Sequence[int | None]) -> Iterator[checks.Check]:
+def check_keys(keys: Sequence[int | None]) -> Iterator[checks.Check]:
+    """Whether the keys of two runs differ, and are long; nothing where the seed is the key."""
     if keys[0] is None:
         return
     passed = len(set(keys)) == len(keys) and max(keys).bit_length() > _SHORT_KEY_BITS
@@ -177,7 +164,7 @@ def _check_keys(keys: Sequence[int | None]) -> Iterator[checks.Check]:
     yield checks.Check(KEYS, passed, detail)
 
 
-def _check_cohorts(session: Session) -> Iterator[checks.Check]:
+def check_cohorts(session: Session) -> Iterator[checks.Check]:
     """Compares cohorts with their law; where devices are absent, fewer take part than are drawn."""
     config = session.config
     if config.failure in failure_config.ABSENCES:
@@ -189,9 +176,29 @@ def _check_cohorts(session: Session) -> Iterator[checks.Check]:
     yield from participation_checks.check_participation(law, drawn)
 
 
-def _has_gone(prepared: PreparedPair) -> bool:
-    """Whether a member is there or not, and the catalogue is the same."""
-    return prepared.pair.num_steps == 1 and prepared.has_one_catalogue
+def _prepare(
+    config: RunConfig,
+    noise_multiplier: float,
+    directory: run_directory.RunDirectory,
+    cohort_key: int | None,
+) -> Session:
+    dataset = data.load_data(config)
+    features = features_lib.create_features(config, dataset)
+    draws = user_draws.UserDraws(dataset.train_user_ids, config.seed, cohort_key)
+    plan = privacy_plan.create_plan(
+        config,
+        dataset.split.train.num_rows,
+        config.two_tower.num_weights(dataset.split.num_items),
+        noise_multiplier,
+        draws.secret,
+    )
+    return Session(config, directory, dataset, plan, {}, draws, features)
+
+
+def _draw_keys(config: RunConfig, root: pathlib.Path, count: int) -> list[int | None]:
+    if not config.has_secret_cohorts:
+        return [None] * count
+    return [adjacent_runs.draw_key(root / str(index)) for index in range(count)]
 
 
 def _choose_subject(prepared: Sequence[PreparedPair]) -> PreparedPair:
@@ -199,9 +206,7 @@ def _choose_subject(prepared: Sequence[PreparedPair]) -> PreparedPair:
     relation = prepared[0].first.plan.mechanism.neighbouring_relation
     is_about_presence = relation is accounting.NeighbouringRelation.ADD_OR_REMOVE_ONE
     return next(
-        one
-        for one in prepared
-        if one.pair.trains and one.has_one_catalogue and _has_gone(one) == is_about_presence
+        one for one in prepared if one.pair.trains and one.is_about_presence == is_about_presence
     )
 
 

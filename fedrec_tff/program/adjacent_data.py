@@ -79,7 +79,7 @@ def _write_pairs(writer: _Writer, member: str, trains: bool) -> Iterator[Pair]:
     name = "training" if trains else "validation"
     rows = writer.rows
     others, own = rows[rows[_USER] != member], rows[rows[_USER] == member]
-    all_items = writer.create_rows(member, writer.choose_items())
+    all_items = writer.create_rows(member, writer.choose_items(others))
     newcomer = writer.create_id()
     roster = [*writer.roster, newcomer]
 
@@ -106,6 +106,7 @@ class _Writer:
         self, config: RunConfig, dataset: loading.LoadedDataset, folder: pathlib.Path
     ) -> None:
         self._config, self._log, self._folder = config, dataset.interactions, folder
+        self._takes_catalogue_from_data = dataset.catalogue_kind == loading.DATA
         self.rows = self._read_rows()
         self.roster = self._log.user_ids.tolist()
 
@@ -120,10 +121,17 @@ class _Writer:
             (root / "roster.txt").write_text("".join(f"{raw_id}\n" for raw_id in roster))
         return dataclasses.replace(self._config, **flags)
 
-    def choose_items(self) -> list[str]:
-        """More items than one user counts for in any release, as far as there are so many."""
-        limit = _ITEMS_OVER_LIMIT * self._config.popularity_items_per_user
-        return self._log.item_ids[:limit].tolist()
+    def choose_items(self, others: pd.DataFrame) -> list[str]:
+        """More items than one user counts for in any release, as far as there are so many.
+
+        The rarest come first: some that nobody else took. Where the catalogue is of the data these
+        are left out: it is then the same without the user.
+        """
+        num_takers = others[_ITEM].value_counts().reindex(self._log.item_ids, fill_value=0)
+        if self._takes_catalogue_from_data:
+            num_takers = num_takers[num_takers > 0]
+        rarest = num_takers.sort_values(kind="stable").index
+        return rarest[: _ITEMS_OVER_LIMIT * self._config.popularity_items_per_user].tolist()
 
     def create_rows(self, user: str, items: Sequence[str]) -> pd.DataFrame:
         """What a user took, one after the other."""
