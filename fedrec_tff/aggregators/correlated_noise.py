@@ -71,7 +71,6 @@ def build_dp_banded_mf(context: registry.AggregatorContext) -> CorrelatedNoiseFa
             dp_fedavg.create_clip_query(context),
             record_specs=record_specs,
             coefficients=strategy.coefficients,
-            insecure_seed=context.insecure_noise_seed,
         )
 
     return CorrelatedNoiseFactory(create_query, context)
@@ -87,7 +86,6 @@ def build_dp_tree(context: registry.AggregatorContext) -> CorrelatedNoiseFactory
             dp_fedavg.create_clip_query(context),
             record_specs=record_specs,
             restart_period=period,
-            insecure_seed=context.insecure_noise_seed,
         )
 
     return CorrelatedNoiseFactory(create_query, context)

@@ -7,7 +7,6 @@ come from the data. What becomes of a user's rows then follows from these and th
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import pathlib
 
 import numpy as np
@@ -285,7 +284,7 @@ def load(config: DatasetConfig) -> LoadedDataset:
         interactions=log,
         split=split,
         counts=counts,
-        fingerprint=_fingerprint(split, log),
+        fingerprint=splits.fingerprint(split, log.user_ids, log.item_ids),
         catalogue_kind=config.catalogue_kind,
         roster_digest=roster_digest,
     )
@@ -339,13 +338,6 @@ def _read_table(config: DatasetConfig) -> Source:
 
 def _read_features(path: str | pathlib.Path | None, id_column: str) -> pd.DataFrame | None:
     return None if path is None else feature_tables.read(path, id_column)
-
-
-def _fingerprint(split: Split, log: Interactions) -> str:
-    digest = hashlib.sha256(splits.fingerprint(split).encode())
-    for ids in (log.user_ids, log.item_ids):
-        digest.update("\n".join(ids).encode())
-    return digest.hexdigest()
 
 
 def _split(log: Interactions, config: DatasetConfig) -> Split:

@@ -264,18 +264,20 @@ def fixed(
     )
 
 
-def fingerprint(split: Split, user_ids: Sequence[str] = ()) -> str:
+def fingerprint(split: Split, user_ids: Sequence[str] = (), item_ids: Sequence[str] = ()) -> str:
     """Digests all that a run makes of its data, so that a change is seen.
 
     Args:
       split: The data.
       user_ids: Raw ids of the log's users, from which cohorts are drawn.
+      item_ids: Raw ids of the catalogue.
 
     Returns:
       A SHA-256 in hexadecimal.
     """
     digest = hashlib.sha256(f"num_items={split.num_items}".encode())
-    digest.update(repr(list(user_ids)).encode())
+    for ids in (user_ids, item_ids):
+        digest.update(repr(list(ids)).encode())
     arrays = [split.train_user_index, split.train.items, split.train.offsets]
     for part in (split.validation, split.test):
         arrays.append(part.user_index)

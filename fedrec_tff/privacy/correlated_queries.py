@@ -10,11 +10,13 @@ checkpoint of this state is as secret as the updates themselves, and no client i
 TensorFlow Privacy's own tree queries are not used: they seed their noise from the clock, all of
 whose times can be tried, and keep the noise of the *next* release in their state.
 
-The noise is a function of no update, so that nothing that a client sends can spoil what follows.
+The noise is a function of no update, so that nothing that a client sends can spoil what follows. It
+is in integers, like the sums (`grid`): what is taken back is exactly what was added.
 """
 
 import abc
 import collections
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +25,11 @@ import tensorflow as tf
 import tensorflow_privacy as tfp
 
 from fedrec_tff.privacy import factorization, noise, queries
+from fedrec_tff.privacy import grid as grid_lib
+
+# Bits of a banded matrix's coefficients after the binary point: noise of 2^26 steps is taken back
+# to a few of them, and 2^10 products of such noise add up to less than 2^63.
+_COEFFICIENT_BITS = 24
 
 
 class _CorrelatedSumQuery(tfp.SumAggregationDPQuery):
@@ -35,15 +42,13 @@ class _CorrelatedSumQuery(tfp.SumAggregationDPQuery):
         gaussian_query: queries.GaussianSumQuery,
         record_specs: Any,
         norm_bound: float,
-        insecure_seed: int | None,
     ) -> None:
         """Initialises the query.
 
         Args:
-          gaussian_query: Its clipping is used, and its standard deviation, not its noise.
+          gaussian_query: Its clipping, grid and seeds are used, and its noise multiplier.
           record_specs: A structure of `tf.TensorSpec`.
           norm_bound: Upper bound of the spectral norm of the strategy matrix.
-          insecure_seed: As in `queries.GaussianSumQuery`.
         """
         for spec in tf.nest.flatten(record_specs):
             if spec.dtype != tf.float32 or not spec.shape.is_fully_defined():
@@ -51,7 +56,6 @@ class _CorrelatedSumQuery(tfp.SumAggregationDPQuery):
         self._gaussian_query = gaussian_query
         self._record_specs = record_specs
         self._norm_bound = norm_bound
-        self._insecure_seed = insecure_seed
 
     def initial_global_state(self) -> Any:
         """A state in which nothing was released yet."""
@@ -62,8 +66,12 @@ class _CorrelatedSumQuery(tfp.SumAggregationDPQuery):
         """What clients need for clipping, and nothing else of the state."""
         return self._gaussian_query.derive_sample_params(global_state.gaussian_state)
 
+    def initial_sample_state(self, template: Any) -> Any:
+        """The sum of no records."""
+        return self._gaussian_query.initial_sample_state(template)
+
     def preprocess_record(self, params: Any, record: Any) -> Any:
-        """Clips a record."""
+        """Clips and rounds a record."""
         return self._gaussian_query.preprocess_record(params, record)
 
     def get_noised_result(
@@ -72,45 +80,57 @@ class _CorrelatedSumQuery(tfp.SumAggregationDPQuery):
         """Adds the noise of one release.
 
         Args:
-          sample_state: The sum of clipped records.
+          sample_state: The sum of clipped records, int64.
           global_state: As the release before left it.
 
         Returns:
-          The noisy sum, the next state, and an event. The event is true under any pattern of
-          participation, and under the usual composition of rounds: noise of covariance (C^T C)^-1
-          contains independent noise, smaller by the spectral norm of C. It is far from tight.
-          What turns that are known to be apart cost, `mechanisms` says, and `ledger` accounts.
+          The noisy sum, float32; the next state; and an event. The event is true under any pattern
+          of participation, and under the usual composition of rounds: noise of covariance
+          (C^T C)^-1 contains independent noise, smaller by the spectral norm of C. It is far from
+          tight. What turns that are known to be apart cost, `mechanisms` says, and `ledger`
+          accounts.
         """
         gaussian_state, noise_state = global_state
-        release, stddev = gaussian_state.num_releases, gaussian_state.stddev
-        if self._insecure_seed is None:
-            seed = noise.draw_secret_seed()
-        else:
-            seed = noise.create_insecure_seed(self._insecure_seed, release)
-        drawn, noise_state = self._next_noise(noise_state, release, stddev, seed)
-        result = tf.nest.map_structure(tf.add, sample_state, drawn)
-        gaussian_state = gaussian_state._replace(num_releases=release + 1)
-        multiplier = stddev / (gaussian_state.l2_norm_clip * self._norm_bound)
-        event = dp_accounting.GaussianDpEvent(multiplier)
-        return result, self._GlobalState(gaussian_state, noise_state), event
+        query = self._gaussian_query
+        seed = query.draw_seed(gaussian_state)
+        drawn, noise_state = self._next_noise(noise_state, gaussian_state.num_releases, seed)
+        noised = tf.nest.map_structure(tf.add, sample_state, drawn)
+        result = query.to_floats(noised, gaussian_state)
+        event = dp_accounting.GaussianDpEvent(
+            tf.constant(query.noise_multiplier / self._norm_bound, tf.float32)
+        )
+        new_state = self._GlobalState(query.count_release(gaussian_state), noise_state)
+        return result, new_state, event
+
+    def _draw(self, seed: tf.Tensor) -> list[tf.Tensor]:
+        """Independent noise for each number of a record: int64, flat."""
+        zeros = [tf.zeros(spec.shape, tf.int64) for spec in tf.nest.flatten(self._record_specs)]
+        return noise.add_noise(zeros, self._gaussian_query.grid.noise_variance, seed)
 
     @abc.abstractmethod
     def _initial_noise_state(self) -> Any:
         """The noise state before the first release."""
 
     @abc.abstractmethod
-    def _next_noise(
-        self, noise_state: Any, release: tf.Tensor, stddev: tf.Tensor, seed: tf.Tensor
-    ) -> tuple[Any, Any]:
-        """Draws the noise of a release: a structure like the records, and the next noise state."""
+    def _next_noise(self, noise_state: Any, release: tf.Tensor, seed: tf.Tensor) -> tuple[Any, Any]:
+        """Draws the noise of a release: int64, like the records; and the next noise state."""
 
 
 class BandedGaussianSumQuery(_CorrelatedSumQuery):
     """Noise C^-1 Z, C banded and Toeplitz (Choquette-Choo et al. 2023, arXiv 2306.08153).
 
-    Noise w_t of release t solves c_0 w_t + ... + c_{b-1} w_{t-b+1} = z_t, z_t independent. The
-    state holds the noise of the last b - 1 releases, so b - 1 times the size of a record; the
-    coefficients too, so that a resumed run goes on with the same ones.
+    With a_k = c_k / c_0, noise w_t of release t is z_t - round(a_1 w_{t-1} + ... + a_{b-1}
+    w_{t-b+1}), z_t independent integers. The state holds the noise of the last b - 1 releases, so
+    b - 1 times the size of a record; the coefficients too, so that a resumed run goes on with the
+    same ones.
+
+    *What rounding costs.* As without it, releases and z determine one another once the records are
+    given. A user's turn at t whose record is v explains the same releases by a z that differs by -v
+    in row t and by -a_k v + e_k in row t + k, each number of e_k below 1 in magnitude: the
+    difference of two roundings. So for a record of n numbers, Z moves by ||a|| ||v|| + sqrt((b - 1)
+    n) at most, and that is what the noise is for: a few thousandths more for a model of 100,000
+    weights. That e depends on the releases before, which an adversary saw, doesn't matter: its norm
+    is bounded whatever they were (Smith and Thakurta 2022, arXiv 2210.17520).
     """
 
     _NoiseState = collections.namedtuple("_NoiseState", ["coefficients", "latest"])
@@ -121,7 +141,6 @@ class BandedGaussianSumQuery(_CorrelatedSumQuery):
         *,
         record_specs: Any,
         coefficients: Sequence[float],
-        insecure_seed: int | None = None,
     ) -> None:
         """Initialises the query.
 
@@ -131,7 +150,6 @@ class BandedGaussianSumQuery(_CorrelatedSumQuery):
             columns of C have norm 1.
           record_specs: A structure of `tf.TensorSpec`, those of the sum: float32, dense.
           coefficients: c_0 to c_{b-1}, c_0 positive; see `factorization.create_banded_strategy`.
-          insecure_seed: As in `queries.GaussianSumQuery`.
 
         Raises:
           ValueError: If c_0 is not positive, or records are not as above.
@@ -139,25 +157,33 @@ class BandedGaussianSumQuery(_CorrelatedSumQuery):
         if not coefficients or coefficients[0] <= 0.0:
             raise ValueError(f"the first coefficient must be positive, found {coefficients}")
         norm_bound = factorization.banded_norm_bound(coefficients)
-        super().__init__(gaussian_query, record_specs, norm_bound, insecure_seed)
-        self._coefficients = coefficients
+        super().__init__(gaussian_query, record_specs, norm_bound)
+        unit = 2**_COEFFICIENT_BITS
+        # a_1 to a_{b-1}, in integers.
+        self._coefficients = [round(c / coefficients[0] * unit) for c in coefficients[1:]]
+        column_norm = math.hypot(unit, *self._coefficients) / unit
+        num_values = sum(spec.shape.num_elements() for spec in tf.nest.flatten(record_specs))
+        rounding = math.sqrt(len(self._coefficients) * num_values)
+        turn_multiplier = gaussian_query.noise_multiplier / math.hypot(*coefficients)
+        self._gaussian_query = gaussian_query.on_grid(
+            grid_lib.create_grid(turn_multiplier * column_norm, rounding / column_norm)
+        )
 
     def _initial_noise_state(self) -> Any:
         # The noise of the latest release first.
         return self._NoiseState(
-            tf.constant(self._coefficients, tf.float32),
-            _zeros(self._record_specs, len(self._coefficients) - 1),
+            tf.constant(self._coefficients, tf.int64),
+            _zeros(self._record_specs, len(self._coefficients)),
         )
 
-    def _next_noise(
-        self, noise_state: Any, release: tf.Tensor, stddev: tf.Tensor, seed: tf.Tensor
-    ) -> tuple[Any, Any]:
+    def _next_noise(self, noise_state: Any, release: tf.Tensor, seed: tf.Tensor) -> tuple[Any, Any]:
         del release
         coefficients, latest = noise_state
         flat = tf.nest.flatten(latest)
-        owed = [-tf.tensordot(coefficients[1:], past, 1) for past in flat]
-        solved = noise.add_gaussian_noise(owed, stddev, seed)
-        drawn = [value / coefficients[0] for value in solved]
+        drawn = [
+            new - _round_product(coefficients, past)
+            for new, past in zip(self._draw(seed), flat, strict=True)
+        ]
         # One is in, the oldest is out; with one band, none is kept.
         kept = [
             tf.concat([new[tf.newaxis], past], axis=0)[: past.shape[0]]
@@ -186,7 +212,6 @@ class TreeGaussianSumQuery(_CorrelatedSumQuery):
         *,
         record_specs: Any,
         restart_period: int,
-        insecure_seed: int | None = None,
     ) -> None:
         """Initialises the query.
 
@@ -196,22 +221,19 @@ class TreeGaussianSumQuery(_CorrelatedSumQuery):
             that is the noise multiplier of one turn of a user.
           record_specs: A structure of `tf.TensorSpec`, those of the sum: float32, dense.
           restart_period: Releases of a tree; `factorization.create_tree_period` has a good one.
-          insecure_seed: As in `queries.GaussianSumQuery`.
 
         Raises:
           ValueError: If records are not as above, or the period is below 1.
         """
         norm_bound = factorization.tree_norm_bound(restart_period)
-        super().__init__(gaussian_query, record_specs, norm_bound, insecure_seed)
+        super().__init__(gaussian_query, record_specs, norm_bound)
         self._restart_period = restart_period
 
     def _initial_noise_state(self) -> Any:
         # By level, leaves first; zero for a level that is not in the current prefix.
         return _zeros(self._record_specs, factorization.tree_depth(self._restart_period))
 
-    def _next_noise(
-        self, noise_state: Any, release: tf.Tensor, stddev: tf.Tensor, seed: tf.Tensor
-    ) -> tuple[Any, Any]:
+    def _next_noise(self, noise_state: Any, release: tf.Tensor, seed: tf.Tensor) -> tuple[Any, Any]:
         step = release % self._restart_period + 1
         sizes = 2 ** tf.range(factorization.tree_depth(self._restart_period))
         # Of the nodes that this release completes, the highest is new in the prefix. No `==` here:
@@ -220,22 +242,37 @@ class TreeGaussianSumQuery(_CorrelatedSumQuery):
         is_new = completed & tf.not_equal(step % (2 * sizes), 0)
         is_last = tf.equal(step, self._restart_period)
         flat = tf.nest.flatten(noise_state)
-        zeros = [tf.zeros_like(nodes[0]) for nodes in flat]
-        new_nodes = noise.add_gaussian_noise(zeros, stddev, seed)
         drawn, kept = [], []
-        for nodes, new in zip(flat, new_nodes, strict=True):
-            shape = [-1] + [1] * new.shape.rank
-            removed = tf.where(tf.reshape(completed, shape), nodes, 0.0)
+        for nodes, new in zip(flat, self._draw(seed), strict=True):
+            shape = [-1] + [1] * (nodes.shape.rank - 1)
+            removed = tf.where(tf.reshape(completed, shape), nodes, tf.zeros_like(nodes))
             drawn.append(new - tf.reduce_sum(removed, axis=0))
             following = tf.where(tf.reshape(is_new, shape), new, nodes - removed)
-            kept.append(tf.where(is_last, 0.0, following))
+            kept.append(tf.where(is_last, tf.zeros_like(following), following))
         return (
             tf.nest.pack_sequence_as(self._record_specs, drawn),
             tf.nest.pack_sequence_as(self._record_specs, kept),
         )
 
 
+def _round_product(coefficients: tf.Tensor, past: tf.Tensor) -> tf.Tensor:
+    """The sum of past noise, each times its coefficient, to the nearest integer.
+
+    Args:
+      coefficients: int64 [bands - 1], in units of 2^-24.
+      past: int64 [bands - 1, ...].
+
+    Returns:
+      int64 [...].
+    """
+    factors = tf.reshape(coefficients, [-1] + [1] * (past.shape.rank - 1))
+    half = 2 ** (_COEFFICIENT_BITS - 1)
+    total = tf.reduce_sum(factors * past, axis=0) + half
+    # Rounds down, negative numbers too.
+    return tf.bitwise.right_shift(total, tf.constant(_COEFFICIENT_BITS, tf.int64))
+
+
 def _zeros(record_specs: Any, length: int) -> Any:
     return tf.nest.map_structure(
-        lambda spec: tf.zeros([length, *spec.shape], spec.dtype), record_specs
+        lambda spec: tf.zeros([length, *spec.shape], tf.int64), record_specs
     )

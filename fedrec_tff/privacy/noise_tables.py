@@ -89,8 +89,13 @@ def create_discrete_gaussian_table(variance: float) -> NoiseTable:
     radius = math.ceil(math.sqrt(-2.0 * variance * _LOG_TAIL_MASS))
     with decimal.localcontext() as context:
         context.prec = _PRECISION
-        twice = 2 * decimal.Decimal(variance)
-        weights = [(-decimal.Decimal(k * k) / twice).exp() for k in range(radius + 1)]
+        # k^2 grows by 1, 3, 5, ...: two products a weight, which cost 1e-50 of it at most.
+        ratio = (-1 / (2 * decimal.Decimal(variance))).exp()
+        step = ratio * ratio
+        weight, weights = decimal.Decimal(1), []
+        for _ in range(radius + 1):
+            weights.append(weight)
+            weight, ratio = weight * ratio, ratio * step
         return _create_table(weights)
 
 

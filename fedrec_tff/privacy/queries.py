@@ -1,11 +1,14 @@
-"""TensorFlow Privacy's Gaussian queries, with noise from `noise`.
+"""Sum queries on a grid: records become integers, and integers are what is summed and noised.
 
-The adaptation and the events are TensorFlow Privacy's. What differs is where the noise comes from
-(`noise` says why that matters), and that a record without a finite norm counts as zero, so that no
-client can make the sum meaningless, let alone move it by more than the clip.
+TensorFlow Privacy's Gaussian queries, but for three things. Sums are of int64 and exact, so that
+no client moves one by more than the clip, whatever the others sent and in whatever order (`grid`
+says what noise on integers is worth). The noise is from `noise`, which says why that matters. And
+a record without a finite norm counts as zero. The adaptation of clips and the events are
+TensorFlow Privacy's.
 """
 
 import collections
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,18 +16,23 @@ import dp_accounting
 import tensorflow as tf
 import tensorflow_privacy as tfp
 
+from fedrec_tff.privacy import grid as grid_lib
 from fedrec_tff.privacy import noise
 
 # Keeps the insecure noise of the clipped count apart from that of the sum.
 _COUNT_STREAM = 0x5EED
+# More than float64 is off by in norms of up to 2^26.
+_FLOAT64_ERROR = 1e-3
 
 
-class GaussianSumQuery(tfp.GaussianSumQuery):
-    """`tfp.GaussianSumQuery` with unpredictable noise."""
+class GaussianSumQuery(tfp.SumAggregationDPQuery):
+    """Clips records, rounds them to integers, and adds integer noise to their sum.
 
-    _GlobalState = collections.namedtuple(
-        "_GlobalState", ["l2_norm_clip", "stddev", "num_releases"]
-    )
+    Records are structures of floats, what is summed are structures of int64, and the result is
+    float32, in the unit of the records.
+    """
+
+    _GlobalState = collections.namedtuple("_GlobalState", ["l2_norm_clip", "num_releases"])
 
     def __init__(
         self, l2_norm_clip: float, stddev: float, insecure_seed: int | None = None
@@ -33,37 +41,100 @@ class GaussianSumQuery(tfp.GaussianSumQuery):
 
         Args:
           l2_norm_clip: L2 norm that records are clipped to.
-          stddev: Of the noise on the sum.
+          stddev: Of the noise on the sum. Where the clip changes, it changes with it.
           insecure_seed: None for secret noise. In tests, a seed: the noise is then a function of it
             and of how many results were released before, so that a resumed run draws what an
             uninterrupted one would have drawn.
         """
-        super().__init__(l2_norm_clip, stddev)
+        self._l2_norm_clip = l2_norm_clip
+        self._noise_multiplier = stddev / l2_norm_clip
         self._insecure_seed = insecure_seed
+        self._grid = grid_lib.create_grid(self._noise_multiplier)
 
-    def make_global_state(self, l2_norm_clip: Any, stddev: Any) -> Any:
+    @property
+    def noise_multiplier(self) -> float:
+        """Standard deviation of the noise over the clip."""
+        return self._noise_multiplier
+
+    @property
+    def grid(self) -> grid_lib.Grid:
+        """What records are rounded to."""
+        return self._grid
+
+    def on_grid(self, grid: grid_lib.Grid) -> "GaussianSumQuery":
+        """The same clip on another grid, whose noise may be worth something else."""
+        query = copy.copy(self)
+        query._grid = grid
+        return query
+
+    def make_global_state(self, l2_norm_clip: Any, stddev: Any = None) -> Any:
+        """A state in which nothing was released yet.
+
+        Args:
+          l2_norm_clip: The clip.
+          stddev: Not read: the noise is the query's, in proportion to the clip.
+
+        Returns:
+          The state.
+        """
+        del stddev
+        return self._GlobalState(tf.cast(l2_norm_clip, tf.float32), tf.constant(0))
+
+    def initial_global_state(self) -> Any:
         """A state in which nothing was released yet."""
-        return self._GlobalState(
-            tf.cast(l2_norm_clip, tf.float32), tf.cast(stddev, tf.float32), tf.constant(0)
-        )
+        return self.make_global_state(self._l2_norm_clip)
+
+    def derive_sample_params(self, global_state: Any) -> tf.Tensor:
+        """The clip."""
+        return global_state.l2_norm_clip
+
+    def initial_sample_state(self, template: Any) -> Any:
+        """The sum of no records: zeros, int64."""
+        return tf.nest.map_structure(lambda t: tf.zeros(t.shape, tf.int64), template)
+
+    def preprocess_record(self, params: Any, record: Any) -> Any:
+        """Clips and rounds a record: int64."""
+        integers, _ = self.preprocess_record_impl(params, record)
+        return integers
 
     def preprocess_record_impl(self, params: Any, record: Any) -> tuple[Any, tf.Tensor]:
-        """Clips a record to a global L2 norm of `params`; returns it and the norm it had."""
-        return clip_to_norm(record, params)
+        """Clips and rounds a record; returns it and the norm it had, float32."""
+        return round_to_grid(record, params, self._grid.max_norm)
 
     def get_noised_result(
         self, sample_state: Any, global_state: Any
     ) -> tuple[Any, Any, dp_accounting.DpEvent]:
-        """Adds noise; see `tfp.GaussianSumQuery`."""
-        if self._insecure_seed is None:
-            seed = noise.draw_secret_seed()
-        else:
-            seed = noise.create_insecure_seed(self._insecure_seed, global_state.num_releases)
+        """Adds noise.
+
+        Args:
+          sample_state: The sum of records, int64.
+          global_state: As the release before left it.
+
+        Returns:
+          The noised sum, float32; the next state; the event of one release.
+        """
         values = tf.nest.flatten(sample_state)
-        noised = noise.add_gaussian_noise(values, global_state.stddev, seed)
-        event = dp_accounting.GaussianDpEvent(global_state.stddev / global_state.l2_norm_clip)
-        new_state = global_state._replace(num_releases=global_state.num_releases + 1)
-        return tf.nest.pack_sequence_as(sample_state, noised), new_state, event
+        noised = noise.add_noise(values, self._grid.noise_variance, self.draw_seed(global_state))
+        result = self.to_floats(tf.nest.pack_sequence_as(sample_state, noised), global_state)
+        event = dp_accounting.GaussianDpEvent(tf.constant(self._noise_multiplier, tf.float32))
+        return result, self.count_release(global_state), event
+
+    def draw_seed(self, global_state: Any) -> tf.Tensor:
+        """The seed of the next release: int64 [2]."""
+        if self._insecure_seed is None:
+            return noise.draw_secret_seed()
+        return noise.create_insecure_seed(self._insecure_seed, global_state.num_releases)
+
+    def to_floats(self, integers: Any, global_state: Any) -> Any:
+        """Gives sums of records, int64, the unit of the records: float32."""
+        step = tf.cast(global_state.l2_norm_clip, tf.float64) / self._grid.max_norm
+        return tf.nest.map_structure(
+            lambda t: tf.cast(tf.cast(t, tf.float64) * step, tf.float32), integers
+        )
+
+    def count_release(self, global_state: Any) -> Any:
+        """The state after one release more."""
+        return global_state._replace(num_releases=global_state.num_releases + 1)
 
 
 class PartClippedSumQuery(GaussianSumQuery):
@@ -89,18 +160,22 @@ class PartClippedSumQuery(GaussianSumQuery):
         self._clip_norms = dict(clip_norms)
 
     def preprocess_record_impl(self, params: Any, record: Any) -> tuple[Any, tf.Tensor]:
-        """Clips the parts; returns the record and the joint norm that it had."""
+        """Clips and rounds the parts; returns the record and the joint norm that it had."""
         del params
         if set(record._fields) != set(self._clip_norms):
             raise ValueError(
                 f"a record has the parts {record._fields}, clips are for {list(self._clip_norms)}"
             )
         parts = {
-            name: clip_to_norm(getattr(record, name), clip)
+            name: round_to_grid(getattr(record, name), clip, self._max_norm(clip))
             for name, clip in self._clip_norms.items()
         }
         norm = tf.linalg.global_norm([norm for _, norm in parts.values()])
         return type(record)(**{name: part for name, (part, _) in parts.items()}), norm
+
+    def _max_norm(self, clip_norm: float) -> int:
+        """A part's share of the grid; rounded down, so that all squares add up to less than one."""
+        return int(self._grid.max_norm * clip_norm / self._l2_norm_clip)
 
 
 def clip_to_norm(record: Any, clip_norm: float | tf.Tensor) -> tuple[Any, tf.Tensor]:
@@ -114,9 +189,7 @@ def clip_to_norm(record: Any, clip_norm: float | tf.Tensor) -> tuple[Any, tf.Ten
       The structure, and the norm that it had.
     """
     values = tf.nest.flatten(record)
-    # In float64: a float32 sum of squares loses what is small beside it, and large squares.
-    squares = [tf.reduce_sum(tf.square(tf.cast(value, tf.float64))) for value in values]
-    norm = tf.sqrt(tf.add_n([tf.constant(0.0, tf.float64), *squares]))
+    norm = _norm(values)
     clip_norm = tf.cast(clip_norm, tf.float64)
     scale = tf.cast(clip_norm / tf.maximum(norm, clip_norm), tf.float32)
     finite = tf.math.is_finite(norm)
@@ -124,8 +197,53 @@ def clip_to_norm(record: Any, clip_norm: float | tf.Tensor) -> tuple[Any, tf.Ten
     return tf.nest.pack_sequence_as(record, clipped), tf.cast(norm, tf.float32)
 
 
+def round_to_grid(
+    record: Any, clip_norm: float | tf.Tensor, max_norm: int
+) -> tuple[Any, tf.Tensor]:
+    """Clips a structure to a global L2 norm, and makes integers of it that are no longer either.
+
+    Rounding to the nearest integers moves n numbers by sqrt(n) / 2 at most, so that much is left
+    for it: of `max_norm` steps a ten-thousandth or so. The bound is checked all the same, in
+    integers, so that it holds whatever the floating-point numbers before it were.
+
+    Args:
+      record: A structure of float tensors. One whose norm is not finite becomes zero.
+      clip_norm: Positive scalar.
+      max_norm: What `clip_norm` is in steps, at most 2^26.
+
+    Returns:
+      The structure, of int64 tensors whose squares add up to `max_norm` squared at most; and the
+      norm that the record had, float32.
+    """
+    values = tf.nest.flatten(record)
+    norm = _norm(values)
+    clip_norm = tf.cast(clip_norm, tf.float64)
+    num_values = tf.cast(tf.add_n([tf.size(value) for value in values]), tf.float64)
+    target = tf.maximum(max_norm - 0.5 * tf.sqrt(num_values) - _FLOAT64_ERROR, 0.0)
+    factor = target / tf.maximum(norm, clip_norm)
+    is_usable = tf.math.is_finite(norm) & tf.math.is_finite(factor)
+
+    def round_value(value: tf.Tensor) -> tf.Tensor:
+        scaled = tf.cast(value, tf.float64) * factor
+        return tf.cast(tf.round(tf.where(is_usable, scaled, tf.zeros_like(scaled))), tf.int64)
+
+    integers = [round_value(value) for value in values]
+    # Sums of squares are exact in float64 up to 2^53; a larger one does not come out below 2^52.
+    squares = [tf.reduce_sum(tf.square(tf.cast(value, tf.float64))) for value in integers]
+    fits = tf.add_n(squares) <= float(max_norm**2)
+    integers = [tf.where(fits, value, tf.zeros_like(value)) for value in integers]
+    return tf.nest.pack_sequence_as(record, integers), tf.cast(norm, tf.float32)
+
+
+def _norm(values: list[tf.Tensor]) -> tf.Tensor:
+    """The L2 norm of all numbers, not finite if one is not: float64 scalar."""
+    # In float64: a float32 sum of squares loses what is small beside it, and large squares.
+    squares = [tf.reduce_sum(tf.square(tf.cast(value, tf.float64))) for value in values]
+    return tf.sqrt(tf.add_n([tf.constant(0.0, tf.float64), *squares]))
+
+
 class _QuantileEstimatorQuery(tfp.QuantileEstimatorQuery):
-    """`tfp.QuantileEstimatorQuery` whose count is noised by `GaussianSumQuery`."""
+    """`tfp.QuantileEstimatorQuery` whose count is that of a `GaussianSumQuery`."""
 
     def __init__(self, insecure_seed: int | None, **kwargs: Any) -> None:
         self._insecure_seed = insecure_seed
@@ -138,9 +256,17 @@ class _QuantileEstimatorQuery(tfp.QuantileEstimatorQuery):
         sum_query = GaussianSumQuery(0.5, below_estimate_stddev, self._insecure_seed)
         return tfp.NormalizedQuery(sum_query, denominator=expected_num_records)
 
+    def initial_sample_state(self, template: Any = None) -> tf.Tensor:
+        """The count of no records."""
+        del template
+        return self._below_estimate_query.initial_sample_state(tf.TensorSpec([]))
+
 
 class AdaptiveClipSumQuery(tfp.QuantileAdaptiveClipSumQuery):
-    """`tfp.QuantileAdaptiveClipSumQuery` with unpredictable noise on sum and count."""
+    """`tfp.QuantileAdaptiveClipSumQuery` whose sum and count are on grids of their own.
+
+    The clip changes, and with it what a step is; records and noise in steps stay as they are.
+    """
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ import numpy as np
 from fedrec_tff import errors
 from fedrec_tff.datasets import keyed_draws, splits
 from fedrec_tff.privacy.audit import report
-from fedrec_tff.program import audit_config, data, privacy_plan, run_directory
+from fedrec_tff.program import audit_config, data, population, privacy_plan, run_directory
 from fedrec_tff.program import config as config_lib
 from fedrec_tff.program.audit_config import AuditConfig
 from fedrec_tff.program.config import RunConfig
@@ -53,6 +53,8 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
     dataset = data.load_data(config)
     print(dataset.summary(), file=sys.stderr, flush=True)
     plan = _create_plan(config, audit, dataset.split)
+    if config.population is not None:
+        _charge_population(config, audit, plan, root)
     print("starting TensorFlow", file=sys.stderr, flush=True)
 
     from fedrec_tff.reporting import audit_plots, audit_summary
@@ -97,8 +99,27 @@ def _create_plan(
         return privacy_plan.create_plan(config, num_users, num_weights)
     num_clients = num_users + audit.num_canaries
     # Users and canaries go by their rows, for canaries have no ids.
-    draws = keyed_draws.KeyedDraws(np.arange(num_clients), config.seed)
+    draws = keyed_draws.KeyedDraws(np.arange(num_clients), population.draw_key(config))
     return privacy_plan.create_plan(config, num_clients, num_weights, draws=draws)
+
+
+def _charge_population(
+    config: RunConfig, audit: AuditConfig, plan: privacy_plan.PrivacyPlan, root: pathlib.Path
+) -> None:
+    """Takes what the models cost that the audit trains on the users.
+
+    Each of them counts as if everybody had trained it; shadow models have the audited run's noise.
+    """
+    models = 1 + audit.num_shadow_models
+    events = [(e, models * count) for e, count in population.plan_events(plan, config.rounds)]
+    population.charge(
+        config.population,
+        population.AUDIT,
+        root,
+        f"{models} x {population.describe(plan.mechanism, config.rounds)}",
+        events,
+        plan.mechanism.neighbouring_relation,
+    )
 
 
 def _attack_with_canaries(
@@ -204,8 +225,9 @@ def _attack_by_adjacent_data(
 
 def _make_empty(root: pathlib.Path) -> pathlib.Path:
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        is_empty = not any(root.iterdir())
+        is_empty = not root.exists() or not any(root.iterdir())
+        if is_empty:
+            run_directory.make_secret_folder(root)
     except OSError as error:
         raise errors.UserError(f"--output_dir={root}: {error.strerror}") from error
     if not is_empty:

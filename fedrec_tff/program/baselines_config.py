@@ -10,7 +10,7 @@ from typing import Any
 from fedrec_tff import errors
 from fedrec_tff.program import config as config_lib
 from fedrec_tff.program import config_checks
-from fedrec_tff.program.config import FieldSpec, RunConfig
+from fedrec_tff.program.config import FieldSpec, PopulationConfig, RunConfig
 
 POPULARITY = "popularity"
 PRIVATE_POPULARITY = "private_popularity"
@@ -144,12 +144,15 @@ def choose_baselines(config: BaselinesConfig, run: RunConfig) -> tuple[str, ...]
     return tuple(name for name in BASELINES if name not in unsuited)
 
 
-def validate(config: BaselinesConfig, run: RunConfig) -> None:
+def validate(
+    config: BaselinesConfig, run: RunConfig, population: PopulationConfig | None = None
+) -> None:
     """Refuses values out of range, and combinations that contradict each other.
 
     Args:
       config: What to check.
       run: The flags of data and model, valid by themselves.
+      population: The budget over runs; None for none.
 
     Raises:
       UserError: At the first mistake, naming the flag and the way out.
@@ -183,6 +186,11 @@ def validate(config: BaselinesConfig, run: RunConfig) -> None:
         )
     if PRIVATE_POPULARITY in chosen:
         _check_privacy(config, run)
+    if population is not None and set(chosen) != {PRIVATE_POPULARITY}:
+        raise errors.UserError(
+            "--population_ledger: all baselines but one are exact functions of the users' data, so "
+            f"no budget is enough for them: --baselines={PRIVATE_POPULARITY}, or drop it"
+        )
 
 
 def to_flags(config: BaselinesConfig, run: RunConfig) -> dict[str, Any]:

@@ -151,6 +151,7 @@ def run(
         estimates=_estimate(basis, present, held_out, delta),
         bounds=_bound(basis, present, probability, config, audit),
         checks=found,
+        departures=parts.plan.departures,
     )
     return CanaryAudit(audit_report, present, held_out, basis.num_dimensions)
 

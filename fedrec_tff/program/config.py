@@ -22,10 +22,12 @@ from fedrec_tff.privacy import catalogue, sampling
 if TYPE_CHECKING:
     from fedrec_tff.privacy import releases
 
+# The flags of a budget over runs.
+POPULATION_FLAGS = ("population_ledger", "population_epsilon", "population_delta")
 DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv", "adjacency")
 _DATASETS_WITH_ITEM_TABLE = ("synthetic", "ml-100k", "ml-1m")
 SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
-CATALOGUES = ("table", "data")
+CATALOGUES = ("table", "selected", "data")
 EXECUTIONS = ("compiled", "native", "debug")
 SECURE_SUMS = ("plain", "masked", "bfv", "ckks")
 INITIAL_EMBEDDINGS = ("random", "features")
@@ -38,6 +40,8 @@ DATA_FLAGS = (
     *("roster", "catalogue"),
     *("synthetic_users", "synthetic_items"),
 )
+# The part of delta that may be spent on choosing the catalogue.
+_DELTA_OF_CATALOGUE = 0.1
 ROUND_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
 
@@ -53,7 +57,7 @@ class FieldSpec:
       low_is_allowed: Whether `low` itself is allowed.
       is_repeated: Whether a tuple is given by repeating the flag, and not by commas.
       may_change_on_resume: Whether an interrupted run may go on with another value: it says where
-        and how computations run, not what they are.
+        and how computations run, not what they are; or the ledger sees that it is the same.
     """
 
     help: str
@@ -67,6 +71,21 @@ class FieldSpec:
 
 def _field(default: Any, help: str, **kwargs: Any) -> Any:
     return dataclasses.field(default=default, metadata={"spec": FieldSpec(help, **kwargs)})
+
+
+@dataclasses.dataclass(frozen=True)
+class PopulationConfig:
+    """Which budget over runs is drawn on.
+
+    Attributes:
+      ledger: The population ledger's file.
+      epsilon: Of the budget, for a ledger that is to be begun.
+      delta: Of the budget, for a ledger that is to be begun.
+    """
+
+    ledger: str
+    epsilon: float | None
+    delta: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,8 +145,9 @@ class RunConfig:
     catalogue: str | None = _field(
         None,
         "Where the items come from: table, the item table of ml-100k, ml-1m, synthetic, or "
-        "--item_table (csv); data, what users took. By default table under differential privacy "
-        "where there is one, else data.",
+        "--item_table (csv); selected, what enough users took, chosen with noise as a part of "
+        "epsilon (--catalogue_noise_multiplier); data, what users took. By default table under "
+        "differential privacy where there is one, else data.",
         choices=CATALOGUES,
     )
     synthetic_users: int = _field(3000, "Users of the synthetic data.", low=10, high=10_000_000)
@@ -434,6 +454,14 @@ class RunConfig:
     modulus_bits: int | None = _field(
         None, "Bits of each number in the secure sum (ddp_...); by default 24.", low=8, high=32
     )
+    colluding_clients: int | None = _field(
+        None,
+        "How many users of each round may tell the server what noise they added (ddp_...): theirs "
+        "doesn't count; by default 1, for everybody knows their own.",
+        low=0,
+        # Runs that were begun before there was this flag go on with 0, which their ledger demands.
+        may_change_on_resume=True,
+    )
     popularity_noise_multiplier: float | None = _field(
         None,
         "Release once, before training, how many users took each item, with this noise in "
@@ -442,6 +470,23 @@ class RunConfig:
     )
     popularity_items_per_user: int = _field(
         50, "For how many items a user counts in that release, at most.", low=1
+    )
+    catalogue_noise_multiplier: float | None = _field(
+        None,
+        "Noise on how many users took each item, in multiples of its sensitivity, when the "
+        "catalogue is chosen (--catalogue=selected).",
+        low=0.0,
+        low_is_allowed=False,
+    )
+    catalogue_items_per_user: int = _field(
+        50, "For how many items a user counts when the catalogue is chosen, at most.", low=1
+    )
+    catalogue_delta: float | None = _field(
+        None,
+        "Probability with which an item that one user alone took may come into the catalogue, a "
+        "part of --target_delta; by default a tenth of it (--catalogue=selected).",
+        low=0.0,
+        low_is_allowed=False,
     )
     private_evaluation_noise_multiplier: float | None = _field(
         None,
@@ -453,6 +498,32 @@ class RunConfig:
         False,
         "Under differential privacy, also release exact sums of user data (training loss, cohort "
         "size) as non_private/...; they are outside the guarantee.",
+    )
+    withhold_held_out_metrics: bool = _field(
+        False,
+        "Under differential privacy, compute no exact metric of held-out interactions, while "
+        "training or in the end; --private_evaluation_noise_multiplier gives noised ones.",
+    )
+    population_ledger: str | None = _field(
+        None,
+        "File that adds up all that is released about the same people: runs, sweeps, audits. What "
+        "would pass its budget is refused. See `python -m experiments.ledger`.",
+        may_change_on_resume=True,
+    )
+    population_epsilon: float | None = _field(
+        None,
+        "The budget of --population_ledger; needed to begin one, and then the same for good.",
+        low=0.0,
+        low_is_allowed=False,
+        may_change_on_resume=True,
+    )
+    population_delta: float | None = _field(
+        None,
+        "Delta of that budget; by default --target_delta.",
+        low=0.0,
+        high=0.1,
+        low_is_allowed=False,
+        may_change_on_resume=True,
     )
     insecure_deterministic_noise: bool = _field(
         False, "Draw the noise from --seed. For tests: whoever knows the seed can remove it."
@@ -529,6 +600,13 @@ class RunConfig:
         "Under differential privacy, draw cohorts from --seed, so that a run can be repeated, and "
         "not from a secret key. Whoever knows the seed, or finds it by trying, knows who was in "
         "which round; epsilon assumes that nobody does.",
+    )
+    resume_copy: bool = _field(
+        False,
+        "Go on with a private run in a copy of its folder, or one that was restored or moved to "
+        "another file system. For when nobody goes on with the original: epsilon counts this "
+        "folder's history alone, and the ledger and the statement say so.",
+        may_change_on_resume=True,
     )
 
     # Execution.
@@ -628,6 +706,19 @@ class RunConfig:
         )
 
     @property
+    def catalogue_release(self) -> "releases.CatalogueRelease | None":
+        """The release of the catalogue; None for one that comes from elsewhere."""
+        if self.catalogue_kind != "selected":
+            return None
+        from fedrec_tff.privacy import releases
+
+        return releases.CatalogueRelease(
+            self.catalogue_noise_multiplier,
+            self.catalogue_delta or _DELTA_OF_CATALOGUE * self.target_delta,
+            self.catalogue_items_per_user,
+        )
+
+    @property
     def evaluation_release(self) -> "releases.EvaluationRelease | None":
         """The release of validation metrics; None for none."""
         if self.private_evaluation_noise_multiplier is None:
@@ -635,6 +726,24 @@ class RunConfig:
         from fedrec_tff.privacy import releases
 
         return releases.EvaluationRelease(self.private_evaluation_noise_multiplier)
+
+    @property
+    def population(self) -> PopulationConfig | None:
+        """The budget over runs; None for none."""
+        if self.population_ledger is None:
+            return None
+        delta = self.target_delta if self.population_delta is None else self.population_delta
+        return PopulationConfig(self.population_ledger, self.population_epsilon, delta)
+
+    @property
+    def budget_name(self) -> str:
+        """What limits the run's privacy cost, for messages."""
+        limits = (
+            [] if self.target_epsilon is None else [f"--target_epsilon={self.target_epsilon:g}"]
+        )
+        if self.population_ledger is not None:
+            limits.append(f"the budget of --population_ledger={self.population_ledger}")
+        return " or ".join(limits)
 
     @property
     def list_lengths(self) -> tuple[int, ...]:

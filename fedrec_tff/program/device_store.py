@@ -18,8 +18,6 @@ from fedrec_tff.models import two_tower
 from fedrec_tff.program import cohorts, run_directory
 
 _FILE = re.compile(r"round_(\d+)\.npy")
-_PRIVATE_MODE = 0o600
-_PRIVATE_FOLDER_MODE = 0o700
 
 
 class DeviceStore:
@@ -70,8 +68,8 @@ class DeviceStore:
 
     def save(self, round_number: int) -> None:
         """Saves what devices have after a round, readable by the owner of the run alone."""
-        self._folder.mkdir(mode=_PRIVATE_FOLDER_MODE, exist_ok=True)
-        with run_directory.open_whole(self._path(round_number), _PRIVATE_MODE) as file:
+        run_directory.make_folder(self._folder)
+        with run_directory.open_whole(self._path(round_number)) as file:
             np.save(file, self.states)
 
     def keep(self, rounds: set[int]) -> None:

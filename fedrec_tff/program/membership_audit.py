@@ -17,7 +17,7 @@ from fedrec_tff.models import query_towers, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.privacy import calibration
 from fedrec_tff.privacy.audit import membership, report
-from fedrec_tff.program import cohorts, privacy_plan, run_process
+from fedrec_tff.program import cohorts, population, privacy_plan, run_process
 from fedrec_tff.program.audit_config import AuditConfig
 from fedrec_tff.program.config import RunConfig
 
@@ -109,6 +109,7 @@ def run(
         confidence=audit.confidence,
         estimates={},
         bounds={attack.name: attack.bound for attack in attacks},
+        departures=plan.departures,
     )
     return MembershipAudit(audit_report, attacks, num_members, len(is_member) - num_members)
 
@@ -177,7 +178,7 @@ def _train(
     members = dataset.split.train.take(is_member)
     num_items = dataset.split.num_items
     process = run_process.build_process(config, num_items, plan)
-    draws = keyed_draws.KeyedDraws(dataset.train_user_ids[is_member], config.seed)
+    draws = keyed_draws.KeyedDraws(dataset.train_user_ids[is_member], population.draw_key(config))
     iterator = cohorts.CohortDataSource(
         clients_lib.stack_clients(members),
         privacy_plan.create_sampler(config, draws),
@@ -197,7 +198,10 @@ def _plan_shadow(
     """The noise of the audited run."""
     noise_multiplier = plan.mechanism.noise_multiplier if plan.mechanism else None
     return privacy_plan.create_plan(
-        config, int(half.sum()), config.two_tower.num_weights(num_items), noise_multiplier
+        config,
+        int(half.sum()),
+        config.two_tower.num_weights(num_items),
+        noise_multiplier,
     )
 
 

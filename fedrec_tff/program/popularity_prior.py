@@ -84,13 +84,10 @@ def obtain(
 
 def _check_budget(session: Session, ledger: ledger_lib.PrivacyLedger) -> None:
     """Refuses a release again, after a crash, that the budget has no room for."""
-    target = session.config.target_epsilon
-    if target is None:
-        return
-    if ledger.accountant.release_would_exceed(target, privacy_plan.POPULARITY):
+    if not ledger.may_release(privacy_plan.POPULARITY, session.config.target_epsilon):
         raise errors.UserError(
             f"popularity was released before, {session.directory.private_popularity} is missing, "
-            f"and once more would pass --target_epsilon={target:g}: restore the file, or choose "
+            f"and once more would pass {session.config.budget_name}: restore the file, or choose "
             "another --output_dir"
         )
 

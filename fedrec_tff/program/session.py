@@ -5,25 +5,30 @@ This module is light. TensorFlow is imported once the flags, the folder and the 
 
 import dataclasses
 import os
-import pathlib
 from typing import Any
 
+from fedrec_tff import errors
 from fedrec_tff.aggregators import aggregator
 from fedrec_tff.datasets import interactions as interactions_lib
 from fedrec_tff.datasets import loading
 from fedrec_tff.evaluation import scoring
 from fedrec_tff.plugins import loading as plugin_loading
+from fedrec_tff.privacy import population_ledger
 from fedrec_tff.program import config as config_lib
 from fedrec_tff.program import (
     data,
     model_flags,
     notices,
+    population,
     privacy_plan,
     run_directory,
+    run_identity,
     user_draws,
 )
 from fedrec_tff.program import features as features_lib
 from fedrec_tff.program.config import RunConfig
+
+_POPULATION_ID = "population_ledger_id"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +42,9 @@ class Session:
       plan: Sampler and mechanism.
       derived: What `config.json` says besides the flags.
       draws: What is drawn for each training user.
+      identity: The run's id, and the key of its cohorts.
       features: What the model knows of items and users.
+      reservation: What the run may spend of a budget over runs; None for one that stands alone.
     """
 
     config: RunConfig
@@ -46,7 +53,9 @@ class Session:
     plan: privacy_plan.PrivacyPlan
     derived: dict[str, Any]
     draws: user_draws.UserDraws
+    identity: run_identity.RunIdentity
     features: features_lib.Features = features_lib.NO_FEATURES
+    reservation: population_ledger.Reservation | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +98,7 @@ def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:
         run_directory.open_run_directory(output_dir, flags, may_differ)
         results = run_directory.read_results(directory)
         if results is not None:
+            _settle(config, directory)
             notices.say(f"{directory.root} is complete: see {directory.results}")
             return SessionOutcome(results, results["rounds"])
         session = _prepare(config, directory)
@@ -97,16 +107,27 @@ def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:
 
         from fedrec_tff.program import federated_run
 
-        return federated_run.execute(session)
+        outcome = federated_run.execute(session)
+        if outcome.results is not None:
+            _settle(config, directory)
+        return outcome
+
+
+def _settle(config: RunConfig, directory: run_directory.RunDirectory) -> None:
+    if config.population is not None:
+        population.settle(config.population.ledger, directory)
 
 
 def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Session:
-    """Loads the data, plans, and writes `config.json` and the id maps of a new run."""
+    """Loads the data, plans, and writes what a new run begins with, `config.json` last."""
     dataset = data.load_data(config)
     features = features_lib.create_features(config, dataset)
     stored = run_directory.read_config(directory)
     noise_multiplier, has_new_plugin = None, False
-    if stored is not None:
+    if stored is None:
+        identity = run_identity.create(config)
+    else:
+        identity = run_identity.read(directory, config, stored)
         fingerprint = stored["non_private/data"]["fingerprint"]
         run_directory.check_fingerprint(directory, fingerprint, dataset.fingerprint)
         fingerprint = stored["non_private/data"].get("features_fingerprint")
@@ -117,10 +138,7 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
         has_new_plugin = has_new_model or before.get("plugins", {}) != _digest_plugins(config)
         if has_new_plugin:
             _check_has_no_rounds(directory, "model" if has_new_model else "aggregator")
-    cohort_key = None
-    if config.has_secret_cohorts:
-        cohort_key = run_directory.obtain_cohort_key(directory, is_new=stored is None)
-    draws = user_draws.UserDraws(dataset.train_user_ids, config.seed, cohort_key)
+    draws = user_draws.UserDraws(dataset.train_user_ids, config.seed, identity.cohort_key)
     num_weights = config.two_tower.num_weights(dataset.split.num_items)
     plan = privacy_plan.create_plan(
         config, dataset.split.train.num_rows, num_weights, noise_multiplier, draws.secret
@@ -133,9 +151,15 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
         from fedrec_tff.program import run_process
 
         run_process.check_builders(config, dataset.split.num_items, plan)
-    derived = _derive(config, dataset, plan)
+    population_id = _find_population(config, directory, plan, stored)
+    derived = _derive(config, dataset, plan, identity, population_id)
     if stored is None:
-        interactions_lib.save_id_maps(dataset.interactions, _make_folder(directory.root / "ids"))
+        run_identity.write(directory, config, plan, identity)
+        ids = run_directory.make_folder(directory.ids)
+        interactions_lib.save_id_maps(dataset.interactions, ids)
+    elif plan.mechanism is not None:
+        # A copy, and what breaks the mechanism's law, is told before TensorFlow starts.
+        run_identity.open_ledger(directory, config, plan, identity).close()
     if is_unchecked:
         run_directory.write_json(
             directory.config,
@@ -145,7 +169,30 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
                 "non_private/data": _describe_data(dataset, features),
             },
         )
-    return Session(config, directory, dataset, plan, derived, draws, features)
+    reservation = None if population_id is None else population.join(config, directory, plan)
+    return Session(
+        config, directory, dataset, plan, derived, draws, identity, features, reservation
+    )
+
+
+def _find_population(
+    config: RunConfig,
+    directory: run_directory.RunDirectory,
+    plan: privacy_plan.PrivacyPlan,
+    stored: dict[str, Any] | None,
+) -> str | None:
+    """Which population ledger it is, by its identity; for a new run it must have room."""
+    found = None
+    if config.population is not None:
+        relation = plan.mechanism.neighbouring_relation
+        planned = [population.plan_events(plan, config.rounds)] if stored is None else []
+        found = population.check_room(config.population, planned, relation).identity
+    if stored is not None and stored["derived"].get(_POPULATION_ID) != found:
+        raise errors.UserError(
+            f"--population_ledger={config.population_ledger} is not the one that the run in "
+            f"{directory.root} was begun with: name that, or choose another --output_dir"
+        )
+    return found
 
 
 def _summarize(session: Session) -> str:
@@ -161,9 +208,15 @@ def _summarize(session: Session) -> str:
 
 
 def _derive(
-    config: RunConfig, dataset: loading.LoadedDataset, plan: privacy_plan.PrivacyPlan
+    config: RunConfig,
+    dataset: loading.LoadedDataset,
+    plan: privacy_plan.PrivacyPlan,
+    identity: run_identity.RunIdentity,
+    population_id: str | None,
 ) -> dict[str, Any]:
     return {
+        _POPULATION_ID: population_id,
+        run_identity.RUN_ID: identity.run_id,
         "aggregator": config.aggregator_chain.name,
         "plugins": _digest_plugins(config),
         "model_digest": model_flags.digest_model(config),
@@ -201,8 +254,3 @@ def _describe_data(
         "fingerprint": dataset.fingerprint,
         "features_fingerprint": features.fingerprint,
     }
-
-
-def _make_folder(path: pathlib.Path) -> pathlib.Path:
-    path.mkdir(exist_ok=True)
-    return path

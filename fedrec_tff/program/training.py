@@ -64,7 +64,7 @@ class TrainingResult:
       seconds: Time spent in rounds and evaluations, over all sessions of the run.
       is_complete: False if a stop was requested before the last round.
       budget_is_spent: Whether training ended early because one more round would have passed the
-        target epsilon.
+        target epsilon, or what is left to the population.
     """
 
     weights: tff.learning.models.ModelWeights
@@ -83,14 +83,14 @@ class Progress:
       round_number: The last round that the state has seen.
       seconds: As in `TrainingResult`.
       average: The average of the models so far; None where the run does not average.
-      ledger_entries: How many entries the ledger had; 0 without differential privacy.
+      ledger_digest: Of the ledger's last line; empty without differential privacy.
     """
 
     state: tff.learning.templates.LearningAlgorithmState
     round_number: int
     seconds: float
     average: tff.learning.models.ModelWeights | None = None
-    ledger_entries: int = 0
+    ledger_digest: str = ""
 
     def weights(
         self, process: tff.learning.templates.LearningProcess
@@ -138,7 +138,7 @@ async def load_progress(
         version,
         float(saved["seconds"]),
         saved["average"] if averages else None,
-        int(saved["ledger_entries"]),
+        saved["ledger_digest"].decode(),
     )
 
 
@@ -177,8 +177,7 @@ async def train(
     while progress.round_number < options.rounds and not stop:
         round_number = progress.round_number + 1
         if ledger is not None:
-            budget = options.target_epsilon
-            if budget is not None and ledger.would_exceed(budget, round_number):
+            if not ledger.may_execute(round_number, options.target_epsilon):
                 budget_is_spent = True
                 break
             ledger.append(round_number)
@@ -190,11 +189,11 @@ async def train(
         round_metrics.check(metrics, is_private=ledger is not None)
         await release_manager.release(round_metrics.order(metrics), round_number)
         if _is_due(round_number, options.rounds_per_checkpoint, options.rounds):
-            await _save(state_manager, _count_entries(progress, ledger))
+            await _save(state_manager, _note_ledger(progress, ledger))
             saved_round = round_number
         await asyncio.sleep(0)
     if saved_round < progress.round_number:
-        await _save(state_manager, _count_entries(progress, ledger))
+        await _save(state_manager, _note_ledger(progress, ledger))
     return TrainingResult(
         weights=progress.weights(process),
         rounds=progress.round_number,
@@ -202,15 +201,6 @@ async def train(
         is_complete=budget_is_spent or progress.round_number == options.rounds,
         budget_is_spent=budget_is_spent,
     )
-
-
-def ledger_epsilon_name(ledger: ledger_lib.PrivacyLedger) -> str:
-    """What the ledger's epsilon is called: it may be a larger deployment's, or hold for nobody."""
-    if ledger.header.insecure_deterministic_noise:
-        return "privacy/insecure_epsilon"
-    if ledger.header.mechanism.is_simulated:
-        return "privacy/simulated_epsilon"
-    return "privacy/epsilon"
 
 
 def _is_due(round_number: int, period: int, last: int) -> bool:
@@ -249,7 +239,8 @@ def _run_round(
         ),
     }
     if ledger is not None:
-        metrics[ledger_epsilon_name(ledger)] = ledger.accountant.epsilon()
+        name = ledger.header.departures.epsilon_name
+        metrics[f"privacy/{name}"] = ledger.accountant.epsilon()
     round_number, average = progress.round_number + 1, progress.average
     if average is not None:
         weights = process.get_model_weights(output.state)
@@ -263,7 +254,6 @@ def _evaluate(
     start = time.monotonic()
     metrics = evaluate_fn(progress.weights(process))
     seconds = time.monotonic() - start
-    metrics["time/evaluation_seconds"] = seconds
     return dataclasses.replace(progress, seconds=progress.seconds + seconds), metrics
 
 
@@ -271,11 +261,11 @@ async def _save(state_manager: tff.program.FileProgramStateManager, progress: Pr
     await state_manager.save(_to_program_state(progress), progress.round_number)
 
 
-def _count_entries(progress: Progress, ledger: ledger_lib.PrivacyLedger | None) -> Progress:
-    """Notes how long the ledger is, so that one that was cut short is told at resume."""
+def _note_ledger(progress: Progress, ledger: ledger_lib.PrivacyLedger | None) -> Progress:
+    """Notes where the ledger ends, so that one that was cut short is told at resume."""
     if ledger is None:
         return progress
-    return dataclasses.replace(progress, ledger_entries=len(ledger.entries))
+    return dataclasses.replace(progress, ledger_digest=ledger.digest)
 
 
 def _to_program_state(progress: Progress) -> dict[str, Any]:
@@ -284,5 +274,5 @@ def _to_program_state(progress: Progress) -> dict[str, Any]:
         "state": progress.state,
         "seconds": progress.seconds,
         "average": average,
-        "ledger_entries": progress.ledger_entries,
+        "ledger_digest": progress.ledger_digest,
     }

@@ -136,7 +136,7 @@ def _independent_noise(stddev, size):
     state = query.initial_global_state()
     noise = []
     for _ in range(_ROUNDS):
-        drawn, state, _ = query.get_noised_result(tf.zeros([size]), state)
+        drawn, state, _ = query.get_noised_result(tf.zeros([size], tf.int64), state)
         noise.append(drawn.numpy().astype(np.float64))
     return np.array(noise)
 
@@ -197,7 +197,8 @@ def test_simulated_noise_is_scaled_to_the_cohort(name):
         return _results(_run(process, "dense", [[]]))
 
     simulated = release(noise_cohort_size=400.0, noise_population_size=100_000)
-    np.testing.assert_allclose(simulated, release() / 10.0, rtol=1e-5)
+    # Rounding of a banded matrix's noise is paid for, and costs less where noise is small.
+    np.testing.assert_allclose(simulated, release() / 10.0, rtol=1e-4)
 
 
 @both_names

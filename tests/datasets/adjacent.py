@@ -112,7 +112,8 @@ def pairs(draw: st.DrawFn, with_nasty_rows: bool = False) -> Pair:
     elif change == "shorten":
         second[user] = first[user][: draw(st.integers(0, 5))]
     elif change == "lengthen":
-        second[user] = draw(_events()) * 20
+        rows = [Event(item, time, "5") for item in ITEMS[:-1] for time in _TIMES]
+        second[user] = rows[draw(st.integers(0, 30)) :]
     else:
         other = draw(st.sampled_from(["0", "102x", "zoe", "99999"]))
         second[other] = second.pop(user)

@@ -15,7 +15,7 @@ from fedrec_tff.datasets import loading, tables
 from fedrec_tff.datasets.preparation import PreparationConfig
 from tests.datasets import adjacent
 
-_SETTINGS = hypothesis.settings(max_examples=25, derandomize=True, database=None)
+_SETTINGS = hypothesis.settings(max_examples=15, derandomize=True, database=None)
 _MINIMUM_VALUES = st.sampled_from((None, adjacent.MINIMUM_VALUE))
 _CAPS = st.sampled_from((None, 3))
 _TIME_COLUMNS = st.sampled_from((None, "time"))

@@ -1,17 +1,20 @@
 import numpy as np
+import pytest
 import scipy.stats
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff.execution import native
-from fedrec_tff.privacy import noise
+from fedrec_tff.privacy import noise, noise_tables
+
+_VARIANCE = 2.0**40
 
 
 @tff.tensorflow.computation
 def _two_releases():
-    stddev = tf.constant(1.0)
-    first = noise.add_gaussian_noise([tf.zeros(3)], stddev, noise.draw_secret_seed())
-    second = noise.add_gaussian_noise([tf.zeros(3)], stddev, noise.draw_secret_seed())
+    zeros = [tf.zeros(3, tf.int64)]
+    first = noise.add_noise(zeros, _VARIANCE, noise.draw_secret_seed())
+    second = noise.add_noise(zeros, _VARIANCE, noise.draw_secret_seed())
     return first[0], second[0]
 
 
@@ -42,33 +45,110 @@ def test_tensorflow_seed_does_not_reach_the_noise():
 
 def test_noise_is_normal_and_independent_between_tensors():
     seed = noise.create_insecure_seed(11, tf.constant(2))
-    zeros = [tf.zeros([100, 50]), tf.zeros([]), tf.zeros([5000])]
-    noised = noise.add_gaussian_noise(zeros, tf.constant(3.0), seed)
+    zeros = [tf.zeros(shape, tf.int64) for shape in ([100, 50], [], [5000])]
+    noised = noise.add_noise(zeros, _VARIANCE, seed)
     assert [part.shape.as_list() for part in noised] == [[100, 50], [], [5000]]
     first, second = np.ravel(noised[0]), np.ravel(noised[2])
     for part in (first, second):
         # Fails by chance once in ten thousand seeds; the seed is fixed.
-        assert scipy.stats.kstest(part / 3.0, "norm").pvalue > 1e-4
+        assert scipy.stats.kstest(part / 2.0**20, "norm").pvalue > 1e-4
     assert abs(np.corrcoef(first, second)[0, 1]) < 5 / np.sqrt(5000)
 
 
-def test_tails_are_no_few_values():
-    """TensorFlow's float32 normals have 31 radii beyond 5, and what they are added to shows."""
-    pairs = noise.draw_normal(tf.constant(8_000_000), noise.create_insecure_seed(5, tf.constant(0)))
-    radii = np.hypot(*pairs.numpy().reshape(2, -1))
-    tail = radii[radii > 5.0]
-    # 4,000,000 exp(-5^2 / 2) are expected: 14.9.
-    assert 3 <= len(tail) <= 40
-    assert len(np.unique(tail.astype(np.float32))) == len(tail)
-    assert np.isfinite(radii).all()
+def _draw(variance, size, seed=5):
+    seed = noise.create_insecure_seed(seed, tf.constant(0))
+    return noise.draw_discrete_gaussian(tf.constant(size), variance, seed).numpy()
+
+
+@pytest.mark.parametrize("variance", [0.3, 4.0, 17.0, 300.0])
+def test_draws_have_the_exact_probabilities(variance):
+    """Of one table, and of two: a chi-square test; rare values are one cell at each end."""
+    size = 400_000
+    draws = _draw(variance, size)
+    assert draws.dtype == np.int64
+    values = np.arange(-200, 201)
+    expected = np.exp(-np.square(values) / (2.0 * variance))
+    expected *= size / expected.sum()
+    edge = int(np.abs(values[expected >= 25]).max())
+    cells = np.clip(values, -edge, edge) + edge
+    found = np.bincount(np.clip(draws, -edge, edge) + edge, minlength=2 * edge + 1)
+    p_value = scipy.stats.chisquare(found, np.bincount(cells, expected)).pvalue
+    # Fails by chance once in ten thousand seeds; the seed is fixed.
+    assert p_value > 1e-4
+
+
+def test_the_noise_of_sums_has_its_variance_and_no_gaps():
+    size = 1_000_000
+    draws = _draw(_VARIANCE, size)
+    # Five standard deviations of the estimates.
+    np.testing.assert_allclose(np.var(draws), _VARIANCE, rtol=5 * np.sqrt(2 / size))
+    assert abs(draws.mean()) < 5 * 2.0**20 / np.sqrt(size)
+    for lag in (1, 2, size // 2):
+        assert abs(np.corrcoef(draws, np.roll(draws, lag))[0, 1]) < 5 / np.sqrt(size)
+    # Steps finer than the coarse part's are uniform: 724 residues.
+    found = np.bincount(draws % 724, minlength=724)
+    assert scipy.stats.chisquare(found).pvalue > 1e-4
+
+
+def _words_of_one_table(table):
+    """Words at and around the thresholds, with all bits, and what the table says of them."""
+    shift = 32 - table.column_bits
+    words, rests, expected = [], [], []
+    for column, alias in enumerate(table.aliases):
+        threshold = (int(table.high_thresholds[column]) << 62) + int(table.low_thresholds[column])
+        for offset in (-(1 << 92), -1, 0, 1, 1 << 92):
+            number = threshold + offset
+            if not 0 <= number < 1 << (124 - table.column_bits):
+                continue
+            # What is compared is a signed word.
+            upper = (number >> 92) - (1 << (shift - 1))
+            words.append((upper << table.column_bits) | column)
+            rests.append(number & ((1 << 92) - 1))
+            own = number < threshold
+            expected.append((column if own else alias) - table.radius)
+    return words, rests, expected
+
+
+def test_a_draw_is_the_tables_own_look_up(monkeypatch):
+    """All of the 124 bits count, where the first 32 are a tie."""
+    table = noise_tables.create_discrete_gaussian_table(2.0)
+    words, rests, expected = _words_of_one_table(table)
+    asked = []
+
+    def draw(shape, *args, **kwargs):
+        # In the order of the words that tie.
+        is_tie = [w for w in range(len(words)) if _is_tie(table, words[w])]
+        asked.append(len(is_tie))
+        assert shape[1] == len(is_tie)
+        numbers = [rests[w] for w in is_tie]
+        high, low = [n >> 62 << 32 for n in numbers], [n & (2**62 - 1) for n in numbers]
+        return tf.constant([high, low], tf.int64)
+
+    monkeypatch.setattr(tf.random, "stateless_uniform", draw)
+    found = noise._look_up(table, tf.constant(words, tf.int32), tf.constant([0, 0], tf.int64))
+    np.testing.assert_array_equal(found, expected)
+    assert asked[0] > len(table.aliases)
+
+
+def _is_tie(table, word):
+    column = word & ((1 << table.column_bits) - 1)
+    half = 1 << (31 - table.column_bits)
+    upper = min((int(table.high_thresholds[column]) >> 30) - half, half - 1)
+    return word >> table.column_bits == upper
 
 
 def test_insecure_noise_is_added_and_depends_on_seed_and_release():
-    def noised(seed, release, value=0.0):
+    def noised(seed, release, value=0):
         seed = noise.create_insecure_seed(seed, tf.constant(release))
-        return noise.add_gaussian_noise([tf.fill([4], value)], tf.constant(1.0), seed)[0].numpy()
+        return noise.add_noise([tf.fill([4], np.int64(value))], _VARIANCE, seed)[0].numpy()
 
     np.testing.assert_array_equal(noised(1, 1), noised(1, 1))
-    np.testing.assert_allclose(noised(1, 1, 5.0), noised(1, 1) + 5.0, rtol=1e-6)
+    np.testing.assert_array_equal(noised(1, 1, 5), noised(1, 1) + 5)
     draws = [noised(1, 1), noised(1, 2), noised(2, 1)]
     assert len(np.unique(draws)) == 12
+
+
+def test_without_variance_nothing_is_added():
+    value = tf.constant([3, -4], tf.int64)
+    (same,) = noise.add_noise([value], 0.0, tf.constant([0, 0], tf.int64))
+    np.testing.assert_array_equal(same, value)

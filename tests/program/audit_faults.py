@@ -52,7 +52,7 @@ class ClippedInParts(queries.GaussianSumQuery):
     def preprocess_record(self, params, record):
         part = tf.nest.map_structure(lambda t: 0.1 * t, record)
         clipped = super().preprocess_record(params, part)
-        return tf.nest.map_structure(lambda t: 10.0 * t, clipped)
+        return tf.nest.map_structure(lambda t: 10 * t, clipped)
 
 
 def build_clipped_in_parts(context):
