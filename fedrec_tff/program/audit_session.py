@@ -59,7 +59,11 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
 
     from fedrec_tff.reporting import audit_plots, audit_summary
 
-    attack = _attack_with_canaries if audit.attack == audit_config.CANARY else _attack_members
+    attack = {
+        audit_config.CANARY: _attack_with_canaries,
+        audit_config.MEMBERSHIP: _attack_members,
+        audit_config.ADJACENT: _attack_by_adjacent_data,
+    }[audit.attack]
     found, text, drawn, details = attack(config, audit, dataset, plan)
     picture = root / f"{audit.attack}.png"
     audit_plots.save(drawn, picture)
@@ -91,6 +95,8 @@ def _create_plan(
     num_weights = config.two_tower.num_weights(split.num_items)
     if audit.attack == audit_config.MEMBERSHIP:
         return privacy_plan.create_plan(config, num_users // 2, num_weights)
+    if audit.attack == audit_config.ADJACENT:
+        return privacy_plan.create_plan(config, num_users, num_weights)
     num_clients = num_users + audit.num_canaries
     # Users and canaries go by their rows, for canaries have no ids.
     draws = keyed_draws.KeyedDraws(np.arange(num_clients), population.draw_key(config))
@@ -188,6 +194,33 @@ def _attack_members(
         [audit_summary.describe_attacks(done.attacks), audit_summary.describe_report(found)]
     )
     return found, text, drawn, details
+
+
+def _attack_by_adjacent_data(
+    config: RunConfig, audit: AuditConfig, dataset: Any, plan: privacy_plan.PrivacyPlan
+) -> tuple[report.AuditReport, str, Any, dict[str, Any]]:
+    from fedrec_tff.program import adjacent_audit, execution
+    from fedrec_tff.reporting import audit_plots, audit_summary, rounds_display
+
+    del dataset  # It is written anew, in two versions, and loaded as a run would.
+    with (
+        execution.execution_context(config),
+        rounds_display.show_rounds(2 * audit.num_runs, "run") as run_done_fn,
+    ):
+        done = adjacent_audit.run(config, audit, plan.mechanism.noise_multiplier, run_done_fn)
+    found = done.report
+    details = {
+        "json": {"comparisons": [one.to_json() for one in done.comparisons]},
+        "scalars": {f"affected/{stage}": count for stage, count in done.num_affected.items()},
+        "histograms": {},
+    }
+    if done.distinction is not None:
+        details["histograms"] = {
+            "scores/first": done.distinction.first,
+            "scores/second": done.distinction.second,
+        }
+    drawn = audit_plots.plot_adjacent(done.num_affected, done.distinction, found.verdict)
+    return found, audit_summary.describe_report(found), drawn, details
 
 
 def _make_empty(root: pathlib.Path) -> pathlib.Path:

@@ -128,7 +128,7 @@ def run(
     held_out = _score(basis, seed, range(audit.num_canaries, 2 * audit.num_canaries), probability)
     found = tuple(
         participation_checks.check_participation(
-            _sampling_law(config, split.train.num_rows + audit.num_canaries),
+            create_sampling_law(config, split.train.num_rows + audit.num_canaries),
             observed.cohorts,
         )
     )
@@ -360,7 +360,16 @@ def _bound(
     }
 
 
-def _sampling_law(config: RunConfig, num_clients: int) -> participation_checks.SamplingLaw:
+def create_sampling_law(config: RunConfig, num_clients: int) -> participation_checks.SamplingLaw:
+    """The law that a run's cohorts are claimed to have.
+
+    Args:
+      config: The run's flags.
+      num_clients: Size of the population.
+
+    Returns:
+      The law.
+    """
     return participation_checks.SamplingLaw(
         name=config.sampling_law,
         num_clients=num_clients,

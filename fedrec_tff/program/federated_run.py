@@ -72,7 +72,7 @@ def execute(session: Session) -> SessionOutcome:
             session.plan.departures if session.config.is_private else None,
         )
         session = catalogue_selection.apply(session, ledger)
-        population = _stack_clients(session)
+        population = stack_clients(session)
         popular = popularity_prior.obtain(session, population, ledger)
         devices = devices_lib.Devices(session, popular)
         result = asyncio.run(
@@ -118,16 +118,7 @@ async def _train(
     devices: devices_lib.Devices,
 ) -> training.TrainingResult:
     config, directory = session.config, session.directory
-    simulation = client_simulation.create_simulation(config, session.dataset, session.draws.public)
-    process = run_process.build_process(
-        config,
-        session.dataset.split.num_items,
-        session.plan,
-        popular,
-        session.dataset.interactions.item_features,
-        simulation,
-        session.features,
-    )
+    process = build_process(session, popular)
     state_manager = devices.create_state_manager(
         run_directory.make_folder(directory.checkpoints),
         keep_total=_NUM_CHECKPOINTS,
@@ -144,17 +135,7 @@ async def _train(
     if start.round_number:
         notices.say(f"resuming after round {start.round_number}")
     next_round = start.round_number + 1
-    source = cohorts.CohortDataSource(
-        population,
-        session.plan.sampler,
-        session.draws.secret,
-        next_round,
-        simulation,
-        _select_user_features(session),
-        run_process.choose_edges(
-            config, session.dataset.split.num_items, session.plan, session.draws.public
-        ),
-    )
+    source = create_source(session, population, next_round)
     with (
         progress_lib.ProgressReleaseManager(
             config.rounds, next_round, config.clients_per_round
@@ -185,7 +166,64 @@ async def _train(
         )
 
 
-def _stack_clients(session: Session) -> clients.ClientPopulation:
+def build_process(
+    session: Session, popular: popularity_prior.Popularity | None
+) -> tff.learning.templates.LearningProcess:
+    """Builds the learning process of a run.
+
+    Args:
+      session: The run.
+      popular: What is known of items' popularity, where the run uses it.
+
+    Returns:
+      The process.
+    """
+    dataset = session.dataset
+    return run_process.build_process(
+        session.config,
+        dataset.split.num_items,
+        session.plan,
+        popular,
+        dataset.interactions.item_features,
+        _create_simulation(session),
+        session.features,
+    )
+
+
+def create_source(
+    session: Session, population: clients.ClientPopulation, next_round: int = 1
+) -> cohorts.CohortDataSource:
+    """Creates what draws the cohorts of a run.
+
+    Args:
+      session: The run.
+      population: From `stack_clients`.
+      next_round: The round to begin with.
+
+    Returns:
+      The source.
+    """
+    num_items, draws = session.dataset.split.num_items, session.draws
+    return cohorts.CohortDataSource(
+        population,
+        session.plan.sampler,
+        draws.secret,
+        next_round,
+        _create_simulation(session),
+        _select_user_features(session),
+        run_process.choose_edges(session.config, num_items, session.plan, draws.public),
+    )
+
+
+def stack_clients(session: Session) -> clients.ClientPopulation:
+    """Makes clients of all training users of a run.
+
+    Args:
+      session: The run.
+
+    Returns:
+      The population.
+    """
     train, model = session.dataset.split.train, session.config.two_tower
     longest = int(train.lengths.max(initial=0))
     if session.config.is_private:
@@ -195,6 +233,12 @@ def _stack_clients(session: Session) -> clients.ClientPopulation:
         return clients.stack_clients(train, clients.default_bucket_lengths(longest))
     lengths = clients.stretch_bucket_lengths(longest, model.history_length + 1)
     return clients.stack_clients(train, lengths)
+
+
+def _create_simulation(session: Session) -> client_simulation.ClientSimulation | None:
+    return client_simulation.create_simulation(
+        session.config, session.dataset, session.draws.public
+    )
 
 
 def _select_user_features(session: Session) -> np.ndarray | None:

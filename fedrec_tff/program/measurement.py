@@ -1,6 +1,7 @@
 """What a run's models are worth: validation while it trains, and `results.json` at its end."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from fedrec_tff.evaluation import popularity, ranking
 from fedrec_tff.evaluation import scoring as evaluation_scoring
 from fedrec_tff.learning import private_evaluation
 from fedrec_tff.learning.config import FEDAVG
-from fedrec_tff.models import side_features
+from fedrec_tff.models import side_features, two_tower
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.program import (
     communication,
@@ -59,13 +60,7 @@ def build_evaluate_fn(
     config, split = session.config, session.dataset.split
     release = config.evaluation_release
     if release is not None:
-        computation = private_evaluation.build_private_evaluation(
-            config.two_tower,
-            split.num_items,
-            release,
-            config.seed if config.insecure_deterministic_noise else None,
-        )
-        everyone = private_evaluation.stack(split.validation)
+        private_evaluate_fn = build_private_evaluate_fn(session)
 
     def evaluate(weights: tff.learning.models.ModelWeights) -> dict[str, float]:
         metrics = _validate(session, weights, devices)
@@ -73,11 +68,36 @@ def build_evaluate_fn(
             metrics |= communication.describe_download(weights.trainable, config.clients_per_round)
         if release is not None and _may_release(session, ledger, privacy_plan.EVALUATION):
             ledger.append_release(privacy_plan.EVALUATION)
-            items = session.features.items
-            known = side_features.bake(config.two_tower, weights.trainable, items)
-            sums = np.asarray(computation(tf.nest.map_structure(np.asarray, known), everyone))
+            sums = private_evaluate_fn(weights.trainable)
             metrics |= private_evaluation.summarise(sums, release)
         return metrics
+
+    return evaluate
+
+
+def build_private_evaluate_fn(
+    session: Session,
+) -> Callable[[two_tower.TwoTowerWeights], np.ndarray]:
+    """Builds the release of validation metrics; whoever calls it has it in the ledger.
+
+    Args:
+      session: The run, in whose TFF context this is called.
+
+    Returns:
+      From a model's weights to noised sums; see `private_evaluation`.
+    """
+    config, split = session.config, session.dataset.split
+    computation = private_evaluation.build_private_evaluation(
+        config.two_tower,
+        split.num_items,
+        config.evaluation_release,
+        config.seed if config.insecure_deterministic_noise else None,
+    )
+    everyone = private_evaluation.stack(split.validation)
+
+    def evaluate(weights: two_tower.TwoTowerWeights) -> np.ndarray:
+        known = side_features.bake(config.two_tower, weights, session.features.items)
+        return np.asarray(computation(tf.nest.map_structure(np.asarray, known), everyone))
 
     return evaluate
 

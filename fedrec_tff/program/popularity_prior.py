@@ -3,15 +3,19 @@
 import dataclasses
 import io
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import clients
+from fedrec_tff.datasets import clients, keyed_draws
 from fedrec_tff.learning import negative_sampling, private_popularity
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.program import privacy_plan, single_releases
 from fedrec_tff.program.session import Session
+
+# From all users, and what is drawn for them in secret, to float32 [num_items].
+ReleaseFn = Callable[[clients.ClientPopulation, keyed_draws.KeyedDraws], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,6 +34,11 @@ class Popularity:
     def initial_bias(self) -> np.ndarray:
         """Item biases with which an empty model ranks by popularity: float32 [num_items]."""
         return private_popularity.create_initial_bias(self.probabilities)
+
+
+def create_uniform(num_items: int) -> Popularity:
+    """What is known where nobody asked: every item is as popular as the others."""
+    return Popularity(np.full(num_items, 1.0 / num_items))
 
 
 def obtain(
@@ -51,9 +60,13 @@ def obtain(
     release = config.popularity_release
     if release is not None:
         path = session.directory.private_popularity
-        released = single_releases.obtain(
-            path, privacy_plan.POPULARITY, config, ledger, lambda: _release(session, population)
-        )
+
+        def release_fn() -> bytes:
+            content = io.BytesIO()
+            np.save(content, build_release_fn(session)(population, session.draws.secret))
+            return content.getvalue()
+
+        released = single_releases.obtain(path, privacy_plan.POPULARITY, config, ledger, release_fn)
         counts = _read(released, path, split.num_items)
         probabilities = private_popularity.create_popularity_probabilities_from_counts(
             counts, release.noise_stddev
@@ -66,16 +79,24 @@ def obtain(
     )
 
 
-def _release(session: Session, population: clients.ClientPopulation) -> bytes:
+def build_release_fn(session: Session) -> ReleaseFn:
+    """Builds the release of all items' counts; whoever calls it has it in the ledger.
+
+    Args:
+      session: The run, in whose TFF context this is called.
+
+    Returns:
+      From all training users, and their secret draws, to noised counts.
+    """
     config = session.config
     computation = private_popularity.build_private_popularity(
         session.dataset.split.num_items,
         config.popularity_release,
         config.seed if config.insecure_deterministic_noise else None,
     )
-    content = io.BytesIO()
-    np.save(content, computation(private_popularity.stack(population, session.draws.secret)))
-    return content.getvalue()
+    return lambda population, draws: np.asarray(
+        computation(private_popularity.stack(population, draws))
+    )
 
 
 def _read(content: bytes, path: pathlib.Path, num_items: int) -> np.ndarray:

@@ -40,8 +40,8 @@ class AuditReport:
 
     @property
     def lower_bound(self) -> float:
-        """The largest epsilon that was proved to be spent."""
-        return max(bound.epsilon for bound in self.bounds.values())
+        """The largest epsilon that was proved to be spent; 0 where no bound was sought."""
+        return max((bound.epsilon for bound in self.bounds.values()), default=0.0)
 
     @property
     def estimate(self) -> float | None:
