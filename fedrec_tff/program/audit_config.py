@@ -87,6 +87,11 @@ def validate(audit: AuditConfig, config: RunConfig) -> None:
         )
     if audit.num_runs < 0 or audit.rounds_per_run < 1:
         raise errors.UserError("--num_runs must be at least 0, and --rounds_per_run at least 1")
+    if config.catalogue_release is not None:
+        raise errors.UserError(
+            "--catalogue=selected: an audit chooses no catalogue; audit the run with "
+            "--catalogue=table or data"
+        )
     _check_fields_belong(audit)
     if audit.attack == ADJACENT:
         _check_adjacent(config)
