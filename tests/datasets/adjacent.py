@@ -20,7 +20,7 @@ MINIMUM_VALUE = 3.0
 _TIMES = ("5", "6", "6.25", "1970-01-01T00:00:07", "9", "-3")
 _VALUES = ("1", "3", "4.5", "5")
 # Rows of one filler in both files, which must be read alike whatever else is in the file.
-_ODD = ('100,"i3"x,1,5', "100,i4,0x10,5", "100, i5 ,+70,5", '100,"i6",71.5,5')
+_ODD = ('100,"i"3,1,5', "100,i4,0x10,5", "100, i5 ,+70,5", '100,"i6",71.5,5')
 # Rows of the changed user that are malformed, or look like other rows to a careless reader.
 _NASTY = (
     '{user},"i1"x,5,5',
@@ -55,6 +55,7 @@ class Pair:
       first: Rows by user, of each in the order of the file.
       second: The same but for one user.
       changed: The raw id of that user; two of them where the user is renamed.
+      odd: Lines of another user in both files.
       nasty: Lines of the changed user in the second file.
       orders: For each file, a seed of how the rows of users are mixed.
     """
@@ -62,6 +63,7 @@ class Pair:
     first: Data
     second: Data
     changed: frozenset[str]
+    odd: tuple[str, ...]
     nasty: tuple[str, ...]
     orders: tuple[int, int]
 
@@ -100,6 +102,9 @@ def pairs(draw: st.DrawFn, with_nasty_rows: bool = False) -> Pair:
     Args:
       draw: Of hypothesis.
       with_nasty_rows: Whether the changed user has malformed rows in the second.
+
+    Returns:
+      The pair.
     """
     names = draw(st.lists(st.sampled_from(["2", "007", "30", "45"]), unique=True, max_size=3))
     first = _fillers() | {name: draw(_events()) for name in names}
@@ -120,29 +125,34 @@ def pairs(draw: st.DrawFn, with_nasty_rows: bool = False) -> Pair:
         other = draw(st.sampled_from(["0", "102x", "zoe", "99999"]))
         second[other] = second.pop(user)
         changed.add(other)
+    odd = draw(st.lists(st.sampled_from(_ODD), max_size=1))
     nasty = draw(st.lists(st.sampled_from(_NASTY), max_size=3)) if with_nasty_rows else ()
     return Pair(
         first,
         second,
         frozenset(changed),
+        tuple(odd),
         tuple(line.format(user=user) for line in nasty),
         (draw(st.integers(0, 99)), draw(st.integers(0, 99))),
     )
 
 
-def write_table(path, data: Data, order: int = 0, nasty: Sequence[str] = ()) -> None:
+def write_table(
+    path, data: Data, order: int = 0, odd: Sequence[str] = (), nasty: Sequence[str] = ()
+) -> None:
     """Writes a CSV file in which users' rows are mixed, and each user's are in their own order.
 
     Args:
       path: Where to.
       data: Rows by user.
       order: Seed of the mixture.
+      odd: Lines that come first.
       nasty: Lines that are strewn in.
     """
     rows = [(user, event) for user, events in data.items() for event in events]
     owners = np.random.default_rng(order).permutation([user for user, _ in rows])
     waiting = {user: iter(events) for user, events in data.items()}
-    lines = ["user,item,time,value", *_ODD]
+    lines = ["user,item,time,value", *odd]
     for position, user in enumerate(owners):
         event = next(waiting[str(user)])
         lines.append(f"{user},{event.item},{event.time},{event.value}")

@@ -15,7 +15,7 @@ from fedrec_tff.datasets import loading, tables
 from fedrec_tff.datasets.preparation import PreparationConfig
 from tests.datasets import adjacent
 
-_SETTINGS = hypothesis.settings(max_examples=15, derandomize=True, database=None)
+_SETTINGS = hypothesis.settings(max_examples=20, derandomize=True, database=None)
 _MINIMUM_VALUES = st.sampled_from((None, adjacent.MINIMUM_VALUE))
 _CAPS = st.sampled_from((None, 3))
 _TIME_COLUMNS = st.sampled_from((None, "time"))
@@ -40,8 +40,8 @@ def _check_others(first, second, pair, has_roster):
 
 def _write(folder, pair, has_roster):
     """Both data sets, and the options that all of them have."""
-    adjacent.write_table(folder / "0.csv", pair.first, pair.orders[0])
-    adjacent.write_table(folder / "1.csv", pair.second, pair.orders[1], pair.nasty)
+    adjacent.write_table(folder / "0.csv", pair.first, pair.orders[0], pair.odd)
+    adjacent.write_table(folder / "1.csv", pair.second, pair.orders[1], pair.odd, pair.nasty)
     adjacent.write_user_table(folder / "users0.parquet", pair.first, frozenset())
     adjacent.write_user_table(folder / "users1.parquet", pair.second, pair.changed)
     adjacent.write_item_table(folder / "items.csv")
