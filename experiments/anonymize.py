@@ -55,9 +55,11 @@ _INSECURE_NOISE = flags.DEFINE_bool(
 _QUIET_SECONDS = 2.0
 
 
+# Defined above, or of training alone.
+_OTHER_FLAGS = ("dataset", "split", "roster", "catalogue")
 _RUN_FLAGS = field_flags.define(
     run_config.RunConfig,
-    (*(name for name in run_config.DATA_FLAGS if name not in ("dataset", "split")), "seed"),
+    (*(name for name in run_config.DATA_FLAGS if name not in _OTHER_FLAGS), "seed"),
 )
 
 flags.adopt_module_key_flags(field_flags)

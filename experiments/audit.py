@@ -4,8 +4,10 @@
 
 `canary` trains with canaries among the users, computes what they prove about epsilon, and tries
 noise, clipping and sampling directly. `membership` trains on a random half of the users and tells
-members from non-members by the model. Every flag of a run may be given. The run is made for the
-audit; no other run is touched. The exit status is 1 if the run is shown not to keep its claim.
+members from non-members by the model. `adjacent` changes the data of one user, and looks for what
+differs of anybody else's, from the files to the sums; then it tells whole runs apart. Every flag of
+a run may be given. The run is made for the audit; no other run is touched. The exit status is 1 if
+the run is shown not to keep its claim.
 """
 
 from absl import flags
@@ -32,6 +34,16 @@ _NUM_SHADOW_MODELS = flags.DEFINE_integer(
     _DEFAULTS.num_shadow_models,
     "Further models to train, on random halves of the users, to calibrate by (membership); even.",
 )
+_NUM_RUNS = flags.DEFINE_integer(
+    "num_runs",
+    _DEFAULTS.num_runs,
+    "Runs to train on each of two data sets, to tell them apart (adjacent); 0 for none.",
+)
+_ROUNDS_PER_RUN = flags.DEFINE_integer(
+    "rounds_per_run",
+    _DEFAULTS.rounds_per_run,
+    "Rounds of each of these, at most; the claim is then for as many (adjacent).",
+)
 _CONFIDENCE = flags.DEFINE_float(
     "confidence", _DEFAULTS.confidence, "With which the lower bounds on epsilon hold."
 )
@@ -53,6 +65,8 @@ def main(argv: list[str]) -> int | None:
         num_canaries=_NUM_CANARIES.value,
         canary_norm=_CANARY_NORM.value,
         num_shadow_models=_NUM_SHADOW_MODELS.value,
+        num_runs=_NUM_RUNS.value,
+        rounds_per_run=_ROUNDS_PER_RUN.value,
         confidence=_CONFIDENCE.value,
     )
 

@@ -15,12 +15,14 @@ from absl import flags
 
 from experiments import app, field_flags
 from fedrec_tff.program import baselines_config, config_checks
+from fedrec_tff.program import config as config_lib
 from fedrec_tff.program.config import RunConfig
 
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "Folder of models and results; made if missing.", required=True
 )
 _RUN = field_flags.define(RunConfig, (*baselines_config.DATA_FLAGS, *baselines_config.MODEL_FLAGS))
+_POPULATION = field_flags.define(RunConfig, config_lib.POPULATION_FLAGS)
 _BASELINES = field_flags.define(baselines_config.BaselinesConfig)
 
 flags.adopt_module_key_flags(field_flags)
@@ -32,12 +34,15 @@ def main(argv: list[str]) -> None:
     run = RunConfig(**field_flags.read(_RUN))
     config_checks.validate(run)
     config = baselines_config.BaselinesConfig(**field_flags.read(_BASELINES))
-    baselines_config.validate(config, run)
+    population = RunConfig(
+        **field_flags.read(_POPULATION), target_delta=config.private_popularity_delta
+    ).population
+    baselines_config.validate(config, run, population)
 
     from fedrec_tff.program import baselines
     from fedrec_tff.reporting import baselines_report, summary
 
-    results = baselines.run(config, run, _OUTPUT_DIR.value)
+    results = baselines.run(config, run, _OUTPUT_DIR.value, population)
     paths = baselines_report.write(results, _OUTPUT_DIR.value)
     print(baselines_report.describe(results))
     print(f"results: {', '.join(map(str, paths))}")

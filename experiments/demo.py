@@ -16,6 +16,7 @@ import numpy as np
 from absl import flags
 
 from experiments import app
+from fedrec_tff.privacy import departures
 from fedrec_tff.program.config import RunConfig
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def main(argv: list[str]) -> int | None:
         return app.EXIT_INTERRUPTED
 
     results = private.results
-    epsilon, delta = results["epsilon"], results["delta"]
+    _, epsilon = departures.find_epsilon(results)
+    delta = results["delta"]
     rows = {
         f"private, epsilon {epsilon:.2f}": (results, "test/"),
         "popularity": (without_noise.results, "popularity/test/"),

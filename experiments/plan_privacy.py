@@ -21,7 +21,7 @@ from absl import flags
 from experiments import app
 from fedrec_tff import errors
 from fedrec_tff.aggregators import registry
-from fedrec_tff.privacy import accounting, planning
+from fedrec_tff.privacy import accounting, departures, planning
 from fedrec_tff.program import config as config_lib
 from fedrec_tff.program import config_checks, privacy_plan
 from fedrec_tff.reporting import plan_text
@@ -45,10 +45,20 @@ def _define(define: Callable[..., Any], name: str, default: Any = None) -> flags
 
 
 _NUM_USERS = flags.DEFINE_integer(
-    "num_users", None, "Users who train.", required=True, lower_bound=1
+    "num_users",
+    None,
+    "Users who train.",
+    required=True,
+    lower_bound=1,
+    upper_bound=config_lib.MOST,
 )
 _NUM_ITEMS = flags.DEFINE_integer(
-    "num_items", None, "Items of the catalogue.", required=True, lower_bound=1
+    "num_items",
+    None,
+    "Items of the catalogue.",
+    required=True,
+    lower_bound=1,
+    upper_bound=config_lib.MOST,
 )
 _ROUNDS = flags.DEFINE_list("rounds", ["100", "300", "1000"], "Numbers of rounds, by commas.")
 _CLIENTS_PER_ROUND = flags.DEFINE_list(
@@ -78,6 +88,7 @@ _OF_RUN = {
     for define, names in (
         (flags.DEFINE_integer, ("embedding_dim", "num_blocks", "min_separation")),
         (flags.DEFINE_integer, ("max_rounds_per_user", "noise_population_size", "modulus_bits")),
+        (flags.DEFINE_integer, ("colluding_clients",)),
         (flags.DEFINE_integer, ("popularity_items_per_user", "rounds_per_evaluation")),
         (flags.DEFINE_float, ("target_delta", "clip_norm", "tower_clip_norm")),
         (flags.DEFINE_float, ("noise_cohort_size", "popularity_noise_multiplier")),
@@ -94,20 +105,24 @@ def main(argv: list[str]) -> None:
     """Plans, and prints the plan."""
     app.check_no_arguments(argv)
     plot = _find_plot_file()
-    runs, problems = _plan_grid()
+    runs, said, problems = _plan_grid()
     by_target: dict[float | None, list[planning.PlannedRun]] = {}
     for run in runs:
         by_target.setdefault(run.setting.target_epsilon, []).append(run)
     advice = [planning.advise(group, _num_weights(dim_divisor=2)) for group in by_target.values()]
-    found = plan_text.Plan(runs, advice, [*_warnings(runs[0]), *problems])
+    found = plan_text.Plan(runs, advice, [*_warnings(runs[0], said), *problems], said)
     as_json = plan_text.to_json(found) if _JSON.value else None
     print(plan_text.to_text(found) if as_json is None else json.dumps(as_json, indent=2))
     if plot is not None:
         _draw(plot, runs)
 
 
-def _plan_grid() -> tuple[list[planning.PlannedRun], list[str]]:
-    """Plans all settings; those that cannot be are told in a line each, unless all are so."""
+def _plan_grid() -> tuple[list[planning.PlannedRun], departures.Departures, list[str]]:
+    """Plans all settings; those that cannot be are told in a line each, unless all are so.
+
+    Returns:
+      The runs, what must be said with their epsilons, and what was left out.
+    """
     targets: list[float | None] = [None]
     if _NOISE_MULTIPLIER.value is None or _TARGET_EPSILON.value is not None:
         targets = _numbers("target_epsilon", _TARGET_EPSILON.value or [_DEFAULT_TARGET], float)
@@ -125,17 +140,19 @@ def _plan_grid() -> tuple[list[planning.PlannedRun], list[str]]:
                     left_out.setdefault((clients_per_round, str(error)), set()).add(rounds)
     if not runs:
         raise errors.UserError(next(iter(left_out))[1])
-    return runs, [
+    problems = [
         f"left out: {clients_per_round:g} users a round "
         f"({', '.join(map(str, sorted(rounds)))} rounds): {error}"
         for (clients_per_round, error), rounds in left_out.items()
     ]
+    # Whose the number is depends on flags that all settings share.
+    return runs, privacy_plan.find_departures(_create_config(1, 1.0, None)), problems
 
 
-def _create_setting(
+def _create_config(
     rounds: int, clients_per_round: float, target_epsilon: float | None
-) -> planning.Setting:
-    config = config_lib.RunConfig(
+) -> config_lib.RunConfig:
+    return config_lib.RunConfig(
         aggregator=_AGGREGATOR.value,
         rounds=rounds,
         clients_per_round=clients_per_round,
@@ -143,6 +160,12 @@ def _create_setting(
         noise_multiplier=_NOISE_MULTIPLIER.value,
         **{name: holder.value for name, holder in _OF_RUN.items()},
     )
+
+
+def _create_setting(
+    rounds: int, clients_per_round: float, target_epsilon: float | None
+) -> planning.Setting:
+    config = _create_config(rounds, clients_per_round, target_epsilon)
     config_checks.validate(config)
     num_weights = _num_weights()
     plan = privacy_plan.create_plan(
@@ -183,13 +206,13 @@ def _numbers(name: str, values: Sequence[str], of_type: type) -> list[Any]:
     return numbers
 
 
-def _warnings(run: planning.PlannedRun) -> list[str]:
+def _warnings(run: planning.PlannedRun, said: departures.Departures) -> list[str]:
     mechanism = run.setting.mechanism
     warnings = []
     warning = accounting.delta_warning(run.setting.delta, mechanism.accounted_clients)
     if warning is not None:
         warnings.append(f"warning: {warning}")
-    if mechanism.is_simulated:
+    if said.voided_by == departures.SIMULATED:
         warnings.append(
             f"SIMULATED: epsilon is that of a deployment with {mechanism.accounted_clients} users, "
             f"{mechanism.accounted_clients_per_round:g} in a round; the {mechanism.num_clients} "

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+# XLA reads its flags once in a process: what compiles first must not decide over other tests.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_enable_fast_min_max=false"
+
 _DEFAULT_DATA_DIR = pathlib.Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from fedrec_tff.benchmarks import measurement, memory, plan, timing, users
+from fedrec_tff.execution import xla_flags
 from fedrec_tff.learning import local_rows, negative_sampling
 from fedrec_tff.models import losses, query_towers, two_tower
 
@@ -51,6 +52,7 @@ class BareLoop:
         self._batch_size = setting.batch_size
         self._length = setting.interactions_per_user
         self._sampler = negative_sampling.NegativeSampler(setting.num_items, setting.num_negatives)
+        xla_flags.keep_nan()
         self._run = tf.function(self._trace, jit_compile=True, autograph=False)
 
     def run(

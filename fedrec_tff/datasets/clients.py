@@ -1,4 +1,8 @@
-"""Client tensors: each training user's sequence once, padded, in buckets of similar length."""
+"""Client tensors: each training user's sequence once, padded, in buckets of similar length.
+
+To which length a sequence is padded follows from its own length: a client computes the same,
+whoever else is there.
+"""
 
 from __future__ import annotations
 
@@ -90,13 +94,22 @@ class CohortArrays:
 
 
 def default_bucket_lengths(longest: int) -> tuple[int, ...]:
-    """Returns 16, 32, 64 and so on, and last the longest client's own length."""
-    lengths = []
+    """Returns 16, 32, 64 and so on, up to the first that holds the longest client."""
+    lengths = [_SHORTEST_BUCKET]
+    while lengths[-1] < longest:
+        lengths.append(2 * lengths[-1])
+    return tuple(lengths)
+
+
+def round_up_length(longest: int) -> int:
+    """Returns the first of 16, 32, 64 and so on that is not below a length.
+
+    With default bucket lengths up to this one, a client's bucket follows from its own length alone.
+    """
     length = _SHORTEST_BUCKET
     while length < longest:
-        lengths.append(length)
         length *= 2
-    return (*lengths, max(longest, 1))
+    return length
 
 
 def stretch_bucket_lengths(longest: int, stretch: int) -> tuple[int, ...]:
@@ -109,15 +122,12 @@ def stretch_bucket_lengths(longest: int, stretch: int) -> tuple[int, ...]:
       stretch: The length of the longest stretch.
 
     Returns:
-      The default lengths below the stretch's, and as few as may be from there on.
+      The default lengths below the stretch's, its own, and few from there on, as far as needed.
     """
-    if longest <= stretch:
-        return default_bucket_lengths(longest)
     *lengths, _ = default_bucket_lengths(stretch)
-    bound = stretch
-    while bound < longest:
-        bound *= _STRETCHES_PER_BUCKET
-        lengths.append(min(bound, longest))
+    lengths.append(stretch)
+    while lengths[-1] < longest:
+        lengths.append(_STRETCHES_PER_BUCKET * lengths[-1])
     return tuple(lengths)
 
 
@@ -130,7 +140,7 @@ def stack_clients(
 
     Args:
       sequences: One row per client.
-      bucket_lengths: The padded lengths; by default doubling lengths up to the longest client.
+      bucket_lengths: The padded lengths; by default doubling lengths that hold the longest client.
         A bucket without clients is not made.
       max_length: If given, a client keeps its newest `max_length` interactions only.
 

@@ -1,17 +1,18 @@
 """Reads typed columns of a delimited text file, and says file and line of what is wrong.
 
 Good files go through a fast parser, in one piece. If it objects to anything, the file is read
-again row by row: that is slow, but finds the line to name, and can skip rows within a limit. It is
-also stricter about quotes: the fast parser forgives text behind a closing one.
+again row by row: that is slow, but finds the line to name, and can skip rows within a limit. Both
+read a row alike, so what is wrong with one row changes no other: what the fast parser alone takes
+(text behind a closing quote, hexadecimal numbers) is kept from it. Where rows may be skipped, a row
+is a line, so that a quote which is never closed costs its own line and not those behind it.
 """
 
 from __future__ import annotations
 
 import csv
 import dataclasses
-import datetime
 import io
-import math
+import itertools
 import os
 import pathlib
 import re
@@ -20,12 +21,15 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pyarrow import compute
 from pyarrow import csv as pa_csv
 
 from fedrec_tff import errors
+from fedrec_tff.datasets import times
 
 _UNIT_SEPARATOR = "\x1f"
 _INTEGER = re.compile(r"[+-]?[0-9]+")
+_HEXADECIMAL = re.compile(r"\b0[xX]")
 _INT64 = np.iinfo(np.int64)
 _LARGEST_NUMBER = float(np.finfo(np.float32).max)
 _Row = tuple[int, list[str] | csv.Error]
@@ -40,7 +44,8 @@ class TextFormat:
       column_names: The fields of every row of a file without a header; empty for a file whose
         first line is the header.
       encoding: Of the text.
-      quoting: Whether a field may stand in double quotes, with delimiters inside.
+      quoting: Whether a field may stand in double quotes, with delimiters inside, and, where no
+        malformed rows are allowed, line ends.
     """
 
     delimiter: str = ","
@@ -63,11 +68,14 @@ class ParsedColumns:
       frame: A column per name asked for: int64, float64, or str objects.
       rows_read: The rows of the file, malformed ones included.
       malformed: How many of them were skipped.
+      billionths: What columns of times have beyond the whole numbers of `frame`, by name: int32
+        [rows of `frame`]. A column that is missing here has nothing.
     """
 
     frame: pd.DataFrame
     rows_read: int
     malformed: int
+    billionths: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def read_columns(
@@ -82,9 +90,8 @@ def read_columns(
       path: The file.
       text_format: Its layout.
       kinds: The kind of each column asked for, by name: "id" (text that may not be empty),
-        "text", "integer" (fits int64), "number" (finite, also
-        as float32) or "time" (an integer as it is; a
-        fraction or an ISO 8601 date, in UTC unless it says otherwise, becomes whole seconds).
+        "text", "integer" (fits int64), "number" (finite, also as float32) or "time" (as
+        `times.parse` takes it).
       max_malformed_fraction: The fraction of rows that may be malformed and skipped. With 0 the
         first one is an error.
 
@@ -95,25 +102,35 @@ def read_columns(
       UserError: If the file is missing, no file, empty, of another encoding or without a column
         asked for, or has more malformed rows than allowed.
     """
-    data = read_bytes(path)
-    text = _decode(data, path, text_format.encoding)
-    delimiter = text_format.delimiter
-    if delimiter == "::":
-        text = text.replace("::", _UNIT_SEPARATOR)
-        delimiter = _UNIT_SEPARATOR
+    text, delimiter = _read_text(path, text_format)
+    quoting = text_format.quoting
     names, header_lines = list(text_format.column_names), 0
     if not names:
-        names, header_lines = _read_header(path, text, delimiter, text_format.quoting)
+        names, header_lines = _read_header(path, text, delimiter, quoting)
     check_names(path, names, list(kinds))
-    parsed = _parse_fast(text, delimiter, text_format.quoting, names, header_lines, kinds)
+    spans_lines = not max_malformed_fraction
+    parsed = None
+    if not _needs_care(text, delimiter, quoting, spans_lines, kinds):
+        parsed = _parse_fast(text, delimiter, quoting, names, header_lines, kinds)
     if parsed is None:
-        rows = _rows(text, delimiter, text_format.quoting)
-        if header_lines:
-            next(rows)
+        if spans_lines:
+            rows = itertools.islice(_rows(text, delimiter, quoting), bool(header_lines), None)
+        else:
+            rows = _lines(text, delimiter, quoting, header_lines)
         parsed = _parse_by_row(path, rows, names, kinds, max_malformed_fraction)
     if not len(parsed.frame):
         raise errors.UserError(f"{path} has no rows of data")
     return parsed
+
+
+def read_names(path: pathlib.Path, text_format: TextFormat) -> list[str]:
+    """Returns the names in the header of a text file, by which the layout is told.
+
+    Raises:
+      UserError: If the file is missing, empty or of another encoding.
+    """
+    text, delimiter = _read_text(path, text_format)
+    return _read_header(path, text, delimiter, text_format.quoting)[0]
 
 
 def read_bytes(path: pathlib.Path) -> bytes:
@@ -162,6 +179,14 @@ def is_number(values: np.ndarray | float) -> np.ndarray | bool:
     return np.abs(values) <= _LARGEST_NUMBER
 
 
+def _read_text(path: pathlib.Path, text_format: TextFormat) -> tuple[str, str]:
+    """Returns the text of a file and the one character that stands between its fields."""
+    text = _decode(read_bytes(path), path, text_format.encoding)
+    if text_format.delimiter == "::":
+        return text.replace("::", _UNIT_SEPARATOR), _UNIT_SEPARATOR
+    return text, text_format.delimiter
+
+
 def _decode(data: bytes, path: pathlib.Path, encoding: str) -> str:
     try:
         return data.decode(encoding).removeprefix("\ufeff")
@@ -173,6 +198,21 @@ def _decode(data: bytes, path: pathlib.Path, encoding: str) -> str:
             f"{path}:{line}: byte {data[error.start]:#04x} is not {encoding}: name the file's "
             "encoding, for example latin-1"
         ) from error
+
+
+def _needs_care(
+    text: str, delimiter: str, quoting: bool, spans_lines: bool, kinds: Mapping[str, str]
+) -> bool:
+    """Tells whether the fast parser might take what the other one refuses, or take it otherwise."""
+    has_integers = not {"integer", "time"}.isdisjoint(kinds.values())
+    if has_integers and ("0x" in text or "0X" in text) and _HEXADECIMAL.search(text):
+        return True
+    if not quoting or '"' not in text:
+        return False
+    inside = '[^"]' if spans_lines else r'[^"\r\n]'
+    end = rf"[{re.escape(delimiter)}\r\n]"
+    good_field = rf'(?:^|(?<={end}))"{inside}*(?:""{inside}*)*"(?={end}|\Z)'
+    return '"' in re.sub(good_field, "", text)
 
 
 def _parse_fast(
@@ -187,11 +227,8 @@ def _parse_fast(
     # Repeated names among the columns not asked for are harmless: positions tell them apart.
     position = {name: f"{names.index(name)}" for name in kinds}
     types = {
-        "id": pa.string(),
-        "text": pa.string(),
-        "integer": pa.int64(),
-        "number": pa.float64(),
-        "time": pa.int64(),
+        position[name]: pa.float64() if kind == "number" else pa.string()
+        for name, kind in kinds.items()
     }
     try:
         table = pa_csv.read_csv(
@@ -206,17 +243,19 @@ def _parse_fast(
                 newlines_in_values=quoting,
             ),
             convert_options=pa_csv.ConvertOptions(
-                column_types={position[name]: types[kind] for name, kind in kinds.items()},
+                column_types=types,
                 include_columns=list(position.values()),
                 null_values=[],
                 strings_can_be_null=False,
             ),
         )
+        columns = {name: table[column] for name, column in position.items()}
+        for name, kind in kinds.items():
+            if kind in ("integer", "time"):
+                columns[name] = _to_integers(columns[name])
     except pa.ArrowInvalid:
         return None
-    frame = pd.DataFrame(
-        {name: table[column].to_pandas() for name, column in position.items()}, copy=False
-    )
+    frame = pd.DataFrame({name: column.to_pandas() for name, column in columns.items()}, copy=False)
     for name, kind in kinds.items():
         if kind == "number" and not is_number(frame[name].to_numpy()).all():
             return None
@@ -225,6 +264,13 @@ def _parse_fast(
         if kind == "id" and (frame[name] == "").any():
             return None
     return ParsedColumns(frame, len(frame), 0)
+
+
+def _to_integers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Casts text to int64 but for hexadecimal digits, which the row by row parser refuses."""
+    if compute.any(compute.match_substring(column, "x", ignore_case=True)).as_py():
+        raise pa.ArrowInvalid("hexadecimal")
+    return compute.utf8_trim_whitespace(column).cast(pa.int64())
 
 
 def _parse_by_row(
@@ -250,10 +296,15 @@ def _parse_by_row(
         for name, value in values:
             columns[name].append(value)
     check_malformed(malformed, rows_read, max_malformed_fraction, first_error)
+    billionths = {}
+    for name, kind in kinds.items():
+        if kind == "time":
+            pairs = np.array(columns[name], np.int64).reshape(-1, 2)
+            columns[name], billionths[name] = pairs[:, 0], pairs[:, 1].astype(np.int32)
     frame = pd.DataFrame(
         {name: np.array(columns[name], _DTYPES[kind]) for name, kind in kinds.items()}
     )
-    return ParsedColumns(frame, rows_read, malformed)
+    return ParsedColumns(frame, rows_read, malformed, billionths)
 
 
 def _read_header(
@@ -289,6 +340,14 @@ def _rows(text: str, delimiter: str, quoting: bool) -> Iterator[_Row]:
             continue
         if len(fields) > 1 or any(field.strip() for field in fields):
             yield line, fields
+
+
+def _lines(text: str, delimiter: str, quoting: bool, header_lines: int) -> Iterator[_Row]:
+    """Yields what `_rows` does, of each line by itself, after those of the header."""
+    for line, content in enumerate(io.StringIO(text, newline=""), start=1):
+        if line > header_lines:
+            for _, fields in _rows(content, delimiter, quoting):
+                yield line, fields
 
 
 def _parse_fields(
@@ -332,28 +391,12 @@ def _parse_number(text: str) -> float:
     return number
 
 
-def _parse_time(text: str) -> int:
-    if _INTEGER.fullmatch(text):
-        return _parse_integer(text)
-    try:
-        return _parse_integer(str(math.floor(_parse_number(text))))
-    except ValueError:
-        pass
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError("is neither seconds nor an ISO 8601 date") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    return math.floor(moment.timestamp())
-
-
 PARSERS = {
     "id": _parse_id,
     "text": str,
     "integer": _parse_integer,
     "number": _parse_number,
-    "time": _parse_time,
+    "time": times.parse,
 }
 _DTYPES = {
     "id": object,

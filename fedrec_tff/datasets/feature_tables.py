@@ -1,13 +1,16 @@
-"""Tables of what is known of items or users: one row each, CSV, TSV or Parquet."""
+"""Tables of what is known of items or users: one row each, CSV, TSV or Parquet.
+
+A cell is read by itself: the type that a column of Parquet has is the file's own, and text is text.
+"""
 
 from __future__ import annotations
 
 import pathlib
-import warnings
 from collections.abc import Collection
 
-import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import delimited
@@ -33,14 +36,11 @@ def read(path: str | pathlib.Path, id_column: str) -> pd.DataFrame:
     """
     path = pathlib.Path(path)
     delimited.check_is_file(path)
-    try:
-        table = _read(path)
-    # The readers have a dozen kinds of errors, some of pandas, some of pyarrow.
-    except Exception as error:
-        raise errors.UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    table.columns = [str(name).strip() for name in table.columns]
-    delimited.check_names(path, list(table.columns), [id_column])
-    table = table.set_index(table.pop(id_column).str.strip())
+    if path.suffix.lower() in _PARQUET_SUFFIXES:
+        table = _read_parquet(path, id_column)
+    else:
+        table = _read_text(path, id_column)
+    table = table.set_index(id_column)
     repeated = table.index[table.index.duplicated()]
     if len(repeated):
         raise errors.UserError(f"{path}: {id_column} {repeated[0]!r} is there twice")
@@ -65,24 +65,38 @@ def check_matches(table: pd.DataFrame, path: str | pathlib.Path, ids: Collection
         )
 
 
-def _read(path: pathlib.Path) -> pd.DataFrame:
-    suffix = path.suffix.lower()
-    if suffix in _PARQUET_SUFFIXES:
-        return pd.read_parquet(path).apply(lambda column: column.map(_to_text))
-    with warnings.catch_warnings():
-        # A row with more fields than the header.
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(
-            path,
-            sep=_DELIMITER_OF_SUFFIX.get(suffix, ","),
-            dtype=str,
-            keep_default_na=False,
-            index_col=False,
-        )
+def _read_text(path: pathlib.Path, id_column: str) -> pd.DataFrame:
+    text_format = delimited.TextFormat(_DELIMITER_OF_SUFFIX.get(path.suffix.lower(), ","))
+    names = delimited.read_names(path, text_format)
+    delimited.check_names(path, names, [id_column])
+    kinds = dict.fromkeys(names, "text") | {id_column: "id"}
+    return delimited.read_columns(path, text_format, kinds).frame
+
+
+def _read_parquet(path: pathlib.Path, id_column: str) -> pd.DataFrame:
+    try:
+        table = parquet.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise errors.UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    names = [name.strip() for name in table.column_names]
+    delimited.check_names(path, names, [id_column])
+    columns = {
+        name: [_to_text(value) for value in column.to_pylist()]
+        for name, column in zip(names, table.columns, strict=True)
+    }
+    columns[id_column] = [_to_id(value) for value in table[names.index(id_column)].to_pylist()]
+    return pd.DataFrame(columns, dtype=object)
+
+
+def _to_id(value: object) -> str:
+    """An id as the log has it: integers with gaps are often stored as fractions."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return _to_text(value).strip()
 
 
 def _to_text(value: object) -> str:
     """A cell of a Parquet file; the values of a list are separated by `|`."""
-    if isinstance(value, list | tuple | np.ndarray):
+    if isinstance(value, list):
         return _SEPARATOR.join(map(str, value))
-    return "" if pd.isna(value) else str(value)
+    return "" if value is None or value != value else str(value)

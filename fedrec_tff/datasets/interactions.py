@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -23,13 +23,16 @@ class Interactions:
     Attributes:
       user_index: int32 [num_interactions], into `user_ids`.
       item_index: int32 [num_interactions], into `item_ids`.
-      timestamp: int64 [num_interactions]; the file order where the source has no time.
+      timestamp: int64 [num_interactions], when: whole numbers of the file as they are, in its own
+        unit; else whole seconds since 1970, UTC. The file order where the source has no time.
       value: float32 [num_interactions], for example ratings; None where the source has none.
       user_ids: object (str) [num_users], the raw id of each dense user index.
       item_ids: object (str) [num_items], the raw id of each dense item index.
       user_features: one row per user, in the order of `user_ids`; None where there are none.
       item_features: one row per item, in the order of `item_ids`, with a column `title` where
         items have names; None where there are none.
+      billionths: int32 [num_interactions], 0 to 999,999,999, what each time has beyond
+        `timestamp`: nanoseconds, where that is in seconds; None where there is nothing.
     """
 
     user_index: np.ndarray
@@ -40,6 +43,7 @@ class Interactions:
     item_ids: np.ndarray
     user_features: pd.DataFrame | None = None
     item_features: pd.DataFrame | None = None
+    billionths: np.ndarray | None = None
 
     @property
     def num_users(self) -> int:
@@ -61,6 +65,17 @@ class Interactions:
         """The number of interactions of each user, int64 [num_users]."""
         return np.bincount(self.user_index, minlength=self.num_users)
 
+    @property
+    def time_rank(self) -> np.ndarray:
+        """Sorts and compares as the exact times do, int64 [num_interactions]."""
+        if self.billionths is None:
+            return self.timestamp
+        order = np.lexsort((self.billionths, self.timestamp))
+        is_later = np.diff(self.timestamp[order]) | np.diff(self.billionths[order]) != 0
+        rank = np.zeros(len(order), np.int64)
+        rank[order[1:]] = np.cumsum(is_later)
+        return rank
+
 
 def create_interactions(
     user: Sequence[str] | Sequence[int] | np.ndarray,
@@ -69,13 +84,14 @@ def create_interactions(
     value: np.ndarray | None = None,
     user_features: pd.DataFrame | None = None,
     item_features: pd.DataFrame | None = None,
+    billionths: np.ndarray | None = None,
 ) -> Interactions:
     """Builds a log from columns of raw ids.
 
-    Dense indices follow the sorted raw ids: in numeric order where all of them are integers, in
-    lexical order otherwise. A row that repeats an earlier one's user, item and time stamp is
-    dropped (without time stamps: user and item), so `len(user) - result.num_interactions` is the
-    number of duplicates.
+    Dense indices follow the sorted raw ids: integers first, in numeric order, then all others in
+    lexical order, so the order of two ids rests on the two alone. A row that repeats an earlier
+    one's user, item and exact time is dropped (without time stamps: user and item), so
+    `len(user) - result.num_interactions` is the number of duplicates.
 
     Args:
       user: Raw user ids, strings or integers, [n].
@@ -84,6 +100,7 @@ def create_interactions(
       value: Numbers [n], or None.
       user_features: A row per user, indexed by raw id. Users without interactions are left out.
       item_features: A row per item, indexed by raw id. Items without interactions are left out.
+      billionths: What times have beyond `timestamp`, integers [n], 0 to 999,999,999; or None.
 
     Returns:
       The sorted log.
@@ -92,19 +109,28 @@ def create_interactions(
       UserError: If columns differ in length, a value is not finite, a feature table names an id
         twice, or there are more users or items than an int32 can number.
     """
-    columns = {"user": user, "item": item, "timestamp": timestamp, "value": value}
+    columns = {
+        "user": user,
+        "item": item,
+        "timestamp": timestamp,
+        "value": value,
+        "billionths": billionths,
+    }
     lengths = {name: len(column) for name, column in columns.items() if column is not None}
     if len(set(lengths.values())) > 1:
         raise errors.UserError(f"the columns of the interactions differ in length: {lengths}")
     user_index, user_ids = _dense_ids(user, "users")
     item_index, item_ids = _dense_ids(item, "items")
     if timestamp is None:
-        timestamp = np.zeros(len(user_index), np.int64)
-        order = _order_without_duplicates(user_index, item_index, timestamp)
+        order = _order_without_duplicates(user_index, item_index, ())
         timestamp = np.arange(len(user_index), dtype=np.int64)
     else:
         timestamp = np.asarray(timestamp).astype(np.int64, casting="same_kind")
-        order = _order_without_duplicates(user_index, item_index, timestamp)
+        time = (timestamp,)
+        if billionths is not None:
+            billionths = np.asarray(billionths).astype(np.int32, casting="same_kind")
+            time = (timestamp, billionths)
+        order = _order_without_duplicates(user_index, item_index, time)
     if value is not None:
         value = np.asarray(value, np.float32)
         if not np.isfinite(value).all():
@@ -119,6 +145,7 @@ def create_interactions(
         item_ids=item_ids,
         user_features=_align_features(user_features, user_ids, "user"),
         item_features=_align_features(item_features, item_ids, "item"),
+        billionths=None if billionths is None else billionths[order],
     )
 
 
@@ -127,25 +154,37 @@ def select_interactions(interactions: Interactions, keep: np.ndarray) -> Interac
 
     Args:
       interactions: The log.
-      keep: bool [num_interactions].
+      keep: bool [num_interactions], or the positions of the rows, in order.
 
     Returns:
       The log of the rows kept.
     """
-    value = interactions.value
+    value, billionths = interactions.value, interactions.billionths
     return dataclasses.replace(
         interactions,
         user_index=interactions.user_index[keep],
         item_index=interactions.item_index[keep],
         timestamp=interactions.timestamp[keep],
         value=None if value is None else value[keep],
+        billionths=None if billionths is None else billionths[keep],
     )
 
 
-def drop_unused_ids(interactions: Interactions) -> Interactions:
-    """Drops users and items that no row names, and numbers the others anew in the same order."""
-    user_used = _used(interactions.user_index, interactions.num_users)
-    item_used = _used(interactions.item_index, interactions.num_items)
+def drop_unused_ids(
+    interactions: Interactions, keeps_users: bool = False, keeps_items: bool = False
+) -> Interactions:
+    """Drops users and items that no row names, and numbers the others anew in the same order.
+
+    Args:
+      interactions: The log.
+      keeps_users: Whether users stay, whatever they took.
+      keeps_items: Whether items stay, whoever took them.
+
+    Returns:
+      The same rows.
+    """
+    user_used = _used(interactions.user_index, interactions.num_users) | keeps_users
+    item_used = _used(interactions.item_index, interactions.num_items) | keeps_items
     return dataclasses.replace(
         interactions,
         user_index=_renumber(user_used)[interactions.user_index],
@@ -154,6 +193,52 @@ def drop_unused_ids(interactions: Interactions) -> Interactions:
         item_ids=interactions.item_ids[item_used],
         user_features=_select_features(interactions.user_features, user_used),
         item_features=_select_features(interactions.item_features, item_used),
+    )
+
+
+def place_users(
+    interactions: Interactions, user_ids: Collection[str], features: pd.DataFrame | None = None
+) -> Interactions:
+    """Puts the rows of a log on a list of users that does not come from the log.
+
+    Args:
+      interactions: The log.
+      user_ids: Raw ids, all different, in any order. Rows of other users are dropped; who has no
+        row is a user all the same.
+      features: What is known of users, by raw id; None for nothing.
+
+    Returns:
+      The log, in which users are numbered by their sorted ids.
+    """
+    listed, index = _index_in(user_ids, interactions.user_ids, "user", "users")
+    placed = _replace_index(interactions, "user_index", index)
+    order = np.argsort(placed.user_index, kind="stable")
+    return dataclasses.replace(
+        select_interactions(placed, order),
+        user_ids=listed,
+        user_features=_align_features(features, listed, "user"),
+    )
+
+
+def place_items(
+    interactions: Interactions, item_ids: Collection[str], features: pd.DataFrame | None = None
+) -> Interactions:
+    """Puts the rows of a log on a catalogue that does not come from the log.
+
+    Args:
+      interactions: The log.
+      item_ids: Raw ids, all different, in any order. Rows of other items are dropped; what nobody
+        took is an item all the same.
+      features: What is known of items, by raw id; None for nothing.
+
+    Returns:
+      The log, in which items are numbered by their sorted ids.
+    """
+    listed, index = _index_in(item_ids, interactions.item_ids, "item", "items")
+    return dataclasses.replace(
+        _replace_index(interactions, "item_index", index),
+        item_ids=listed,
+        item_features=_align_features(features, listed, "item"),
     )
 
 
@@ -205,24 +290,55 @@ def _dense_ids(raw: Sequence | np.ndarray, what: str) -> tuple[np.ndarray, np.nd
 
 
 def _sorted_order(ids: np.ndarray) -> np.ndarray:
-    """Returns the positions that sort string ids, numerically where all are integers."""
-    key = (
-        (lambda i: (int(ids[i]), ids[i])) if all(map(_INTEGER.fullmatch, ids)) else ids.__getitem__
-    )
-    return np.array(sorted(range(len(ids)), key=key), dtype=np.int64)
+    """Returns the positions that sort string ids: integers by value, then the others as text."""
+
+    def key_fn(position: int) -> tuple[bool, int, str]:
+        raw_id = ids[position]
+        is_text = _INTEGER.fullmatch(raw_id) is None
+        return is_text, 0 if is_text else int(raw_id), raw_id
+
+    return np.array(sorted(range(len(ids)), key=key_fn), dtype=np.int64)
+
+
+def _index_in(
+    listed: Collection[str], ids: np.ndarray, what: str, plural: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a list of raw ids, sorted, and where each of some ids is in it: int32, -1 if not."""
+    listed = np.array([str(raw_id) for raw_id in listed], dtype=object)
+    check_index_range(len(listed), plural)
+    listed = listed[_sorted_order(listed)]
+    index = pd.Index(listed)
+    if not index.is_unique:
+        repeated = index[index.duplicated()][0]
+        raise errors.UserError(f"the {plural} are listed by raw id, and {what} {repeated!r} twice")
+    return listed, index.get_indexer(pd.Index(ids, dtype=object)).astype(np.int32)
+
+
+def _replace_index(interactions: Interactions, name: str, index: np.ndarray) -> Interactions:
+    """Numbers users or items anew, and drops the rows of those that are numbered -1."""
+    column = index[getattr(interactions, name)]
+    renumbered = dataclasses.replace(interactions, **{name: column})
+    return select_interactions(renumbered, column >= 0)
 
 
 def _order_without_duplicates(
-    user_index: np.ndarray, item_index: np.ndarray, timestamp: np.ndarray
+    user_index: np.ndarray, item_index: np.ndarray, time: tuple[np.ndarray, ...]
 ) -> np.ndarray:
-    """Returns the rows sorted by user, time and file order, the first of equal rows only."""
-    grouped = np.lexsort((item_index, timestamp, user_index))  # stable: file order breaks ties
+    """Returns the rows sorted by user, time and file order, the first of equal rows only.
+
+    Args:
+      user_index: int32 [n].
+      item_index: int32 [n].
+      time: What times are made of, the coarsest first; nothing where there are none.
+    """
+    by_time = (*reversed(time), user_index)
+    grouped = np.lexsort((item_index, *by_time))  # stable: file order breaks ties
     same = np.ones(max(len(grouped) - 1, 0), bool)
-    for column in (user_index, item_index, timestamp):
+    for column in (item_index, *by_time):
         same &= np.diff(column[grouped]) == 0
     first = np.ones(len(grouped), bool)
     first[grouped[1:][same]] = False
-    order = np.lexsort((timestamp, user_index))
+    order = np.lexsort(by_time)
     return order[first[order]]
 
 

@@ -6,7 +6,7 @@ nothing may be drawn so. Here each user has a token, BLAKE2b (RFC 7693) of the r
 and each draw is the token encrypted by AES under a key that says what is drawn and when: a keyed
 pseudo-random function of the id. Who else is there, and in which order, has no say.
 
-AES takes all users in one call, so a draw for a million users takes some ten milliseconds.
+AES takes all users in one call, so a draw for a million users takes ten milliseconds or so.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 _BYTES = 16
 _SECRET_BYTES = 64
 _HALF_WORD = 32
+_FLOAT_BITS = 53
 
 
 class KeyedDraws:
@@ -71,8 +72,7 @@ class KeyedDraws:
         Returns:
           uint64 [num_users, 2], uniform. No two users have the same block.
         """
-        encrypted = _encrypt(self._derive_key(purpose, *numbers), self._tokens.tobytes())
-        return np.frombuffer(encrypted, ">u8").astype(np.uint64).reshape(-1, 2)
+        return self._encrypt(purpose, *numbers).astype(np.uint64)
 
     def coins(self, probability: float, purpose: str, *numbers: int) -> np.ndarray:
         """Tosses a coin for each user.
@@ -88,8 +88,21 @@ class KeyedDraws:
         if not 0.0 <= probability <= 1.0:
             raise ValueError(f"a probability must be in [0, 1], found {probability}")
         bound = int(probability * 2**64)
-        words = self.blocks(purpose, *numbers)[:, 0]
+        words = self._words(purpose, *numbers)
         return np.ones(len(words), bool) if bound >> 64 else words < np.uint64(bound)
+
+    def uniforms(self, purpose: str, *numbers: int) -> np.ndarray:
+        """Draws a number for each user, to compare with probabilities that differ.
+
+        Args:
+          purpose: As in `blocks`.
+          *numbers: As in `blocks`.
+
+        Returns:
+          float64 [num_users], multiples of 2**-53 in [0, 1).
+        """
+        words = self._words(purpose, *numbers)
+        return (words >> np.uint64(64 - _FLOAT_BITS)) * 2.0**-_FLOAT_BITS
 
     def integers(self, bounds: int | np.ndarray, purpose: str, *numbers: int) -> np.ndarray:
         """Draws a whole number below a bound for each user.
@@ -102,7 +115,7 @@ class KeyedDraws:
         Returns:
           int64 [num_users], uniform on [0, bound) to 2**-32.
         """
-        high = self.blocks(purpose, *numbers)[:, 0] >> np.uint64(_HALF_WORD)
+        high = self._words(purpose, *numbers) >> np.uint64(_HALF_WORD)
         scaled = high * np.asarray(bounds).astype(np.uint64)
         return (scaled >> np.uint64(_HALF_WORD)).astype(np.int64)
 
@@ -116,8 +129,24 @@ class KeyedDraws:
         Returns:
           int64 [num_users], the users' rows, first to last.
         """
+        return self.first(self.num_users, purpose, *numbers)
+
+    def first(self, count: int, purpose: str, *numbers: int) -> np.ndarray:
+        """The users who are first in the order that `order` draws.
+
+        Args:
+          count: How many, from 1 to `num_users`.
+          purpose: As in `blocks`.
+          *numbers: As in `blocks`.
+
+        Returns:
+          int64 [count], the users' rows, first to last. Only these are sorted.
+        """
         blocks = self.blocks(purpose, *numbers)
-        return np.lexsort((blocks[:, 1], blocks[:, 0])).astype(np.int64)
+        last = np.partition(blocks[:, 0], count - 1)[count - 1]
+        near = np.flatnonzero(blocks[:, 0] <= last)
+        order = np.lexsort((blocks[near, 1], blocks[near, 0]))
+        return near[order[:count]].astype(np.int64)
 
     def seeds(self, purpose: str, *numbers: int) -> np.ndarray:
         """Draws a seed for each user's own stateless random operations.
@@ -129,19 +158,26 @@ class KeyedDraws:
         Returns:
           int32 [num_users, 2].
         """
-        words = self.blocks(purpose, *numbers)[:, 0]
+        words = self._words(purpose, *numbers)
         return words.astype("<u8").view("<i4").reshape(-1, 2).astype(np.int32)
+
+    def _words(self, purpose: str, *numbers: int) -> np.ndarray:
+        """The first 64 bits of each user's block, where these are enough: uint64 [num_users]."""
+        return self._encrypt(purpose, *numbers)[:, 0].astype(np.uint64)
+
+    def _encrypt(self, purpose: str, *numbers: int) -> np.ndarray:
+        """AES-128 of each user's token by itself, which tells of no other: big-endian [n, 2]."""
+        algorithms, ciphers, modes = _import_ciphers()
+        key = algorithms.AES(self._derive_key(purpose, *numbers))
+        encryptor = ciphers.Cipher(key, modes.ECB()).encryptor()
+        # A cipher that writes in place asks for room for one block more.
+        encrypted = np.empty(self._tokens.size + _BYTES - 1, np.uint8)
+        encryptor.update_into(self._tokens, encrypted)
+        return encrypted[: self._tokens.size].view(">u8").reshape(-1, 2)
 
     def _derive_key(self, purpose: str, *numbers: int) -> bytes:
         label = "/".join([purpose, *(str(int(number)) for number in numbers)])
         return hashlib.blake2b(label.encode(), digest_size=_BYTES, key=self._secret).digest()
-
-
-def _encrypt(key: bytes, blocks: bytes) -> bytes:
-    """AES-128 of each block of 16 bytes by itself: one block is one draw, and tells of no other."""
-    algorithms, ciphers, modes = _import_ciphers()
-    encryptor = ciphers.Cipher(algorithms.AES(key), modes.ECB()).encryptor()
-    return encryptor.update(blocks) + encryptor.finalize()
 
 
 @functools.cache

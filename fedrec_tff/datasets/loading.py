@@ -1,10 +1,15 @@
-"""The one way from a configuration to data that are ready to train on and to evaluate with."""
+"""The one way from a configuration to data that are ready to train on and to evaluate with.
+
+Who the users are, and which items there are, may be told by a roster and by a catalogue that do not
+come from the data. What becomes of a user's rows then follows from these and the rows alone.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
 
+import numpy as np
 import pandas as pd
 
 from fedrec_tff import errors
@@ -14,18 +19,30 @@ from fedrec_tff.datasets import (
     feature_tables,
     movielens,
     preparation,
+    sources,
     splits,
     synthetic,
     tables,
 )
+from fedrec_tff.datasets import interactions as interactions_lib
 from fedrec_tff.datasets.interactions import Interactions
 from fedrec_tff.datasets.preparation import DataCounts, PreparationConfig
+from fedrec_tff.datasets.sources import Source
 from fedrec_tff.datasets.splits import Split
 from fedrec_tff.datasets.synthetic import SyntheticConfig
 from fedrec_tff.datasets.tables import TableColumns
 
 _MOVIELENS_READERS = {"ml-100k": movielens.read_100k, "ml-1m": movielens.read_1m}
 DATASETS = ("synthetic", *_MOVIELENS_READERS, "csv", "adjacency")
+
+# Where the catalogue comes from.
+DATA, TABLE, SELECTED = "data", "table", "selected"
+CATALOGUES = (TABLE, DATA)
+_CATALOGUE_SOURCES = {
+    DATA: "of the data",
+    TABLE: "of the item table",
+    SELECTED: "selected beforehand",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +69,14 @@ class DatasetConfig:
       validation_quantile: Of the time stamps, where training ends, for "global_time".
       test_quantile: Of the time stamps, where the test begins, for "global_time".
       seed: Of the split, where it is random.
+      is_private: Whether users are protected from one another. All users that were read are then
+        kept, those with too little data as training users without any, and nothing is guessed from
+        rows; what looks at several users at once is refused.
+      roster: The file of the raw ids of all users, as `roster.read` takes it, who are kept whatever
+        their data; None for the users of the data.
+      catalogue: One of `CATALOGUES`: the items of the item table that comes with the data, or those
+        that are left of the data.
+      catalogue_ids: The raw ids of the items that make up the catalogue, in place of both.
       synthetic: What synthetic users are like; it has its own seed.
     """
 
@@ -73,6 +98,10 @@ class DatasetConfig:
     validation_quantile: float = 0.8
     test_quantile: float = 0.9
     seed: int = 0
+    is_private: bool = False
+    roster: str | pathlib.Path | None = None
+    catalogue: str = DATA
+    catalogue_ids: tuple[str, ...] | None = None
     synthetic: SyntheticConfig = dataclasses.field(default_factory=SyntheticConfig)
 
     def __post_init__(self) -> None:
@@ -90,6 +119,7 @@ class DatasetConfig:
             raise errors.UserError("the seed of a dataset must not be negative")
         self._check_paths()
         self._check_split()
+        self._check_catalogue()
         has_values = self.name != "csv" or self.columns.value is not None
         if self.preparation.minimum_value is not None and not has_values:
             raise errors.UserError("minimum_value needs a value column: name it, or leave it out")
@@ -98,6 +128,16 @@ class DatasetConfig:
     def split_name(self) -> str:
         """The split that is made."""
         return self.split or ("published" if self.name == "adjacency" else "leave_last_out")
+
+    @property
+    def keeps_all_users(self) -> bool:
+        """Whether users stay in training who have too little data."""
+        return self.is_private or self.roster is not None
+
+    @property
+    def catalogue_kind(self) -> str:
+        """Where the catalogue comes from: `DATA`, `TABLE` or `SELECTED`."""
+        return self.catalogue if self.catalogue_ids is None else SELECTED
 
     def _check_paths(self) -> None:
         if self.data_path is not None and self.name != "csv":
@@ -130,6 +170,24 @@ class DatasetConfig:
             )
         if self.split_name == "global_time" and self.name == "csv" and self.columns.time is None:
             raise errors.UserError("the split global_time needs a time column: name it")
+        cores = (self.preparation.k_core_user, self.preparation.k_core_item)
+        if self.is_private and (self.split_name == "global_time" or max(cores) > 1):
+            raise errors.UserError(
+                "the split global_time and cores go by the data of all users together: leave them "
+                "out where users are protected from one another"
+            )
+
+    def _check_catalogue(self) -> None:
+        if self.catalogue not in CATALOGUES:
+            raise errors.UserError(
+                f"there is no catalogue {self.catalogue!r}; choose one of: {', '.join(CATALOGUES)}"
+            )
+        has_table = self.item_table is not None or self.name in ("synthetic", *_MOVIELENS_READERS)
+        if self.catalogue == TABLE and not has_table:
+            raise errors.UserError(
+                f"the dataset {self.name} comes without a table of its items: name an item_table "
+                "(csv), or take the catalogue from the data"
+            )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -139,10 +197,13 @@ class LoadedDataset:
     Attributes:
       name: The data set.
       split_name: The split.
-      interactions: The prepared log; of an adjacency set, the published training data.
+      interactions: The prepared log; of an adjacency set, the published training data. Its users
+        are all of the population: of the roster, if there is one.
       split: What training and evaluation see.
       counts: What became of the rows that were read.
-      fingerprint: A SHA-256 over the split: another one means other data.
+      fingerprint: A SHA-256 over the split and the ids: another one means other data.
+      catalogue_kind: Where the catalogue comes from: `DATA`, `TABLE` or `SELECTED`.
+      roster_digest: A SHA-256 over the roster; None where the users are those of the data.
     """
 
     name: str
@@ -151,14 +212,38 @@ class LoadedDataset:
     split: Split
     counts: DataCounts
     fingerprint: str
+    catalogue_kind: str = DATA
+    roster_digest: str | None = None
+
+    @property
+    def has_public_roster(self) -> bool:
+        """Whether the users were told by a roster, and not by the data."""
+        return self.roster_digest is not None
+
+    @property
+    def population_source(self) -> str:
+        """Where the users come from, in a few words."""
+        return "of the roster" if self.has_public_roster else "of the data"
+
+    @property
+    def catalogue_source(self) -> str:
+        """Where the items come from, in a few words."""
+        return _CATALOGUE_SOURCES[self.catalogue_kind]
+
+    @property
+    def train_user_ids(self) -> np.ndarray:
+        """The raw ids of the training users, a row of `split.train` each: object (str)."""
+        return self.interactions.user_ids[self.split.train_user_index]
 
     def summary(self) -> str:
         """Returns one line: what was read, what was dropped, and what is left."""
         split = self.split
         dropped = split.validation.num_dropped + split.test.num_dropped
+        roster = f" {self.population_source}" if self.has_public_roster else ""
+        catalogue = f" {self.catalogue_source}" if self.catalogue_kind != DATA else ""
         return (
-            f"{self.name}: {self.counts.summary()}; {self.interactions.num_users:,} users, "
-            f"{self.interactions.num_items:,} items; {self.split_name}: "
+            f"{self.name}: {self.counts.summary()}; {self.interactions.num_users:,} users{roster}, "
+            f"{self.interactions.num_items:,} items{catalogue}; {self.split_name}: "
             f"{split.train.num_rows:,} training users, {split.validation.num_rows:,} validation "
             f"and {split.test.num_rows:,} test rows"
             + (f", {dropped:,} held-out interactions cannot be targets" if dropped else "")
@@ -177,13 +262,21 @@ def load(config: DatasetConfig) -> LoadedDataset:
     Raises:
       UserError: If files are missing or malformed, or too little is left for the split.
     """
+    source = _read(config)
+    roster_digest = None
+    if config.roster is not None:
+        source, roster_digest = sources.place_on_roster(source, config.roster, config.columns.user)
+    has_public_catalogue = config.catalogue_kind != DATA
+    if has_public_catalogue:
+        source = sources.place_in_catalogue(source, config.catalogue_ids)
+    log, counts = source.logs[0], source.counts
     if config.name == "adjacency":
-        log, test, counts = adjacency.read(config.data_dir, config.max_malformed_fraction)
-        split = splits.fixed(log, test, config.seed)
+        split = splits.fixed(*source.logs, config.seed, config.keeps_all_users)
     else:
-        raw_log, read_counts = _read(config)
-        log, dropped = preparation.prepare(raw_log, config.preparation)
-        counts = read_counts + dropped
+        log, dropped = preparation.prepare(
+            log, config.preparation, config.keeps_all_users, has_public_catalogue
+        )
+        counts += dropped
         split = _split(log, config)
     return LoadedDataset(
         name=config.name,
@@ -191,23 +284,38 @@ def load(config: DatasetConfig) -> LoadedDataset:
         interactions=log,
         split=split,
         counts=counts,
-        fingerprint=splits.fingerprint(split),
+        fingerprint=splits.fingerprint(split, log.user_ids, log.item_ids),
+        catalogue_kind=config.catalogue_kind,
+        roster_digest=roster_digest,
     )
 
 
-def _read(config: DatasetConfig) -> tuple[Interactions, DataCounts]:
+def _read(config: DatasetConfig) -> Source:
     if config.name == "synthetic":
-        log = synthetic.generate_interactions(config.synthetic)
-        return log, DataCounts(rows_read=log.num_interactions)
+        log = synthetic.generate_with_all_items(config.synthetic)
+        return Source(
+            (interactions_lib.drop_unused_ids(log),),
+            DataCounts(rows_read=log.num_interactions),
+            log.user_features.set_axis(log.user_ids),
+            log.item_features.set_axis(log.item_ids),
+        )
     if config.name == "csv":
         return _read_table(config)
+    if config.name == "adjacency":
+        *logs, counts = adjacency.read(config.data_dir, config.max_malformed_fraction)
+        return Source(tuple(logs), counts)
     data_dir = config.data_dir
     if data_dir is None:
         data_dir = download.fetch(download.ARCHIVES[config.name])
-    return _MOVIELENS_READERS[config.name](data_dir, config.max_malformed_fraction)
+    log, counts = _MOVIELENS_READERS[config.name](data_dir, config.max_malformed_fraction)
+    users, items = (
+        table.set_axis(table.index.map(str))
+        for table in movielens.read_features(data_dir, config.name)
+    )
+    return Source((log,), counts, users, items)
 
 
-def _read_table(config: DatasetConfig) -> tuple[Interactions, DataCounts]:
+def _read_table(config: DatasetConfig) -> Source:
     users = _read_features(config.user_table, config.columns.user)
     items = _read_features(config.item_table, config.columns.item)
     log, counts = tables.read(
@@ -219,12 +327,13 @@ def _read_table(config: DatasetConfig) -> tuple[Interactions, DataCounts]:
         config.max_malformed_fraction,
         users,
         items,
+        guesses_from_rows=not config.is_private,
     )
     if users is not None:
         feature_tables.check_matches(users, config.user_table, log.user_ids)
     if items is not None:
         feature_tables.check_matches(items, config.item_table, log.item_ids)
-    return log, counts
+    return Source((log,), counts, users, items)
 
 
 def _read_features(path: str | pathlib.Path | None, id_column: str) -> pd.DataFrame | None:

@@ -61,28 +61,8 @@ def read_100k(
     Raises:
       UserError: If a file is missing or malformed.
     """
-    folder = _find_folder(data_dir, "ml-100k", "u.data")
-    items = _read_features(
-        folder / "u.item",
-        "|",
-        ("item", "title", "date", "video_date", "url", *_GENRES_100K),
-        {"title": "text"} | dict.fromkeys(_GENRES_100K, "integer"),
-    )
-    genre_table = items[_GENRES_100K].to_numpy() > 0
-    genres = ["|".join(np.array(_GENRES_100K)[row]) for row in genre_table]
-    users = _read_features(
-        folder / "u.user",
-        "|",
-        ("user", "age", "gender", "occupation", "zip_code"),
-        {"age": "integer", "gender": "text", "occupation": "text"},
-    )
-    return _read(
-        folder / "u.data",
-        "\t",
-        items[["title"]].assign(genres=genres),
-        _with_age_group(users),
-        max_malformed_fraction,
-    )
+    path = _find_folder(data_dir, "ml-100k", "u.data") / "u.data"
+    return _read(path, "\t", read_features(data_dir, "ml-100k"), max_malformed_fraction)
 
 
 def read_1m(
@@ -101,22 +81,26 @@ def read_1m(
     Raises:
       UserError: If a file is missing or malformed.
     """
-    folder = _find_folder(data_dir, "ml-1m", "ratings.dat")
-    items = _read_features(
-        folder / "movies.dat",
-        "::",
-        ("item", "title", "genres"),
-        {"title": "text", "genres": "text"},
-    )
-    users = _read_features(
-        folder / "users.dat",
-        "::",
-        ("user", "gender", "age", "occupation", "zip_code"),
-        {"age": "integer", "gender": "text", "occupation": "text"},
-    )
-    return _read(
-        folder / "ratings.dat", "::", items, _with_age_group(users), max_malformed_fraction
-    )
+    path = _find_folder(data_dir, "ml-1m", "ratings.dat") / "ratings.dat"
+    return _read(path, "::", read_features(data_dir, "ml-1m"), max_malformed_fraction)
+
+
+def read_features(data_dir: str | pathlib.Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Reads what a set tells of its users and items, of those without ratings, too.
+
+    Args:
+      data_dir: As `read_100k` and `read_1m` take it.
+      name: "ml-100k" or "ml-1m".
+
+    Returns:
+      The features of users and those of items, as the logs have them, by raw id.
+
+    Raises:
+      UserError: If a file is missing or malformed.
+    """
+    if name == "ml-1m":
+        return _read_features_1m(_find_folder(data_dir, name, "ratings.dat"))
+    return _read_features_100k(_find_folder(data_dir, name, "u.data"))
 
 
 def read_users(data_dir: str | pathlib.Path, name: str) -> pd.DataFrame:
@@ -139,8 +123,42 @@ def read_users(data_dir: str | pathlib.Path, name: str) -> pd.DataFrame:
     else:
         path = _find_folder(data_dir, name, "u.data") / "u.user"
         delimiter, names = "|", ("user", "age", "gender", "occupation", "zip_code")
-    users = _read_features(path, delimiter, names, dict.fromkeys(names[1:], "text"))
+    users = _read_table(path, delimiter, names, dict.fromkeys(names[1:], "text"))
     return users[["age", "gender", "occupation", "zip_code"]].set_axis(users.index.map(str))
+
+
+def _read_features_100k(folder: pathlib.Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    users = _read_table(
+        folder / "u.user",
+        "|",
+        ("user", "age", "gender", "occupation", "zip_code"),
+        {"age": "integer", "gender": "text", "occupation": "text"},
+    )
+    items = _read_table(
+        folder / "u.item",
+        "|",
+        ("item", "title", "date", "video_date", "url", *_GENRES_100K),
+        {"title": "text"} | dict.fromkeys(_GENRES_100K, "integer"),
+    )
+    genre_table = items[_GENRES_100K].to_numpy() > 0
+    genres = ["|".join(np.array(_GENRES_100K)[row]) for row in genre_table]
+    return _with_age_group(users), items[["title"]].assign(genres=genres)
+
+
+def _read_features_1m(folder: pathlib.Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    users = _read_table(
+        folder / "users.dat",
+        "::",
+        ("user", "gender", "age", "occupation", "zip_code"),
+        {"age": "integer", "gender": "text", "occupation": "text"},
+    )
+    items = _read_table(
+        folder / "movies.dat",
+        "::",
+        ("item", "title", "genres"),
+        {"title": "text", "genres": "text"},
+    )
+    return _with_age_group(users), items
 
 
 def _find_folder(data_dir: str | pathlib.Path, name: str, file_name: str) -> pathlib.Path:
@@ -159,13 +177,13 @@ def _find_folder(data_dir: str | pathlib.Path, name: str, file_name: str) -> pat
 def _read(
     path: pathlib.Path,
     delimiter: str,
-    item_features: pd.DataFrame,
-    user_features: pd.DataFrame,
+    features: tuple[pd.DataFrame, pd.DataFrame],
     max_malformed_fraction: float,
 ) -> tuple[Interactions, DataCounts]:
     text_format = delimited.TextFormat(delimiter, tuple(_RATING_KINDS), quoting=False)
     parsed = delimited.read_columns(path, text_format, _RATING_KINDS, max_malformed_fraction)
     frame = parsed.frame
+    user_features, item_features = features
     log = interactions_lib.create_interactions(
         frame["user"].to_numpy(),
         frame["item"].to_numpy(),
@@ -181,7 +199,7 @@ def _read(
     )
 
 
-def _read_features(
+def _read_table(
     path: pathlib.Path, delimiter: str, names: tuple[str, ...], kinds: dict[str, str]
 ) -> pd.DataFrame:
     """Reads a table whose first column is the raw id, which becomes the index."""

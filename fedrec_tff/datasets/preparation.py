@@ -1,7 +1,8 @@
 """From a log as it was read to one that can be split: thresholds, short users, cores and caps.
 
-Every filter returns a new log without the users and items that have lost all their interactions.
-`prepare` applies them in the one order that keeps all their promises, and counts what each took.
+Filters keep the indices of users and items. `prepare` applies them in the one order that keeps all
+their promises, counts what each took, and then drops the users and items that have lost all their
+interactions: but for those who are there whatever the data say.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ class DataCounts:
       rows_read: Rows of the source, headers and blank lines aside.
       malformed: Rows that could not be understood and were skipped.
       duplicates: Rows that repeat an earlier one.
+      off_roster: Rows of users who are not on the roster.
+      outside_catalogue: Rows of items that are not in the catalogue.
       below_threshold: Rows whose value is below the minimum.
-      short_users: Users who have too few interactions.
+      short_users: Users who have interactions, and too few.
       short_user_rows: Their rows.
       k_core: Rows outside of the k-core.
       capped: Rows older than a user's newest that are kept.
@@ -33,6 +36,8 @@ class DataCounts:
     rows_read: int = 0
     malformed: int = 0
     duplicates: int = 0
+    off_roster: int = 0
+    outside_catalogue: int = 0
     below_threshold: int = 0
     short_users: int = 0
     short_user_rows: int = 0
@@ -50,6 +55,8 @@ class DataCounts:
             self.rows_read
             - self.malformed
             - self.duplicates
+            - self.off_roster
+            - self.outside_catalogue
             - self.below_threshold
             - self.short_user_rows
             - self.k_core
@@ -61,6 +68,8 @@ class DataCounts:
         dropped = [
             (self.malformed, "malformed"),
             (self.duplicates, "duplicates"),
+            (self.off_roster, "of users who are not on the roster"),
+            (self.outside_catalogue, "of items outside of the catalogue"),
             (self.below_threshold, "below the minimum value"),
             (self.short_user_rows, f"of {self.short_users:,} users with too few interactions"),
             (self.k_core, "outside of the k-core"),
@@ -106,13 +115,19 @@ class PreparationConfig:
 
 
 def prepare(
-    interactions: Interactions, config: PreparationConfig
+    interactions: Interactions,
+    config: PreparationConfig,
+    keeps_users: bool = False,
+    keeps_items: bool = False,
 ) -> tuple[Interactions, DataCounts]:
-    """Applies the threshold, drops short users, takes the k-core, and caps each user.
+    """Applies the threshold, drops short users' rows, takes the k-core, and caps each user.
 
     Args:
       interactions: The log as it was read.
       config: What to do to it.
+      keeps_users: Whether users who are left without interactions stay, so that nobody's number
+        depends on what others did.
+      keeps_items: Whether items that are left without interactions stay.
 
     Returns:
       The prepared log, and how many rows each step took (`rows_read` and what readers count are
@@ -130,7 +145,7 @@ def prepare(
     least = config.min_interactions_per_user
     if least > 1:
         kept = drop_short_users(log, least)
-        counts["short_users"] = log.num_users - kept.num_users
+        counts["short_users"] = _count_users(log) - _count_users(kept)
         counts["short_user_rows"] = log.num_interactions - kept.num_interactions
         log = _refuse_empty(kept, f"min_interactions_per_user={least}")
     if config.k_core_user > 1 or config.k_core_item > 1:
@@ -144,7 +159,7 @@ def prepare(
         kept = cap_contributions(log, config.max_interactions_per_user)
         counts["capped"] = log.num_interactions - kept.num_interactions
         log = kept
-    return log, DataCounts(**counts)
+    return interactions_lib.drop_unused_ids(log, keeps_users, keeps_items), DataCounts(**counts)
 
 
 def threshold_values(interactions: Interactions, minimum: float) -> Interactions:
@@ -158,12 +173,13 @@ def threshold_values(interactions: Interactions, minimum: float) -> Interactions
             "minimum_value needs data with values, these have none: name their value column, or "
             "leave minimum_value out"
         )
-    return _keep(interactions, interactions.value >= minimum)
+    return interactions_lib.select_interactions(interactions, interactions.value >= minimum)
 
 
 def drop_short_users(interactions: Interactions, minimum: int = 3) -> Interactions:
-    """Drops users with fewer than `minimum` interactions, as they are now."""
-    return _keep(interactions, (interactions.lengths >= minimum)[interactions.user_index])
+    """Drops the rows of users with fewer than `minimum` interactions, as they are now."""
+    is_long = interactions.lengths >= minimum
+    return interactions_lib.select_interactions(interactions, is_long[interactions.user_index])
 
 
 def filter_k_core(interactions: Interactions, k_user: int, k_item: int) -> Interactions:
@@ -184,7 +200,7 @@ def filter_k_core(interactions: Interactions, k_user: int, k_item: int) -> Inter
         enough = (np.bincount(user_index, minlength=interactions.num_users) >= k_user)[user_index]
         enough &= (np.bincount(item_index, minlength=interactions.num_items) >= k_item)[item_index]
         if enough.all():
-            return _keep(interactions, rows)
+            return interactions_lib.select_interactions(interactions, rows)
         rows = rows[enough]
 
 
@@ -192,14 +208,12 @@ def cap_contributions(interactions: Interactions, latest: int) -> Interactions:
     """Keeps each user's newest `latest` interactions, which bounds what one user contributes."""
     ends = np.cumsum(interactions.lengths)
     age = ends[interactions.user_index] - np.arange(interactions.num_interactions)
-    return _keep(interactions, age <= latest)
+    return interactions_lib.select_interactions(interactions, age <= latest)
 
 
-def _keep(interactions: Interactions, keep: np.ndarray) -> Interactions:
-    """Keeps rows, given as a mask or as ascending positions, and the ids that they name."""
-    return interactions_lib.drop_unused_ids(
-        interactions_lib.select_interactions(interactions, keep)
-    )
+def _count_users(interactions: Interactions) -> int:
+    """How many users have a row."""
+    return np.count_nonzero(interactions.lengths)
 
 
 def _refuse_empty(interactions: Interactions, cause: str) -> Interactions:

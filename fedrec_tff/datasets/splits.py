@@ -4,21 +4,29 @@ Whatever the protocol, a target is never in its row's history: it would be exclu
 ranking, and no model could hit it. Repeat consumption, so an item that comes back, is therefore
 removed from the targets; a row without targets, or without a history to rank from, is left out.
 `EvaluationSet.num_dropped` counts the held-out interactions that were lost that way.
+
+Which part a user is in, and what of theirs is held out, follows from the user's own raw id and
+data; but for `global_time`, whose cuts all users make together.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import sequences as sequences_lib
 from fedrec_tff.datasets.interactions import Interactions
+from fedrec_tff.datasets.keyed_draws import KeyedDraws
 from fedrec_tff.datasets.sequences import Sequences
 
 SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
+# What is drawn.
+_PART = "part of the split"
+_VALIDATION_ITEM = "validation item"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,13 +77,13 @@ def leave_last_out(interactions: Interactions) -> Split:
     sequence has: they count as misses, as is usual for this protocol.
 
     Args:
-      interactions: A log in which every user has at least three interactions.
+      interactions: A log in which every user has at least three interactions, or none.
 
     Returns:
-      The split; every user is a training user.
+      The split; every user is a training user, who without interactions has an empty row.
 
     Raises:
-      UserError: If a user has fewer than three interactions.
+      UserError: If a user has one interaction, or two.
     """
     _check_lengths(interactions, 3, "leave_last_out")
     users = np.arange(interactions.num_users)
@@ -97,32 +105,40 @@ def unseen_users(
 ) -> Split:
     """Holds whole users out of training: the last interaction is theirs to predict.
 
+    Each user's part is drawn from the user's own raw id, so it stays what it is whoever else comes
+    or goes, and the sizes of the parts vary as those of coins do.
+
     Args:
-      interactions: A log in which every user has at least two interactions.
-      validation_fraction: The fraction of users for validation, in (0, 1).
-      test_fraction: The fraction of users for the test, in (0, 1).
+      interactions: A log in which every user has at least two interactions, or none.
+      validation_fraction: The expected fraction of users for validation, in (0, 1).
+      test_fraction: The expected fraction of users for the test, in (0, 1).
       seed: Chooses the users.
 
     Returns:
       The split; no user is in more than one of its three parts.
 
     Raises:
-      UserError: If the fractions leave a part without users, or a user is too short.
+      UserError: If a part has no users, or a user has one interaction.
     """
     if not (validation_fraction > 0 and test_fraction > 0):
         raise errors.UserError("validation_fraction and test_fraction must be above 0")
     if not validation_fraction + test_fraction < 1:
         raise errors.UserError("validation_fraction and test_fraction must add up to less than 1")
     _check_lengths(interactions, 2, "unseen_users")
-    num_users, num_items = interactions.num_users, interactions.num_items
-    num_validation = max(1, round(validation_fraction * num_users))
-    num_test = max(1, round(test_fraction * num_users))
-    if num_validation + num_test >= num_users:
-        raise errors.UserError(f"unseen_users needs more than the {num_users} users there are")
-    shuffled = np.random.default_rng(seed).permutation(num_users)
-    validation, test, train = (
-        np.sort(part) for part in np.split(shuffled, [num_validation, num_validation + num_test])
+    num_items = interactions.num_items
+    draws = KeyedDraws(interactions.user_ids, seed)
+    # Both from one number a user, so whoever is in validation is held out.
+    is_held_out = draws.coins(validation_fraction + test_fraction, _PART)
+    is_validation = draws.coins(validation_fraction, _PART)
+    train, validation, test = (
+        np.flatnonzero(part) for part in (~is_held_out, is_validation, is_held_out & ~is_validation)
     )
+    for part, name in ((train, "training"), (validation, "validation"), (test, "the test")):
+        if not part.size:
+            raise errors.UserError(
+                f"unseen_users draws each user's part, and of {interactions.num_users} users none "
+                f"is in {name}: take more users, another seed or another split"
+            )
     sequences = sequences_lib.from_interactions(interactions)
     return Split(
         num_items=num_items,
@@ -156,12 +172,12 @@ def global_time(
     """
     if not 0 < validation_quantile < test_quantile < 1:
         raise errors.UserError("global_time needs 0 < validation_quantile < test_quantile < 1")
-    times = np.sort(interactions.timestamp)
+    timestamp = interactions.time_rank
+    times = np.sort(timestamp)
     first_cut, second_cut = (
         times[int(quantile * len(times))] if len(times) else 0
         for quantile in (validation_quantile, test_quantile)
     )
-    timestamp = interactions.timestamp
     sequences = sequences_lib.from_interactions(interactions)
     before = sequences.keep(timestamp < first_cut)
     train_users = np.flatnonzero(before.lengths)
@@ -194,7 +210,9 @@ def global_time(
     )
 
 
-def fixed(train: Interactions, test: Interactions, seed: int = 0) -> Split:
+def fixed(
+    train: Interactions, test: Interactions, seed: int = 0, keeps_users: bool = False
+) -> Split:
     """Takes a split as it was published, and draws a validation item per user from its training.
 
     Such sets have no order in time, so the validation item is one of the user's training items,
@@ -205,6 +223,7 @@ def fixed(train: Interactions, test: Interactions, seed: int = 0) -> Split:
       train: The published training data.
       test: The published test data, with the same user and item ids.
       seed: Chooses the validation items.
+      keeps_users: Whether users without training items are training users all the same.
 
     Returns:
       The split.
@@ -218,11 +237,12 @@ def fixed(train: Interactions, test: Interactions, seed: int = 0) -> Split:
     users = np.arange(train.num_users)
     known = sequences_lib.from_interactions(train)
     lengths = known.lengths
-    chosen = known.offsets[:-1] + np.random.default_rng(seed).integers(np.maximum(lengths, 1))
+    draws = KeyedDraws(train.user_ids, seed)
+    chosen = known.offsets[:-1] + draws.integers(np.maximum(lengths, 1), _VALIDATION_ITEM)
     is_validation = np.zeros(len(known.items), bool)
     is_validation[chosen[lengths >= 2]] = True
     remaining = known.keep(~is_validation)
-    train_users = np.flatnonzero(remaining.lengths)
+    train_users = users if keeps_users else np.flatnonzero(remaining.lengths)
     return Split(
         num_items=train.num_items,
         train_user_index=train_users.astype(np.int32),
@@ -244,9 +264,20 @@ def fixed(train: Interactions, test: Interactions, seed: int = 0) -> Split:
     )
 
 
-def fingerprint(split: Split) -> str:
-    """Returns a SHA-256 in hexadecimal over all that the split holds, so that a change is seen."""
+def fingerprint(split: Split, user_ids: Sequence[str] = (), item_ids: Sequence[str] = ()) -> str:
+    """Digests all that a run makes of its data, so that a change is seen.
+
+    Args:
+      split: The data.
+      user_ids: Raw ids of the log's users, from which cohorts are drawn.
+      item_ids: Raw ids of the catalogue.
+
+    Returns:
+      A SHA-256 in hexadecimal.
+    """
     digest = hashlib.sha256(f"num_items={split.num_items}".encode())
+    for ids in (user_ids, item_ids):
+        digest.update(repr(list(ids)).encode())
     arrays = [split.train_user_index, split.train.items, split.train.offsets]
     for part in (split.validation, split.test):
         arrays.append(part.user_index)
@@ -260,7 +291,7 @@ def fingerprint(split: Split) -> str:
 
 def _check_lengths(interactions: Interactions, minimum: int, name: str) -> None:
     lengths = interactions.lengths
-    short = np.flatnonzero(lengths < minimum)
+    short = np.flatnonzero((lengths > 0) & (lengths < minimum))
     if short.size:
         user = interactions.user_ids[short[0]]
         raise errors.UserError(
@@ -270,9 +301,8 @@ def _check_lengths(interactions: Interactions, minimum: int, name: str) -> None:
 
 
 def _without_last(sequences: Sequences, count: int) -> Sequences:
-    return sequences_lib.gather_ranges(
-        sequences.items, sequences.offsets[:-1], sequences.lengths - count
-    )
+    kept = np.maximum(sequences.lengths - count, 0)
+    return sequences_lib.gather_ranges(sequences.items, sequences.offsets[:-1], kept)
 
 
 def _hold_out_last(sequences: Sequences, users: np.ndarray, num_items: int) -> EvaluationSet:
@@ -280,7 +310,7 @@ def _hold_out_last(sequences: Sequences, users: np.ndarray, num_items: int) -> E
         users,
         history=_without_last(sequences, 1),
         targets=sequences.last(1),
-        num_held_out=len(users),
+        num_held_out=np.count_nonzero(sequences.lengths),
         num_items=num_items,
     )
 

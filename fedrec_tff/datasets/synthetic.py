@@ -35,7 +35,7 @@ class SyntheticConfig:
 
     Attributes:
       num_users: How many users.
-      num_items: How many items; some may never be chosen, and then are not in the log.
+      num_items: How many items; some may never be chosen.
       num_genres: How many genres.
       mean_length: The mean number of interactions of a user, near enough.
       min_length: The least number of interactions of a user.
@@ -129,6 +129,11 @@ def generate_interactions(config: SyntheticConfig) -> Interactions:
       The log, with ratings from 1 to 5; item features `title` and `genres`; user feature
       `age_group`. Items that nobody chose are not in it.
     """
+    return interactions_lib.drop_unused_ids(generate_with_all_items(config))
+
+
+def generate_with_all_items(config: SyntheticConfig) -> Interactions:
+    """Draws what `generate_interactions` does, and keeps the items that nobody chose."""
     catalogue = _create_catalogue(config)
     block_size = max(1, min(_CELLS_PER_BLOCK // config.num_items, 1 << 16))
     blocks = [
@@ -145,7 +150,7 @@ def generate_interactions(config: SyntheticConfig) -> Interactions:
     # A random permutation decouples an item's index from its genre and popularity.
     shuffle = np.random.default_rng([config.seed, 2]).permutation(config.num_items)
     shuffle = shuffle.astype(np.int32)
-    log = Interactions(
+    return Interactions(
         user_index=np.repeat(np.arange(config.num_users, dtype=np.int32), lengths),
         item_index=shuffle[np.concatenate([block.items for block in blocks])],
         timestamp=np.concatenate([block.timestamp for block in blocks]),
@@ -155,7 +160,6 @@ def generate_interactions(config: SyntheticConfig) -> Interactions:
         user_features=pd.DataFrame({"age_group": np.array(AGE_GROUPS, object)[age_group]}),
         item_features=_describe_items(catalogue).iloc[np.argsort(shuffle)].reset_index(drop=True),
     )
-    return interactions_lib.drop_unused_ids(log)
 
 
 def _create_catalogue(config: SyntheticConfig) -> _Catalogue:

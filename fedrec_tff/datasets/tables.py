@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow import compute, parquet
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import delimited
+from fedrec_tff.datasets import delimited, times
 from fedrec_tff.datasets import interactions as interactions_lib
 from fedrec_tff.datasets.interactions import Interactions
 from fedrec_tff.datasets.preparation import DataCounts
@@ -34,8 +34,9 @@ class TableColumns:
     Attributes:
       user: The column of raw user ids.
       item: The column of raw item ids.
-      time: The column of time stamps: integers as they are, or dates, which become seconds;
-        None where the order of the rows is the order in time.
+      time: The column of times, each kept to the nanosecond: whole numbers as they are, in any one
+        unit; fractions, of seconds; or dates. None where the order of the rows is the order in
+        time.
       value: The column of values, for example ratings; None where there is none.
     """
 
@@ -66,6 +67,7 @@ def read(
     max_malformed_fraction: float = 0.0,
     user_features: pd.DataFrame | None = None,
     item_features: pd.DataFrame | None = None,
+    guesses_from_rows: bool = True,
 ) -> tuple[Interactions, DataCounts]:
     """Reads a table with one interaction per row.
 
@@ -80,6 +82,7 @@ def read(
       max_malformed_fraction: The fraction of rows that may be malformed and skipped.
       user_features: What is known of users, indexed by raw id.
       item_features: What is known of items, indexed by raw id.
+      guesses_from_rows: Whether the first row of a file without a header may tell the delimiter.
 
     Returns:
       The log, and what was dropped.
@@ -89,15 +92,13 @@ def read(
     """
     path = pathlib.Path(path)
     kinds = columns.kinds()
-    if path.suffix.lower() in _PARQUET_SUFFIXES:
-        if column_names or delimiter:
-            raise errors.UserError(f"{path} is Parquet: leave out column_names and delimiter")
-        parsed = _read_parquet(path, kinds, max_malformed_fraction)
-    else:
-        text_format = delimited.TextFormat(
-            delimiter or _guess_delimiter(path), tuple(column_names), encoding
+    if column_names and not (delimiter or guesses_from_rows or _is_told_by_suffix(path)):
+        raise errors.UserError(
+            f"{path}: the first user's row would tell the delimiter of all, which no noise covers: "
+            "name the file .csv (commas) or .tsv (tabs), or give it a header in place of "
+            "column_names"
         )
-        parsed = delimited.read_columns(path, text_format, kinds, max_malformed_fraction)
+    parsed = _read_columns(path, kinds, column_names, delimiter, encoding, max_malformed_fraction)
     frame = parsed.frame
     log = interactions_lib.create_interactions(
         frame[columns.user].to_numpy(),
@@ -106,12 +107,52 @@ def read(
         None if columns.value is None else frame[columns.value].to_numpy(),
         user_features,
         item_features,
+        parsed.billionths.get(columns.time),
     )
     return log, DataCounts(
         rows_read=parsed.rows_read,
         malformed=parsed.malformed,
         duplicates=len(frame) - log.num_interactions,
     )
+
+
+def read_ids(path: str | pathlib.Path, column: str) -> list[str]:
+    """Reads one column of raw ids of a table with a header, or of Parquet.
+
+    Args:
+      path: As `read` takes it.
+      column: Its name.
+
+    Returns:
+      The id of each row, written as `read` would.
+
+    Raises:
+      UserError: If the file or the column is missing, or an id is.
+    """
+    parsed = _read_columns(pathlib.Path(path), {column: "id"})
+    return [str(raw_id) for raw_id in parsed.frame[column]]
+
+
+def _read_columns(
+    path: pathlib.Path,
+    kinds: dict[str, str],
+    column_names: tuple[str, ...] = (),
+    delimiter: str | None = None,
+    encoding: str = "utf-8",
+    max_malformed_fraction: float = 0.0,
+) -> delimited.ParsedColumns:
+    if path.suffix.lower() in _PARQUET_SUFFIXES:
+        if column_names or delimiter:
+            raise errors.UserError(f"{path} is Parquet: leave out column_names and delimiter")
+        return _read_parquet(path, kinds, max_malformed_fraction)
+    text_format = delimited.TextFormat(
+        delimiter or _guess_delimiter(path), tuple(column_names), encoding
+    )
+    return delimited.read_columns(path, text_format, kinds, max_malformed_fraction)
+
+
+def _is_told_by_suffix(path: pathlib.Path) -> bool:
+    return path.suffix.lower() in (*_DELIMITER_OF_SUFFIX, *_PARQUET_SUFFIXES)
 
 
 def _guess_delimiter(path: pathlib.Path) -> str:
@@ -139,12 +180,15 @@ def _read_parquet(
         ) from error
     if not table.num_rows:
         raise errors.UserError(f"{path} has no rows of data")
-    columns = {}
+    columns, billionths = {}, {}
     bad = np.zeros(table.num_rows, bool)
     first_error = ""
     for name, kind in kinds.items():
         try:
-            columns[name], bad_here = _convert(table[name], kind)
+            if kind == "time":
+                columns[name], billionths[name], bad_here = _convert_times(table[name])
+            else:
+                columns[name], bad_here = _convert(table[name], kind)
         except (pa.ArrowInvalid, TypeError) as error:
             raise errors.UserError(f"{path}: column {name!r}: {_one_line(error)}") from error
         if bad_here.any() and not first_error:
@@ -155,16 +199,27 @@ def _read_parquet(
     frame = pd.DataFrame(columns)[~bad]
     if not len(frame):
         raise errors.UserError(f"{path} has no rows of data")
-    return delimited.ParsedColumns(frame, table.num_rows, malformed)
+    billionths = {name: part[~bad] for name, part in billionths.items()}
+    return delimited.ParsedColumns(frame, table.num_rows, malformed, billionths)
+
+
+def _convert_times(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns whole numbers, billionths, and which of the rows are malformed."""
+    column = _decode_dictionary(column)
+    if _is_text(column.type):
+        return times.parse_all([text or "" for text in column.to_pylist()])
+    converted = times.convert(column)
+    if converted is None:
+        raise _refuse_type(column, "time")
+    return converted
 
 
 def _convert(column: pa.ChunkedArray, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a Parquet column as ids, times or numbers, and which of its rows are malformed."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+    """Returns a Parquet column as ids or numbers, and which of its rows are malformed."""
+    column = _decode_dictionary(column)
     bad = column.is_null().to_numpy()
     column_type = column.type
-    if pa.types.is_string(column_type) or pa.types.is_large_string(column_type):
+    if _is_text(column_type):
         return _parse_strings(column.to_pylist(), kind)
     if pa.types.is_integer(column_type):
         target = pa.float64() if kind == "number" else pa.int64()
@@ -177,12 +232,21 @@ def _convert(column: pa.ChunkedArray, kind: str) -> tuple[np.ndarray, np.ndarray
         # Integers with gaps are often stored as fractions.
         bad |= (np.abs(numbers) >= 2**53) | ((kind == "id") & (numbers != np.floor(numbers)))
         return np.floor(np.where(bad, 0, numbers)).astype(np.int64), bad
-    if kind == "time" and (pa.types.is_timestamp(column_type) or pa.types.is_date(column_type)):
-        seconds = (
-            column.cast(pa.timestamp("us"), safe=False).fill_null(0).cast(pa.int64()).to_numpy()
-        )
-        return seconds // 1_000_000, bad
-    raise TypeError(f"is of type {column_type}, {_NEEDED[kind]} are needed")
+    raise _refuse_type(column, kind)
+
+
+def _decode_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_dictionary(column.type):
+        return column.cast(column.type.value_type)
+    return column
+
+
+def _is_text(column_type: pa.DataType) -> bool:
+    return pa.types.is_string(column_type) or pa.types.is_large_string(column_type)
+
+
+def _refuse_type(column: pa.ChunkedArray, kind: str) -> TypeError:
+    return TypeError(f"is of type {column.type}, {_NEEDED[kind]} are needed")
 
 
 def _parse_strings(strings: list[str | None], kind: str) -> tuple[np.ndarray, np.ndarray]:

@@ -15,9 +15,7 @@ from fedrec_tff.execution import exceptions, tensors, values
 from fedrec_tff.execution.forms import FederatedForm
 
 # Operations that keep a state, or read one that is not in the computation.
-_UNCOMPILABLE = frozenset(
-    {"DatasetReduce", "EagerPyFunc", "PyFunc", "PyFuncStateless", "ReduceDataset", "Timestamp"}
-)
+_UNCOMPILABLE = frozenset({"DatasetReduce", "ReduceDataset", "Timestamp"})
 
 
 def find_obstacle(form: FederatedForm) -> str | None:

@@ -19,6 +19,7 @@ from fedrec_tff.execution import (
     forms,
     rounds,
     stacking,
+    xla_flags,
 )
 from fedrec_tff.execution.client_loop import ClientLoop, ShardState
 from fedrec_tff.execution.secure_sum import SecureSum, add_exactly, does_not_fit, out_of_bounds
@@ -40,7 +41,6 @@ _UNVECTORISABLE = (
 _NOT_VECTORISED = (
     "client work cannot be vectorised by TensorFlow (%s): clients are worked on one after the other"
 )
-_MATRIX_PRODUCT_FLAG = "xla_cpu_multi_thread_eigen"
 _logger = logging.getLogger(__name__)
 
 
@@ -96,8 +96,10 @@ class CompiledContext(contexts.InProcessContext):
                 raise ValueError(f"{name} must be at least 1, not {value}")
         self._devices = devices.find_devices(options.device)
         self._options = _fill_in(options, self._devices)
-        if "CPU" in self._devices[0] and self._options.num_parallel_shards > 1:
-            _keep_matrix_products_in_their_thread()
+        if "CPU" in self._devices[0]:
+            if self._options.num_parallel_shards > 1:
+                xla_flags.keep_matrix_products_in_their_thread()
+            xla_flags.keep_nan()
         super().__init__(self._devices[0], options.random_seed)
 
     @property
@@ -122,16 +124,6 @@ def _fill_in(options: CompiledOptions, names: Sequence[str]) -> CompiledOptions:
         num_parallel_shards=options.num_parallel_shards or shards,
         clients_per_step=step,
     )
-
-
-def _keep_matrix_products_in_their_thread() -> None:
-    """Tells XLA that the shards keep the cores busy: small products are faster so.
-
-    XLA reads its flags when it first compiles anything in a process. What the user set stays.
-    """
-    flags = os.environ.get("XLA_FLAGS", "")
-    if _MATRIX_PRODUCT_FLAG not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} --{_MATRIX_PRODUCT_FLAG}=false".strip()
 
 
 class CompiledRound(rounds.FederatedRound):

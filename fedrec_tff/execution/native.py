@@ -28,7 +28,7 @@ _SUPERVISOR = (
     'exec 3<&0; "$@" 3<&- & pid=$!; (cat <&3 >/dev/null; kill -KILL "$pid") & watcher=$!; '
     'wait "$pid"; kill "$watcher" 2>/dev/null'
 )
-_START_TIMEOUT_SECONDS = 60.0
+_START_TIMEOUT_SECONDS = 300.0
 _POLL_SECONDS = 0.05
 _MAX_EXECUTORS = 4
 # TFF's own settings: models and cohorts travel in one message.

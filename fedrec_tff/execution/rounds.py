@@ -71,7 +71,11 @@ class FederatedRound(abc.ABC):
           device: Where the server's stages run.
           sums: Does the form's secure sums; None for sums in the clear.
           num_parallel_shards: Threads that clients are shared by.
+
+        Raises:
+          UnsupportedComputationError: If a part calls Python.
         """
+        _check_is_graph_alone(form)
         self._pool = concurrent.futures.ThreadPoolExecutor(num_parallel_shards)
         self.times = RoundTimes()
         self._form = form
@@ -131,6 +135,18 @@ class FederatedRound(abc.ABC):
         """Runs a part of the form as a plain graph."""
         with tf.device(self._device):
             return run_stage(stage, function, inputs, keys)
+
+
+def _check_is_graph_alone(form: FederatedForm) -> None:
+    """Refuses operations that look up a Python function in this process.
+
+    TFF's own runtime, another process, never finds it. Here it would be found for as long as the
+    garbage collector lets its first graph live, so that the same computation sometimes ran.
+    """
+    for stage in ("prepare", "work", "zero", "accumulate", "merge", "report", "update"):
+        calls = sorted({op for op in getattr(form, stage).ops if "PyFunc" in op})
+        if calls:
+            raise exceptions.UnsupportedComputationError(f"{stage} uses {', '.join(calls)}")
 
 
 def draw_client_keys(keys: entropy.RoundKeys, num_clients: int) -> np.ndarray:

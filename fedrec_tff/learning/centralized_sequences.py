@@ -16,7 +16,7 @@ import tensorflow_recommenders as tfrs
 from fedrec_tff import errors
 from fedrec_tff.datasets import sequences, splits
 from fedrec_tff.datasets.feature_values import FeatureValues
-from fedrec_tff.execution import exceptions
+from fedrec_tff.execution import exceptions, xla_flags
 from fedrec_tff.learning import config as learning_config
 from fedrec_tff.learning import local_training, negative_sampling
 from fedrec_tff.models import query_towers, side_features, tower_contract, two_tower
@@ -189,6 +189,7 @@ def train(
         optimizer = DenseAdam(schedule)
         # Not in the first step: see `centralized`.
         optimizer.build(model.trainable_variables)
+        xla_flags.keep_nan()
         model.compile(optimizer=optimizer, jit_compile=is_compiled)
         model.fit(
             _create_dataset(config, train_sequences, epochs, sequences_per_batch, seed),

@@ -42,6 +42,7 @@ class ClientData(NamedTuple):
         with -1; () where the model reads none.
       personal: float32 [size], the personal part of the model as the device keeps it from round to
         round; () where there is none, or where it is made anew in each round.
+      edge: int32 scalar, which edge the user belongs to; () where there are none.
     """
 
     item_index: tf.Tensor
@@ -49,14 +50,18 @@ class ClientData(NamedTuple):
     seed: tf.Tensor
     user_features: tf.Tensor | tuple[()] = ()
     personal: tf.Tensor | tuple[()] = ()
+    edge: tf.Tensor | tuple[()] = ()
 
 
-def create_client_data_type(num_user_features: int = 0, personal_size: int = 0) -> tff.Type:
+def create_client_data_type(
+    num_user_features: int = 0, personal_size: int = 0, has_edge: bool = False
+) -> tff.Type:
     """The type of one client.
 
     Args:
       num_user_features: How many slots for features a user has.
       personal_size: How many weights the device keeps from round to round.
+      has_edge: Whether edges stand between clients and server.
 
     Returns:
       The type of a `ClientData`.
@@ -68,6 +73,7 @@ def create_client_data_type(num_user_features: int = 0, personal_size: int = 0) 
             seed=tff.TensorType(np.int32, [2]),
             user_features=_vector_type(np.int32, num_user_features),
             personal=_vector_type(np.float32, personal_size),
+            edge=tff.TensorType(np.int32) if has_edge else tff.StructType([]),
         )
     )
 

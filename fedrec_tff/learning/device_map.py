@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fedrec_tff.execution import exceptions
+from fedrec_tff.execution import exceptions, xla_flags
 
 _BLOCK_SIZE = 32
 _logger = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class DeviceMap:
         """
         self._device_fn, self._output_signature = device_fn, output_signature
         self._block_size = block_size
+        xla_flags.keep_nan()
         self._start_over(is_compiled=True)
 
     def __call__(self, shared: Any, devices: Any) -> Any:

@@ -23,14 +23,15 @@ from fedrec_tff.learning import client_memory as client_memory_lib
 from fedrec_tff.learning import client_work, edge_models, initial_weights, scheduled_finalizer
 from fedrec_tff.models.config import TwoTowerConfig
 
+CLIENT_DATA_TYPE = client_work.create_client_data_type(has_edge=True)
 LearningAlgorithmState = tff.learning.templates.LearningAlgorithmState
-# From a client to its row in the population, int32.
-ClientRowFn = Callable[[Any], tf.Tensor]
+# From a client to its edge, int32.
+EdgeFn = Callable[[Any], tf.Tensor]
 
 
-def get_client_row(client: client_work.ClientData) -> tf.Tensor:
-    """A user's row in the population: `program.cohorts` has it in the client's seed."""
-    return client.seed[1]
+def get_edge(client: client_work.ClientData) -> tf.Tensor:
+    """The edge that a client was told it belongs to."""
+    return client.edge
 
 
 def build_hierarchical_process(
@@ -41,11 +42,11 @@ def build_hierarchical_process(
     aggregation_factory: tff.aggregators.WeightedAggregationFactory,
     server_optimizer: tff.learning.optimizers.Optimizer,
     seed: int,
-    client_data_type: tff.Type = client_work.CLIENT_DATA_TYPE,
+    client_data_type: tff.Type = CLIENT_DATA_TYPE,
     sums_client_metrics: bool = True,
     initial_item_bias: np.ndarray | None = None,
     initial_item_embedding: np.ndarray | None = None,
-    client_row_fn: ClientRowFn = get_client_row,
+    edge_fn: EdgeFn = get_edge,
     replaces_non_finite: bool = True,
     client_memory: client_memory_lib.ClientMemory | None = None,
     server_learning_rates: np.ndarray | None = None,
@@ -61,11 +62,11 @@ def build_hierarchical_process(
         form of the aggregate as it is.
       server_optimizer: Applies what the server combined.
       seed: As there.
-      client_data_type: As there.
+      client_data_type: As there, of clients who know their edges.
       sums_client_metrics: As there.
       initial_item_bias: As there.
       initial_item_embedding: As there.
-      client_row_fn: Where a client's row is.
+      edge_fn: Where a client's edge is.
       replaces_non_finite: As there.
       client_memory: As there, but of the round alone: it sees no model of an edge, and clients
         report nothing to it.
@@ -100,7 +101,7 @@ def build_hierarchical_process(
 
     @tff.tensorflow.computation(level.broadcast_type, memory_type, client_data_type)
     def client_update(broadcast, memory, client):
-        edge = edges.find_edge(client_row_fn(client), hierarchy.num_edges)
+        edge = edge_fn(client)
         weights = level.pick_model(broadcast, edge)
         known = () if client_memory is None else (memory,)
         sent = client_update_fn(weights, *known, client)

@@ -9,37 +9,43 @@ shows to newcomers, but popularity is about all.
 What follows from the noised counts costs no more privacy (post-processing).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff.aggregators import row_sparse
 from fedrec_tff.datasets import clients as clients_lib
+from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.execution import stacking
 from fedrec_tff.learning import client_work, local_rows
 from fedrec_tff.privacy import queries, releases
 
-# Keep this release's choices and its insecure noise apart from the other streams of a seed.
-_CHOICE_STREAM = 0x909C
+# What is drawn: which items a user counts for.
+_CHOICE = "popularity"
+# Keeps this release's insecure noise apart from the other streams of a seed.
 _INSECURE_NOISE_STREAM = 0x909_5EED
 
 
-def stack(population: clients_lib.ClientPopulation, seed: int) -> stacking.StackedCohort:
+def stack(
+    population: clients_lib.ClientPopulation,
+    draws: keyed_draws.KeyedDraws,
+    purpose: str = _CHOICE,
+) -> stacking.StackedCohort:
     """Makes one cohort of all users.
 
     Args:
       population: All users; the arrays are not copied.
-      seed: Chooses which items users with too many count for. Keep it as secret as the sampling of
-        users: choices go by a user's number in the population, and one user more may renumber
-        others, whose choices then change for whoever knows the seed.
+      draws: Of the population, for which items users with too many count for. Its key must be as
+        secret as the sampling of users, and a key of all bits: one for everybody would be one of
+        2**32.
+      purpose: What is drawn, as in `KeyedDraws.blocks`: another choice for another release.
 
     Returns:
       A cohort of `client_work.ClientData`.
     """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, _CHOICE_STREAM]))
-    words = np.iinfo(np.int32)
-    # By client, of all bits of the seed: one key for everybody would be one of 2**32.
-    keys = rng.integers(words.min, words.max, [population.num_clients, 2], np.int32, endpoint=True)
+    keys = draws.seeds(purpose)
     parts = []
     for bucket in population.buckets:
         seeds = keys[bucket.client_row]
@@ -70,23 +76,45 @@ def build_private_popularity(
       A computation from clients' `client_work.ClientData` to noised counts, float32 [num_items].
     """
     seed = None if insecure_noise_seed is None else insecure_noise_seed ^ _INSECURE_NOISE_STREAM
-    query = queries.GaussianSumQuery(release.sensitivity, release.noise_stddev, seed)
+    return build_item_sums(num_items, release, lambda used: used, seed)
+
+
+def build_item_sums(
+    num_items: int,
+    release: releases.PopularityRelease | releases.CatalogueRelease,
+    weigh_fn: Callable[[tf.Tensor], tf.Tensor],
+    insecure_noise_seed: int | None = None,
+) -> tff.Computation:
+    """Builds a noised sum of what users say of a few of their items.
+
+    Args:
+      num_items: Size of the catalogue.
+      release: For how many items a user counts, by how much at most, and the noise.
+      weigh_fn: What a user says of each of them: from float32 [n], one for an item and zero for
+        what fills the rows up, to float32 [n], zero where that is.
+      insecure_noise_seed: None for secret noise; in tests, a seed.
+
+    Returns:
+      A computation from clients' `client_work.ClientData` to noised sums, float32 [num_items].
+    """
+    query = queries.GaussianSumQuery(release.sensitivity, release.noise_stddev, insecure_noise_seed)
     factory = tff.aggregators.DifferentiallyPrivateFactory(
         row_sparse.RowSparseQuery(query, num_items), row_sparse.RowSparseSumFactory(num_items)
     )
 
     @tff.tensorflow.computation(client_work.CLIENT_DATA_TYPE)
-    def count_items(client):
-        return _count_items(client, num_items, release.items_per_user)
+    def weigh_items(client):
+        counted = _count_items(client, num_items, release.items_per_user)
+        return counted._replace(value=weigh_fn(counted.value))
 
-    process = factory.create(count_items.type_signature.result)
+    process = factory.create(weigh_items.type_signature.result)
 
     @tff.federated_computation(tff.FederatedType(client_work.CLIENT_DATA_TYPE, tff.CLIENTS))
-    def release_popularity(clients):
-        counted = tff.federated_map(count_items, clients)
-        return process.next(process.initialize(), counted).result
+    def release_sums(clients):
+        weighed = tff.federated_map(weigh_items, clients)
+        return process.next(process.initialize(), weighed).result
 
-    return release_popularity
+    return release_sums
 
 
 def create_popularity_probabilities_from_counts(

@@ -47,6 +47,7 @@ ALLOWED_FOR = {
     "tower_clip_norm": (DP_GAUSSIAN, *CORRELATED),
     "noise_cohort_size": CENTRAL,
     "noise_population_size": CENTRAL,
+    "colluding_clients": DISTRIBUTED,
 }
 
 MechanismName = Literal[

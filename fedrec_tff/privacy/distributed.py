@@ -13,9 +13,9 @@ TensorFlow.
   are at most one in each epoch, and each costs `rdp`.
 * A smaller cohort would have less noise: its sum must not be released.
 * The server is honest but curious: it runs the protocol, and sees sums only. Whoever colludes with
-  it can subtract their own noise. With f colluding clients the noise of the others is what
-  protects, (m - f) / m of the variance: `create_distributed_noise` accounts for that, for f = 0
-  unless it is told.
+  it can subtract their own update and noise. With f such clients in a cohort, the m - f shares of
+  the others are what protects: a sum of as many independent shares, for which the same theorems
+  hold. Any participant is one of these f against all others, since it knows its own share.
 * Noise is drawn from tables, whose distance from the distributions accounted here is below
   2^-100: see `noise_tables`.
 """
@@ -75,7 +75,6 @@ class DistributedNoise:
         max_squared_norm: The largest squared L2 norm of an update after rounding, exact.
         local_variance: Of one share of noise, per coordinate; for discrete Gaussian noise the
             distribution's parameter; 0 for none.
-        colluding_clients: Whose shares do not count in the accounting.
     """
 
     distribution: Literal["discrete_gaussian", "skellam"]
@@ -86,7 +85,6 @@ class DistributedNoise:
     scaled_clip_norm: float
     max_squared_norm: int
     local_variance: float
-    colluding_clients: int = 0
 
     @property
     def modulus(self) -> int:
@@ -100,8 +98,8 @@ class DistributedNoise:
 
     @property
     def variance(self) -> float:
-        """Of the summed noise of those who do not collude."""
-        return self.local_variance * (self.num_clients - self.colluding_clients)
+        """Of the summed noise of the whole cohort."""
+        return self.local_variance * self.num_clients
 
     @property
     def l2_sensitivity(self) -> float:
@@ -136,9 +134,7 @@ class DistributedNoiseDpEvent(dp_accounting.DpEvent):
     num_weights: int
 
 
-def create_distributed_noise(
-    mechanism: "mechanisms.Mechanism", colluding_clients: int = 0
-) -> DistributedNoise:
+def create_distributed_noise(mechanism: "mechanisms.Mechanism") -> DistributedNoise:
     """Chooses the grid and the shares of noise for a mechanism.
 
     The grid is as fine as three things allow: no wrap-around (`modulus_bits` bits for all clients
@@ -150,20 +146,17 @@ def create_distributed_noise(
 
     Args:
         mechanism: A distributed one; noise may be 0.
-        colluding_clients: How many of each cohort may tell the server what noise they added.
 
     Returns:
         The parameters.
 
     Raises:
         UserError: If there are too few or too many modulus bits, or too much noise for a table.
-        ValueError: If the mechanism is none of these, or more clients collude than leave a share.
+        ValueError: If the mechanism is none of these.
     """
     if mechanism.name not in _DISTRIBUTIONS:
         raise ValueError(f"{mechanism.name} adds no distributed noise")
     num_clients = int(mechanism.clients_per_round)
-    if not 0 <= colluding_clients < num_clients:
-        raise ValueError(f"{colluding_clients} of {num_clients} clients cannot collude")
     multiplier = mechanism.noise_multiplier
     if multiplier > 0.0 and multiplier >= noise_multiplier_limit(mechanism):
         raise UserError(_too_coarse(mechanism))
@@ -178,7 +171,6 @@ def create_distributed_noise(
         scaled_clip_norm=scaled_clip_norm,
         max_squared_norm=math.floor(_inflate(scaled_clip_norm, mechanism.num_weights)),
         local_variance=(multiplier * scaled_clip_norm) ** 2 / num_clients,
-        colluding_clients=colluding_clients,
     )
 
 
@@ -200,19 +192,20 @@ def noise_multiplier_limit(mechanism: "mechanisms.Mechanism") -> float:
     return min(table, _modulus_limit(mechanism, mechanism.modulus_bits))
 
 
-def create_event(
-    mechanism: "mechanisms.Mechanism", colluding_clients: int = 0
-) -> dp_accounting.DpEvent:
-    """Returns the event of one round for a user who takes part; see `create_distributed_noise`."""
+def create_event(mechanism: "mechanisms.Mechanism") -> dp_accounting.DpEvent:
+    """Returns the event of one round for a user who takes part; see `create_distributed_noise`.
+
+    Only the shares of those who don't collude count.
+    """
     if mechanism.noise_multiplier == 0.0:
         return dp_accounting.NonPrivateDpEvent()
-    noise = create_distributed_noise(mechanism, colluding_clients)
+    noise = create_distributed_noise(mechanism)
     return DistributedNoiseDpEvent(
         distribution=noise.distribution,
         l2_sensitivity=noise.l2_sensitivity,
         l1_sensitivity=noise.l1_sensitivity,
         local_variance=noise.local_variance,
-        num_shares=noise.num_clients - noise.colluding_clients,
+        num_shares=noise.num_clients - mechanism.colluding_clients,
         num_weights=noise.num_weights,
     )
 

@@ -9,10 +9,18 @@ import math
 import numbers
 from typing import Any
 
+import attr
 import dp_accounting
 
 from fedrec_tff.errors import UserError
 from fedrec_tff.privacy import distributed
+
+
+@attr.s(frozen=True, slots=True, auto_attribs=True)
+class DeltaDpEvent(dp_accounting.DpEvent):
+    """Nothing is told of anybody, but with a probability of at most `delta`: it is (0, delta)."""
+
+    delta: float
 
 
 def canonical_event(event: dp_accounting.DpEvent) -> dp_accounting.DpEvent:
@@ -20,7 +28,7 @@ def canonical_event(event: dp_accounting.DpEvent) -> dp_accounting.DpEvent:
 
     Args:
         event: A `DpEvent` made of Gaussian, Laplace, Poisson sampled, sampled without replacement,
-            composed, self-composed, no-op and non-private events.
+            composed, self-composed, no-op and non-private events, and `DeltaDpEvent`.
 
     Returns:
         An equal event whose leaves are `float` and `int`, and whose compositions hold lists.
@@ -38,6 +46,8 @@ def canonical_event(event: dp_accounting.DpEvent) -> dp_accounting.DpEvent:
         )
     if isinstance(event, distributed.DistributedNoiseDpEvent):
         return distributed.canonical_event(event)
+    if isinstance(event, DeltaDpEvent):
+        return DeltaDpEvent(_finite_float(event.delta, "delta", low=0.0, high=1.0))
     if isinstance(event, dp_accounting.PoissonSampledDpEvent):
         probability = _finite_float(
             event.sampling_probability, "sampling_probability", low=0.0, high=1.0
@@ -98,7 +108,7 @@ def is_non_private(event: dp_accounting.DpEvent) -> bool:
         return event.local_variance == 0.0
     if isinstance(event, dp_accounting.ComposedDpEvent):
         return any(is_non_private(part) for part in event.events)
-    if isinstance(event, dp_accounting.NoOpDpEvent):
+    if isinstance(event, dp_accounting.NoOpDpEvent | DeltaDpEvent):
         return False
     return is_non_private(event.event)
 
@@ -109,6 +119,8 @@ def _to_json(event: dp_accounting.DpEvent) -> dict[str, Any]:
         return {"kind": kind, "noise_multiplier": event.noise_multiplier}
     if isinstance(event, distributed.DistributedNoiseDpEvent):
         return {"kind": kind, **distributed.event_to_json(event)}
+    if isinstance(event, DeltaDpEvent):
+        return {"kind": kind, "delta": event.delta}
     if isinstance(event, dp_accounting.PoissonSampledDpEvent):
         return {
             "kind": kind,
@@ -137,6 +149,8 @@ def _from_json(value: Any) -> dp_accounting.DpEvent:
         return dp_accounting.LaplaceDpEvent(value["noise_multiplier"])
     if kind == "DistributedNoiseDpEvent":
         return distributed.event_from_json(value)
+    if kind == "DeltaDpEvent":
+        return DeltaDpEvent(value["delta"])
     if kind == "PoissonSampledDpEvent":
         return dp_accounting.PoissonSampledDpEvent(
             value["sampling_probability"], _from_json(value["event"])

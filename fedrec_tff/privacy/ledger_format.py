@@ -4,8 +4,6 @@ See `ledger` for what a ledger is for.
 """
 
 import dataclasses
-import hashlib
-import json
 import numbers
 import pathlib
 import uuid
@@ -14,12 +12,15 @@ from typing import Any
 import dp_accounting
 
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import accounting, mechanisms
+from fedrec_tff.privacy import accounting, chained_file, mechanisms
+from fedrec_tff.privacy import departures as departures_lib
 from fedrec_tff.privacy import events as events_lib
 
 FORMAT_VERSION = 2
-FIRST_DIGEST = "0" * 64
 _HEADER_START = b'{"format_version": '
+_COPIED_TO = "copied_to"
+# Fields of the header that earlier versions did not have, and that are left out where empty.
+_OPTIONAL = ("key_commitment", "file")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,12 @@ class LedgerHeader:
         releases: What else the run releases about the same users.
         insecure_deterministic_noise: Whether the noise is a function of the round number, hence
             predictable.
+        departures: What must be said with the run's epsilon; None in a ledger of an earlier
+            version, which does not say it.
+        key_commitment: Binds the key that cohorts are drawn from, and tells nothing of it; None
+            where cohorts are drawn from no secret.
+        file: The file that the ledger was begun in, as `ChainedFile.identity` names it; None where
+            that is not known.
     """
 
     run_id: str
@@ -40,6 +47,9 @@ class LedgerHeader:
     delta: float
     releases: tuple[accounting.PlannedRelease, ...] = ()
     insecure_deterministic_noise: bool = False
+    departures: departures_lib.Departures | None = None
+    key_commitment: str | None = None
+    file: str | None = dataclasses.field(default=None, compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +64,29 @@ class LedgerEntry:
 
 @dataclasses.dataclass(frozen=True)
 class LedgerContents:
-    """A ledger as read: its header, all executions in their order, and the last line's digest."""
+    """A ledger as read.
+
+    Attributes:
+        header: What holds for the whole run.
+        entries: All executions in their order.
+        digests: Of every line, the header's first.
+        copied_to: The files in which the run went on after the folder was copied.
+    """
 
     header: LedgerHeader
     entries: tuple[LedgerEntry, ...]
-    digest: str
+    digests: tuple[str, ...]
+    copied_to: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """The last line's, which stands for all lines."""
+        return self.digests[-1]
+
+    @property
+    def file(self) -> str | None:
+        """The file in which the run went on last; None where that is not known."""
+        return self.copied_to[-1] if self.copied_to else self.header.file
 
     @property
     def last_round(self) -> int:
@@ -86,20 +114,6 @@ def count(accountant: accounting.PrivacyAccountant, entry: LedgerEntry) -> None:
         accountant.record(entry.round_number)
     else:
         accountant.record_release(entry.release)
-
-
-def seal(value: dict[str, Any], previous_digest: str) -> tuple[bytes, str]:
-    """Makes a line of a ledger, with its digest.
-
-    Args:
-        value: What the line says.
-        previous_digest: Of the line before; `FIRST_DIGEST` for the header.
-
-    Returns:
-        The line, and its digest.
-    """
-    digest = _digest(value, previous_digest)
-    return json.dumps({**value, "digest": digest}, allow_nan=False).encode() + b"\n", digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +152,7 @@ def parse(path: pathlib.Path, data: bytes) -> ParsedLedger:
         end += len(line) + 1
     # A power cut may leave zeros where a line, or only its end, was to be.
     unfinished = rest.rstrip(b"\0")
-    if unfinished and _holds_an_object(unfinished):
+    if unfinished and chained_file.holds_an_object(unfinished):
         _add_line(chain, unfinished, f"{path}:{len(lines) + 1}")
         end += len(unfinished)
     elif rest and chain.header is not None:
@@ -157,15 +171,6 @@ def _add_line(chain: "_Chain", line: bytes, place: str) -> None:
         raise UserError(f"{place}: not a line of this privacy ledger: {problem}") from error
 
 
-def _holds_an_object(line: bytes) -> bool:
-    """Whether a line without its end is complete all the same, with or without more behind it."""
-    try:
-        json.JSONDecoder().raw_decode(line.decode("utf-8", errors="replace"))
-    except ValueError:
-        return False
-    return True
-
-
 class _Chain:
     """The lines of a ledger, checked one after the other."""
 
@@ -173,30 +178,27 @@ class _Chain:
         self.header: LedgerHeader | None = None
         self._entries: list[LedgerEntry] = []
         self._executions: set[str] = set()
+        self._copied_to: list[str] = []
         self._last_round = 0
-        self._digest = FIRST_DIGEST
+        self._digests: list[str] = []
 
     def contents(self) -> LedgerContents | None:
         if self.header is None:
             return None
-        return LedgerContents(self.header, tuple(self._entries), self._digest)
+        return LedgerContents(
+            self.header, tuple(self._entries), tuple(self._digests), tuple(self._copied_to)
+        )
 
     def add(self, line: bytes) -> None:
-        value = json.loads(line)
-        if not isinstance(value, dict):
-            raise ValueError("not a JSON object")
-        del value["digest"]
-        sealed, digest = seal(value, self._digest)
-        if sealed != line + b"\n":
-            raise ValueError(
-                "the digest does not fit, so this line or one before it was changed, removed or "
-                "added; what was spent is not known: restore the file or begin a new run"
-            )
+        previous = self._digests[-1] if self._digests else chained_file.FIRST_DIGEST
+        value, digest = chained_file.unseal(line, previous)
         if self.header is None:
             self.header = header_from_json(value)
+        elif _COPIED_TO in value:
+            self._copied_to.append(copy_from_json(value))
         else:
             self._add_entry(entry_from_json(value))
-        self._digest = digest
+        self._digests.append(digest)
 
     def _add_entry(self, entry: LedgerEntry) -> None:
         if entry.release is None:
@@ -208,11 +210,6 @@ class _Chain:
             raise ValueError(f"execution {entry.execution} is listed twice")
         self._executions.add(entry.execution)
         self._entries.append(entry)
-
-
-def _digest(value: dict[str, Any], previous_digest: str) -> str:
-    text = json.dumps(value, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(previous_digest.encode() + text.encode()).hexdigest()
 
 
 def _create_torn_entries(contents: LedgerContents) -> tuple[LedgerEntry, ...]:
@@ -231,11 +228,12 @@ def _create_torn_entries(contents: LedgerContents) -> tuple[LedgerEntry, ...]:
 
 def header_to_json(header: LedgerHeader) -> dict[str, Any]:
     """What the first line says."""
+    said = {} if header.departures is None else {"departures": header.departures.to_json()}
     return {
         "format_version": FORMAT_VERSION,
         "run_id": header.run_id,
         "num_clients": header.mechanism.num_clients,
-        "mechanism": dataclasses.asdict(header.mechanism),
+        "mechanism": _mechanism_to_json(header.mechanism),
         "neighbouring_relation": header.mechanism.neighbouring_relation.name.lower(),
         "delta": float(header.delta),
         "releases": [
@@ -247,7 +245,17 @@ def header_to_json(header: LedgerHeader) -> dict[str, Any]:
             for release in header.releases
         ],
         "insecure_deterministic_noise": bool(header.insecure_deterministic_noise),
+        **said,
+        **{name: value for name in _OPTIONAL if (value := getattr(header, name)) is not None},
     }
+
+
+def _mechanism_to_json(mechanism: mechanisms.Mechanism) -> dict[str, Any]:
+    """All fields, but one that older ledgers lack: without it nobody is taken to collude."""
+    value = dataclasses.asdict(mechanism)
+    if not mechanism.colluding_clients:
+        del value["colluding_clients"]
+    return value
 
 
 def header_from_json(value: dict[str, Any]) -> LedgerHeader:
@@ -255,6 +263,7 @@ def header_from_json(value: dict[str, Any]) -> LedgerHeader:
 
     Raises:
         KeyError: If something is missing.
+        TypeError: If something is of another form.
         ValueError: If it makes no sense.
     """
     version = value["format_version"]
@@ -271,6 +280,12 @@ def header_from_json(value: dict[str, Any]) -> LedgerHeader:
             for release in value["releases"]
         ),
         insecure_deterministic_noise=value["insecure_deterministic_noise"],
+        departures=(
+            departures_lib.Departures.from_json(value["departures"])
+            if "departures" in value
+            else None
+        ),
+        **{name: value[name] for name in _OPTIONAL if name in value},
     )
     if value != header_to_json(header):
         raise ValueError("the header contradicts itself or has unknown fields")
@@ -304,6 +319,27 @@ def entry_from_json(value: dict[str, Any]) -> LedgerEntry:
     if value != entry_to_json(entry):
         raise ValueError("the line has unknown fields")
     return entry
+
+
+def copy_to_json(file: str) -> dict[str, Any]:
+    """What the line says with which a run goes on in a copy of its folder.
+
+    Args:
+        file: The ledger's own, as `ChainedFile.identity` names it.
+    """
+    return {_COPIED_TO: file}
+
+
+def copy_from_json(value: dict[str, Any]) -> str:
+    """Reads the line with which a run went on in a copy.
+
+    Raises:
+        ValueError: If it makes no sense.
+    """
+    file = value[_COPIED_TO]
+    if not isinstance(file, str) or value != copy_to_json(file):
+        raise ValueError("the line does not name a file, or has unknown fields")
+    return file
 
 
 def check_round(round_number: Any, largest_before: int) -> None:

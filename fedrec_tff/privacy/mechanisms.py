@@ -20,7 +20,8 @@ z is the noise multiplier, q the sampling probability, n the users, m the cohort
 separation, h the depth of a tree over b rounds; units are rounded up.
 
 * Add-or-remove-one: neighbours differ in one user being there or not, so the clipped sum moves by
-  at most the clip norm. The number of users is treated as public.
+  at most the clip norm: what is drawn for the others stays as it is (`sampling`). The number of
+  users is treated as public.
 * Replace-one: a user can only be replaced by another. The clipped sum moves by at most *twice* the
   clip norm (one vector goes, another comes), so that the noise is worth half. `dp_accounting` asks
   for multipliers relative to the sensitivity under the relation in force, and knows sampling
@@ -72,7 +73,8 @@ class Mechanism:
         noise_multiplier: Standard deviation of the noise over the sensitivity (for a tree, of the
             noise on a node; for Laplace noise, its scale over the clip norm). For `dp_adaptive` the
             multiplier that sum and clipped count together are worth; for distributed noise, of the
-            shares of the whole cohort together. 0 means no noise and no guarantee.
+            shares of the whole cohort together, colluders' included. 0 means no noise and no
+            guarantee.
         clip_norm: Norm to which each user's update is clipped: L1 for Laplace noise, otherwise L2;
             the initial one for `dp_adaptive`.
         num_clients: Size of the population.
@@ -90,6 +92,8 @@ class Mechanism:
         noise_population_size: How many users that deployment has.
         num_weights: Size of an update.
         modulus_bits: Bits of each number in a secure sum.
+        colluding_clients: How many of each cohort may tell the server what they sent: their shares
+            of distributed noise are not counted.
     """
 
     name: MechanismName
@@ -109,6 +113,7 @@ class Mechanism:
     noise_population_size: int | None = None
     num_weights: int | None = None
     modulus_bits: int | None = None
+    colluding_clients: int = 0
 
     def __post_init__(self) -> None:
         _require(self.name in SAMPLINGS, f"no private mechanism is called {self.name!r}")
@@ -135,6 +140,7 @@ class Mechanism:
             _require_whole(field, getattr(self, field))
         self._check_fields_belong()
         self._check_cohort(self.clients_per_round, self.num_clients)
+        self._check_colluding()
         self._check_simulation()
         self._make_plain_numbers()
         if self.name == DP_ADAPTIVE:
@@ -146,7 +152,7 @@ class Mechanism:
             _require(given or self.name not in names, f"{self.name} needs {field}")
             _require(not given or self.name in names, f"{field} means nothing for {self.name}")
         for field, names in ALLOWED_FOR.items():
-            given = getattr(self, field) is not None
+            given = getattr(self, field) not in (None, 0)
             _require(not given or self.name in names, f"{field} means nothing for {self.name}")
 
     def _check_cohort(self, clients_per_round: float, num_clients: int) -> None:
@@ -169,6 +175,18 @@ class Mechanism:
                 f"{num_clients / self.min_separation:g}, or min_separation to "
                 f"{int(num_clients / clients_per_round)}",
             )
+
+    def _check_colluding(self) -> None:
+        colluding = self.colluding_clients
+        _require(
+            colluding >= 0 and colluding == int(colluding),
+            f"colluding_clients must be a whole number of at least 0, found {colluding}",
+        )
+        _require(
+            colluding < self.clients_per_round,
+            f"if {colluding} of {self.clients_per_round:g} clients a round collude, nobody is left "
+            "whose noise protects: lower colluding_clients, or raise clients_per_round",
+        )
 
     def _check_simulation(self) -> None:
         _require(

@@ -4,7 +4,7 @@ import dp_accounting
 
 from fedrec_tff.privacy import accounting, calibration, catalogue, mechanisms, releases
 
-_RELATION = dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
+RELATION = dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
 
 
 def calibrate_popularity(
@@ -43,4 +43,4 @@ def calibrate_popularity(
 
 def bound_epsilon(release: releases.PopularityRelease, delta: float) -> float:
     """Bounds the epsilon of one release, for users who are there or not."""
-    return accounting.epsilon([(release.event(_RELATION), 1)], delta, _RELATION)
+    return accounting.epsilon([(release.event(RELATION), 1)], delta, RELATION)

@@ -16,10 +16,12 @@ import statistics
 import dp_accounting
 
 from fedrec_tff.errors import UserError
+from fedrec_tff.privacy import events, grid, partition_selection
 from fedrec_tff.privacy.accounting import NeighbouringRelation
 
 # Splits whose evaluation sets have one target for each user, chosen by that user's data alone.
 SPLITS_FOR_EVALUATION = ("leave_last_out", "unseen_users")
+_FLOAT32_ROUNDING = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +39,7 @@ class PopularityRelease:
 
     def __post_init__(self) -> None:
         _check_noise_multiplier(self)
-        if not _is_positive_integer(self.items_per_user):
-            raise UserError(
-                "items_per_user of a popularity release must be a whole number of at least 1, "
-                f"found {self.items_per_user!r}"
-            )
-        object.__setattr__(self, "items_per_user", int(self.items_per_user))
+        _check_items_per_user(self)
 
     @property
     def sensitivity(self) -> float:
@@ -57,6 +54,61 @@ class PopularityRelease:
     def event(self, relation: NeighbouringRelation) -> dp_accounting.GaussianDpEvent:
         """What one release costs; see `gaussian_event`."""
         return gaussian_event(self.noise_multiplier, relation)
+
+
+@dataclasses.dataclass(frozen=True)
+class CatalogueRelease:
+    """Which items enough users took: the catalogue; see `partition_selection`.
+
+    Each user spreads a vector of length one evenly over a few distinct items.
+
+    Attributes:
+        noise_multiplier: Standard deviation of the noise on each item's sum, above 0.
+        delta: Probability with which an item of one user alone may be chosen, in (0, 1): a part of
+            the guarantee's delta.
+        items_per_user: For how many distinct items one user counts, at most.
+    """
+
+    noise_multiplier: float
+    delta: float
+    items_per_user: int = 50
+
+    def __post_init__(self) -> None:
+        _check_noise_multiplier(self)
+        if self.noise_multiplier == 0.0:
+            raise UserError("noise_multiplier of a CatalogueRelease must be above 0, found 0")
+        if not 0.0 < self.delta < 1.0:
+            raise UserError(f"delta of a CatalogueRelease must be in (0, 1), found {self.delta}")
+        _check_items_per_user(self)
+
+    @property
+    def sensitivity(self) -> float:
+        """The L2 norm of a user's vector."""
+        return 1.0
+
+    @property
+    def noise_stddev(self) -> float:
+        """Standard deviation of the noise on each item's sum."""
+        return self.noise_multiplier * self.sensitivity
+
+    @property
+    def threshold(self) -> float:
+        """The sum above which an item is chosen.
+
+        What `partition_selection` asks for at the noise that there is, and two steps of the grid
+        more. One is for weights, which are rounded; one for the noise, which is discrete: its tail
+        beyond m steps is at most a Gaussian's beyond m - 1 (Canonne, Kamath, Steinke 2020,
+        proposition 25). What is left is for the float32 that sums come back as.
+        """
+        steps = grid.create_grid(self.noise_multiplier)
+        stddev = math.sqrt(steps.noise_variance) / steps.max_norm
+        exact = partition_selection.find_threshold(stddev, self.delta, self.items_per_user)
+        return (exact + 2.0 / steps.max_norm) * (1.0 + _FLOAT32_ROUNDING)
+
+    def event(self, relation: NeighbouringRelation) -> dp_accounting.ComposedDpEvent:
+        """What one release costs: noise on a sum over all users, and `delta` for failing."""
+        noise = gaussian_event(self.noise_multiplier, relation)
+        return dp_accounting.ComposedDpEvent([noise, events.DeltaDpEvent(self.delta)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,7 +262,9 @@ def _clamp(value: float, most: float) -> float:
     return float(min(max(value, 0.0), most))
 
 
-def _check_noise_multiplier(release: PopularityRelease | EvaluationRelease) -> None:
+def _check_noise_multiplier(
+    release: PopularityRelease | CatalogueRelease | EvaluationRelease,
+) -> None:
     noise_multiplier = release.noise_multiplier
     if not (math.isfinite(noise_multiplier) and noise_multiplier >= 0.0):
         raise UserError(
@@ -218,6 +272,15 @@ def _check_noise_multiplier(release: PopularityRelease | EvaluationRelease) -> N
             f"found {noise_multiplier}"
         )
     object.__setattr__(release, "noise_multiplier", float(noise_multiplier))
+
+
+def _check_items_per_user(release: PopularityRelease | CatalogueRelease) -> None:
+    if not _is_positive_integer(release.items_per_user):
+        raise UserError(
+            f"items_per_user of a {type(release).__name__} must be a whole number of at least 1, "
+            f"found {release.items_per_user!r}"
+        )
+    object.__setattr__(release, "items_per_user", int(release.items_per_user))
 
 
 def _is_positive_integer(value: float) -> bool:

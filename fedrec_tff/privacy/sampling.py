@@ -1,24 +1,28 @@
 """Who takes part in a round.
 
 The law of the sampler is what the privacy accounting assumes, so cohorts are drawn here and nowhere
-else. Every round has a random stream of its own, made from the seed and the round number. A sampler
-keeps no state: a run that resumes draws the same cohorts again. The streams are statistical, not
-cryptographic: whoever knows the seed knows the cohorts, and the guarantee of a sampled mechanism
-rests on nobody knowing them. Keep the seed secret.
+else. What is drawn for a user is a keyed pseudo-random function of the user's own raw id
+(`datasets.keyed_draws`): nobody's data move anybody else in or out of a round. A sampler keeps
+nothing that it couldn't draw again: a run that resumes has the same cohorts. Whoever knows the key
+knows the cohorts, and the guarantee of a sampled mechanism rests on nobody knowing them.
 
 Four laws. `poisson` and `fixed_size` draw each round independently of the others. Two bound how
 often a user takes part: `cyclic_poisson` puts each user into one of `b` groups and asks the groups
 in turn, so that two turns of a user are at least `b` rounds apart; `shuffled_epochs` goes through
 all users in a random order, then through another one. `FrequencyCappedSampler` adds a cap to any.
+
+With coins (`poisson`, `cyclic_poisson`) others have no say at all. `fixed_size` and
+`shuffled_epochs` compare users' draws, so the population must be fixed before anybody's data are
+looked at: with one id more or less, others may take the turns of those who are there.
 """
 
 import functools
 import math
-import numbers
 from typing import Protocol
 
 import numpy as np
 
+from fedrec_tff.datasets.keyed_draws import KeyedDraws
 from fedrec_tff.errors import UserError
 
 POISSON = "poisson"
@@ -27,10 +31,10 @@ CYCLIC_POISSON = "cyclic_poisson"
 SHUFFLED_EPOCHS = "shuffled_epochs"
 LAWS = (POISSON, FIXED_SIZE, CYCLIC_POISSON, SHUFFLED_EPOCHS)
 
-# Keep these streams apart from each other, and from others that a run derives from the same seed.
-_STREAM = 0x5A3B1E
-_GROUPS_STREAM = 0x6E0B5
-_EPOCH_STREAM = 0xE70C4
+# What is drawn.
+_COHORT = "cohort"
+_GROUP = "group"
+_EPOCH = "epoch"
 # A run asks for a round again soon: to check its cohort, to compute it.
 _NUM_COHORTS_KEPT = 16
 _PROBABILITY_OF_A_LARGER_COHORT = 1e-12
@@ -52,54 +56,51 @@ class PoissonSampler:
     cutting large cohorts.
     """
 
-    def __init__(self, num_clients: int, sampling_probability: float, seed: int) -> None:
+    def __init__(self, draws: KeyedDraws, sampling_probability: float) -> None:
         """Makes a sampler.
 
         Args:
-            num_clients: Size of the population.
+            draws: Of the population.
             sampling_probability: Probability with which a client joins a round, in (0, 1].
-            seed: Non-negative integer that fixes all cohorts.
 
         Raises:
             UserError: If an argument is out of range.
         """
-        self._num_clients = _check_num_clients(num_clients)
+        _check_population(draws)
         if not 0.0 < sampling_probability <= 1.0:
             raise UserError(
                 f"the sampling probability must be in (0, 1], found {sampling_probability}"
             )
+        self._draws = draws
         self._sampling_probability = float(sampling_probability)
-        self._seed = _check_seed(seed)
 
     def sample(self, round_number: int) -> np.ndarray:
-        """Draws the cohort's size, then its members: the law of a coin per client, in O(cohort)."""
-        rng = _round_generator(self._seed, round_number)
-        size = rng.binomial(self._num_clients, self._sampling_probability)
-        return _draw_without_replacement(rng, self._num_clients, size)
+        """Tosses a coin for each client: the sorted rows of a round, int64 [cohort]."""
+        return np.flatnonzero(self._draws.coins(self._sampling_probability, _COHORT, round_number))
 
 
 class FixedSizeSampler:
-    """A cohort of one size, drawn uniformly without replacement; rounds are independent."""
+    """A cohort of one size, drawn uniformly without replacement; rounds are independent.
 
-    def __init__(self, num_clients: int, cohort_size: int, seed: int) -> None:
+    Each round draws an order of all clients, and takes the first.
+    """
+
+    def __init__(self, draws: KeyedDraws, cohort_size: int) -> None:
         """Makes a sampler.
 
         Args:
-            num_clients: Size of the population.
-            cohort_size: Number of clients in each round, in [1, num_clients].
-            seed: Non-negative integer that fixes all cohorts.
+            draws: Of the population.
+            cohort_size: Number of clients in each round, in [1, population].
 
         Raises:
             UserError: If an argument is out of range.
         """
-        self._num_clients = _check_num_clients(num_clients)
-        self._cohort_size = _check_cohort_size(cohort_size, num_clients)
-        self._seed = _check_seed(seed)
+        self._draws = draws
+        self._cohort_size = _check_cohort_size(cohort_size, draws)
 
     def sample(self, round_number: int) -> np.ndarray:
         """Returns the sorted client rows of a round, int64 [cohort_size]."""
-        rng = _round_generator(self._seed, round_number)
-        return _draw_without_replacement(rng, self._num_clients, self._cohort_size)
+        return np.sort(self._draws.first(self._cohort_size, _COHORT, round_number))
 
 
 class CyclicPoissonSampler:
@@ -111,22 +112,19 @@ class CyclicPoissonSampler:
     algorithm 2), with groups that do not depend on who else is there.
     """
 
-    def __init__(
-        self, num_clients: int, sampling_probability: float, num_groups: int, seed: int
-    ) -> None:
+    def __init__(self, draws: KeyedDraws, sampling_probability: float, num_groups: int) -> None:
         """Makes a sampler.
 
         Args:
-            num_clients: Size of the population.
+            draws: Of the population.
             sampling_probability: Probability with which a client joins on its group's turn, in
                 (0, 1].
             num_groups: At least 1.
-            seed: Non-negative integer that fixes groups and cohorts.
 
         Raises:
             UserError: If an argument is out of range.
         """
-        num_clients = _check_num_clients(num_clients)
+        _check_population(draws)
         if not 0.0 < sampling_probability <= 1.0:
             raise UserError(
                 f"the sampling probability of a group must be in (0, 1], found "
@@ -137,52 +135,46 @@ class CyclicPoissonSampler:
                 f"the number of groups must be a whole number above 0, found {num_groups}"
             )
         self._sampling_probability = float(sampling_probability)
-        self._seed = _check_seed(seed)
-        group = _generator(self._seed, _GROUPS_STREAM).integers(num_groups, size=num_clients)
-        ends = np.cumsum(np.bincount(group, minlength=num_groups))
+        group = draws.integers(int(num_groups), _GROUP)
+        ends = np.cumsum(np.bincount(group, minlength=int(num_groups)))
         self._groups = np.split(np.argsort(group, kind="stable"), ends[:-1])
+        self._draws = [draws.take(rows) for rows in self._groups]
 
     def sample(self, round_number: int) -> np.ndarray:
         """Returns the sorted client rows of a round, int64 [cohort]."""
-        members = self._groups[(round_number - 1) % len(self._groups)]
-        rng = _round_generator(self._seed, round_number)
-        size = rng.binomial(len(members), self._sampling_probability)
-        return members[_draw_without_replacement(rng, len(members), size)].astype(np.int64)
+        turn = (round_number - 1) % len(self._groups)
+        joins = self._draws[turn].coins(self._sampling_probability, _COHORT, round_number)
+        return self._groups[turn][joins]
 
 
 class ShuffledEpochsSampler:
     """Cohorts of one size, cut from a random order of all clients, then from another one.
 
-    A client takes part at most once in each epoch of `num_clients // cohort_size` rounds. Those who
+    A client takes part at most once in each epoch of `population // cohort_size` rounds. Those who
     are left over at the end of an order wait for the next epoch.
     """
 
-    def __init__(self, num_clients: int, cohort_size: int, seed: int) -> None:
+    def __init__(self, draws: KeyedDraws, cohort_size: int) -> None:
         """Makes a sampler.
 
         Args:
-            num_clients: Size of the population.
-            cohort_size: Number of clients in each round, in [1, num_clients].
-            seed: Non-negative integer that fixes all orders.
+            draws: Of the population.
+            cohort_size: Number of clients in each round, in [1, population].
 
         Raises:
             UserError: If an argument is out of range.
         """
-        self._num_clients = _check_num_clients(num_clients)
-        self._cohort_size = _check_cohort_size(cohort_size, num_clients)
-        self._rounds_per_epoch = self._num_clients // self._cohort_size
-        self._seed = _check_seed(seed)
-        self._order_of_epoch = functools.lru_cache(maxsize=1)(self._draw_order)
+        self._cohort_size = _check_cohort_size(cohort_size, draws)
+        self._rounds_per_epoch = draws.num_users // self._cohort_size
+        self._order_of_epoch = functools.lru_cache(maxsize=1)(
+            lambda epoch: draws.order(_EPOCH, epoch)
+        )
 
     def sample(self, round_number: int) -> np.ndarray:
         """Returns the sorted client rows of a round, int64 [cohort_size]."""
         epoch, turn = divmod(round_number - 1, self._rounds_per_epoch)
         start = turn * self._cohort_size
         return np.sort(self._order_of_epoch(epoch)[start : start + self._cohort_size])
-
-    def _draw_order(self, epoch: int) -> np.ndarray:
-        rng = _generator(self._seed, _EPOCH_STREAM, epoch + 1)
-        return rng.permutation(self._num_clients).astype(np.int64)
 
 
 class FrequencyCappedSampler:
@@ -209,7 +201,7 @@ class FrequencyCappedSampler:
                 f"{max_rounds_per_user}"
             )
         self._inner = inner
-        self._num_clients = _check_num_clients(num_clients)
+        self._num_clients = num_clients
         self._max_rounds = int(max_rounds_per_user)
         self._begin()
 
@@ -240,9 +232,8 @@ class FrequencyCappedSampler:
 
 def create_sampler(
     law: str,
-    num_clients: int,
+    draws: KeyedDraws,
     clients_per_round: float,
-    seed: int,
     *,
     min_separation: int | None = None,
     max_rounds_per_user: int | None = None,
@@ -251,9 +242,8 @@ def create_sampler(
 
     Args:
         law: One of `LAWS`.
-        num_clients: Size of the population.
+        draws: Of the population.
         clients_per_round: Expected cohort size, or cohort size where the law has one.
-        seed: Non-negative integer that fixes all cohorts.
         min_separation: Number of groups (`CYCLIC_POISSON`).
         max_rounds_per_user: Cap on a client's rounds; None for none.
 
@@ -263,22 +253,21 @@ def create_sampler(
     Raises:
         UserError: If an argument is out of range.
     """
+    _check_population(draws)
     if max_rounds_per_user is not None:
-        inner = create_sampler(
-            law, num_clients, clients_per_round, seed, min_separation=min_separation
-        )
-        return FrequencyCappedSampler(inner, num_clients, max_rounds_per_user)
+        inner = create_sampler(law, draws, clients_per_round, min_separation=min_separation)
+        return FrequencyCappedSampler(inner, draws.num_users, max_rounds_per_user)
     if law == FIXED_SIZE:
-        return FixedSizeSampler(num_clients, clients_per_round, seed)
+        return FixedSizeSampler(draws, clients_per_round)
     if law == POISSON:
-        return PoissonSampler(num_clients, clients_per_round / num_clients, seed)
+        return PoissonSampler(draws, clients_per_round / draws.num_users)
     if law == SHUFFLED_EPOCHS:
-        return ShuffledEpochsSampler(num_clients, clients_per_round, seed)
+        return ShuffledEpochsSampler(draws, clients_per_round)
     if law == CYCLIC_POISSON:
         if min_separation is None:
             raise UserError(f"{CYCLIC_POISSON} sampling needs min_separation")
-        probability = clients_per_round * min_separation / num_clients
-        return CyclicPoissonSampler(num_clients, probability, min_separation, seed)
+        probability = clients_per_round * min_separation / draws.num_users
+        return CyclicPoissonSampler(draws, probability, min_separation)
     raise UserError(f"no sampling is called {law!r}; choose one of {', '.join(LAWS)}")
 
 
@@ -303,42 +292,19 @@ def bound_cohort_size(law: str, num_clients: int, clients_per_round: float) -> i
     return min(num_clients, math.ceil(clients_per_round + excess))
 
 
-def _draw_without_replacement(rng: np.random.Generator, num_clients: int, size: int) -> np.ndarray:
-    rows = rng.choice(num_clients, size=size, replace=False, shuffle=False)
-    return np.sort(rows.astype(np.int64))
+def _check_population(draws: KeyedDraws) -> None:
+    if not draws.num_users:
+        raise UserError("the population must have at least one client")
 
 
-def _round_generator(seed: int, round_number: int) -> np.random.Generator:
-    if round_number < 0:
-        raise ValueError(f"round_number must not be negative, found {round_number}")
-    return _generator(seed, _STREAM, int(round_number))
-
-
-def _generator(seed: int, *stream: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=stream))
-
-
-def _check_num_clients(num_clients: int) -> int:
-    if num_clients < 1 or num_clients != int(num_clients):
-        raise UserError(f"the population must have at least one client, found {num_clients}")
-    return int(num_clients)
-
-
-def _check_cohort_size(cohort_size: float, num_clients: int) -> int:
+def _check_cohort_size(cohort_size: float, draws: KeyedDraws) -> int:
     if cohort_size < 1 or cohort_size != int(cohort_size):
         raise UserError(
             f"a fixed-size cohort needs a whole number of clients, at least 1, found {cohort_size}"
         )
-    if cohort_size > num_clients:
+    if cohort_size > draws.num_users:
         raise UserError(
-            f"{cohort_size} clients a round is more than the {num_clients} there are; lower "
+            f"{cohort_size} clients a round is more than the {draws.num_users} there are; lower "
             "clients_per_round"
         )
     return int(cohort_size)
-
-
-def _check_seed(seed: int) -> int:
-    is_integer = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
-    if not is_integer or seed < 0:
-        raise UserError(f"the sampling seed must be a non-negative integer, found {seed!r}")
-    return int(seed)

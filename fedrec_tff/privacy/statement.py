@@ -4,10 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 
 from fedrec_tff.privacy import accounting, catalogue, mechanisms, sampling
+from fedrec_tff.privacy import departures as departures_lib
 
 _METHODS = {
     accounting.PLD: "privacy loss distributions (dp_accounting)",
     accounting.RDP: "Renyi differential privacy (dp_accounting)",
+    accounting.EXACT: "the exact cost of Gaussian noise (Balle and Wang 2018)",
     accounting.PURE: "adding up the epsilons of all turns, which needs no delta",
 }
 _MAX_EPSILON_FOR_FACTOR = 10.0
@@ -25,7 +27,7 @@ def privacy_statement(
     delta: float | None = None,
     rounds: int | None = None,
     num_executions: int | None = None,
-    insecure_deterministic_noise: bool = False,
+    departures: departures_lib.Departures | None = None,
     releases: Sequence[accounting.PlannedRelease] = (),
     num_releases: Mapping[str, int] | None = None,
 ) -> str:
@@ -37,7 +39,7 @@ def privacy_statement(
         delta: The delta of the guarantee.
         rounds: How many rounds were executed.
         num_executions: How many executions that took; None where no round was executed again.
-        insecure_deterministic_noise: Whether the noise can be predicted.
+        departures: What voids the guarantee, and what it assumes.
         releases: What else the run releases about its users.
         num_releases: How often each was released; None for as often as planned.
 
@@ -45,26 +47,31 @@ def privacy_statement(
         A paragraph.
 
     Raises:
-        ValueError: If there is a mechanism, and no bound, delta or rounds.
+        ValueError: If there is a mechanism, and no bound, delta, rounds or departures.
     """
     if mechanism is None:
         return (
             "NOT PRIVATE: this run has no differential privacy. It gives its users no formal "
             "guarantee: its models may reveal who took part and what they did."
         )
-    if bound is None or delta is None or rounds is None:
-        raise ValueError("the statement of a private mechanism needs bound, delta and rounds")
+    if None in (bound, delta, rounds, departures):
+        raise ValueError(
+            "the statement of a private mechanism needs bound, delta, rounds and departures"
+        )
     released = _released(releases, num_releases)
     means = [
         _how_users_are_drawn(mechanism, rounds, num_executions),
         _what_is_done(mechanism),
+        _colluding(mechanism),
         _what_else(mechanism, released),
         f"Accounted by {_METHODS[bound.method]}.",
     ]
-    if insecure_deterministic_noise:
+    is_simulated = departures.voided_by == departures_lib.SIMULATED
+    if departures.voided_by == departures_lib.INSECURE:
         parts = [
-            "NOT PRIVATE: the noise is predictable, so whoever knows the seed can take it off. "
-            f"With secret noise the same run would have {_claim(mechanism, bound, delta)}.",
+            "NOT PRIVATE: the epsilon of this run is nobody's.",
+            departures.describe(departures_lib.INSECURE),
+            f"Otherwise the run would have {_claim(mechanism, bound, delta)}.",
             *means,
         ]
     elif not math.isfinite(bound.epsilon):
@@ -74,16 +81,14 @@ def privacy_statement(
         ]
     else:
         parts = [
-            _guarantee(mechanism, bound, delta),
-            _relation(mechanism, bound, delta),
+            _guarantee(mechanism, bound, delta, is_simulated),
+            _relation(mechanism, bound, delta, is_simulated),
             *means,
-            _trust(mechanism),
-            _assumptions(mechanism),
-            "Outside the guarantee are: validation and test metrics, which are exact statistics of "
-            "held-out interactions and of the histories that they are predicted from; metrics "
-            "marked non_private; the id maps; what a clock tells; "
-            "and choices that were made by looking at the same users: hyperparameters, and filters "
-            "of data by what several users did.",
+            departures.describe(departures_lib.ASSUMPTION),
+            "Outside the guarantee are: metrics marked non_private, validation and test among "
+            "them, which are exact; the id maps; what a clock tells; and choices that were made by "
+            "looking at the same users: hyperparameters, and filters of data by what several users "
+            "did.",
         ]
     warning = accounting.delta_warning(delta, mechanism.accounted_clients)
     if warning:
@@ -108,10 +113,13 @@ def _claim(mechanism: mechanisms.Mechanism, bound: accounting.EpsilonBound, delt
 
 
 def _guarantee(
-    mechanism: mechanisms.Mechanism, bound: accounting.EpsilonBound, delta: float
+    mechanism: mechanisms.Mechanism,
+    bound: accounting.EpsilonBound,
+    delta: float,
+    is_simulated: bool,
 ) -> str:
     claim = _claim(mechanism, bound, delta)
-    if mechanism.is_simulated:
+    if is_simulated:
         return (
             f"SIMULATED: this run's noise is that of a deployment with "
             f"{mechanism.accounted_clients} users, {mechanism.accounted_clients_per_round:g} of "
@@ -135,7 +143,12 @@ def _guarantee(
     return f"This run has {claim}. {covers}."
 
 
-def _relation(mechanism: mechanisms.Mechanism, bound: accounting.EpsilonBound, delta: float) -> str:
+def _relation(
+    mechanism: mechanisms.Mechanism,
+    bound: accounting.EpsilonBound,
+    delta: float,
+    is_simulated: bool,
+) -> str:
     """The guarantee once more, without its terms."""
     relation = accounting.NeighbouringRelation
     is_of_presence = mechanism.neighbouring_relation is relation.ADD_OR_REMOVE_ONE
@@ -145,7 +158,7 @@ def _relation(mechanism: mechanisms.Mechanism, bound: accounting.EpsilonBound, d
     if bound.epsilon <= _MAX_EPSILON_FOR_FACTOR:
         factor = f"{math.ceil(100 * math.exp(bound.epsilon)) / 100:.2f}"
     hidden = "" if is_of_presence else " It need not hide that a user takes part."
-    whose = "There, that would mean" if mechanism.is_simulated else "That is"
+    whose = "There, that would mean" if is_simulated else "That is"
     return (
         f"{whose}: whatever is released, no conclusion from it is more than {factor} times as "
         f"likely as it would be if any one user {other}, plus a probability of {delta:g}; the same "
@@ -252,37 +265,18 @@ def _what_else(mechanism: mechanisms.Mechanism, released: Mapping[str, int]) -> 
     return text
 
 
-def _trust(mechanism: mechanisms.Mechanism) -> str:
-    """Against whom it holds, and who is trusted."""
-    if mechanism.name in catalogue.LOCAL:
-        return (
-            "The guarantee holds against the server too: the noise is drawn on the device. It "
-            "assumes that the devices run this program as it is, and that their noise stays with "
-            "them; a run here simulates all devices on one machine, whose operator sees "
-            "everything."
-        )
-    if mechanism.name in catalogue.DISTRIBUTED:
-        return (
-            "The guarantee holds against a server that sees only the secure sum of the whole "
-            "cohort and follows the protocol (honest but curious). It does not hold against who "
-            "sees single updates or adds up fewer clients: each drop-out, and each client who "
-            "colludes with the server, takes a share of the noise away. A run here simulates all "
-            "devices and the secure sum on one machine, whose operator sees everything."
-        )
-    return (
-        "The server is trusted: it sees every clipped update, sums them and adds the noise; "
-        "devices are trusted to clip. Whoever sees what the server sees is outside the guarantee."
-    )
-
-
-def _assumptions(mechanism: mechanisms.Mechanism) -> str:
-    assumed = []
-    if mechanism.name in catalogue.CENTRAL:
-        assumed.append(
-            "who was in which round stays secret (so do cohort_key, or --seed where cohorts "
-            "follow from it, and all files that show them)"
-        )
-    assumed.append("the catalogue and the number of users are public")
+def _colluding(mechanism: mechanisms.Mechanism) -> str:
+    """How many of a cohort may tell the server their shares of the noise."""
     if mechanism.name not in catalogue.DISTRIBUTED:
-        assumed.append("floating-point numbers are as good as real ones")
-    return f"It assumes that {'; that '.join(assumed)}."
+        return ""
+    count = mechanism.colluding_clients
+    if not count:
+        return (
+            "No client of a cohort may tell the server what noise it added; a client who takes "
+            "part knows its own share, and is such a one against the others."
+        )
+    whose = "1 client" if count == 1 else f"{count} clients"
+    return (
+        f"The guarantee holds also if up to {whose} of each cohort collude with the server: their "
+        "shares of the noise are not counted."
+    )

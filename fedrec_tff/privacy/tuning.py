@@ -6,7 +6,9 @@ random: then the best costs some two or three times what one does (`repeat_and_s
 and Steinke 2022, Hyperparameter tuning with Renyi differential privacy (arXiv 2110.03620, version
 2). That asks that candidates are drawn independently from one law, that the score by which the best
 is chosen is itself covered by a candidate's guarantee, and that nothing else is ever seen: neither
-the other candidates, nor how many there were.
+the other candidates, nor how many there were. (`dp_accounting`'s `RepeatAndSelectDpEvent` is the
+same bound for one event and a shape of at least 0; here are smaller shapes too, and the worst of
+several candidates' curves.)
 """
 
 import dataclasses

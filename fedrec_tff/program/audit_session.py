@@ -10,10 +10,12 @@ import pathlib
 import sys
 from typing import Any
 
+import numpy as np
+
 from fedrec_tff import errors
-from fedrec_tff.datasets import splits
+from fedrec_tff.datasets import keyed_draws, splits
 from fedrec_tff.privacy.audit import report
-from fedrec_tff.program import audit_config, data, privacy_plan, run_directory
+from fedrec_tff.program import audit_config, data, population, privacy_plan, run_directory
 from fedrec_tff.program import config as config_lib
 from fedrec_tff.program.audit_config import AuditConfig
 from fedrec_tff.program.config import RunConfig
@@ -51,11 +53,17 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
     dataset = data.load_data(config)
     print(dataset.summary(), file=sys.stderr, flush=True)
     plan = _create_plan(config, audit, dataset.split)
+    if config.population is not None:
+        _charge_population(config, audit, plan, root)
     print("starting TensorFlow", file=sys.stderr, flush=True)
 
     from fedrec_tff.reporting import audit_plots, audit_summary
 
-    attack = _attack_with_canaries if audit.attack == audit_config.CANARY else _attack_members
+    attack = {
+        audit_config.CANARY: _attack_with_canaries,
+        audit_config.MEMBERSHIP: _attack_members,
+        audit_config.ADJACENT: _attack_by_adjacent_data,
+    }[audit.attack]
     found, text, drawn, details = attack(config, audit, dataset, plan)
     picture = root / f"{audit.attack}.png"
     audit_plots.save(drawn, picture)
@@ -82,14 +90,36 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
 def _create_plan(
     config: RunConfig, audit: AuditConfig, split: splits.Split
 ) -> privacy_plan.PrivacyPlan:
-    """Sampler and mechanism for those who take part in the audited run."""
+    """Mechanism for those who take part in the audited run; halves draw their own cohorts."""
     num_users = split.train.num_rows
-    if audit.attack == audit_config.CANARY:
-        num_clients = num_users + audit.num_canaries
-    else:
-        num_clients = num_users // 2
     num_weights = config.two_tower.num_weights(split.num_items)
-    return privacy_plan.create_plan(config, num_clients, num_weights)
+    if audit.attack == audit_config.MEMBERSHIP:
+        return privacy_plan.create_plan(config, num_users // 2, num_weights)
+    if audit.attack == audit_config.ADJACENT:
+        return privacy_plan.create_plan(config, num_users, num_weights)
+    num_clients = num_users + audit.num_canaries
+    # Users and canaries go by their rows, for canaries have no ids.
+    draws = keyed_draws.KeyedDraws(np.arange(num_clients), population.draw_key(config))
+    return privacy_plan.create_plan(config, num_clients, num_weights, draws=draws)
+
+
+def _charge_population(
+    config: RunConfig, audit: AuditConfig, plan: privacy_plan.PrivacyPlan, root: pathlib.Path
+) -> None:
+    """Takes what the models cost that the audit trains on the users.
+
+    Each of them counts as if everybody had trained it; shadow models have the audited run's noise.
+    """
+    models = 1 + audit.num_shadow_models
+    events = [(e, models * count) for e, count in population.plan_events(plan, config.rounds)]
+    population.charge(
+        config.population,
+        population.AUDIT,
+        root,
+        f"{models} x {population.describe(plan.mechanism, config.rounds)}",
+        events,
+        plan.mechanism.neighbouring_relation,
+    )
 
 
 def _attack_with_canaries(
@@ -166,10 +196,38 @@ def _attack_members(
     return found, text, drawn, details
 
 
+def _attack_by_adjacent_data(
+    config: RunConfig, audit: AuditConfig, dataset: Any, plan: privacy_plan.PrivacyPlan
+) -> tuple[report.AuditReport, str, Any, dict[str, Any]]:
+    from fedrec_tff.program import adjacent_audit, execution
+    from fedrec_tff.reporting import audit_plots, audit_summary, rounds_display
+
+    del dataset  # It is written anew, in two versions, and loaded as a run would.
+    with (
+        execution.execution_context(config),
+        rounds_display.show_rounds(2 * audit.num_runs, "run") as run_done_fn,
+    ):
+        done = adjacent_audit.run(config, audit, plan.mechanism.noise_multiplier, run_done_fn)
+    found = done.report
+    details = {
+        "json": {"comparisons": [one.to_json() for one in done.comparisons]},
+        "scalars": {f"affected/{stage}": count for stage, count in done.num_affected.items()},
+        "histograms": {},
+    }
+    if done.distinction is not None:
+        details["histograms"] = {
+            "scores/first": done.distinction.first,
+            "scores/second": done.distinction.second,
+        }
+    drawn = audit_plots.plot_adjacent(done.num_affected, done.distinction, found.verdict)
+    return found, audit_summary.describe_report(found), drawn, details
+
+
 def _make_empty(root: pathlib.Path) -> pathlib.Path:
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        is_empty = not any(root.iterdir())
+        is_empty = not root.exists() or not any(root.iterdir())
+        if is_empty:
+            run_directory.make_secret_folder(root)
     except OSError as error:
         raise errors.UserError(f"--output_dir={root}: {error.strerror}") from error
     if not is_empty:

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import clients, splits
+from fedrec_tff.datasets import clients, keyed_draws, splits
 from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.evaluation import ease, ials, item_cooccurrence, popularity, scoring
 from fedrec_tff.privacy import accounting, release_calibration
 from fedrec_tff.program import baselines_config as names
-from fedrec_tff.program import run_directory
+from fedrec_tff.program import population, run_directory
 from fedrec_tff.program.baselines_config import BaselinesConfig
-from fedrec_tff.program.config import RunConfig
+from fedrec_tff.program.config import PopulationConfig, RunConfig
 
 _KEY_BITS = 128
 _SECONDS_BETWEEN_LINES = 5.0
@@ -33,6 +33,7 @@ class Inputs:
       split: The data; fits read `split.train` alone.
       say_fn: Told a line about progress, now and then.
       item_features: What is known of the items; None for nothing.
+      population: The budget over runs that a private release takes its cost from; None for none.
     """
 
     config: BaselinesConfig
@@ -40,6 +41,7 @@ class Inputs:
     split: splits.Split
     say_fn: Callable[[str], None]
     item_features: FeatureValues | None = None
+    population: PopulationConfig | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,11 +105,20 @@ def _release_popularity(inputs: Inputs, path: pathlib.Path) -> dict[str, Any]:
         from fedrec_tff.execution import compiled
         from fedrec_tff.learning import private_popularity
 
+        if inputs.population is not None:
+            population.charge(
+                inputs.population,
+                population.POPULARITY,
+                path,
+                f"noise {release.noise_multiplier:.4g}, {release.items_per_user} items a user",
+                [(release.event(release_calibration.RELATION), 1)],
+                release_calibration.RELATION,
+            )
         computation = private_popularity.build_private_popularity(inputs.split.num_items, release)
-        # Which items a user with too many counts for must not be known, either.
-        everyone = private_popularity.stack(
-            clients.stack_clients(train), secrets.randbits(_KEY_BITS)
-        )
+        # Which items a user with too many counts for must not be known, either. The key is used
+        # once, so any names of the users will do.
+        draws = keyed_draws.KeyedDraws(np.arange(train.num_rows), secrets.randbits(_KEY_BITS))
+        everyone = private_popularity.stack(clients.stack_clients(train), draws)
         with compiled.CompiledContext(compiled.CompiledOptions()).install():
             counts = np.asarray(computation(everyone))
         _write(path, counts=counts)

@@ -24,13 +24,14 @@ from fedrec_tff.program import (
     baselines_config,
     data,
     features,
+    metric_names,
     model_flags,
     notices,
     provenance,
     run_directory,
 )
 from fedrec_tff.program.baselines_config import BaselinesConfig
-from fedrec_tff.program.config import RunConfig
+from fedrec_tff.program.config import PopulationConfig, RunConfig
 
 RESULTS = "baselines.json"
 _MODELS = "models"
@@ -38,7 +39,10 @@ _PACKAGES = ("numpy", "scipy")
 
 
 def run(
-    config: BaselinesConfig, run_config: RunConfig, output_dir: str | os.PathLike
+    config: BaselinesConfig,
+    run_config: RunConfig,
+    output_dir: str | os.PathLike,
+    population: PopulationConfig | None = None,
 ) -> dict[str, Any]:
     """Fits what is not fitted yet, measures, and writes `baselines.json`.
 
@@ -46,6 +50,7 @@ def run(
       config: What to fit, valid.
       run_config: The flags of data and model, valid.
       output_dir: A folder, new or of the same configuration.
+      population: The budget over runs that a private release takes its cost from; None for none.
 
     Returns:
       What `baselines.json` holds.
@@ -66,7 +71,7 @@ def run(
             notices.say(f"{directory.root} is complete: see {stored}")
             return json.loads(stored.read_text())
         try:
-            results = _run(config, run_config, flags, directory)
+            results = _run(config, run_config, flags, directory, population)
         except KeyboardInterrupt:
             notices.say("what is fitted is kept; the same command goes on")
             raise
@@ -79,11 +84,14 @@ def _run(
     run_config: RunConfig,
     flags: dict[str, Any],
     directory: run_directory.RunDirectory,
+    population: PopulationConfig | None,
 ) -> dict[str, Any]:
     dataset = data.load_data(run_config)
     notices.say(dataset.summary())
     known = features.create_features(run_config, dataset)
-    inputs = baseline_fits.Inputs(config, run_config, dataset.split, notices.say, known.items)
+    inputs = baseline_fits.Inputs(
+        config, run_config, dataset.split, notices.say, known.items, population
+    )
     chosen, left_out = _choose(config, inputs)
     models = directory.root / _MODELS
     model_digest = model_flags.digest_model(run_config)
@@ -114,7 +122,8 @@ def _run(
         found[name], score_fns[name] = _obtain(name, inputs, models, k)
     for name, score_fn in score_fns.items():
         notices.say(f"{name}: test")
-        found[name]["test"] = _evaluate(score_fn, dataset.split.test, inputs, k)
+        test = metric_names.mark("test", "epsilon" in found[name])
+        found[name][test] = _evaluate(score_fn, dataset.split.test, inputs, k)
     return {
         "flags": flags,
         "k": k,
@@ -173,7 +182,8 @@ def _obtain(
         "parameters": _describe_parameters(name, inputs),
         "seconds": seconds,
         **details,
-        "validation": validation,
+        # What has an epsilon has exact metrics of held-out interactions that are outside of it.
+        metric_names.mark("validation", "epsilon" in details): validation,
     }
     run_directory.write_json(record, found)
     return found, score_fn

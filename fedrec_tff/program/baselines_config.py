@@ -10,7 +10,7 @@ from typing import Any
 from fedrec_tff import errors
 from fedrec_tff.program import config as config_lib
 from fedrec_tff.program import config_checks
-from fedrec_tff.program.config import FieldSpec, RunConfig
+from fedrec_tff.program.config import FieldSpec, PopulationConfig, RunConfig
 
 POPULARITY = "popularity"
 PRIVATE_POPULARITY = "private_popularity"
@@ -50,6 +50,7 @@ class BaselinesConfig:
         f"Length of the lists for metrics at k; by default {_DEFAULT_K}, and "
         f"{_DEFAULT_K_OF_ADJACENCY} for adjacency sets.",
         low=1,
+        high=config_lib.MOST,
     )
     private_popularity_epsilon: float | None = _field(
         None,
@@ -65,7 +66,10 @@ class BaselinesConfig:
         low_is_allowed=False,
     )
     private_popularity_items_per_user: int = _field(
-        50, "For how many items a user counts in it, at most (private_popularity).", low=1
+        50,
+        "For how many items a user counts in it, at most (private_popularity).",
+        low=1,
+        high=config_lib.MOST,
     )
     markov_popularity_weight: float = _field(
         0.5,
@@ -82,7 +86,7 @@ class BaselinesConfig:
         low=0.0,
         low_is_allowed=False,
     )
-    ials_dim: int = _field(64, "Width of the factors (ials).", low=1)
+    ials_dim: int = _field(64, "Width of the factors (ials).", low=1, high=65_536)
     ials_regularization: float = _field(
         0.003,
         "Ridge for each occurrence of a user or an item (ials).",
@@ -96,18 +100,20 @@ class BaselinesConfig:
         low=0.0,
         low_is_allowed=False,
     )
-    ials_epochs: int = _field(16, "How often both sides are solved for (ials).", low=1)
-    two_tower_epochs: int = _field(5, "Passes over all examples (two_tower).", low=1)
+    ials_epochs: int = _field(16, "How often both sides are solved for (ials).", low=1, high=10_000)
+    two_tower_epochs: int = _field(5, "Passes over all examples (two_tower).", low=1, high=10_000)
     two_tower_batch_size: int = _field(
         256,
         "Examples in a step, negatives for each other; with --query_tower=gru or attention, users "
         "in a step (two_tower).",
         low=2,
+        high=1_000_000,
     )
     two_tower_num_negatives: int = _field(
         512,
         "Items that a step draws by popularity, for --query_tower=gru or attention (two_tower).",
         low=1,
+        high=1_000_000,
     )
     two_tower_learning_rate: float = _field(
         0.002,
@@ -144,12 +150,15 @@ def choose_baselines(config: BaselinesConfig, run: RunConfig) -> tuple[str, ...]
     return tuple(name for name in BASELINES if name not in unsuited)
 
 
-def validate(config: BaselinesConfig, run: RunConfig) -> None:
+def validate(
+    config: BaselinesConfig, run: RunConfig, population: PopulationConfig | None = None
+) -> None:
     """Refuses values out of range, and combinations that contradict each other.
 
     Args:
       config: What to check.
       run: The flags of data and model, valid by themselves.
+      population: The budget over runs; None for none.
 
     Raises:
       UserError: At the first mistake, naming the flag and the way out.
@@ -183,6 +192,11 @@ def validate(config: BaselinesConfig, run: RunConfig) -> None:
         )
     if PRIVATE_POPULARITY in chosen:
         _check_privacy(config, run)
+    if population is not None and set(chosen) != {PRIVATE_POPULARITY}:
+        raise errors.UserError(
+            "--population_ledger: all baselines but one are exact functions of the users' data, so "
+            f"no budget is enough for them: --baselines={PRIVATE_POPULARITY}, or drop it"
+        )
 
 
 def to_flags(config: BaselinesConfig, run: RunConfig) -> dict[str, Any]:
@@ -214,6 +228,7 @@ def _check_flags_mean_something(
             (name, TWO_TOWER)
             for name in MODEL_FLAGS
             if getattr(run, name) != getattr(RunConfig, name)
+            and not (name == "item_table" and run.catalogue_kind == "table")
         ]
     for name, baseline in idle:
         raise errors.UserError(

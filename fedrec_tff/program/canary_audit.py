@@ -18,7 +18,7 @@ import tensorflow_federated as tff
 from fedrec_tff import errors
 from fedrec_tff.aggregators import building, registry
 from fedrec_tff.datasets import clients as clients_lib
-from fedrec_tff.datasets import sequences, splits
+from fedrec_tff.datasets import keyed_draws, sequences, splits
 from fedrec_tff.execution import stacking
 from fedrec_tff.learning import canaries, client_work, negative_sampling, optimizers
 from fedrec_tff.learning import process as process_lib
@@ -128,7 +128,7 @@ def run(
     held_out = _score(basis, seed, range(audit.num_canaries, 2 * audit.num_canaries), probability)
     found = tuple(
         participation_checks.check_participation(
-            _sampling_law(config, split.train.num_rows + audit.num_canaries),
+            create_sampling_law(config, split.train.num_rows + audit.num_canaries),
             observed.cohorts,
         )
     )
@@ -151,6 +151,7 @@ def run(
         estimates=_estimate(basis, present, held_out, delta),
         bounds=_bound(basis, present, probability, config, audit),
         checks=found,
+        departures=parts.plan.departures,
     )
     return CanaryAudit(audit_report, present, held_out, basis.num_dimensions)
 
@@ -175,7 +176,8 @@ def _train(
     canary_norm = audit.canary_norm * config.clip_norm
     process = _build_process(config, split, parts, canary_norm)
     population = _create_population(split.train, audit.num_canaries)
-    iterator = cohorts.CohortDataSource(population, parts.plan.sampler, config.seed).iterator()
+    draws = keyed_draws.KeyedDraws(np.arange(population.num_clients), config.seed)
+    iterator = cohorts.CohortDataSource(population, parts.plan.sampler, draws).iterator()
     state = process.initialize()
     initial = mechanism_checks.flatten(state.global_model_weights.trainable)
     if config.rounds > initial.size:
@@ -358,7 +360,16 @@ def _bound(
     }
 
 
-def _sampling_law(config: RunConfig, num_clients: int) -> participation_checks.SamplingLaw:
+def create_sampling_law(config: RunConfig, num_clients: int) -> participation_checks.SamplingLaw:
+    """The law that a run's cohorts are claimed to have.
+
+    Args:
+      config: The run's flags.
+      num_clients: Size of the population.
+
+    Returns:
+      The law.
+    """
     return participation_checks.SamplingLaw(
         name=config.sampling_law,
         num_clients=num_clients,

@@ -1,20 +1,21 @@
-"""Which users attack, and whose devices fail in which round: public, drawn from the seed."""
+"""Which users attack, and whose devices fail in which round: public, drawn from seed and raw id."""
 
 import dataclasses
 
 import numpy as np
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import loading
+from fedrec_tff.datasets import keyed_draws, loading
 from fedrec_tff.learning import attacks, client_work, failure_config, simulated_clients
 from fedrec_tff.learning.attack_config import AttackConfig
 from fedrec_tff.learning.failure_config import FailureConfig
 from fedrec_tff.program.config import RunConfig
 
-# Keep these choices apart from the other streams of the seed.
-_ATTACKERS_STREAM = 0xA77AC
+# What is drawn.
+_ATTACKER = "attacker"
+_FAILURE = "failure"
+# Keeps the target apart from the other streams of the seed.
 _TARGET_STREAM = 0x7A46E7
-_FAILURES_STREAM = 0xFA11
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,18 +23,18 @@ class ClientSimulation:
     """What is simulated in a run.
 
     Attributes:
-      seed: Of failures.
+      draws: Of the population, for failures; public.
       attack: What attackers do; None for no attackers.
       failure: How devices fail; None if they don't.
       is_attacker: bool [num_users].
-      activity: float64 [num_users], in (0, 1): the user's rank by the number of items it took.
+      failure_rate: float64 [num_users], of each user's device.
     """
 
-    seed: int
+    draws: keyed_draws.KeyedDraws
     attack: attacks.Attack | None
     failure: FailureConfig | None
     is_attacker: np.ndarray
-    activity: np.ndarray
+    failure_rate: np.ndarray
 
     def keep_available(self, round_number: int, rows: np.ndarray) -> np.ndarray:
         """Leaves out the clients of whom nothing will arrive.
@@ -47,7 +48,7 @@ class ClientSimulation:
         """
         if self.failure is None or self.failure.name not in failure_config.ABSENCES:
             return rows
-        return rows[~self._draw_failures(round_number)[rows]]
+        return rows[~self._draw_failures(round_number, rows)]
 
     def mark(
         self, round_number: int, rows: np.ndarray, data: client_work.ClientData
@@ -64,26 +65,24 @@ class ClientSimulation:
         """
         has_failed = np.zeros(len(rows), np.bool_)
         if self.failure is not None and self.failure.name not in failure_config.ABSENCES:
-            has_failed = self._draw_failures(round_number)[rows]
+            has_failed = self._draw_failures(round_number, rows)
         return simulated_clients.SimulatedClient(data, self.is_attacker[rows], has_failed)
 
-    def _draw_failures(self, round_number: int) -> np.ndarray:
-        """Who would fail in a round: bool [num_users], a coin for each user and round."""
-        rate = np.full(len(self.activity), self.failure.rate)
-        if self.failure.name == failure_config.SKEWED_HEAVY:
-            rate = 2.0 * self.failure.rate * (1.0 - self.activity)
-        elif self.failure.name == failure_config.SKEWED_LIGHT:
-            rate = 2.0 * self.failure.rate * self.activity
-        rng = np.random.default_rng([self.seed, _FAILURES_STREAM, round_number])
-        return rng.random(len(rate)) < rate
+    def _draw_failures(self, round_number: int, rows: np.ndarray) -> np.ndarray:
+        """Who of some users fails in a round: bool [rows], a coin for each user and round."""
+        drawn = self.draws.take(rows).uniforms(_FAILURE, round_number)
+        return drawn < self.failure_rate[rows]
 
 
-def create_simulation(config: RunConfig, dataset: loading.LoadedDataset) -> ClientSimulation | None:
+def create_simulation(
+    config: RunConfig, dataset: loading.LoadedDataset, draws: keyed_draws.KeyedDraws
+) -> ClientSimulation | None:
     """Chooses attackers and target.
 
     Args:
       config: The run's flags.
       dataset: The data.
+      draws: Of the training users, public.
 
     Returns:
       What to simulate; None for nothing.
@@ -101,30 +100,36 @@ def create_simulation(config: RunConfig, dataset: loading.LoadedDataset) -> Clie
             find_target(config.attack_config, config.seed, dataset.interactions.item_ids),
         )
     return ClientSimulation(
-        config.seed,
+        draws,
         attack,
         config.failure_config,
-        choose_attackers(config.attack_config, config.seed, train.num_rows),
-        _rank_activity(np.asarray(train.lengths)),
+        choose_attackers(config.attack_config, draws, config.is_private),
+        _find_failure_rates(config.failure_config, np.asarray(train.lengths)),
     )
 
 
-def choose_attackers(attack: AttackConfig | None, seed: int, num_users: int) -> np.ndarray:
-    """Chooses a fixed random part of the population, at least one user.
+def choose_attackers(
+    attack: AttackConfig | None, draws: keyed_draws.KeyedDraws, is_private: bool
+) -> np.ndarray:
+    """Chooses a fixed random part of the population.
 
     Args:
       attack: None for no attackers.
-      seed: Of the choice.
-      num_users: Size of the population.
+      draws: Of the population.
+      is_private: Whether each user attacks by a coin of their own, so that nobody else decides it;
+        how many attack is then left to chance, and may be none. Otherwise it is the fraction asked
+        for, and at least one user.
 
     Returns:
       bool [num_users].
     """
-    is_attacker = np.zeros(num_users, np.bool_)
-    if attack is not None:
-        rng = np.random.default_rng([seed, _ATTACKERS_STREAM])
-        num_attackers = max(1, round(attack.fraction * num_users))
-        is_attacker[rng.choice(num_users, num_attackers, replace=False)] = True
+    if attack is None:
+        return np.zeros(draws.num_users, np.bool_)
+    if is_private:
+        return draws.coins(attack.fraction, _ATTACKER)
+    is_attacker = np.zeros(draws.num_users, np.bool_)
+    num_attackers = max(1, round(attack.fraction * draws.num_users))
+    is_attacker[draws.first(num_attackers, _ATTACKER)] = True
     return is_attacker
 
 
@@ -152,6 +157,20 @@ def find_target(attack: AttackConfig | None, seed: int, item_ids: np.ndarray) ->
             "ids/item_ids.csv in the folder of any run of the same data"
         )
     return int(found[0])
+
+
+def _find_failure_rates(failure: FailureConfig | None, lengths: np.ndarray) -> np.ndarray:
+    """How often each user's device fails: float64 [num_users], `failure.rate` in the mean.
+
+    Skewed failures go by rank among all users, so differential privacy refuses them.
+    """
+    if failure is None:
+        return np.zeros(len(lengths))
+    if failure.name == failure_config.SKEWED_HEAVY:
+        return 2.0 * failure.rate * (1.0 - _rank_activity(lengths))
+    if failure.name == failure_config.SKEWED_LIGHT:
+        return 2.0 * failure.rate * _rank_activity(lengths)
+    return np.full(len(lengths), failure.rate)
 
 
 def _rank_activity(lengths: np.ndarray) -> np.ndarray:

@@ -1,34 +1,31 @@
 """Cohorts of clients as a `tff.program` data source."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import tensorflow_federated as tff
 
 from fedrec_tff.datasets import clients as clients_lib
+from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.execution import stacking
 from fedrec_tff.learning import client_work, simulated_clients
 from fedrec_tff.privacy import sampling
 from fedrec_tff.program import client_simulation
 
-# Keeps clients' own randomness apart from the other streams of the seed.
-_CLIENT_STREAM = 0xC11E27
+# What is drawn.
+_CLIENT = "client"
 
 
-def create_client_seeds(seed: int, round_number: int, clients: np.ndarray) -> np.ndarray:
-    """Seeds of the clients' own randomness in a round.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cohort(stacking.StackedCohort):
+    """A round's clients, and whose they are, which no computation is told.
 
-    Args:
-      seed: The run's.
-      round_number: The round.
-      clients: int64 [cohort], rows of the population.
-
-    Returns:
-      int32 [cohort, 2], different for each client and round.
+    Attributes:
+      rows: int64 [num_clients], by position: the row of the population.
     """
-    key = np.random.SeedSequence([seed, _CLIENT_STREAM, round_number]).generate_state(1)
-    keys = np.full(len(clients), key.astype(np.int32)[0])
-    return np.stack([keys, clients.astype(np.int32)], axis=1)
+
+    rows: np.ndarray
 
 
 class CohortIterator(tff.program.FederatedDataSourceIterator):
@@ -38,18 +35,20 @@ class CohortIterator(tff.program.FederatedDataSourceIterator):
         self,
         population: clients_lib.ClientPopulation,
         sampler: sampling.CohortSampler,
-        seed: int,
+        draws: keyed_draws.KeyedDraws,
         next_round: int,
-        simulation: client_simulation.ClientSimulation | None = None,
-        user_features: np.ndarray | None = None,
+        simulation: client_simulation.ClientSimulation | None,
+        user_features: np.ndarray | None,
+        edge: np.ndarray | None,
     ) -> None:
         """Initialises the iterator; see `CohortDataSource`."""
         self._population = population
         self._sampler = sampler
-        self._seed = seed
+        self._draws = draws
         self._next_round = next_round
         self._simulation = simulation
         self._user_features = user_features
+        self._edge = edge
 
     @classmethod
     def from_bytes(cls, buffer: bytes) -> "CohortIterator":
@@ -64,12 +63,14 @@ class CohortIterator(tff.program.FederatedDataSourceIterator):
     def federated_type(self) -> tff.FederatedType:
         """Clients' `ClientData`, or `SimulatedClient` where clients attack or fail."""
         num_slots = 0 if self._user_features is None else self._user_features.shape[1]
-        client_type = client_work.create_client_data_type(num_slots)
+        client_type = client_work.create_client_data_type(
+            num_slots, has_edge=self._edge is not None
+        )
         if self._simulation is not None:
             client_type = simulated_clients.create_simulated_client_type(client_type)
         return tff.FederatedType(client_type, tff.CLIENTS)
 
-    def select(self, k: int | None = None) -> stacking.StackedCohort:
+    def select(self, k: int | None = None) -> Cohort:
         """Draws the next round's cohort.
 
         Args:
@@ -87,25 +88,27 @@ class CohortIterator(tff.program.FederatedDataSourceIterator):
         rows = self._sampler.sample(round_number)
         if self._simulation is not None:
             rows = self._simulation.keep_available(round_number, rows)
-        seeds = create_client_seeds(self._seed, round_number, rows)
+        seeds = self._draws.take(rows).seeds(_CLIENT, round_number)
         self._next_round += 1
 
         def create(part: clients_lib.CohortArrays) -> Any:
             data = client_work.ClientData(
                 part.item_index, part.num_interactions, seeds[part.positions]
             )
+            members = rows[part.positions]
             if self._user_features is not None:
-                data = data._replace(user_features=self._user_features[rows[part.positions]])
+                data = data._replace(user_features=self._user_features[members])
+            if self._edge is not None:
+                data = data._replace(edge=self._edge[members])
             if self._simulation is None:
                 return data
-            return self._simulation.mark(round_number, rows[part.positions], data)
+            return self._simulation.mark(round_number, members, data)
 
-        return stacking.StackedCohort(
-            tuple(
-                stacking.StackedClients(create(part), part.positions)
-                for part in clients_lib.client_arrays(self._population, rows)
-            )
+        parts = tuple(
+            stacking.StackedClients(create(part), part.positions)
+            for part in clients_lib.client_arrays(self._population, rows)
         )
+        return Cohort(parts, rows)
 
 
 class CohortDataSource(tff.program.FederatedDataSource):
@@ -115,23 +118,33 @@ class CohortDataSource(tff.program.FederatedDataSource):
         self,
         population: clients_lib.ClientPopulation,
         sampler: sampling.CohortSampler,
-        seed: int,
+        draws: keyed_draws.KeyedDraws,
         next_round: int = 1,
         simulation: client_simulation.ClientSimulation | None = None,
         user_features: np.ndarray | None = None,
+        edge: np.ndarray | None = None,
     ) -> None:
         """Initialises the source.
 
         Args:
           population: All clients.
           sampler: Draws rows of the population.
-          seed: Of the clients' own randomness.
+          draws: Of the population, for clients' own randomness in each round.
           next_round: The round that iterators begin with.
           simulation: Who attacks, and whose devices fail; None for nobody.
           user_features: int32 [num_clients, slots], what is known of each user, as
             `ClientData.user_features`; None for nothing.
+          edge: int32 [num_clients], as `ClientData.edge`; None where there are no edges.
         """
-        self._arguments = (population, sampler, seed, next_round, simulation, user_features)
+        self._arguments = (
+            population,
+            sampler,
+            draws,
+            next_round,
+            simulation,
+            user_features,
+            edge,
+        )
 
     @property
     def federated_type(self) -> tff.FederatedType:

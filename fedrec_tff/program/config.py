@@ -22,8 +22,12 @@ from fedrec_tff.privacy import catalogue, sampling
 if TYPE_CHECKING:
     from fedrec_tff.privacy import releases
 
+# The flags of a budget over runs.
+POPULATION_FLAGS = ("population_ledger", "population_epsilon", "population_delta")
 DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv", "adjacency")
+_DATASETS_WITH_ITEM_TABLE = ("synthetic", "ml-100k", "ml-1m")
 SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
+CATALOGUES = ("table", "selected", "data")
 EXECUTIONS = ("compiled", "native", "debug")
 SECURE_SUMS = ("plain", "masked", "bfv", "ckks")
 INITIAL_EMBEDDINGS = ("random", "features")
@@ -33,8 +37,13 @@ DATA_FLAGS = (
     *("dataset", "data_dir", "split"),
     *("user_column", "item_column", "time_column", "value_column", "column_names"),
     *("max_malformed_fraction", "minimum_value", "k_core", "max_interactions_per_user"),
+    *("roster", "catalogue"),
     *("synthetic_users", "synthetic_items"),
 )
+# The part of delta that may be spent on choosing the catalogue.
+_DELTA_OF_CATALOGUE = 0.1
+# Counts that nothing else bounds fit 32-bit integers.
+MOST = 2**31 - 1
 ROUND_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
 
@@ -50,7 +59,7 @@ class FieldSpec:
       low_is_allowed: Whether `low` itself is allowed.
       is_repeated: Whether a tuple is given by repeating the flag, and not by commas.
       may_change_on_resume: Whether an interrupted run may go on with another value: it says where
-        and how computations run, not what they are.
+        and how computations run, not what they are; or the ledger sees that it is the same.
     """
 
     help: str
@@ -64,6 +73,21 @@ class FieldSpec:
 
 def _field(default: Any, help: str, **kwargs: Any) -> Any:
     return dataclasses.field(default=default, metadata={"spec": FieldSpec(help, **kwargs)})
+
+
+@dataclasses.dataclass(frozen=True)
+class PopulationConfig:
+    """Which budget over runs is drawn on.
+
+    Attributes:
+      ledger: The population ledger's file.
+      epsilon: Of the budget, for a ledger that is to be begun.
+      delta: Of the budget, for a ledger that is to be begun.
+    """
+
+    ledger: str
+    epsilon: float | None
+    delta: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,10 +106,12 @@ class RunConfig:
         "Evaluation protocol; 'published' takes the split that an adjacency set comes with.",
         choices=SPLITS,
     )
-    user_column: str = _field("user_id", "Column of user ids (csv).")
+    user_column: str = _field("user_id", "Column of user ids (csv, --roster).")
     item_column: str = _field("item_id", "Column of item ids (csv).")
     time_column: str | None = _field(
-        None, "Column of time stamps (csv); without it, the order of the file."
+        None,
+        "Column of times (csv): whole numbers in any one unit, seconds with a fraction, or ISO "
+        "8601 dates, exact to the nanosecond; without it, the order of the file.",
     )
     value_column: str | None = _field(None, "Column of ratings (csv), for --minimum_value.")
     column_names: str | None = _field(
@@ -101,16 +127,38 @@ class RunConfig:
         None, "Keep interactions with at least this value (rating); by default all."
     )
     item_table: str | None = _field(
-        None, "CSV, TSV or Parquet file of items, with --item_column, for --item_features (csv)."
+        None,
+        "CSV, TSV or Parquet file of items, with --item_column, for --item_features and "
+        "--catalogue=table (csv).",
     )
     user_table: str | None = _field(
         None, "CSV, TSV or Parquet file of users, with --user_column, for --user_features (csv)."
     )
     k_core: int = _field(
-        1, "Drop users and items with fewer than this many interactions, repeatedly.", low=1
+        1,
+        "Drop users and items with fewer than this many interactions, repeatedly.",
+        low=1,
+        high=MOST,
     )
     max_interactions_per_user: int | None = _field(
-        None, "Keep only the newest of each user's interactions: a cap on contributions.", low=3
+        None,
+        "Keep only the newest of each user's interactions: a cap on contributions.",
+        low=3,
+        high=MOST,
+    )
+    roster: str | None = _field(
+        None,
+        "File of all users, one id a line, or a CSV, TSV or Parquet table with --user_column. They "
+        "are the population, whatever their data; rows of others are dropped. By default the users "
+        "of the data: all of them under differential privacy, else those with enough data.",
+    )
+    catalogue: str | None = _field(
+        None,
+        "Where the items come from: table, the item table of ml-100k, ml-1m, synthetic, or "
+        "--item_table (csv); selected, what enough users took, chosen with noise as a part of "
+        "epsilon (--catalogue_noise_multiplier); data, what users took. By default table under "
+        "differential privacy where there is one, else data.",
+        choices=CATALOGUES,
     )
     synthetic_users: int = _field(3000, "Users of the synthetic data.", low=10, high=10_000_000)
     synthetic_items: int = _field(400, "Items of the synthetic data.", low=20, high=1_000_000)
@@ -126,8 +174,10 @@ class RunConfig:
         "A parameter of --model, as key=value. `python -m experiments.models describe` lists them.",
         is_repeated=True,
     )
-    embedding_dim: int = _field(32, "Width of item embeddings.", low=1)
-    history_length: int = _field(20, "How many of a user's newest items the model reads.", low=1)
+    embedding_dim: int = _field(32, "Width of item embeddings.", low=1, high=65_536)
+    history_length: int = _field(
+        20, "How many of a user's newest items the model reads.", low=1, high=65_536
+    )
     query_tower: str = _field(
         model_config.MEAN,
         "What reads the history: the mean of its items; recency, a mean with learned weights by "
@@ -136,10 +186,13 @@ class RunConfig:
         choices=model_config.QUERY_TOWERS,
     )
     num_blocks: int = _field(
-        1, "Blocks of the query tower: of self-attention (attention), else residual MLPs.", low=0
+        1,
+        "Blocks of the query tower: of self-attention (attention), else residual MLPs.",
+        low=0,
+        high=1_000,
     )
     num_heads: int = _field(
-        1, "Heads of self-attention, a divisor of --embedding_dim (attention).", low=1
+        1, "Heads of self-attention, a divisor of --embedding_dim (attention).", low=1, high=65_536
     )
     dropout: float = _field(
         0.0,
@@ -147,9 +200,7 @@ class RunConfig:
         low=0.0,
         high=0.95,
     )
-    temperature: float = _field(
-        1.0, "Logits are similarities divided by this.", low=0.0, low_is_allowed=False
-    )
+    temperature: float = _field(1.0, "Logits are similarities divided by this.", low=1e-6, high=1e6)
 
     item_features: tuple[str, ...] = _field(
         (),
@@ -202,13 +253,16 @@ class RunConfig:
         0.75, "How far bce is corrected for few negatives: t of gSASRec.", low=0.0, high=1.0
     )
     hinge_margin: float = _field(
-        1.0, "By what a positive should exceed a negative (hinge).", low=0.0
+        1.0, "By what a positive should exceed a negative (hinge).", low=0.0, high=1e9
     )
     spreadout_weight: float = _field(
-        0.1, "Weight of what keeps item embeddings apart (hinge).", low=0.0
+        0.1, "Weight of what keeps item embeddings apart (hinge).", low=0.0, high=1e9
     )
     num_negatives: int = _field(
-        128, "Negatives a client draws in a round (sampled_softmax, bce, bpr, hinge).", low=1
+        128,
+        "Negatives a client draws in a round (sampled_softmax, bce, bpr, hinge).",
+        low=1,
+        high=1_000_000,
     )
     negative_sampling: str = _field(
         learning_config.UNIFORM,
@@ -221,8 +275,9 @@ class RunConfig:
         "Examples in a local step; 0 for all of a user's in one (FedSGD), which is how gru, "
         "attention and set have them anyway.",
         low=0,
+        high=1_000_000,
     )
-    local_epochs: int = _field(1, "Passes over a user's examples in a round.", low=1)
+    local_epochs: int = _field(1, "Passes over a user's examples in a round.", low=1, high=10_000)
     client_optimizer: str = _field(
         "sgd", "Takes the client's steps.", choices=learning_config.OPTIMIZERS
     )
@@ -243,10 +298,16 @@ class RunConfig:
         choices=learning_config.CLIENT_ALGORITHMS,
     )
     proximal_weight: float = _field(
-        0.0, "Keep clients near the model they got: mu of FedProx (Li et al. 2020).", low=0.0
+        0.0,
+        "Keep clients near the model they got: mu of FedProx (Li et al. 2020).",
+        low=0.0,
+        high=1e9,
     )
     max_local_steps: int | None = _field(
-        None, "The most steps of a client in a round; by default as many as its epochs have.", low=1
+        None,
+        "The most steps of a client in a round; by default as many as its epochs have.",
+        low=1,
+        high=MOST,
     )
     normalized_averaging: bool = _field(
         False,
@@ -300,7 +361,10 @@ class RunConfig:
         choices=learning_config.SCHEDULES,
     )
     warmup_rounds: int = _field(
-        0, "First rounds in which the learning rates that have a schedule rise to theirs.", low=0
+        0,
+        "First rounds in which the learning rates that have a schedule rise to theirs.",
+        low=0,
+        high=MOST,
     )
     final_learning_rate_fraction: float = _field(
         0.0,
@@ -323,7 +387,7 @@ class RunConfig:
         choices=personal_config_lib.PERSONAL_STATES,
     )
     reconstruction_steps: int = _field(
-        5, "Gradient steps by which a device fits the personal part.", low=0
+        5, "Gradient steps by which a device fits the personal part.", low=0, high=10_000
     )
     reconstruction_learning_rate: float = _field(
         0.5, "Step size of these.", low=0.0, low_is_allowed=False
@@ -341,6 +405,7 @@ class RunConfig:
         "At the end, also evaluate each user by a copy of the model that the device fine-tuned on "
         "the user's history for so many epochs, as personalized/...; 0 for no fine-tuning.",
         low=0,
+        high=10_000,
     )
     finetuning_learning_rate: float = _field(
         0.1, "Step size of the fine-tuning, which is plain SGD.", low=0.0, low_is_allowed=False
@@ -356,7 +421,10 @@ class RunConfig:
 
     # Cohorts.
     clients_per_round: float = _field(
-        100.0, "Expected users in a round.", low=0.0, low_is_allowed=False
+        100.0,
+        "Expected users in a round.",
+        low=1.0,
+        high=1e9,
     )
     sampling: str | None = _field(
         None,
@@ -372,27 +440,31 @@ class RunConfig:
         "Rounds between two turns of a user, at least: the number of groups, and of the bands of "
         "dp_banded_mf and the leaves of dp_tree (cyclic_poisson).",
         low=1,
+        high=MOST,
     )
     max_rounds_per_user: int | None = _field(
-        None, "How often a user may be asked, at most; local_... are accounted for so many.", low=1
+        None,
+        "How often a user may be asked, at most; local_... are accounted for so many.",
+        low=1,
+        high=MOST,
     )
 
     # Privacy.
     clip_norm: float = _field(
         0.5,
         "L2 norm that a user's update is clipped to (L1 for local_laplace).",
-        low=0.0,
-        low_is_allowed=False,
+        low=1e-9,
+        high=1e9,
     )
     tower_clip_norm: float | None = _field(
         None,
         "Clip the towers to this and the item table to --clip_norm, instead of both together; the "
         "sensitivity is the root of the sum of their squares.",
-        low=0.0,
-        low_is_allowed=False,
+        low=1e-9,
+        high=1e9,
     )
     noise_multiplier: float | None = _field(
-        None, "Noise on the summed updates, in multiples of the clip.", low=0.0
+        None, "Noise on the summed updates, in multiples of the clip.", low=0.0, high=1e6
     )
     target_epsilon: float | None = _field(
         None,
@@ -408,33 +480,92 @@ class RunConfig:
         "Simulate a deployment with so many users a round: noise and epsilon are its own, and the "
         "noise is scaled down to this run's cohort. The data set's own users get no guarantee.",
         low=0.0,
+        high=1e12,
         low_is_allowed=False,
     )
     noise_population_size: int | None = _field(
-        None, "Users of the deployment that --noise_cohort_size simulates.", low=1
+        None, "Users of the deployment that --noise_cohort_size simulates.", low=1, high=10**12
     )
     modulus_bits: int | None = _field(
         None, "Bits of each number in the secure sum (ddp_...); by default 24.", low=8, high=32
+    )
+    colluding_clients: int | None = _field(
+        None,
+        "How many users of each round may tell the server what noise they added (ddp_...): theirs "
+        "doesn't count; by default 1, for everybody knows their own.",
+        low=0,
+        # Runs that were begun before there was this flag go on with 0, which their ledger demands.
+        may_change_on_resume=True,
     )
     popularity_noise_multiplier: float | None = _field(
         None,
         "Release once, before training, how many users took each item, with this noise in "
         "multiples of its sensitivity; for --initial_bias and --negative_sampling=popularity.",
         low=0.0,
+        high=1e6,
     )
     popularity_items_per_user: int = _field(
-        50, "For how many items a user counts in that release, at most.", low=1
+        50, "For how many items a user counts in that release, at most.", low=1, high=MOST
+    )
+    catalogue_noise_multiplier: float | None = _field(
+        None,
+        "Noise on how many users took each item, in multiples of its sensitivity, when the "
+        "catalogue is chosen (--catalogue=selected).",
+        low=0.0,
+        low_is_allowed=False,
+        high=1e6,
+    )
+    catalogue_items_per_user: int = _field(
+        50,
+        "For how many items a user counts when the catalogue is chosen, at most.",
+        low=1,
+        high=MOST,
+    )
+    catalogue_delta: float | None = _field(
+        None,
+        "Probability with which an item that one user alone took may come into the catalogue, a "
+        "part of --target_delta; by default a tenth of it (--catalogue=selected).",
+        low=0.0,
+        high=0.1,
+        low_is_allowed=False,
     )
     private_evaluation_noise_multiplier: float | None = _field(
         None,
         "At each evaluation, also release validation metrics with this noise, as private/...: they "
         "are part of the guarantee.",
         low=0.0,
+        high=1e6,
     )
     release_non_private_metrics: bool = _field(
         False,
         "Under differential privacy, also release exact sums of user data (training loss, cohort "
         "size) as non_private/...; they are outside the guarantee.",
+    )
+    withhold_held_out_metrics: bool = _field(
+        False,
+        "Under differential privacy, compute no exact metric of held-out interactions, while "
+        "training or in the end; --private_evaluation_noise_multiplier gives noised ones.",
+    )
+    population_ledger: str | None = _field(
+        None,
+        "File that adds up all that is released about the same people: runs, sweeps, audits. What "
+        "would pass its budget is refused. See `python -m experiments.ledger`.",
+        may_change_on_resume=True,
+    )
+    population_epsilon: float | None = _field(
+        None,
+        "The budget of --population_ledger; needed to begin one, and then the same for good.",
+        low=0.0,
+        low_is_allowed=False,
+        may_change_on_resume=True,
+    )
+    population_delta: float | None = _field(
+        None,
+        "Delta of that budget; by default --target_delta.",
+        low=0.0,
+        high=0.1,
+        low_is_allowed=False,
+        may_change_on_resume=True,
     )
     insecure_deterministic_noise: bool = _field(
         False, "Draw the noise from --seed. For tests: whoever knows the seed can remove it."
@@ -450,7 +581,8 @@ class RunConfig:
     )
     attack_fraction: float = _field(
         0.2,
-        "How many of the users attack.",
+        "How many of the users attack; under differential privacy each by a coin of their own, so "
+        "about as many.",
         low=0.0,
         high=1.0,
         low_is_allowed=False,
@@ -485,13 +617,14 @@ class RunConfig:
     )
 
     # The program.
-    rounds: int = _field(200, "Rounds of training.", low=1)
-    rounds_per_evaluation: int = _field(20, "Rounds between validations.", low=1)
+    rounds: int = _field(200, "Rounds of training.", low=1, high=1_000_000)
+    rounds_per_evaluation: int = _field(20, "Rounds between validations.", low=1, high=MOST)
     rounds_per_checkpoint: int | None = _field(
         None,
         "Rounds between checkpoints; by default 1 under differential privacy, where a round that "
         "is lost in a crash is spent all the same, and 10 without.",
         low=1,
+        high=MOST,
     )
     profile_rounds: str | None = _field(
         None,
@@ -511,6 +644,13 @@ class RunConfig:
         "Under differential privacy, draw cohorts from --seed, so that a run can be repeated, and "
         "not from a secret key. Whoever knows the seed, or finds it by trying, knows who was in "
         "which round; epsilon assumes that nobody does.",
+    )
+    resume_copy: bool = _field(
+        False,
+        "Go on with a private run in a copy of its folder, or one that was restored or moved to "
+        "another file system. For when nobody goes on with the original: epsilon counts this "
+        "folder's history alone, and the ledger and the statement say so.",
+        may_change_on_resume=True,
     )
 
     # Execution.
@@ -574,6 +714,23 @@ class RunConfig:
         return self.aggregator_chain.terminal.is_private
 
     @property
+    def has_item_table(self) -> bool:
+        """Whether a table of all items comes with the data."""
+        return self.item_table is not None or self.dataset in _DATASETS_WITH_ITEM_TABLE
+
+    @property
+    def catalogue_kind(self) -> str:
+        """Where the items come from, one of `CATALOGUES`; of the data is an assumption."""
+        if self.catalogue is not None:
+            return self.catalogue
+        return "table" if self.is_private and self.has_item_table else "data"
+
+    @property
+    def has_public_roster(self) -> bool:
+        """Whether the users are told by a roster; if not, those of the data are taken as public."""
+        return self.roster is not None
+
+    @property
     def sampling_law(self) -> str:
         """How cohorts are drawn."""
         if self.sampling is not None:
@@ -593,6 +750,19 @@ class RunConfig:
         )
 
     @property
+    def catalogue_release(self) -> "releases.CatalogueRelease | None":
+        """The release of the catalogue; None for one that comes from elsewhere."""
+        if self.catalogue_kind != "selected":
+            return None
+        from fedrec_tff.privacy import releases
+
+        return releases.CatalogueRelease(
+            self.catalogue_noise_multiplier,
+            self.catalogue_delta or _DELTA_OF_CATALOGUE * self.target_delta,
+            self.catalogue_items_per_user,
+        )
+
+    @property
     def evaluation_release(self) -> "releases.EvaluationRelease | None":
         """The release of validation metrics; None for none."""
         if self.private_evaluation_noise_multiplier is None:
@@ -600,6 +770,24 @@ class RunConfig:
         from fedrec_tff.privacy import releases
 
         return releases.EvaluationRelease(self.private_evaluation_noise_multiplier)
+
+    @property
+    def population(self) -> PopulationConfig | None:
+        """The budget over runs; None for none."""
+        if self.population_ledger is None:
+            return None
+        delta = self.target_delta if self.population_delta is None else self.population_delta
+        return PopulationConfig(self.population_ledger, self.population_epsilon, delta)
+
+    @property
+    def budget_name(self) -> str:
+        """What limits the run's privacy cost, for messages."""
+        limits = (
+            [] if self.target_epsilon is None else [f"--target_epsilon={self.target_epsilon:g}"]
+        )
+        if self.population_ledger is not None:
+            limits.append(f"the budget of --population_ledger={self.population_ledger}")
+        return " or ".join(limits)
 
     @property
     def list_lengths(self) -> tuple[int, ...]:

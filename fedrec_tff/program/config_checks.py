@@ -23,6 +23,8 @@ from fedrec_tff.program.config import ROUND_RANGE, FieldSpec, RunConfig
 # Of fewer the sum says too much about one. Coins for 30 toss fewer with a probability of 5e-11.
 _LEAST_CLIENTS = 3
 _LEAST_EXPECTED_CLIENTS = 30
+# The normal numbers among 32-bit floats, in which computations are.
+_SMALLEST_FLOAT, _LARGEST_FLOAT = 1.2e-38, 3.4e38
 _DEVICE = re.compile(r"cpu|(gpu|tpu)(:\d{1,4})?")
 
 
@@ -41,6 +43,7 @@ def validate(config: RunConfig) -> None:
     if _DEVICE.fullmatch(config.device) is None:
         raise errors.UserError(f"--device={config.device}: choose cpu, gpu, gpu:N, tpu or tpu:N")
     _check_privacy(config)
+    _check_population(config)
     _check_profile(config)
     _check_data(config)
     model_flags.check(config)
@@ -106,6 +109,33 @@ def _check_secure_cohorts(config: RunConfig) -> None:
         )
 
 
+def _check_population(config: RunConfig) -> None:
+    """Refuses a budget over runs for what has no epsilon of the users at hand."""
+    if config.population_ledger is None:
+        return
+    objections = {
+        "is not private, so no budget is enough: add --target_epsilon, or drop": (
+            not config.is_private
+        ),
+        "has noise that can be predicted (--insecure_deterministic_noise), so no epsilon: drop": (
+            config.insecure_deterministic_noise
+        ),
+        "has cohorts that can be predicted (--insecure_seeded_cohorts), so no epsilon: drop": (
+            config.insecure_seeded_cohorts
+        ),
+        "has the epsilon of a larger deployment (--noise_cohort_size), and none of these users: "
+        "drop": config.noise_cohort_size is not None,
+    }
+    for text, applies in objections.items():
+        if applies:
+            raise errors.UserError(f"--population_ledger: this run {text} one of them")
+    if config.resume_copy:
+        raise errors.UserError(
+            "--resume_copy: nobody knows what another copy of the run spends of the budget of "
+            "--population_ledger: go on where the run was, or begin a new one"
+        )
+
+
 def _check_cohorts(config: RunConfig) -> None:
     law = config.sampling_law
     is_whole = config.clients_per_round == int(config.clients_per_round)
@@ -128,12 +158,18 @@ def _check_flags_mean_something(config: RunConfig) -> None:
         "--dataset=csv": (
             config.dataset != "csv",
             (
-                *("user_column", "item_column", "time_column", "value_column", "column_names"),
+                *("item_column", "time_column", "value_column", "column_names"),
                 *("item_table", "user_table"),
             ),
         ),
-        "--item_features or --initial_embedding=features": (
-            not config.item_features and config.initial_embedding != "features",
+        "--dataset=csv or --roster": (
+            config.dataset != "csv" and config.roster is None,
+            ("user_column",),
+        ),
+        "--item_features, --initial_embedding=features or --catalogue=table": (
+            not config.item_features
+            and config.initial_embedding != "features"
+            and config.catalogue_kind != "table",
             ("item_table",),
         ),
         "--user_features": (not config.user_features, ("user_table",)),
@@ -151,10 +187,16 @@ def _check_flags_mean_something(config: RunConfig) -> None:
                 "target_delta",
                 "insecure_deterministic_noise",
                 "release_non_private_metrics",
+                "withhold_held_out_metrics",
                 "popularity_noise_multiplier",
                 "private_evaluation_noise_multiplier",
                 "insecure_seeded_cohorts",
+                "resume_copy",
             ),
+        ),
+        "--population_ledger": (
+            config.population_ledger is None,
+            ("population_epsilon", "population_delta"),
         ),
         "an aggregator that clips (clip, secure_mean, or one with --noise_multiplier)": (
             not any(a.is_private or a.uses_clip_norm for a in config.aggregator_chain.aggregators),
@@ -172,6 +214,10 @@ def _check_flags_mean_something(config: RunConfig) -> None:
         "--popularity_noise_multiplier": (
             config.popularity_noise_multiplier is None,
             ("popularity_items_per_user",),
+        ),
+        "--catalogue=selected": (
+            config.catalogue_kind != "selected",
+            ("catalogue_noise_multiplier", "catalogue_items_per_user", "catalogue_delta"),
         ),
         "--loss=bce": (config.loss != learning_config.BCE, ("bce_calibration",)),
         "--loss=hinge": (
@@ -212,21 +258,30 @@ def check_range(name: str, value: Any, spec: FieldSpec) -> None:
       spec: What it may be.
 
     Raises:
-      UserError: If it is none of the choices, not finite, or out of range.
+      UserError: If it is none of the choices, not finite, out of range, or no 32-bit float.
     """
     if value is not None and spec.choices is not None and value not in spec.choices:
         raise errors.UserError(f"--{name}={value}: choose one of {', '.join(spec.choices)}")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise errors.UserError(f"--{name}={value}: must be a finite number")
     if spec.low is not None and (
         value < spec.low or (value == spec.low and not spec.low_is_allowed)
     ):
         bound = "at least" if spec.low_is_allowed else "more than"
-        raise errors.UserError(f"--{name}={value}: must be {bound} {spec.low:g}")
+        raise errors.UserError(f"--{name}={value}: must be {bound} {_write(spec.low)}")
     if spec.high is not None and value > spec.high:
-        raise errors.UserError(f"--{name}={value}: must be at most {spec.high:g}")
+        raise errors.UserError(f"--{name}={value}: must be at most {_write(spec.high)}")
+    if value and not _SMALLEST_FLOAT <= abs(value) <= _LARGEST_FLOAT:
+        raise errors.UserError(
+            f"--{name}={value}: must be 0 or between {_SMALLEST_FLOAT:g} and {_LARGEST_FLOAT:g} in "
+            "size, for computations are in 32-bit floats"
+        )
+
+
+def _write(bound: float) -> str:
+    return f"{bound:g}" if isinstance(bound, float) else str(bound)
 
 
 def _check_privacy(config: RunConfig) -> None:
@@ -263,6 +318,11 @@ def _check_privacy(config: RunConfig) -> None:
         raise errors.UserError(
             "--split=global_time cuts where the times of all users say, which no noise covers: "
             "under differential privacy choose --split=leave_last_out or --split=unseen_users"
+        )
+    if config.withhold_held_out_metrics and config.finetuning_epochs:
+        raise errors.UserError(
+            "--finetuning_epochs: fine-tuned models are there to be measured by held-out "
+            "interactions, which --withhold_held_out_metrics rules out: drop one of them"
         )
     _check_mechanism_flags(config)
     _check_releases(config)
@@ -321,7 +381,11 @@ def _check_releases(config: RunConfig) -> None:
     """Refuses releases that would not be covered by the guarantee that the run states."""
     given = [
         f"--{flag}"
-        for flag in ("popularity_noise_multiplier", "private_evaluation_noise_multiplier")
+        for flag in (
+            "popularity_noise_multiplier",
+            "catalogue_noise_multiplier",
+            "private_evaluation_noise_multiplier",
+        )
         if getattr(config, flag) is not None
     ]
     if not given or not config.is_private:
@@ -373,4 +437,26 @@ def _check_data(config: RunConfig) -> None:
         raise errors.UserError(
             f"--dataset={config.dataset} --split={config.split}: adjacency sets have no order in "
             "time and come with a published split, the others do not; use both or neither"
+        )
+    if config.catalogue == "selected":
+        _check_selected_catalogue(config)
+    if config.catalogue == "table" and not config.has_item_table:
+        raise errors.UserError(
+            f"--catalogue=table: --dataset={config.dataset} comes without a table of its items: "
+            + ("add --item_table" if config.dataset == "csv" else "use --catalogue=data")
+        )
+
+
+def _check_selected_catalogue(config: RunConfig) -> None:
+    if not config.is_private:
+        raise errors.UserError(
+            "--catalogue=selected spends a privacy budget: add --target_epsilon or "
+            "--noise_multiplier, or use --catalogue=data"
+        )
+    if config.catalogue_noise_multiplier is None:
+        raise errors.UserError("--catalogue=selected needs --catalogue_noise_multiplier")
+    if (config.catalogue_delta or 0.0) >= config.target_delta:
+        raise errors.UserError(
+            f"--catalogue_delta={config.catalogue_delta:g} is a part of --target_delta="
+            f"{config.target_delta:g}: choose a smaller one"
         )

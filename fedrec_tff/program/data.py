@@ -4,11 +4,15 @@ from fedrec_tff.datasets import loading, preparation, synthetic, tables
 from fedrec_tff.program.config import RunConfig
 
 
-def load_data(config: RunConfig) -> loading.LoadedDataset:
+def load_data(
+    config: RunConfig, catalogue_ids: tuple[str, ...] | None = None
+) -> loading.LoadedDataset:
     """Reads or generates the data of a run, prepares and splits them.
 
     Args:
       config: The run's flags.
+      catalogue_ids: Raw ids of the items that were chosen for the catalogue; until they are, a
+        catalogue that is to be chosen is that of the data.
 
     Returns:
       The data.
@@ -38,6 +42,10 @@ def load_data(config: RunConfig) -> loading.LoadedDataset:
             ),
             split=config.split,
             seed=config.seed,
+            is_private=config.is_private,
+            roster=config.roster,
+            catalogue=loading.DATA if config.catalogue_release else config.catalogue_kind,
+            catalogue_ids=catalogue_ids,
             synthetic=synthetic.SyntheticConfig(
                 num_users=config.synthetic_users,
                 num_items=config.synthetic_items,

@@ -15,11 +15,9 @@ from fedrec_tff import errors
 from fedrec_tff.execution import stacking
 from fedrec_tff.learning import personal_state
 from fedrec_tff.models import two_tower
-from fedrec_tff.program import run_directory
+from fedrec_tff.program import cohorts, run_directory
 
 _FILE = re.compile(r"round_(\d+)\.npy")
-_PRIVATE_MODE = 0o600
-_PRIVATE_FOLDER_MODE = 0o700
 
 
 class DeviceStore:
@@ -44,7 +42,7 @@ class DeviceStore:
         self,
         refit_fn: personal_state.RefitFn,
         weights: two_tower.TwoTowerWeights,
-        cohort: stacking.StackedCohort,
+        cohort: cohorts.Cohort,
         user_index: np.ndarray,
     ) -> stacking.StackedCohort:
         """Lets the devices of a cohort go on fitting their personal parts, and hand them in.
@@ -60,8 +58,7 @@ class DeviceStore:
         """
         parts = []
         for part in cohort.parts:
-            # The second number of a client's seed is its row of the population.
-            users = user_index[part.structure.seed[:, 1]]
+            users = user_index[cohort.rows[part.positions]]
             if len(users):
                 found = part.structure._replace(personal=self.states[users])
                 self.states[users] = refit_fn(weights, found)
@@ -71,8 +68,8 @@ class DeviceStore:
 
     def save(self, round_number: int) -> None:
         """Saves what devices have after a round, readable by the owner of the run alone."""
-        self._folder.mkdir(mode=_PRIVATE_FOLDER_MODE, exist_ok=True)
-        with run_directory.open_whole(self._path(round_number), _PRIVATE_MODE) as file:
+        run_directory.make_folder(self._folder)
+        with run_directory.open_whole(self._path(round_number)) as file:
             np.save(file, self.states)
 
     def keep(self, rounds: set[int]) -> None:

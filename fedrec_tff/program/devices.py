@@ -11,7 +11,7 @@ from fedrec_tff.execution import stacking
 from fedrec_tff.learning import local_models, personal_state
 from fedrec_tff.learning.config import ClientWorkConfig
 from fedrec_tff.models import scoring, two_tower
-from fedrec_tff.program import device_store, popularity_prior, run_process
+from fedrec_tff.program import cohorts, device_store, popularity_prior, run_process
 from fedrec_tff.program.session import Session
 
 
@@ -64,7 +64,7 @@ class Devices:
             self._store.load(round_number)
 
     def prepare_cohort(
-        self, state: tff.learning.templates.LearningAlgorithmState, cohort: stacking.StackedCohort
+        self, state: tff.learning.templates.LearningAlgorithmState, cohort: cohorts.Cohort
     ) -> stacking.StackedCohort:
         """Lets the devices of a cohort get ready for a round.
 

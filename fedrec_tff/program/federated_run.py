@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import errno
 import math
-import uuid
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,25 +14,25 @@ from fedrec_tff import errors
 from fedrec_tff.datasets import clients
 from fedrec_tff.execution import forms, native
 from fedrec_tff.execution.secure_sum import SecureSum
-from fedrec_tff.learning import (
-    client_work,
-    failure_config,
-    guidance_memory,
-)
-from fedrec_tff.privacy import accounting, calibration, statement
+from fedrec_tff.learning import client_work, guidance_memory
+from fedrec_tff.privacy import accounting, calibration, departures, statement
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.program import (
     aggregator_check,
+    catalogue_selection,
     client_simulation,
     cohorts,
+    divergence,
     execution,
     interruption,
     measurement,
+    metric_names,
     model_file,
     notices,
     popularity_prior,
     profiling,
     run_directory,
+    run_identity,
     run_process,
     training,
 )
@@ -70,8 +69,10 @@ def execute(session: Session) -> SessionOutcome:
             config_lib.to_flags(session.config),
             session.derived,
             f"As planned: {_state_planned_privacy(session)}",
+            session.plan.departures if session.config.is_private else None,
         )
-        population = _stack_clients(session)
+        session = catalogue_selection.apply(session, ledger)
+        population = stack_clients(session)
         popular = popularity_prior.obtain(session, population, ledger)
         devices = devices_lib.Devices(session, popular)
         result = asyncio.run(
@@ -93,15 +94,15 @@ def execute(session: Session) -> SessionOutcome:
         {
             name: value
             for name, value in results.items()
-            if name.startswith(measurement.PERSONALIZED)
+            if name.removeprefix(metric_names.NON_PRIVATE).startswith(metric_names.PERSONALIZED)
         },
         result.rounds,
     )
     if result.budget_is_spent:
         notices.say(
             f"stopped after round {result.rounds} of {session.config.rounds}: one more would pass "
-            f"--target_epsilon={session.config.target_epsilon:g}, because rounds that were cut "
-            "short and computed again count twice"
+            f"{session.config.budget_name}, because rounds that were cut short and computed again "
+            "count twice"
         )
     score_fn = devices.build_score_fn(result.weights.trainable)
     return SessionOutcome(results, result.rounds, session.dataset, score_fn)
@@ -117,18 +118,11 @@ async def _train(
     devices: devices_lib.Devices,
 ) -> training.TrainingResult:
     config, directory = session.config, session.directory
-    simulation = client_simulation.create_simulation(config, session.dataset)
-    process = run_process.build_process(
-        config,
-        session.dataset.split.num_items,
-        session.plan,
-        popular,
-        session.dataset.interactions.item_features,
-        simulation,
-        session.features,
-    )
+    process = build_process(session, popular)
     state_manager = devices.create_state_manager(
-        directory.checkpoints, keep_total=_NUM_CHECKPOINTS, keep_first=False
+        run_directory.make_folder(directory.checkpoints),
+        keep_total=_NUM_CHECKPOINTS,
+        keep_first=False,
     )
     start = await training.load_progress(
         process, state_manager, averages=config.averaging_decay > 0.0
@@ -141,14 +135,7 @@ async def _train(
     if start.round_number:
         notices.say(f"resuming after round {start.round_number}")
     next_round = start.round_number + 1
-    source = cohorts.CohortDataSource(
-        population,
-        session.plan.sampler,
-        config.seed if session.cohort_key is None else session.cohort_key,
-        next_round,
-        simulation,
-        _select_user_features(session),
-    )
+    source = create_source(session, population, next_round)
     with (
         progress_lib.ProgressReleaseManager(
             config.rounds, next_round, config.clients_per_round
@@ -173,16 +160,85 @@ async def _train(
             _create_options(session, start.state.global_model_weights, secure_sum, devices),
             stop,
             profiler,
+            divergence.create_watch(
+                config, session.dataset.split.num_items, popular, session.features
+            ),
         )
 
 
-def _stack_clients(session: Session) -> clients.ClientPopulation:
+def build_process(
+    session: Session, popular: popularity_prior.Popularity | None
+) -> tff.learning.templates.LearningProcess:
+    """Builds the learning process of a run.
+
+    Args:
+      session: The run.
+      popular: What is known of items' popularity, where the run uses it.
+
+    Returns:
+      The process.
+    """
+    dataset = session.dataset
+    return run_process.build_process(
+        session.config,
+        dataset.split.num_items,
+        session.plan,
+        popular,
+        dataset.interactions.item_features,
+        _create_simulation(session),
+        session.features,
+    )
+
+
+def create_source(
+    session: Session, population: clients.ClientPopulation, next_round: int = 1
+) -> cohorts.CohortDataSource:
+    """Creates what draws the cohorts of a run.
+
+    Args:
+      session: The run.
+      population: From `stack_clients`.
+      next_round: The round to begin with.
+
+    Returns:
+      The source.
+    """
+    num_items, draws = session.dataset.split.num_items, session.draws
+    return cohorts.CohortDataSource(
+        population,
+        session.plan.sampler,
+        draws.secret,
+        next_round,
+        _create_simulation(session),
+        _select_user_features(session),
+        run_process.choose_edges(session.config, num_items, session.plan, draws.public),
+    )
+
+
+def stack_clients(session: Session) -> clients.ClientPopulation:
+    """Makes clients of all training users of a run.
+
+    Args:
+      session: The run.
+
+    Returns:
+      The population.
+    """
     train, model = session.dataset.split.train, session.config.two_tower
-    if not model.takes_one_step:
-        return clients.stack_clients(train)
     longest = int(train.lengths.max(initial=0))
+    if session.config.is_private:
+        # Or everybody in the last bucket would be padded to the length of the longest of them.
+        longest = clients.round_up_length(longest)
+    if not model.takes_one_step:
+        return clients.stack_clients(train, clients.default_bucket_lengths(longest))
     lengths = clients.stretch_bucket_lengths(longest, model.history_length + 1)
     return clients.stack_clients(train, lengths)
+
+
+def _create_simulation(session: Session) -> client_simulation.ClientSimulation | None:
+    return client_simulation.create_simulation(
+        session.config, session.dataset, session.draws.public
+    )
 
 
 def _select_user_features(session: Session) -> np.ndarray | None:
@@ -237,11 +293,11 @@ def _check_sums_securely(
 def _check_ledger_is_whole(
     session: Session, ledger: ledger_lib.PrivacyLedger | None, start: training.Progress
 ) -> None:
-    if ledger is not None and len(ledger.entries) < start.ledger_entries:
+    if ledger is not None and start.round_number and not ledger.holds(start.ledger_digest):
         raise errors.UserError(
-            f"{ledger.path} has {len(ledger.entries)} entries, and the checkpoint of round "
-            f"{start.round_number} was written when there were {start.ledger_entries}: lines were "
-            "cut off, so what was spent is not known; restore the ledger, or choose another "
+            f"{ledger.path} lacks the line that was its last when the checkpoint of round "
+            f"{start.round_number} was written: lines were cut off, or the checkpoint is of "
+            "another copy, so what was spent is not known; restore both, or choose another "
             "--output_dir"
         )
 
@@ -271,15 +327,10 @@ def _open_ledger(session: Session) -> Iterator[ledger_lib.PrivacyLedger | None]:
     if session.plan.mechanism is None:
         yield None
         return
-    header = ledger_lib.LedgerHeader(
-        run_id=uuid.uuid4().hex,
-        mechanism=session.plan.mechanism,
-        delta=session.config.target_delta,
-        releases=session.plan.releases,
-        insecure_deterministic_noise=session.config.insecure_deterministic_noise,
-    )
-    sampler = session.plan.sampler
-    with ledger_lib.PrivacyLedger(session.directory.ledger, header, sampler) as ledger:
+    parts = session.directory, session.config, session.plan, session.identity, session.reservation
+    with run_identity.open_ledger(*parts) as ledger:
+        if ledger.num_copies:
+            notices.say(f"warning:{_describe_copies(ledger)}")
         yield ledger
 
 
@@ -291,15 +342,14 @@ def _state_planned_privacy(session: Session) -> str:
     bound = calibration.bound_run(
         mechanism, config.target_delta, config.rounds, session.plan.releases
     )
-    text = statement.privacy_statement(
+    return statement.privacy_statement(
         mechanism,
         bound,
         config.target_delta,
         config.rounds,
+        departures=session.plan.departures,
         releases=session.plan.releases,
-        insecure_deterministic_noise=config.insecure_deterministic_noise,
     )
-    return text + _describe_departures(config)
 
 
 def _state_privacy(session: Session, ledger: ledger_lib.PrivacyLedger | None, rounds: int) -> str:
@@ -311,56 +361,41 @@ def _state_privacy(session: Session, ledger: ledger_lib.PrivacyLedger | None, ro
         session.config.target_delta,
         rounds,
         num_executions=ledger.accountant.num_executions,
+        departures=session.plan.departures,
         releases=session.plan.releases,
         num_releases=ledger.accountant.num_releases,
-        insecure_deterministic_noise=session.config.insecure_deterministic_noise,
     )
-    return text + _describe_departures(session.config)
+    return text + _describe_copies(ledger)
 
 
-def _describe_departures(config: RunConfig) -> str:
-    """Where a run departs from what the statement says of its mechanism in general."""
-    text = ""
-    if config.aggregator_chain.terminal.has_edges:
-        text += (
-            " Here edges stand between users and server. With noise_at=edge, the default, each "
-            "edge clips, sums its own users and adds this noise to its sum, and edges rather than "
-            "the server are trusted; with noise_at=server edges only add up."
-        )
-    if config.personal is not None or config.finetuning_epochs:
-        text += (
-            " The guarantee is about what devices send. What a device fits for itself, "
-            "a personal part or a fine-tuned copy, stays with its user and costs nothing."
-        )
-    if config.failure in failure_config.ABSENCES:
-        text += (
-            " Some devices are absent in this simulation, so users take part less often than "
-            "stated, and epsilon is an upper bound."
-        )
-    return text
+def _describe_copies(ledger: ledger_lib.PrivacyLedger) -> str:
+    if not ledger.num_copies:
+        return ""
+    return (
+        " The run went on in a copy of its folder (--resume_copy), and epsilon is that of this "
+        "copy's history alone: what another copy has released since is not in it, is about the "
+        "same users in the same rounds, and costs more than the sum of both."
+    )
 
 
 def _warn(session: Session) -> None:
     if session.plan.mechanism is None:
         return
+    if not session.config.withhold_held_out_metrics:
+        notices.say(metric_names.FOOTNOTE)
     warning = accounting.delta_warning(
         session.config.target_delta, session.plan.mechanism.accounted_clients
     )
     if warning is not None:
         notices.say(f"warning: {warning}")
     config, mechanism = session.config, session.plan.mechanism
-    if config.insecure_seeded_cohorts:
-        notices.say(
-            f"warning: --insecure_seeded_cohorts: who was in which round follows from --seed="
-            f"{config.seed}, and epsilon assumes that nobody knows it"
-        )
+    voided_by = session.plan.departures.voided_by
+    if voided_by:
+        title = "NOT PRIVATE" if voided_by == departures.INSECURE else "SIMULATED"
+        notices.say(f"warning: {title}: {session.plan.departures.describe(voided_by)}")
     asked = config.rounds * config.clients_per_round
     if asked > (mechanism.max_rounds_per_user or math.inf) * mechanism.num_clients:
         notices.say(
             f"note: all users together may be asked {mechanism.max_rounds_per_user} times each, "
             "too few for all rounds: cohorts run out"
-        )
-    if session.config.insecure_deterministic_noise:
-        notices.say(
-            "warning: --insecure_deterministic_noise: the noise is predictable, NOT PRIVATE"
         )

@@ -1,8 +1,11 @@
 """What a run's models are worth: validation while it trains, and `results.json` at its end."""
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -12,11 +15,13 @@ from fedrec_tff.evaluation import popularity, ranking
 from fedrec_tff.evaluation import scoring as evaluation_scoring
 from fedrec_tff.learning import private_evaluation
 from fedrec_tff.learning.config import FEDAVG
-from fedrec_tff.models import side_features
+from fedrec_tff.models import side_features, two_tower
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.program import (
     communication,
+    divergence,
     execution,
+    metric_names,
     notices,
     popularity_prior,
     privacy_plan,
@@ -28,7 +33,6 @@ from fedrec_tff.program import devices as devices_lib
 from fedrec_tff.program.config import RunConfig
 from fedrec_tff.program.session import Session
 
-PERSONALIZED = "personalized/"
 _HELD_OUT = ("validation", "test")
 _PACKAGES = (
     "tensorflow",
@@ -43,7 +47,7 @@ _PACKAGES = (
 def build_evaluate_fn(
     session: Session, ledger: ledger_lib.PrivacyLedger | None, devices: devices_lib.Devices
 ) -> training.EvaluateFn:
-    """Exact metrics of held-out interactions and, if asked for, noised ones that are accounted.
+    """Exact metrics of held-out interactions, unless withheld, and noised ones, if asked for.
 
     Args:
       session: The run.
@@ -53,40 +57,71 @@ def build_evaluate_fn(
     Returns:
       What validates a model, to be called while training.
     """
-    config, split = session.config, session.dataset.split
+    config = session.config
     release = config.evaluation_release
     if release is not None:
-        computation = private_evaluation.build_private_evaluation(
-            config.two_tower,
-            split.num_items,
-            release,
-            config.seed if config.insecure_deterministic_noise else None,
-        )
-        everyone = private_evaluation.stack(split.validation)
+        private_evaluate_fn = build_private_evaluate_fn(session)
 
     def evaluate(weights: tff.learning.models.ModelWeights) -> dict[str, float]:
-        exact = _evaluate(session, devices.build_score_fn(weights.trainable), split.validation)
-        metrics = {f"validation/{name}": value for name, value in exact.items()}
+        metrics = _validate(session, weights, devices)
         if config.client_algorithm == FEDAVG:
             metrics |= communication.describe_download(weights.trainable, config.clients_per_round)
-        if release is not None and not _budget_lacks(session, ledger, privacy_plan.EVALUATION):
+        if release is not None and _may_release(session, ledger, privacy_plan.EVALUATION):
             ledger.append_release(privacy_plan.EVALUATION)
-            items = session.features.items
-            known = side_features.bake(config.two_tower, weights.trainable, items)
-            sums = np.asarray(computation(tf.nest.map_structure(np.asarray, known), everyone))
+            sums = private_evaluate_fn(weights.trainable)
             metrics |= private_evaluation.summarise(sums, release)
         return metrics
 
     return evaluate
 
 
-def _budget_lacks(session: Session, ledger: ledger_lib.PrivacyLedger, name: str) -> bool:
-    """Whether a release is left out: one that a crash made necessary again may cost too much."""
-    target = session.config.target_epsilon
-    if target is None or not ledger.accountant.release_would_exceed(target, name):
-        return False
-    notices.say(f"no {name} is released: one more would pass --target_epsilon={target:g}")
-    return True
+def build_private_evaluate_fn(
+    session: Session,
+) -> Callable[[two_tower.TwoTowerWeights], np.ndarray]:
+    """Builds the release of validation metrics; whoever calls it has it in the ledger.
+
+    Args:
+      session: The run, in whose TFF context this is called.
+
+    Returns:
+      From a model's weights to noised sums; see `private_evaluation`.
+    """
+    config, split = session.config, session.dataset.split
+    computation = private_evaluation.build_private_evaluation(
+        config.two_tower,
+        split.num_items,
+        config.evaluation_release,
+        config.seed if config.insecure_deterministic_noise else None,
+    )
+    everyone = private_evaluation.stack(split.validation)
+
+    def evaluate(weights: two_tower.TwoTowerWeights) -> np.ndarray:
+        known = side_features.bake(config.two_tower, weights, session.features.items)
+        return np.asarray(computation(tf.nest.map_structure(np.asarray, known), everyone))
+
+    return evaluate
+
+
+def _validate(
+    session: Session, weights: tff.learning.models.ModelWeights, devices: devices_lib.Devices
+) -> dict[str, float]:
+    """Exact validation metrics, under the names that they may have; none if they are withheld."""
+    if session.config.withhold_held_out_metrics:
+        return {}
+    start = time.monotonic()
+    score_fn = devices.build_score_fn(weights.trainable)
+    exact = _evaluate(session, score_fn, session.dataset.split.validation)
+    found = {f"{metric_names.VALIDATION}{name}": value for name, value in exact.items()}
+    found["time/evaluation_seconds"] = time.monotonic() - start
+    return metric_names.mark_all(found, session.config.is_private)
+
+
+def _may_release(session: Session, ledger: ledger_lib.PrivacyLedger, name: str) -> bool:
+    """Whether there is room for a release; a crash may have made it necessary again."""
+    if ledger.may_release(name, session.config.target_epsilon):
+        return True
+    notices.say(f"no {name} is released: one more would pass {session.config.budget_name}")
+    return False
 
 
 def _evaluate(
@@ -100,13 +135,8 @@ def _evaluate(
             score_fn, evaluation_set, num_items, session.config.list_lengths, session.config.seed
         )
     except evaluation_scoring.NotNumbersError as error:
-        rates = "--client_learning_rate or --server_learning_rate"
-        if session.config.personal is not None:
-            rates = f"--reconstruction_learning_rate, {rates}"
         raise errors.DivergedError(
-            f"training has diverged: the model's scores are not numbers (NaN); lower {rates}, or "
-            "bound updates (--aggregator=clip,mean), in a new --output_dir; rounds up to the last "
-            "checkpoint are kept"
+            divergence.describe(session.config, "the model's scores are not numbers (NaN)")
         ) from error
 
 
@@ -120,11 +150,12 @@ def _measure_finetuned(
     try:
         for name in _HELD_OUT:
             metrics = _evaluate(session, score_fn, getattr(session.dataset.split, name))
-            found |= {f"{PERSONALIZED}{name}/{metric}": value for metric, value in metrics.items()}
+            folder = f"{metric_names.PERSONALIZED}{name}/"
+            found |= {f"{folder}{metric}": value for metric, value in metrics.items()}
     except errors.DivergedError:
         notices.say(
             "warning: fine-tuning diverged for some users, so there are no "
-            f"{PERSONALIZED}... metrics: lower --finetuning_learning_rate"
+            f"{metric_names.PERSONALIZED}... metrics: lower --finetuning_learning_rate"
         )
         return {}
     return found
@@ -154,23 +185,11 @@ def measure(
     Raises:
       DivergedError: If the model's scores are not numbers.
     """
-    config, split = session.config, session.dataset.split
-    baselines = _create_baselines(session, popular)
-    score_fn = devices.build_score_fn(result.weights.trainable)
-    results: dict[str, Any] = {}
-    for name in _HELD_OUT:
-        evaluation_set = getattr(split, name)
-        for metric, value in _evaluate(session, score_fn, evaluation_set).items():
-            results[f"{name}/{metric}"] = value
-        for title, baseline in baselines.items():
-            scores = ranking.evaluate(
-                baseline.score_fn, evaluation_set, split.num_items, config.list_lengths, config.seed
-            )
-            for metric, value in scores.items():
-                results[f"{title}/{name}/{metric}"] = value
-    results |= {
-        **_measure_finetuned(session, devices.build_finetuned_score_fn(result.weights.trainable)),
-        **_describe_epsilon(ledger),
+    config = session.config
+    results = {
+        **_measure_held_out(session, popular, result.weights, devices),
+        **_find_noised(session),
+        **_describe_epsilon(session, ledger),
         "delta": config.target_delta if ledger is not None else None,
         "noise_multiplier": session.derived["noise_multiplier"],
         "privacy_statement": privacy_statement,
@@ -181,26 +200,60 @@ def measure(
         "git_revision": provenance.git_revision(),
         "versions": provenance.versions(_PACKAGES),
     }
+    round_metrics.check(results, is_private=config.is_private)
     return results
+
+
+def _measure_held_out(
+    session: Session,
+    popular: popularity_prior.Popularity | None,
+    weights: tff.learning.models.ModelWeights,
+    devices: devices_lib.Devices,
+) -> dict[str, float]:
+    """Exact metrics of the model and of what stands beside it; none if they are withheld."""
+    config, split = session.config, session.dataset.split
+    if config.withhold_held_out_metrics:
+        return {}
+    baselines = _create_baselines(session, popular)
+    score_fn = devices.build_score_fn(weights.trainable)
+    found: dict[str, float] = {}
+    for name in _HELD_OUT:
+        evaluation_set = getattr(split, name)
+        for metric, value in _evaluate(session, score_fn, evaluation_set).items():
+            found[f"{name}/{metric}"] = value
+        for title, baseline in baselines.items():
+            scores = ranking.evaluate(
+                baseline.score_fn, evaluation_set, split.num_items, config.list_lengths, config.seed
+            )
+            for metric, value in scores.items():
+                found[f"{title}/{name}/{metric}"] = value
+    found |= _measure_finetuned(session, devices.build_finetuned_score_fn(weights.trainable))
+    return metric_names.mark_all(found, config.is_private)
+
+
+def _find_noised(session: Session) -> dict[str, float]:
+    """The validation metrics that were released last with noise, where any were."""
+    table = pd.read_csv(session.directory.metrics)
+    noised = table.filter(regex=f"^{metric_names.PRIVATE}").dropna(how="all")
+    return {} if noised.empty else {n: float(v) for n, v in noised.iloc[-1].items()}
 
 
 def _describe_time(config: RunConfig, result: training.TrainingResult) -> dict[str, float]:
     """What a clock tells; it depends on who was in the cohorts."""
-    prefix = round_metrics.NON_PRIVATE_PREFIX if config.is_private else ""
     # No time at all: the budget was spent on rounds that were cut short.
     rate = result.rounds * config.clients_per_round / (result.seconds or 1.0)
-    return {f"{prefix}seconds": result.seconds, f"{prefix}users_per_second": rate}
+    times = {"seconds": result.seconds, "users_per_second": rate}
+    return metric_names.mark_all(times, config.is_private)
 
 
 def _create_baselines(
     session: Session, popular: popularity_prior.Popularity | None
 ) -> dict[str, popularity.PopularityRecommender]:
-    """Popularity by what it may be called: exact counts of training data are not private."""
+    """Popularity, where it may be known: exact counts of training data are not private."""
     config, split = session.config, session.dataset.split
     baselines = {}
     if not config.is_private or config.release_non_private_metrics:
-        name = "non_private/popularity" if config.is_private else "popularity"
-        baselines[name] = popularity.PopularityRecommender(split.train, split.num_items)
+        baselines["popularity"] = popularity.PopularityRecommender(split.train, split.num_items)
     if popular is not None and popular.noised_counts is not None:
         baselines["private_popularity"] = popularity.PopularityRecommender.from_counts(
             popular.noised_counts
@@ -208,13 +261,13 @@ def _create_baselines(
     return baselines
 
 
-def _describe_epsilon(ledger: ledger_lib.PrivacyLedger | None) -> dict[str, Any]:
-    """Epsilon under the name that it deserves, and the digest of the ledger that it comes from."""
+def _describe_epsilon(session: Session, ledger: ledger_lib.PrivacyLedger | None) -> dict[str, Any]:
+    """Epsilon under the one name that it deserves, what it assumes, and its ledger's digest."""
     if ledger is None:
         return {"epsilon": None}
-    name = training.ledger_epsilon_name(ledger).removeprefix("privacy/")
+    said = session.plan.departures
     return {
-        "epsilon": None,
-        name: ledger.accountant.epsilon(),
+        said.epsilon_name: ledger.accountant.epsilon(),
+        "departures": said.to_json(),
         "privacy_ledger_digest": ledger.digest,
     }

@@ -56,8 +56,35 @@ def check_aggregator(subject: AggregatorUnderTest) -> tuple[checks.Check, ...]:
       The checks: how much noise there is, whether it is drawn anew for each release and in each
       run, and whether one client's update is clipped as claimed.
     """
-    mechanism = subject.context.mechanism
     noise = _measure_noise(subject)
+    return (*check_noise(subject.context.mechanism, noise), _check_sensitivity(subject))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Noise:
+    """Aggregates of updates that are all zero, scaled to the sum: floating [d] each.
+
+    Attributes:
+      first: Of a run's first round.
+      second: Of its second.
+      first_of_other_run: Of the first round of another run.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    first_of_other_run: np.ndarray
+
+
+def check_noise(mechanism: mechanisms.Mechanism, noise: Noise) -> tuple[checks.Check, ...]:
+    """Compares noise with what is claimed.
+
+    Args:
+      mechanism: What is claimed.
+      noise: What was found.
+
+    Returns:
+      The checks: how much there is, and whether it is new in each round and each run.
+    """
     claimed_stddev, kurtosis = mechanism.noise_stddev, _KURTOSIS
     if mechanism.name == catalogue.LOCAL_LAPLACE:
         claimed_stddev, kurtosis = _LAPLACE_STDDEV * claimed_stddev, _LAPLACE_KURTOSIS
@@ -71,20 +98,10 @@ def check_aggregator(subject: AggregatorUnderTest) -> tuple[checks.Check, ...]:
         checks.check_noise_level(noise.first, claimed_stddev, kurtosis),
         renewed,
         checks.check_noise_is_fresh("noise of two runs", noise.first, noise.first_of_other_run),
-        _check_sensitivity(subject),
     )
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Noise:
-    """Aggregates of updates that are all zero, scaled to the sum: float32 [d] each."""
-
-    first: np.ndarray
-    second: np.ndarray
-    first_of_other_run: np.ndarray
-
-
-def _measure_noise(subject: AggregatorUnderTest) -> _Noise:
+def _measure_noise(subject: AggregatorUnderTest) -> Noise:
     """As many clients as the noise is claimed for: one where each adds all of its own."""
     mechanism = subject.context.mechanism
     is_shared = mechanism.name in catalogue.DISTRIBUTED
@@ -100,7 +117,7 @@ def _measure_noise(subject: AggregatorUnderTest) -> _Noise:
     state, first = release(process.initialize())
     _, second = release(state)
     _, other = release(process.initialize())
-    return _Noise(first, second, other)
+    return Noise(first, second, other)
 
 
 def _check_sensitivity(subject: AggregatorUnderTest) -> checks.Check:

@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from fedrec_tff.datasets import clients as clients_lib
-from fedrec_tff.datasets import loading, sequences
+from fedrec_tff.datasets import keyed_draws, loading, sequences
 from fedrec_tff.models import query_towers, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.privacy import calibration
 from fedrec_tff.privacy.audit import membership, report
-from fedrec_tff.program import cohorts, privacy_plan, run_process
+from fedrec_tff.program import cohorts, population, privacy_plan, run_process
 from fedrec_tff.program.audit_config import AuditConfig
 from fedrec_tff.program.config import RunConfig
 
@@ -58,7 +58,7 @@ def run(
       config: The run's flags.
       audit: How to attack.
       dataset: The data; of the split, training sequences only are used.
-      plan: For half of the users.
+      plan: For half of the users; each half has cohorts of its own.
       round_done_fn: Is told of every round.
 
     Returns:
@@ -88,7 +88,15 @@ def run(
 
     fitted = fit(is_member, config.seed, plan)
     shadows = [fit_shadow(index, half) for index, half in enumerate(halves)]
-    scores = membership.create_scores(fitted, _popularity_loss(train, num_items), shadows)
+    # Who has nothing to train on, and is in the population all the same, has no loss either.
+    has_items = train.lengths > 0
+    scores = {
+        name: values[has_items]
+        for name, values in membership.create_scores(
+            fitted, _popularity_loss(train, num_items), shadows
+        ).items()
+    }
+    is_member = is_member[has_items]
     confidence = 1.0 - (1.0 - audit.confidence) / len(scores)
     attacks = tuple(
         membership.evaluate_attack(name, values, is_member, config.target_delta, confidence)
@@ -101,6 +109,7 @@ def run(
         confidence=audit.confidence,
         estimates={},
         bounds={attack.name: attack.bound for attack in attacks},
+        departures=plan.departures,
     )
     return MembershipAudit(audit_report, attacks, num_members, len(is_member) - num_members)
 
@@ -116,11 +125,11 @@ def measure_fit(
     Args:
       model: The model's shape.
       weights: Its weights.
-      users: One row for each user, none empty.
+      users: One row for each user.
       num_items: Rows of the item table.
 
     Returns:
-      Means over each user's items.
+      Means over each user's items; zeros for a user without any.
     """
     candidates = query_towers.encode_candidates(model, weights.tower, weights.items)
 
@@ -167,9 +176,15 @@ def _train(
 ) -> two_tower.TwoTowerWeights:
     """Trains as `experiments.train` does, on some of the users."""
     members = dataset.split.train.take(is_member)
-    process = run_process.build_process(config, dataset.split.num_items, plan)
-    population = clients_lib.stack_clients(members)
-    iterator = cohorts.CohortDataSource(population, plan.sampler, config.seed).iterator()
+    num_items = dataset.split.num_items
+    process = run_process.build_process(config, num_items, plan)
+    draws = keyed_draws.KeyedDraws(dataset.train_user_ids[is_member], population.draw_key(config))
+    iterator = cohorts.CohortDataSource(
+        clients_lib.stack_clients(members),
+        privacy_plan.create_sampler(config, draws),
+        draws,
+        edge=run_process.choose_edges(config, num_items, plan, draws),
+    ).iterator()
     state = process.initialize()
     for _ in range(config.rounds):
         state = process.next(state, iterator.select()).state
@@ -180,10 +195,13 @@ def _train(
 def _plan_shadow(
     config: RunConfig, plan: privacy_plan.PrivacyPlan, half: np.ndarray, num_items: int
 ) -> privacy_plan.PrivacyPlan:
-    """Cohorts of its own, and the noise of the audited run."""
+    """The noise of the audited run."""
     noise_multiplier = plan.mechanism.noise_multiplier if plan.mechanism else None
     return privacy_plan.create_plan(
-        config, int(half.sum()), config.two_tower.num_weights(num_items), noise_multiplier
+        config,
+        int(half.sum()),
+        config.two_tower.num_weights(num_items),
+        noise_multiplier,
     )
 
 

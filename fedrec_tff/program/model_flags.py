@@ -6,6 +6,8 @@ from fedrec_tff.plugins import loading
 from fedrec_tff.program.config import RunConfig
 
 _OF_BUILTIN_MODELS = ("query_tower", "num_blocks", "num_heads")
+# Offsets into tables are 32-bit integers.
+_MOST_WEIGHTS = 2**31 - 1
 
 
 def check(config: RunConfig) -> None:
@@ -28,6 +30,24 @@ def check(config: RunConfig) -> None:
                 "them; a model of yours has --model_param"
             )
     plugin.parse(config.model, config.model_param)
+
+
+def check_size(config: RunConfig, num_items: int) -> None:
+    """Refuses a model that no table can hold, once the catalogue is known.
+
+    Args:
+      config: The run's flags.
+      num_items: Size of the catalogue.
+
+    Raises:
+      UserError: If there are too many weights.
+    """
+    num_weights = config.two_tower.num_weights(num_items)
+    if num_weights > _MOST_WEIGHTS:
+        raise errors.UserError(
+            f"--embedding_dim={config.embedding_dim}: with {num_items:,} items the model has "
+            f"{num_weights:,} weights, more than {_MOST_WEIGHTS:,}: lower it"
+        )
 
 
 def digest_model(config: RunConfig) -> str | None:

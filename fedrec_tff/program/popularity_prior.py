@@ -1,16 +1,21 @@
 """How often items were taken, as far as a run may know it: exact, or released once with noise."""
 
 import dataclasses
+import io
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import clients
+from fedrec_tff.datasets import clients, keyed_draws
 from fedrec_tff.learning import negative_sampling, private_popularity
 from fedrec_tff.privacy import ledger as ledger_lib
-from fedrec_tff.program import privacy_plan, run_directory
+from fedrec_tff.program import privacy_plan, single_releases
 from fedrec_tff.program.session import Session
+
+# From all users, and what is drawn for them in secret, to float32 [num_items].
+ReleaseFn = Callable[[clients.ClientPopulation, keyed_draws.KeyedDraws], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,6 +34,11 @@ class Popularity:
     def initial_bias(self) -> np.ndarray:
         """Item biases with which an empty model ranks by popularity: float32 [num_items]."""
         return private_popularity.create_initial_bias(self.probabilities)
+
+
+def create_uniform(num_items: int) -> Popularity:
+    """What is known where nobody asked: every item is as popular as the others."""
+    return Popularity(np.full(num_items, 1.0 / num_items))
 
 
 def obtain(
@@ -50,18 +60,14 @@ def obtain(
     release = config.popularity_release
     if release is not None:
         path = session.directory.private_popularity
-        if not path.exists():
-            _check_budget(session, ledger)
-            ledger.append_release(privacy_plan.POPULARITY)
-            released = _release(session, population)
-            with run_directory.open_whole(path) as file:
-                np.save(file, released)
-        elif not ledger.accountant.num_releases.get(privacy_plan.POPULARITY):
-            raise errors.UserError(
-                f"{path} is there, and {ledger.path} has not counted it: restore the ledger, or "
-                "choose another --output_dir"
-            )
-        counts = _load(path, split.num_items)
+
+        def release_fn() -> bytes:
+            content = io.BytesIO()
+            np.save(content, build_release_fn(session)(population, session.draws.secret))
+            return content.getvalue()
+
+        released = single_releases.obtain(path, privacy_plan.POPULARITY, config, ledger, release_fn)
+        counts = _read(released, path, split.num_items)
         probabilities = private_popularity.create_popularity_probabilities_from_counts(
             counts, release.noise_stddev
         )
@@ -73,33 +79,29 @@ def obtain(
     )
 
 
-def _check_budget(session: Session, ledger: ledger_lib.PrivacyLedger) -> None:
-    """Refuses a release again, after a crash, that the budget has no room for."""
-    target = session.config.target_epsilon
-    if target is None:
-        return
-    if ledger.accountant.release_would_exceed(target, privacy_plan.POPULARITY):
-        raise errors.UserError(
-            f"popularity was released before, {session.directory.private_popularity} is missing, "
-            f"and once more would pass --target_epsilon={target:g}: restore the file, or choose "
-            "another --output_dir"
-        )
+def build_release_fn(session: Session) -> ReleaseFn:
+    """Builds the release of all items' counts; whoever calls it has it in the ledger.
 
+    Args:
+      session: The run, in whose TFF context this is called.
 
-def _release(session: Session, population: clients.ClientPopulation) -> np.ndarray:
+    Returns:
+      From all training users, and their secret draws, to noised counts.
+    """
     config = session.config
     computation = private_popularity.build_private_popularity(
         session.dataset.split.num_items,
         config.popularity_release,
         config.seed if config.insecure_deterministic_noise else None,
     )
-    seed = config.seed if session.cohort_key is None else session.cohort_key
-    return np.asarray(computation(private_popularity.stack(population, seed)))
+    return lambda population, draws: np.asarray(
+        computation(private_popularity.stack(population, draws))
+    )
 
 
-def _load(path: pathlib.Path, num_items: int) -> np.ndarray:
+def _read(content: bytes, path: pathlib.Path, num_items: int) -> np.ndarray:
     try:
-        counts = np.load(path)
+        counts = np.load(io.BytesIO(content))
     except (OSError, ValueError) as error:
         raise errors.UserError(
             f"{path} cannot be read: remove it to release popularity again, which costs again"

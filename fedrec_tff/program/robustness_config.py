@@ -91,6 +91,10 @@ def create_cells(
         raise errors.UserError(
             "--finetuning_epochs: a study measures what the global model recommends: drop it"
         )
+    if base.withhold_held_out_metrics:
+        raise errors.UserError(
+            "--withhold_held_out_metrics: a study compares exact metrics of the test: drop it"
+        )
     if not aggregators:
         raise errors.UserError("--aggregators: name at least one")
     columns = _distinct((CLEAN, *attacks))

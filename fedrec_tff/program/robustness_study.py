@@ -21,9 +21,12 @@ import numpy as np
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import loading
-from fedrec_tff.program import data, notices, run_directory, session
+from fedrec_tff.privacy import departures
+from fedrec_tff.program import data, metric_names, notices, run_directory, session
 from fedrec_tff.program.robustness_config import CLEAN, Cell
 
+# What follows from held-out interactions.
+MEASURED = ("recall", "ndcg", "exposure", "recall_kept", "recall_kept_of_mean")
 _LIST_LENGTH = 10
 _PLAIN = "mean"
 
@@ -39,11 +42,13 @@ class CellResult:
       recall: recall@10 of the test set.
       ndcg: ndcg@10 of the test set.
       exposure: See the module.
-      epsilon: Of the run; None without differential privacy.
+      epsilon: Of the run, whatever may void it; None without differential privacy.
+      voided_by: As in `departures.Departures`; empty without differential privacy, too.
       seconds: Of training and evaluation; None where the run does not say.
       recall_kept: Share of the recall of the same aggregator's clean run; None where that is zero.
       recall_kept_of_mean: Share of the recall of the plain mean's clean run; None if the study has
         none.
+      is_private: Whether the run is; its metrics are then outside of its guarantee.
       has_diverged: Whether the run ended in a model that scores nothing; its metrics are zero then,
         and its epsilon and seconds None.
     """
@@ -56,9 +61,21 @@ class CellResult:
     exposure: float
     epsilon: float | None
     seconds: float | None
+    voided_by: str = ""
     recall_kept: float | None = None
     recall_kept_of_mean: float | None = None
+    is_private: bool = False
     has_diverged: bool = False
+
+    def name_values(self) -> dict[str, Any]:
+        """All of it by the names that it has in files: exact metrics and epsilon as in a run."""
+        values = dataclasses.asdict(self)
+        epsilon, voided_by = values.pop("epsilon"), values.pop("voided_by")
+        named = {
+            metric_names.mark(name, self.is_private) if name in MEASURED else name: value
+            for name, value in values.items()
+        }
+        return {**named, departures.EPSILON_NAMES[voided_by]: epsilon}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,26 +173,33 @@ def _read(
 ) -> CellResult:
     from fedrec_tff.models import scoring
     from fedrec_tff.program import features, model_file
-    from fedrec_tff.reporting import summary
 
     weights = model_file.load(directory.model)
     known = features.create_features(cell.config, dataset)
     score_fn = scoring.build_score_fn(cell.config.two_tower, weights, *known.both)
+    voided_by, epsilon = departures.find_epsilon(results)
     return CellResult(
         cell.aggregator,
         cell.attack,
         cell.folder,
-        results["test/recall@10"],
-        results["test/ndcg@10"],
+        metric_names.find(results, "test/recall@10"),
+        metric_names.find(results, "test/ndcg@10"),
         measure_exposure(score_fn, dataset, target_index),
-        results["epsilon"],
-        summary.find_clock(results, "seconds"),
+        epsilon,
+        metric_names.find(results, "seconds"),
+        voided_by,
+        is_private=cell.config.is_private,
     )
 
 
 def _create_diverged(cell: Cell) -> CellResult:
     return CellResult(
-        cell.aggregator, cell.attack, cell.folder, 0.0, 0.0, 0.0, None, None, has_diverged=True
+        cell.aggregator,
+        cell.attack,
+        cell.folder,
+        *(0.0, 0.0, 0.0, None, None),
+        has_diverged=True,
+        is_private=cell.config.is_private,
     )
 
 

@@ -1,16 +1,18 @@
 """What a round's metrics are called, and which of them may leave.
 
-Under differential privacy, what follows from the cohort (its loss, its size, the time it took) is
-an exact statistic of user data. It is withheld, or released with `non_private/` before its name if
-the run says so. Every metric belongs to one class, by its name, and one without a class is not
-released under differential privacy:
+Under differential privacy, what follows from the cohort (its loss, its size, the time it took) or
+from held-out interactions is an exact statistic of user data. It is withheld, or released with
+`non_private/` before its name. Every metric belongs to one class, by its name, and one without a
+class is not released under differential privacy:
 
 * `public`: follows from flags, the catalogue and what is public of the population;
 * `aggregate`: computed from the noised aggregate, hence as private as the model;
 * `noised`: released with noise of its own, which the ledger has;
-* `held_out`: exact, of held-out interactions, which are outside the guarantee;
+* `about`: what results say of the run itself;
+* `held_out`: an exact statistic of held-out interactions and of the histories before them;
 * `cohort`: an exact statistic of the users who train;
-* `non_private`: the same, released on request under a name that says so.
+* `non_private`: both of these under a name that says so. Those of the cohort are released on
+  request, those of held-out interactions unless they are withheld.
 """
 
 import collections
@@ -21,21 +23,21 @@ import numpy as np
 
 from fedrec_tff.aggregators import transforms
 from fedrec_tff.learning import client_work
+from fedrec_tff.privacy import departures
+from fedrec_tff.program import metric_names
 
-NON_PRIVATE_PREFIX = "non_private/"
 PUBLIC = "public"
 AGGREGATE = "aggregate"
 NOISED = "noised"
+ABOUT = "about"
 HELD_OUT = "held_out"
 COHORT = "cohort"
 NON_PRIVATE = "non_private"
 
 # The class of a metric: that of the first of these that is its name, or a folder of it.
 _CLASSES = {
-    NON_PRIVATE_PREFIX: NON_PRIVATE,
-    "privacy/epsilon": PUBLIC,
-    "privacy/simulated_epsilon": PUBLIC,
-    "privacy/insecure_epsilon": PUBLIC,
+    metric_names.NON_PRIVATE: NON_PRIVATE,
+    **{f"privacy/{name}": PUBLIC for name in departures.EPSILON_NAMES.values()},
     "privacy/clip_norm": AGGREGATE,
     "communication/download_megabytes": PUBLIC,
     "communication/download_entropy_coded_megabytes": AGGREGATE,
@@ -46,11 +48,20 @@ _CLASSES = {
     "train/": COHORT,
     "time/evaluation_seconds": HELD_OUT,
     "time/": COHORT,
-    "validation/": HELD_OUT,
-    "personalized/": HELD_OUT,
-    "private/": NOISED,
+    metric_names.VALIDATION: HELD_OUT,
+    metric_names.TEST: HELD_OUT,
+    metric_names.PERSONALIZED: HELD_OUT,
+    "popularity/": HELD_OUT,
+    "private_popularity/": HELD_OUT,
+    metric_names.PRIVATE: NOISED,
+    **dict.fromkeys(departures.EPSILON_NAMES.values(), ABOUT),
+    **dict.fromkeys(("delta", "noise_multiplier", "privacy_ledger_digest", "departures"), ABOUT),
+    **dict.fromkeys(("privacy_statement", "rounds", "execution"), ABOUT),
+    **dict.fromkeys(("git_revision", "versions"), ABOUT),
+    "seconds": COHORT,
+    "users_per_second": COHORT,
 }
-_RELEASABLE = (PUBLIC, AGGREGATE, NOISED, HELD_OUT, NON_PRIVATE)
+_RELEASABLE = (PUBLIC, AGGREGATE, NOISED, ABOUT, NON_PRIVATE)
 _MEGABYTE = 1e6
 _PRIVATE_QUERY = "dp_query_metrics"
 _NAMED_ELSEWHERE = (transforms.UPLOAD_BITS, transforms.CODED_UPLOAD_BITS, _PRIVATE_QUERY)
@@ -187,7 +198,7 @@ def select_releasable(
         return dict(cohort_metrics)
     if not release_non_private:
         return {}
-    return {NON_PRIVATE_PREFIX + name: value for name, value in cohort_metrics.items()}
+    return metric_names.mark_all(cohort_metrics, is_private)
 
 
 def classify(name: str) -> str | None:
@@ -198,15 +209,15 @@ def classify(name: str) -> str | None:
     return None
 
 
-def check(metrics: Mapping[str, float], is_private: bool) -> None:
+def check(metrics: Mapping[str, Any], is_private: bool) -> None:
     """Refuses metrics that must not leave a run under differential privacy.
 
     Args:
-      metrics: What is about to be released.
+      metrics: What is about to be released, after a round or as results.
       is_private: Whether the run claims differential privacy.
 
     Raises:
-      ValueError: If one is an exact statistic of the cohort, or of no class.
+      ValueError: If one is an exact statistic without the mark, or of no class.
     """
     for name in metrics:
         if is_private and classify(name) not in _RELEASABLE:

@@ -6,16 +6,45 @@ import fcntl
 import json
 import os
 import pathlib
-import secrets
 import shutil
 from collections.abc import Collection, Iterator
 from typing import Any, BinaryIO
 
 from fedrec_tff import errors
+from fedrec_tff.privacy import chained_file
 
-# What a session may leave if it ends before `config.json` is written.
-_LEFT_BEFORE_CONFIG = {".lock", "ids", "config.json.partial", "cohort_key", "cohort_key.partial"}
-_KEY_BYTES = 16
+# What a session may leave if it ends before `config.json` is written; the ledger is a header then.
+_LEFT_BEFORE_CONFIG = {
+    *(".lock", "ids", "config.json.partial", "cohort_key", "cohort_key.partial"),
+    "privacy_ledger.jsonl",
+}
+
+_CONFIG, _CHECKPOINTS, _DEVICES = "config.json", "checkpoints", "devices"
+_IDS, _COHORT_KEY = "ids", "cohort_key"
+
+# What is for the owner of a run alone, whatever the umask: a file has mode 0600, a folder 0700, and
+# what is in it is out of reach with it. All else is as public as the umask says.
+SECRET = frozenset(
+    {
+        # Whoever has the key knows who was in which round.
+        _COHORT_KEY,
+        # Noise of past rounds, where it is correlated, and what a clock tells.
+        _CHECKPOINTS,
+        # Raw ids, and what users' devices keep.
+        _IDS,
+        _DEVICES,
+        # Exact counts and a fingerprint of the data.
+        _CONFIG,
+        # A sweep that sells its best trial alone must not tell of others.
+        "trials",
+        "study.json",
+        "sweep.csv",
+        "sweep.json",
+        # What an audit found of real users.
+        "audit.json",
+    }
+)
+_SECRET_MODE, _SECRET_FOLDER_MODE, _PUBLIC_MODE = 0o600, 0o700, 0o666
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +60,7 @@ class RunDirectory:
     @property
     def config(self) -> pathlib.Path:
         """`config.json`: every flag, and what was derived from them."""
-        return self.root / "config.json"
+        return self.root / _CONFIG
 
     @property
     def metrics(self) -> pathlib.Path:
@@ -46,7 +75,7 @@ class RunDirectory:
     @property
     def checkpoints(self) -> pathlib.Path:
         """`checkpoints/`: program state by round."""
-        return self.root / "checkpoints"
+        return self.root / _CHECKPOINTS
 
     @property
     def ledger(self) -> pathlib.Path:
@@ -59,6 +88,11 @@ class RunDirectory:
         return self.root / "private_popularity.npy"
 
     @property
+    def private_catalogue(self) -> pathlib.Path:
+        """`private_catalogue.json`: the raw ids of the items that were chosen, where they were."""
+        return self.root / "private_catalogue.json"
+
+    @property
     def model(self) -> pathlib.Path:
         """`model.npz`: the released model, every weight under its name."""
         return self.root / "model.npz"
@@ -66,12 +100,17 @@ class RunDirectory:
     @property
     def devices(self) -> pathlib.Path:
         """`devices/`: what users' devices keep, in simulation; no part of the server reads it."""
-        return self.root / "devices"
+        return self.root / _DEVICES
+
+    @property
+    def ids(self) -> pathlib.Path:
+        """`ids/`: raw ids of users and items by index."""
+        return self.root / _IDS
 
     @property
     def cohort_key(self) -> pathlib.Path:
         """`cohort_key`: the secret that cohorts are drawn from under differential privacy."""
-        return self.root / "cohort_key"
+        return self.root / _COHORT_KEY
 
     @property
     def lock_file(self) -> pathlib.Path:
@@ -81,8 +120,13 @@ class RunDirectory:
     @property
     def has_rounds(self) -> bool:
         """Whether a round was trained, or paid for, in this folder."""
-        is_started = self.ledger.exists() and len(self.ledger.read_bytes().splitlines()) > 1
-        return is_started or (self.checkpoints.is_dir() and any(self.checkpoints.iterdir()))
+        has_checkpoint = self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
+        return self.has_spent or has_checkpoint
+
+    @property
+    def has_spent(self) -> bool:
+        """Whether the ledger has more than a header."""
+        return self.ledger.exists() and len(self.ledger.read_bytes().splitlines()) > 1
 
     @property
     def results(self) -> pathlib.Path:
@@ -90,25 +134,58 @@ class RunDirectory:
         return self.root / "results.json"
 
 
+def make_folder(path: pathlib.Path) -> pathlib.Path:
+    """Makes a folder of a run, before anything is written to it; one that is there is kept.
+
+    Args:
+      path: Where; its parent must exist.
+
+    Returns:
+      The folder, closed to others if its name is in `SECRET`.
+    """
+    if path.name in SECRET:
+        return make_secret_folder(path)
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def make_secret_folder(path: pathlib.Path) -> pathlib.Path:
+    """Makes a folder that is its owner's alone; one that is there becomes so.
+
+    Args:
+      path: Where; parents are made as the umask says.
+
+    Returns:
+      The folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=_SECRET_FOLDER_MODE, exist_ok=True)
+    if path.stat().st_mode & 0o077:
+        # Of an earlier version, or made by somebody.
+        path.chmod(_SECRET_FOLDER_MODE)
+    return path
+
+
 @contextlib.contextmanager
-def open_whole(path: pathlib.Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+def open_whole(path: pathlib.Path) -> Iterator[BinaryIO]:
     """Opens a file to be written as a whole or not at all.
 
     Args:
-      path: Where to; its folder must exist.
-      mode: The file's permissions, before the umask.
+      path: Where to; its folder must exist. `SECRET` says who may read it.
 
     Yields:
       A file; what is written to it is at `path`, and on disk, when the block ends without an error.
     """
     temporary = path.with_name(f"{path.name}.partial")
     temporary.unlink(missing_ok=True)
+    mode = _SECRET_MODE if SECRET & {path.name, path.parent.name} else _PUBLIC_MODE
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
         yield file
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    chained_file.sync_folder(path.parent)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -204,31 +281,6 @@ def refuse_version(directory: RunDirectory, kind: str) -> errors.UserError:
     )
 
 
-def obtain_cohort_key(directory: RunDirectory, is_new: bool) -> int:
-    """Reads the secret that a run's cohorts are drawn from; a new run draws it.
-
-    Args:
-      directory: The run's paths; this process holds its lock.
-      is_new: Whether the run has not begun.
-
-    Returns:
-      128 bits from the operating system.
-
-    Raises:
-      UserError: If the key of a run that has begun is missing.
-    """
-    path = directory.cohort_key
-    if not path.exists():
-        if not is_new:
-            raise errors.UserError(
-                f"{path} is missing, without which the run's cohorts are not known: restore it, or "
-                "choose another --output_dir"
-            )
-        with open_whole(path, mode=0o600) as file:
-            file.write(f"{secrets.token_hex(_KEY_BYTES)}\n".encode())
-    return int(path.read_text(), 16)
-
-
 def read_results(directory: RunDirectory) -> dict[str, Any] | None:
     """The results of a complete run, or None."""
     if not directory.results.exists():
@@ -299,6 +351,11 @@ def _make_empty(root: pathlib.Path) -> None:
     if occupied:
         raise errors.UserError(
             f"--output_dir={root}: not empty, and not a run of this program; choose another"
+        )
+    if RunDirectory(root).has_spent:
+        raise errors.UserError(
+            f"--output_dir={root}: {RunDirectory(root).ledger.name} tells of a run that has spent "
+            "privacy, and config.json is missing: restore it, or choose another"
         )
 
 

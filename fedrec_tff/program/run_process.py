@@ -11,6 +11,7 @@ from fedrec_tff import errors
 from fedrec_tff.aggregators import building, contract, registry
 from fedrec_tff.aggregators import chain as chain_lib
 from fedrec_tff.aggregators.hierarchical import config as hierarchy_config
+from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.learning import (
     client_work,
     feature_embedding,
@@ -28,6 +29,9 @@ from fedrec_tff.privacy import catalogue
 from fedrec_tff.program import client_simulation, model_flags, popularity_prior, privacy_plan
 from fedrec_tff.program import features as features_lib
 from fedrec_tff.program.config import RunConfig
+
+# What is drawn.
+_EDGE = "edge"
 
 
 def build_process(
@@ -61,12 +65,7 @@ def build_process(
     chain, work = config.aggregator_chain, config.client_work
     row_sparse = _is_row_sparse(config)
     sampler = create_sampler(config, num_items, popular)
-    build_client_update = functools.partial(
-        client_work.build_row_sparse_client_update
-        if row_sparse
-        else client_work.build_dense_client_update,
-        item_features=features.items,
-    )
+    build_update = _bind_client_update(config, features)
     context = _create_context(config, num_items, plan, row_sparse)
     factory = building.build_factory(chain, context)
     _check_weighs(config, factory)
@@ -76,14 +75,14 @@ def build_process(
         work, weighs=isinstance(factory, tff.aggregators.WeightedAggregationFactory)
     )
     client_type = client_work.create_client_data_type(
-        features.num_user_slots, config.num_stored_weights
+        features.num_user_slots, config.num_stored_weights, chain.terminal.has_edges
     )
     if simulation is None:
-        client_update_fn = build_client_update(config.two_tower, work, sampler)
+        client_update_fn = build_update(sampler)
     else:
         client_type = simulated_clients.create_simulated_client_type(client_type)
         client_update_fn, memory = simulated_clients.build_simulated_client_work(
-            functools.partial(build_client_update, config.two_tower, work),
+            build_update,
             sampler,
             simulation.attack,
             simulation.failure,
@@ -93,7 +92,7 @@ def build_process(
         build_learning_process = functools.partial(
             hierarchical_process.build_hierarchical_process,
             _find_hierarchy(chain, context),
-            client_row_fn=_find_client_row,
+            edge_fn=_get_edge,
             replaces_non_finite=not _edges_exclude_non_finite(chain),
         )
     else:
@@ -117,6 +116,26 @@ def build_process(
     )
 
 
+def build_client_update(
+    config: RunConfig,
+    num_items: int,
+    popular: popularity_prior.Popularity | None,
+    features: features_lib.Features,
+) -> client_work.ClientUpdateFn:
+    """Builds what an honest client does in a round, without the rest of the process.
+
+    Args:
+      config: The run's flags.
+      num_items: Size of the catalogue.
+      popular: What is known of items' popularity, where the run uses it.
+      features: What the model knows of items and users.
+
+    Returns:
+      Client work.
+    """
+    return _bind_client_update(config, features)(create_sampler(config, num_items, popular))
+
+
 def create_sampler(
     config: RunConfig, num_items: int, popular: popularity_prior.Popularity | None
 ) -> negative_sampling.NegativeSampler:
@@ -135,6 +154,31 @@ def create_sampler(
         config.num_negatives,
         popular.probabilities if config.negative_sampling == POPULARITY else None,
     )
+
+
+def choose_edges(
+    config: RunConfig,
+    num_items: int,
+    plan: privacy_plan.PrivacyPlan,
+    draws: keyed_draws.KeyedDraws,
+) -> np.ndarray | None:
+    """Chooses each user's edge, once and for all: a public draw of the user's own.
+
+    Args:
+      config: The run's flags.
+      num_items: Size of the catalogue.
+      plan: The mechanism.
+      draws: Of the population, public.
+
+    Returns:
+      int32 [num_users]; None where no edges stand between clients and server.
+    """
+    chain = config.aggregator_chain
+    if not chain.terminal.has_edges:
+        return None
+    context = _create_context(config, num_items, plan, _is_row_sparse(config))
+    num_edges = _find_hierarchy(chain, context).num_edges
+    return draws.integers(num_edges, _EDGE).astype(np.int32)
 
 
 def check_builders(config: RunConfig, num_items: int, plan: privacy_plan.PrivacyPlan) -> None:
@@ -186,6 +230,18 @@ def _check_weighs(config: RunConfig, factory: Any) -> None:
         )
 
 
+def _bind_client_update(
+    config: RunConfig, features: features_lib.Features
+) -> simulated_clients.BuildClientUpdateFn:
+    """Client work but for where negatives come from."""
+    build = client_work.build_dense_client_update
+    if _is_row_sparse(config):
+        build = client_work.build_row_sparse_client_update
+    return functools.partial(
+        build, config.two_tower, config.client_work, item_features=features.items
+    )
+
+
 def _is_row_sparse(config: RunConfig) -> bool:
     """Whether clients send the rows that they touch: if all that stands in their way allows it."""
     work = config.client_work
@@ -226,10 +282,9 @@ def _find_hierarchy(
     return building.build_factory(chain_lib.Chain(chain.links[-1:]), context).hierarchy
 
 
-def _find_client_row(client: client_work.ClientData | simulated_clients.SimulatedClient) -> Any:
-    """The client's row in the population, a public number."""
-    data = client.data if hasattr(client, "data") else client
-    return data.seed[1]
+def _get_edge(client: client_work.ClientData | simulated_clients.SimulatedClient) -> Any:
+    """The client's edge, which is public."""
+    return hierarchical_process.get_edge(client.data if hasattr(client, "data") else client)
 
 
 def server_may_see_sums(config: RunConfig) -> bool:

@@ -5,18 +5,30 @@ This module is light. TensorFlow is imported once the flags, the folder and the 
 
 import dataclasses
 import os
-import pathlib
 from typing import Any
 
+from fedrec_tff import errors
 from fedrec_tff.aggregators import aggregator
 from fedrec_tff.datasets import interactions as interactions_lib
 from fedrec_tff.datasets import loading
 from fedrec_tff.evaluation import scoring
 from fedrec_tff.plugins import loading as plugin_loading
+from fedrec_tff.privacy import population_ledger
 from fedrec_tff.program import config as config_lib
-from fedrec_tff.program import data, model_flags, notices, privacy_plan, run_directory
+from fedrec_tff.program import (
+    data,
+    model_flags,
+    notices,
+    population,
+    privacy_plan,
+    run_directory,
+    run_identity,
+    user_draws,
+)
 from fedrec_tff.program import features as features_lib
 from fedrec_tff.program.config import RunConfig
+
+_POPULATION_ID = "population_ledger_id"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +41,10 @@ class Session:
       dataset: The data.
       plan: Sampler and mechanism.
       derived: What `config.json` says besides the flags.
-      cohort_key: What cohorts are drawn from; None for the seed.
+      draws: What is drawn for each training user.
+      identity: The run's id, and the key of its cohorts.
       features: What the model knows of items and users.
+      reservation: What the run may spend of a budget over runs; None for one that stands alone.
     """
 
     config: RunConfig
@@ -38,8 +52,10 @@ class Session:
     dataset: loading.LoadedDataset
     plan: privacy_plan.PrivacyPlan
     derived: dict[str, Any]
-    cohort_key: int | None = None
+    draws: user_draws.UserDraws
+    identity: run_identity.RunIdentity
     features: features_lib.Features = features_lib.NO_FEATURES
+    reservation: population_ledger.Reservation | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +98,7 @@ def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:
         run_directory.open_run_directory(output_dir, flags, may_differ)
         results = run_directory.read_results(directory)
         if results is not None:
+            _settle(config, directory)
             notices.say(f"{directory.root} is complete: see {directory.results}")
             return SessionOutcome(results, results["rounds"])
         session = _prepare(config, directory)
@@ -90,16 +107,28 @@ def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:
 
         from fedrec_tff.program import federated_run
 
-        return federated_run.execute(session)
+        outcome = federated_run.execute(session)
+        if outcome.results is not None:
+            _settle(config, directory)
+        return outcome
+
+
+def _settle(config: RunConfig, directory: run_directory.RunDirectory) -> None:
+    if config.population is not None:
+        population.settle(config.population.ledger, directory)
 
 
 def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Session:
-    """Loads the data, plans, and writes `config.json` and the id maps of a new run."""
+    """Loads the data, plans, and writes what a new run begins with, `config.json` last."""
     dataset = data.load_data(config)
+    model_flags.check_size(config, dataset.split.num_items)
     features = features_lib.create_features(config, dataset)
     stored = run_directory.read_config(directory)
     noise_multiplier, has_new_plugin = None, False
-    if stored is not None:
+    if stored is None:
+        identity = run_identity.create(config)
+    else:
+        identity = run_identity.read(directory, config, stored)
         fingerprint = stored["non_private/data"]["fingerprint"]
         run_directory.check_fingerprint(directory, fingerprint, dataset.fingerprint)
         fingerprint = stored["non_private/data"].get("features_fingerprint")
@@ -110,12 +139,10 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
         has_new_plugin = has_new_model or before.get("plugins", {}) != _digest_plugins(config)
         if has_new_plugin:
             _check_has_no_rounds(directory, "model" if has_new_model else "aggregator")
-    cohort_key = None
-    if config.has_secret_cohorts:
-        cohort_key = run_directory.obtain_cohort_key(directory, is_new=stored is None)
+    draws = user_draws.UserDraws(dataset.train_user_ids, config.seed, identity.cohort_key)
     num_weights = config.two_tower.num_weights(dataset.split.num_items)
     plan = privacy_plan.create_plan(
-        config, dataset.split.train.num_rows, num_weights, noise_multiplier, cohort_key
+        config, dataset.split.train.num_rows, num_weights, noise_multiplier, draws.secret
     )
     is_unchecked = stored is None or has_new_plugin
     has_plugin = config.model is not None or config.aggregator_chain.has_plugin
@@ -125,9 +152,15 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
         from fedrec_tff.program import run_process
 
         run_process.check_builders(config, dataset.split.num_items, plan)
-    derived = _derive(config, dataset, plan)
+    population_id = _find_population(config, directory, plan, stored)
+    derived = _derive(config, dataset, plan, identity, population_id)
     if stored is None:
-        interactions_lib.save_id_maps(dataset.interactions, _make_folder(directory.root / "ids"))
+        run_identity.write(directory, config, plan, identity)
+        ids = run_directory.make_folder(directory.ids)
+        interactions_lib.save_id_maps(dataset.interactions, ids)
+    elif plan.mechanism is not None:
+        # A copy, and what breaks the mechanism's law, is told before TensorFlow starts.
+        run_identity.open_ledger(directory, config, plan, identity).close()
     if is_unchecked:
         run_directory.write_json(
             directory.config,
@@ -137,7 +170,35 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
                 "non_private/data": _describe_data(dataset, features),
             },
         )
-    return Session(config, directory, dataset, plan, derived, cohort_key, features)
+    reservation = None if population_id is None else population.join(config, directory, plan)
+    return Session(
+        config, directory, dataset, plan, derived, draws, identity, features, reservation
+    )
+
+
+def _find_population(
+    config: RunConfig,
+    directory: run_directory.RunDirectory,
+    plan: privacy_plan.PrivacyPlan,
+    stored: dict[str, Any] | None,
+) -> str | None:
+    """Which population ledger it is, by its identity; for a new run it must have room."""
+    found = None
+    if config.population is not None:
+        if plan.departures.voided_by:
+            raise errors.UserError(
+                "--population_ledger: this run has no epsilon of these users: "
+                f"{plan.departures.describe(plan.departures.voided_by)}"
+            )
+        relation = plan.mechanism.neighbouring_relation
+        planned = [population.plan_events(plan, config.rounds)] if stored is None else []
+        found = population.check_room(config.population, planned, relation).identity
+    if stored is not None and stored["derived"].get(_POPULATION_ID) != found:
+        raise errors.UserError(
+            f"--population_ledger={config.population_ledger} is not the one that the run in "
+            f"{directory.root} was begun with: name that, or choose another --output_dir"
+        )
+    return found
 
 
 def _summarize(session: Session) -> str:
@@ -146,13 +207,25 @@ def _summarize(session: Session) -> str:
     if not config.is_private or config.release_non_private_metrics:
         return dataset.summary()
     split = dataset.split
-    return f"{config.dataset}: {split.train.num_rows:,} training users, {split.num_items:,} items"
+    items = f"{split.num_items:,} items {dataset.catalogue_source}"
+    if config.catalogue_release is not None:
+        items = "a catalogue that is to be chosen"
+    return (
+        f"{config.dataset}: {split.train.num_rows:,} training users {dataset.population_source}, "
+        f"{items}"
+    )
 
 
 def _derive(
-    config: RunConfig, dataset: loading.LoadedDataset, plan: privacy_plan.PrivacyPlan
+    config: RunConfig,
+    dataset: loading.LoadedDataset,
+    plan: privacy_plan.PrivacyPlan,
+    identity: run_identity.RunIdentity,
+    population_id: str | None,
 ) -> dict[str, Any]:
     return {
+        _POPULATION_ID: population_id,
+        run_identity.RUN_ID: identity.run_id,
         "aggregator": config.aggregator_chain.name,
         "plugins": _digest_plugins(config),
         "model_digest": model_flags.digest_model(config),
@@ -160,7 +233,11 @@ def _derive(
         "sampling": config.sampling_law,
         "noise_multiplier": plan.mechanism.noise_multiplier if plan.mechanism else None,
         "num_training_users": dataset.split.train.num_rows,
-        "num_items": dataset.split.num_items,
+        # None where they are yet to be chosen: how many were taken is nobody's business.
+        "num_items": None if config.catalogue_release else dataset.split.num_items,
+        "catalogue": config.catalogue_kind,
+        # None where the users are those of the data.
+        "roster_digest": dataset.roster_digest,
     }
 
 
@@ -187,8 +264,3 @@ def _describe_data(
         "fingerprint": dataset.fingerprint,
         "features_fingerprint": features.fingerprint,
     }
-
-
-def _make_folder(path: pathlib.Path) -> pathlib.Path:
-    path.mkdir(exist_ok=True)
-    return path

@@ -8,7 +8,7 @@ import numpy as np
 
 from fedrec_tff import errors
 from fedrec_tff.program import config as config_lib
-from fedrec_tff.program import config_checks, sweep_space
+from fedrec_tff.program import config_checks, metric_names, sweep_space
 from fedrec_tff.program.config import RunConfig
 
 GRID = "grid"
@@ -20,19 +20,20 @@ FIXED = "fixed"
 # The random ones are `privacy.tuning.DISTRIBUTIONS`, which takes half a second to import.
 TRIALS_DISTRIBUTIONS = (FIXED, "negative_binomial", "poisson")
 
-VALIDATION = "validation/"
-PRIVATE = "private/"
-PERSONALIZED = "personalized/"
+VALIDATION = metric_names.VALIDATION
+PRIVATE = metric_names.PRIVATE
+PERSONALIZED = metric_names.PERSONALIZED
 _FINETUNING = "finetuning_"
 DEFAULT_OBJECTIVE = "validation/recall@10"
 _FULL = ("recall@10", "ndcg@10", "hit_rate@10", "mrr")
 _SAMPLED = ("sampled_99/hit_rate@10", "sampled_99/ndcg@10", "sampled_99/mrr")
 _PRIVATE_METRICS = ("recall@10", "ndcg@10", "mrr")
 
+_LARGEST_TRIALS_SHAPE = 100.0
 _MOST_TRIALS = 1000
 
 # A search whose best run alone is private compares runs on one population.
-DATA_FLAGS = frozenset((*config_lib.DATA_FLAGS, "user_table"))
+DATA_FLAGS = frozenset((*config_lib.DATA_FLAGS, "user_table", "item_table"))
 # Flags that change neither who takes part how often, nor the noise in multiples of the clip, nor
 # what else is released: whatever their values, a run costs the same. All others may matter.
 COSTLESS_FLAGS = frozenset(
@@ -106,6 +107,23 @@ class SweepConfig:
         """Whether the number of trials is drawn."""
         return self.trials_distribution != FIXED
 
+    @property
+    def objective_name(self) -> str:
+        """What the objective is called where it is shown: as in the runs, marked if exact."""
+        is_exact = not self.objective.startswith(PRIVATE)
+        return metric_names.mark(self.objective, is_exact and self._has_private_runs)
+
+    @property
+    def _has_private_runs(self) -> bool:
+        return any(self.config_of(v, self.base.seed).is_private for v in self.extremes)
+
+    @property
+    def extremes(self) -> list[dict[str, Any]]:
+        """Trials with values and ends of ranges, one flag at a time, the others at their first."""
+        first = {dimension.name: dimension.extremes[0] for dimension in self.dimensions}
+        changes = [{d.name: value} for d in self.dimensions for value in d.extremes[1:]]
+        return [first, *({**first, **change} for change in changes)]
+
     def config_of(self, values: dict[str, Any], seed: int) -> RunConfig:
         """The flags of one run.
 
@@ -174,11 +192,8 @@ def check_extremes(config: SweepConfig) -> None:
     Raises:
       UserError: If one is no run that can be.
     """
-    first = {dimension.name: dimension.extremes[0] for dimension in config.dimensions}
-    check_trial(config, first)
-    for dimension in config.dimensions:
-        for value in dimension.extremes[1:]:
-            check_trial(config, {**first, dimension.name: value})
+    for values in config.extremes:
+        check_trial(config, values)
 
 
 def check_trial(config: SweepConfig, values: dict[str, Any]) -> None:
@@ -200,6 +215,11 @@ def check_trial(config: SweepConfig, values: dict[str, Any]) -> None:
         raise errors.UserError(
             f"--objective={config.objective} needs --private_evaluation_noise_multiplier, which "
             f"the trial with {describe(values)} lacks"
+        )
+    if run.withhold_held_out_metrics and not config.objective.startswith(PRIVATE):
+        raise errors.UserError(
+            f"--objective={config.objective} is what --withhold_held_out_metrics withholds: choose "
+            f"by {PRIVATE}recall@10, with --private_evaluation_noise_multiplier"
         )
     if config.objective.startswith(PERSONALIZED) and not run.finetuning_epochs:
         raise errors.UserError(
@@ -319,6 +339,11 @@ def _check_random_number(config: SweepConfig) -> None:
         )
     if name == "poisson" and config.trials_shape != SweepConfig.trials_shape:
         raise errors.UserError("--trials_shape is of the negative binomial alone: drop it")
+    if not -1.0 < config.trials_shape <= _LARGEST_TRIALS_SHAPE:
+        raise errors.UserError(
+            f"--trials_shape={config.trials_shape:g}: must be above -1 and at most "
+            f"{_LARGEST_TRIALS_SHAPE:g}"
+        )
     for dimension in config.dimensions:
         if dimension.name in DATA_FLAGS:
             raise errors.UserError(

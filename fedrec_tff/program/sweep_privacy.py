@@ -14,7 +14,7 @@ from typing import Any
 from fedrec_tff import errors
 from fedrec_tff.privacy import accounting, catalogue, mechanisms, tuning
 from fedrec_tff.privacy import ledger as ledger_lib
-from fedrec_tff.program import data, privacy_plan, sweep_config
+from fedrec_tff.program import data, population, privacy_plan, sweep_config
 from fedrec_tff.program.config import RunConfig
 from fedrec_tff.program.sweep_config import SweepConfig
 from fedrec_tff.program.sweep_runs import SweepRun
@@ -119,14 +119,6 @@ def find_objection(configs: Iterable[RunConfig]) -> TuningCost | None:
     """
     objections = {
         "without differential privacy": lambda c: not c.is_private or c.noise_multiplier == 0.0,
-        "with noise that can be predicted (--insecure_deterministic_noise)": (
-            lambda c: c.insecure_deterministic_noise
-        ),
-        "with cohorts that follow from --seed (--insecure_seeded_cohorts), so that they meet the "
-        "same users in the same rounds": lambda c: c.insecure_seeded_cohorts,
-        "whose noise is that of a larger deployment (--noise_cohort_size)": (
-            lambda c: c.noise_cohort_size is not None
-        ),
         "that make a release without noise": lambda c: (
             0.0 in (c.popularity_noise_multiplier, c.private_evaluation_noise_multiplier)
         ),
@@ -136,6 +128,12 @@ def find_objection(configs: Iterable[RunConfig]) -> TuningCost | None:
         if any(applies(config) for config in configs):
             kind = NO_CLAIM if number else NOT_PRIVATE
             return TuningCost(kind, len(configs), reason=f"there are runs {text}")
+    for said in map(privacy_plan.find_departures, configs):
+        if said.voided_by:
+            reason = said.describe(said.voided_by).removesuffix(".")
+            return TuningCost(
+                NO_CLAIM, len(configs), reason=f"there are runs of which holds: {reason}"
+            )
     return None
 
 
@@ -169,6 +167,31 @@ def plan(
     if objection is not None:
         return objection
     return combine([planner.cost(run) for run in runs])
+
+
+def check_population(config: SweepConfig, planner: Planner) -> None:
+    """Refuses a sweep that a budget over runs has no room for, before it is begun.
+
+    Each run takes its own part when it starts. So nothing is checked here where trials are not
+    known beforehand, or how many there are must not be told.
+
+    Args:
+      config: The sweep.
+      planner: Works out single runs.
+
+    Raises:
+      UserError: If all trials together would pass the budget.
+    """
+    if config.base.population is None or config.has_random_number:
+        return
+    if config.search == sweep_config.VIZIER:
+        return
+    trials = sweep_config.create_trials(config)
+    runs = [config.config_of(values, seed) for values in trials for seed in config.seeds]
+    costs = [cost for run in runs if (cost := planner.cost(run)) is not None]
+    for relation in {cost.relation for cost in costs}:
+        events = [cost.events for cost in costs if cost.relation is relation]
+        population.check_room(config.base.population, events, relation)
 
 
 def spent(config: SweepConfig, runs: Sequence[SweepRun], planner: Planner) -> TuningCost:
@@ -328,13 +351,7 @@ def _is_distributed(config: RunConfig) -> bool:
 
 
 def _find_objection_of_extremes(config: SweepConfig) -> TuningCost | None:
-    first = {dimension.name: dimension.extremes[0] for dimension in config.dimensions}
-    tried = [
-        {**first, dimension.name: value}
-        for dimension in config.dimensions
-        for value in dimension.extremes
-    ]
-    return find_objection(config.config_of(values, config.seeds[0]) for values in tried)
+    return find_objection(config.config_of(v, config.seeds[0]) for v in config.extremes)
 
 
 def _read(run: SweepRun) -> tuning.RunCost | None:

@@ -6,7 +6,7 @@ import json
 import pathlib
 from typing import Any
 
-from fedrec_tff.program import run_directory, sweep_config
+from fedrec_tff.program import metric_names, run_directory, sweep_config
 from fedrec_tff.program.config import RunConfig
 
 FINISHED = "finished"
@@ -115,7 +115,7 @@ def find_reason(run: SweepRun, status: int) -> str:
 def _find_objective(run: SweepRun, results: dict[str, Any], objective: str) -> float | None:
     """A metric of the final model; noised ones stand in the table of rounds alone."""
     if not objective.startswith(sweep_config.PRIVATE):
-        return results.get(objective)
+        return metric_names.find(results, objective)
     with run.directory.metrics.open(newline="") as file:
         values = [row.get(objective) for row in csv.DictReader(file)]
     # The last round always has an evaluation; where its release was left out there is no value.

@@ -61,12 +61,14 @@ def run(
     root = sweep_state.open_folder(output_dir)
     with run_directory.lock(run_directory.RunDirectory(root)):
         batch = math.ceil(num_processes / len(config.seeds))
-        state = sweep_state.open_state(root, config, batch)
         planner = sweep_privacy.Planner()
+        if not (root / sweep_state.FILE_NAME).exists():
+            sweep_privacy.check_population(config, planner)
+        state = sweep_state.open_state(root, config, batch)
         trials = None if config.search == sweep_config.VIZIER else state.trials
         planned = sweep_privacy.plan(config, trials, planner)
         print(sweep_text.describe_cost(planned, config, is_planned=True), file=sys.stderr)
-        with sweep_progress.ProgressDisplay(config.objective) as display:
+        with sweep_progress.ProgressDisplay(config.objective_name) as display:
             study = sweep_study.run(
                 state,
                 config,

@@ -17,6 +17,7 @@ from typing import Any
 from fedrec_tff import errors
 from fedrec_tff.program import (
     interruption,
+    run_directory,
     sweep_config,
     sweep_processes,
     sweep_runs,
@@ -245,7 +246,8 @@ class _Session:
         runs = _create_runs(self._config, self._root, len(self._trials), values)
         self._trials.append(runs)
         for run in runs:
-            run.log.parent.mkdir(parents=True, exist_ok=True)
+            run_directory.make_folder(self._root / "trials")
+            run.log.parent.mkdir(exist_ok=True)
             if self._options.retries_failed:
                 run.failure.unlink(missing_ok=True)
             self._outcomes[run.name] = sweep_runs.read(run, self._config.objective)

@@ -12,7 +12,7 @@ import tensorflow_federated as tff
 from fedrec_tff import errors
 from fedrec_tff.learning import averaging
 from fedrec_tff.privacy import ledger as ledger_lib
-from fedrec_tff.program import communication, round_metrics
+from fedrec_tff.program import communication, divergence, round_metrics
 from fedrec_tff.program.interruption import StopRequest
 from fedrec_tff.program.profiling import RoundProfiler
 
@@ -64,7 +64,7 @@ class TrainingResult:
       seconds: Time spent in rounds and evaluations, over all sessions of the run.
       is_complete: False if a stop was requested before the last round.
       budget_is_spent: Whether training ended early because one more round would have passed the
-        target epsilon.
+        target epsilon, or what is left to the population.
     """
 
     weights: tff.learning.models.ModelWeights
@@ -83,14 +83,14 @@ class Progress:
       round_number: The last round that the state has seen.
       seconds: As in `TrainingResult`.
       average: The average of the models so far; None where the run does not average.
-      ledger_entries: How many entries the ledger had; 0 without differential privacy.
+      ledger_digest: Of the ledger's last line; empty without differential privacy.
     """
 
     state: tff.learning.templates.LearningAlgorithmState
     round_number: int
     seconds: float
     average: tff.learning.models.ModelWeights | None = None
-    ledger_entries: int = 0
+    ledger_digest: str = ""
 
     def weights(
         self, process: tff.learning.templates.LearningProcess
@@ -138,7 +138,7 @@ async def load_progress(
         version,
         float(saved["seconds"]),
         saved["average"] if averages else None,
-        int(saved["ledger_entries"]),
+        saved["ledger_digest"].decode(),
     )
 
 
@@ -153,6 +153,7 @@ async def train(
     options: TrainingOptions,
     stop: StopRequest,
     profiler: RoundProfiler,
+    watch: divergence.Watch,
 ) -> TrainingResult:
     """Trains from `start` to the last round, to the end of the budget, or to a stop.
 
@@ -169,32 +170,36 @@ async def train(
       options: See `TrainingOptions`.
       stop: Checked after each round.
       profiler: Traces rounds.
+      watch: Ends a run that has diverged.
 
     Returns:
       Where it ended; the state is checkpointed.
+
+    Raises:
+      DivergedError: If no round is worth its cost any more; nothing is entered for it.
     """
     progress, budget_is_spent, saved_round = start, False, start.round_number
     while progress.round_number < options.rounds and not stop:
         round_number = progress.round_number + 1
+        watch.check_before(progress.state)
         if ledger is not None:
-            budget = options.target_epsilon
-            if budget is not None and ledger.would_exceed(budget, round_number):
+            if not ledger.may_execute(round_number, options.target_epsilon):
                 budget_is_spent = True
                 break
             ledger.append(round_number)
         with profiler.trace(round_number):
-            progress, metrics = _run_round(process, cohorts, progress, ledger, options)
+            progress, metrics = _run_round(process, cohorts, progress, ledger, options, watch)
         if _is_due(round_number, options.rounds_per_evaluation, options.rounds):
             progress, evaluated = _evaluate(process, evaluate_fn, progress)
             metrics.update(evaluated)
         round_metrics.check(metrics, is_private=ledger is not None)
         await release_manager.release(round_metrics.order(metrics), round_number)
         if _is_due(round_number, options.rounds_per_checkpoint, options.rounds):
-            await _save(state_manager, _count_entries(progress, ledger))
+            await _save(state_manager, _note_ledger(progress, ledger))
             saved_round = round_number
         await asyncio.sleep(0)
     if saved_round < progress.round_number:
-        await _save(state_manager, _count_entries(progress, ledger))
+        await _save(state_manager, _note_ledger(progress, ledger))
     return TrainingResult(
         weights=progress.weights(process),
         rounds=progress.round_number,
@@ -202,15 +207,6 @@ async def train(
         is_complete=budget_is_spent or progress.round_number == options.rounds,
         budget_is_spent=budget_is_spent,
     )
-
-
-def ledger_epsilon_name(ledger: ledger_lib.PrivacyLedger) -> str:
-    """What the ledger's epsilon is called: it may be a larger deployment's, or hold for nobody."""
-    if ledger.header.insecure_deterministic_noise:
-        return "privacy/insecure_epsilon"
-    if ledger.header.mechanism.is_simulated:
-        return "privacy/simulated_epsilon"
-    return "privacy/epsilon"
 
 
 def _is_due(round_number: int, period: int, last: int) -> bool:
@@ -223,11 +219,14 @@ def _run_round(
     progress: Progress,
     ledger: ledger_lib.PrivacyLedger | None,
     options: TrainingOptions,
+    watch: divergence.Watch,
 ) -> tuple[Progress, dict[str, float]]:
     start = time.monotonic()
     cohort = options.prepare_cohort_fn(progress.state, cohorts.select())
     output = process.next(progress.state, cohort)
     seconds = time.monotonic() - start
+    sums = output.metrics["client_work"] if options.sums_client_metrics else None
+    watch.observe(output.metrics["finalizer"]["update_non_finite"], sums)
     metrics = {
         "communication/download_megabytes": options.download_megabytes,
         **round_metrics.create_learning_rate_metrics(
@@ -236,7 +235,7 @@ def _run_round(
         **round_metrics.create_aggregate_metrics(output.metrics),
         **round_metrics.select_releasable(
             round_metrics.create_cohort_metrics(
-                output.metrics["client_work"] if options.sums_client_metrics else None,
+                sums,
                 {
                     **round_metrics.create_measurement_metrics(output.metrics["aggregator"]),
                     **communication.describe_messages(output.metrics["aggregator"]),
@@ -249,7 +248,8 @@ def _run_round(
         ),
     }
     if ledger is not None:
-        metrics[ledger_epsilon_name(ledger)] = ledger.accountant.epsilon()
+        name = ledger.header.departures.epsilon_name
+        metrics[f"privacy/{name}"] = ledger.accountant.epsilon()
     round_number, average = progress.round_number + 1, progress.average
     if average is not None:
         weights = process.get_model_weights(output.state)
@@ -263,7 +263,6 @@ def _evaluate(
     start = time.monotonic()
     metrics = evaluate_fn(progress.weights(process))
     seconds = time.monotonic() - start
-    metrics["time/evaluation_seconds"] = seconds
     return dataclasses.replace(progress, seconds=progress.seconds + seconds), metrics
 
 
@@ -271,11 +270,11 @@ async def _save(state_manager: tff.program.FileProgramStateManager, progress: Pr
     await state_manager.save(_to_program_state(progress), progress.round_number)
 
 
-def _count_entries(progress: Progress, ledger: ledger_lib.PrivacyLedger | None) -> Progress:
-    """Notes how long the ledger is, so that one that was cut short is told at resume."""
+def _note_ledger(progress: Progress, ledger: ledger_lib.PrivacyLedger | None) -> Progress:
+    """Notes where the ledger ends, so that one that was cut short is told at resume."""
     if ledger is None:
         return progress
-    return dataclasses.replace(progress, ledger_entries=len(ledger.entries))
+    return dataclasses.replace(progress, ledger_digest=ledger.digest)
 
 
 def _to_program_state(progress: Progress) -> dict[str, Any]:
@@ -284,5 +283,5 @@ def _to_program_state(progress: Progress) -> dict[str, Any]:
         "state": progress.state,
         "seconds": progress.seconds,
         "average": average,
-        "ledger_entries": progress.ledger_entries,
+        "ledger_digest": progress.ledger_digest,
     }

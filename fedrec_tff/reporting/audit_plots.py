@@ -2,14 +2,14 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
 from matplotlib import figure
 from scipy import stats
 
-from fedrec_tff.privacy.audit import canary_scores, membership, roc
+from fedrec_tff.privacy.audit import canary_scores, distinguishing, membership, roc
 
 matplotlib.use("Agg")
 
@@ -48,6 +48,41 @@ def plot_canaries(
     right.set_xlabel("log likelihood ratio over all rounds")
     right.set_yscale("log")
     right.legend()
+    drawn.suptitle(title, fontsize="medium", wrap=True)
+    return drawn
+
+
+def plot_adjacent(
+    num_affected: Mapping[str, int],
+    distinction: distinguishing.Distinction | None,
+    title: str,
+) -> figure.Figure:
+    """Draws how many others one user's data reach, and how well whole runs are told apart.
+
+    Args:
+      num_affected: By stage, how many others are affected.
+      distinction: Scores of runs; None where none were trained.
+      title: Of the picture.
+
+    Returns:
+      The figure.
+    """
+    drawn = figure.Figure(figsize=(2 * _SIZE_INCHES[0], _SIZE_INCHES[1]), layout="constrained")
+    left, right = drawn.subplots(1, 2)
+    left.barh(list(num_affected), list(num_affected.values()), color="tab:red")
+    left.invert_yaxis()
+    left.set_xlim(0, max(1, *num_affected.values()))
+    left.set_xlabel("other users affected by one user's data")
+    if distinction is None:
+        right.set_axis_off()
+    else:
+        scores = (distinction.first, distinction.second)
+        middle, scale = np.mean(scores), np.std(scores) or 1.0
+        bins = np.linspace(*(np.percentile(scores, [0, 100]) - middle) / scale, _NUM_BINS)
+        for name, values in zip(("with the user", "without"), scores, strict=True):
+            right.hist((values - middle) / scale, bins, alpha=0.5, label=name)
+        right.set_xlabel("score of a whole run, in standard deviations")
+        right.legend()
     drawn.suptitle(title, fontsize="medium", wrap=True)
     return drawn
 

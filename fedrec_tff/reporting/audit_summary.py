@@ -34,7 +34,9 @@ def describe_report(found: report.AuditReport) -> str:
         estimate = found.estimates.get(name)
         bounds.add_row(name, "-" if estimate is None else _number(estimate), _number(bound.epsilon))
     claimed = _number(found.claimed_epsilon) if math.isfinite(found.claimed_epsilon) else "nothing"
-    bounds.add_row(f"claimed, at delta {found.delta:g}", "", claimed)
+    voided_by = found.departures.voided_by
+    whose = f", {voided_by}" if voided_by else ""
+    bounds.add_row(f"claimed{whose}, at delta {found.delta:g}", "", claimed)
     tables = [bounds]
     if found.checks:
         checked = rich.table.Table(box=rich.box.SIMPLE)
@@ -46,6 +48,8 @@ def describe_report(found: report.AuditReport) -> str:
     lines = [_render(table) for table in tables]
     if found.estimates:
         lines.append(_ABOUT_ESTIMATES)
+    if found.departures.entries:
+        lines.append(f"claim: {found.departures.summarize()}")
     return "\n".join([*lines, found.verdict])
 
 
@@ -88,7 +92,7 @@ def write_tensorboard(
     with tf.summary.create_file_writer(os.fspath(summary_dir)).as_default():
         values = {"epsilon_lower_bound": found.lower_bound, **scalars}
         if math.isfinite(found.claimed_epsilon):
-            values["epsilon_claimed"] = found.claimed_epsilon
+            values[found.claim_name] = found.claimed_epsilon
         if found.estimate is not None:
             values["epsilon_estimate"] = found.estimate
         for name, value in values.items():

@@ -11,7 +11,7 @@ import rich.box
 import rich.console
 import rich.table
 
-from fedrec_tff.program import baselines, run_directory
+from fedrec_tff.program import baselines, metric_names, run_directory
 
 _PARTS = ("validation", "test")
 _CSV = "baselines.csv"
@@ -27,7 +27,9 @@ def describe(results: Mapping[str, Any]) -> str:
     Returns:
       Several lines.
     """
-    return "\n".join([_create_table(results), *describe_notes(results)])
+    is_any_marked = any(map(_is_marked, results["baselines"].values()))
+    footnote = [metric_names.FOOTNOTE] if is_any_marked else []
+    return "\n".join([_create_table(results), *footnote, *describe_notes(results)])
 
 
 def describe_notes(results: Mapping[str, Any]) -> list[str]:
@@ -70,9 +72,11 @@ def _create_table(results: Mapping[str, Any]) -> str:
     for title in (f"validation recall@{results['k']}", "seconds"):
         table.add_column(title, justify="right", no_wrap=True)
     for name, found in results["baselines"].items():
-        values = [f"{found['test'][metric]:.4f}" for metric in metrics]
-        validated = f"{found['validation'][metrics[0]]:.4f}"
-        table.add_row(name, *values, validated, f"{found['seconds']:.1f}")
+        values = [f"{metric_names.find(found, 'test')[metric]:.4f}" for metric in metrics]
+        validated = f"{metric_names.find(found, 'validation')[metrics[0]]:.4f}"
+        table.add_row(
+            name + ("*" if _is_marked(found) else ""), *values, validated, f"{found['seconds']:.1f}"
+        )
     # As wide as it needs.
     console = rich.console.Console(width=400, color_system=None)
     with console.capture() as capture:
@@ -82,7 +86,11 @@ def _create_table(results: Mapping[str, Any]) -> str:
 
 def _find_metrics(results: Mapping[str, Any]) -> list[str]:
     """The metrics that all have, those of the full catalogue first."""
-    return list(next(iter(results["baselines"].values()))["test"])
+    return list(metric_names.find(next(iter(results["baselines"].values())), "test"))
+
+
+def _is_marked(found: Mapping[str, Any]) -> bool:
+    return metric_names.are_marked(found, "test")
 
 
 def _to_csv(results: Mapping[str, Any]) -> str:
@@ -91,7 +99,7 @@ def _to_csv(results: Mapping[str, Any]) -> str:
     for name, found in results["baselines"].items():
         row = {"baseline": name, "seed": results["seed"], "seconds": found["seconds"]}
         row |= {key: found[key] for key in ("epsilon", "delta") if key in found}
-        row |= {f"{part}/{m}": value for part in _PARTS for m, value in found[part].items()}
+        row |= _name_metrics(found)
         row |= {f"{name}_{key}": value for key, value in found["parameters"].items()}
         rows.append(row | {"fingerprint": results["data"]["fingerprint"]})
     columns = dict.fromkeys(column for row in rows for column in row)
@@ -100,6 +108,15 @@ def _to_csv(results: Mapping[str, Any]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def _name_metrics(found: Mapping[str, Any]) -> dict[str, float]:
+    """All metrics of a baseline by their full names, as files have them."""
+    return {
+        metric_names.mark(f"{part}/{metric}", _is_marked(found)): value
+        for part in _PARTS
+        for metric, value in metric_names.find(found, part).items()
+    }
 
 
 def _write_tensorboard(results: Mapping[str, Any], folder: pathlib.Path) -> None:
@@ -116,7 +133,6 @@ def _write_tensorboard(results: Mapping[str, Any], folder: pathlib.Path) -> None
             parameters = {f"{name}_{key}": value for key, value in found["parameters"].items()}
             shared = {key: results["flags"][key] for key in ("dataset", "split", "seed")}
             hparams.hparams({"baseline": name, **shared, **parameters})
-            for part in _PARTS:
-                for metric, value in found[part].items():
-                    tf.summary.scalar(f"{part}/{metric}", value, step=0)
+            for metric, value in _name_metrics(found).items():
+                tf.summary.scalar(metric, value, step=0)
             tf.summary.scalar("time/seconds", found["seconds"], step=0)

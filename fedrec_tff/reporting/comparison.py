@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from fedrec_tff import errors
 from fedrec_tff.program import config as config_lib
+from fedrec_tff.program import metric_names
 from fedrec_tff.reporting import result_folders
 from fedrec_tff.reporting.result_folders import Guarantee, Ranking, ResultFolder
 
@@ -49,7 +50,8 @@ def compare(paths: Iterable[pathlib.Path], relative_to: str | None = None) -> st
 
     Returns:
       Markdown: a table with a row for each kind of run, one for each of the baselines, and one for
-      popularity on each of the data sets, then the commands, with the versions that computed them.
+      popularity on each of the data sets, then what epsilons assume, and the commands, with the
+      versions that computed them.
 
     Raises:
       UserError: If a folder holds no complete results, if their metrics are of lists of different
@@ -68,8 +70,21 @@ def compare(paths: Iterable[pathlib.Path], relative_to: str | None = None) -> st
         header.append(f"{metrics[0]} / {relative_to}")
         for line, row in zip(lines, rows, strict=True):
             line.append(_describe_ratio(row, reference, metrics[0]))
+    notes = [metric_names.FOOTNOTE.replace("*", "\\*", 1)] if _has_marked(rows) else []
+    notes += [f"epsilon of {_name(group)}: {said}" for group in groups if (said := _said(group))]
     commands = [f"- {_name(group)}: `{_command(group)}` ({_versions(group)})" for group in groups]
-    return "\n".join([_markdown(header, lines), "", *commands])
+    paragraphs = [_markdown(header, lines), *notes, "\n".join(commands)]
+    return "\n\n".join(paragraphs)
+
+
+def _has_marked(rows: Iterable[_Row]) -> bool:
+    return any(ranking.is_marked for row in rows for ranking in row.rankings)
+
+
+def _said(group: _Group) -> str:
+    """What must be said with the epsilons of a group, which are of the same flags."""
+    guarantees = [ranking.guarantee for folder in group for ranking in folder.rankings]
+    return next((guarantee.said for guarantee in guarantees if guarantee is not None), "")
 
 
 def _group_by_seed(folders: Iterable[ResultFolder]) -> list[_Group]:
@@ -106,7 +121,13 @@ def _choose_metrics(folders: Sequence[ResultFolder]) -> tuple[str, ...]:
         {int(name.removeprefix(_RECALL)) for name in ranking.metrics if name.startswith(_RECALL)}
         for folder in folders
         for ranking in folder.rankings
+        # A run may withhold its metrics.
+        if ranking.metrics
     ]
+    if not lengths:
+        raise errors.UserError(
+            "the folders hold no exact metrics to compare (--withhold_held_out_metrics)"
+        )
     common = set.intersection(*lengths)
     if not common:
         raise errors.UserError("the folders' lists have no length in common: compare fewer of them")
@@ -127,8 +148,9 @@ def _seeds(group: _Group) -> str:
 
 def _write_line(row: _Row, metrics: Sequence[str]) -> list[str]:
     first = row.rankings[0]
+    star = "\\*" if first.is_marked else ""
     return [
-        row.title,
+        row.title + star,
         row.seeds,
         _describe_guarantee([ranking.guarantee for ranking in row.rankings]),
         "" if first.rounds is None else str(first.rounds),

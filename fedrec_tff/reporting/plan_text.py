@@ -9,6 +9,7 @@ import rich.box
 import rich.console
 import rich.table
 
+from fedrec_tff.privacy import departures as departures_lib
 from fedrec_tff.privacy import planning
 
 _WIDTH = 100
@@ -27,11 +28,13 @@ class Plan:
         runs: The grid.
         advice: For each target, or for the noise that was given.
         notes: Warnings, and what was left out.
+        departures: What must be said with the epsilons.
     """
 
     runs: Sequence[planning.PlannedRun]
     advice: Sequence[planning.Advice]
     notes: Sequence[str] = ()
+    departures: departures_lib.Departures = departures_lib.NONE
 
 
 def to_text(plan: Plan) -> str:
@@ -46,6 +49,9 @@ def to_text(plan: Plan) -> str:
     ]
     for advice in plan.advice:
         lines += _describe(advice)
+    said = plan.departures.summarize()
+    if said:
+        lines.append(f"epsilon {said}")
     return "\n".join([*lines, *plan.notes])
 
 
@@ -57,16 +63,19 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "num_users": setting.mechanism.num_clients,
         "num_weights": setting.num_weights,
         "delta": setting.delta,
-        "runs": [_run_to_json(run) for run in plan.runs],
-        "advice": [_advice_to_json(advice) for advice in plan.advice],
+        "runs": [_run_to_json(run, plan.departures) for run in plan.runs],
+        "advice": [_advice_to_json(advice, plan.departures) for advice in plan.advice],
+        "departures": plan.departures.to_json(),
         "notes": list(plan.notes),
     }
 
 
-def _advice_to_json(advice: planning.Advice) -> dict[str, Any]:
+def _advice_to_json(
+    advice: planning.Advice, departures: departures_lib.Departures
+) -> dict[str, Any]:
     return {
-        "best": _run_to_json(advice.best),
-        "cheaper": _run_to_json(advice.cheaper) if advice.cheaper is not None else None,
+        "best": _run_to_json(advice.best, departures),
+        "cheaper": _run_to_json(advice.cheaper, departures) if advice.cheaper is not None else None,
         "what_if": [
             {"change": what_if.change, "snr": _finite(what_if.total_ratio)}
             for what_if in advice.what_ifs
@@ -74,14 +83,14 @@ def _advice_to_json(advice: planning.Advice) -> dict[str, Any]:
     }
 
 
-def _run_to_json(run: planning.PlannedRun) -> dict[str, Any]:
+def _run_to_json(run: planning.PlannedRun, departures: departures_lib.Departures) -> dict[str, Any]:
     setting = run.setting
     return {
         "rounds": setting.rounds,
         "clients_per_round": setting.mechanism.clients_per_round,
         "target_epsilon": setting.target_epsilon,
         "noise_multiplier": setting.mechanism.noise_multiplier,
-        "epsilon": _finite(run.epsilon),
+        departures.epsilon_name: _finite(run.epsilon),
         "method": run.method,
         "noise_stddev": run.noise_stddev,
         "snr_per_round": _finite(run.round_ratio),
@@ -96,7 +105,8 @@ def _finite(value: float) -> float | None:
 
 def _create_table(plan: Plan) -> str:
     table = rich.table.Table(box=rich.box.SIMPLE)
-    titles = ["rounds", "users/round", "noise multiplier", "epsilon", "noise/weight"]
+    epsilon = plan.departures.epsilon_name.replace("_", " ")
+    titles = ["rounds", "users/round", "noise multiplier", epsilon, "noise/weight"]
     for title in [*titles, "SNR/round", "SNR", "updates"]:
         table.add_column(title, justify="right")
     best = [advice.best for advice in plan.advice]

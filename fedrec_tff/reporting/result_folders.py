@@ -7,17 +7,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fedrec_tff import errors
-from fedrec_tff.program import baselines_config
+from fedrec_tff.privacy import departures
+from fedrec_tff.program import baselines_config, metric_names
 from fedrec_tff.program import config as config_lib
 from fedrec_tff.program.baselines_config import BaselinesConfig
 from fedrec_tff.program.config import RunConfig
-from fedrec_tff.reporting import summary
 
-_EXACT_POPULARITY = ("popularity/test/", "non_private/popularity/test/")
+_EXACT_POPULARITY = "popularity/test/"
 _RELEASED_POPULARITY = "private_popularity/test/"
 _FINETUNED = "personalized/test/"
-_ANY_METRIC = "mrr"
-_EPSILONS = {"simulated_epsilon": "simulated", "insecure_epsilon": "insecure", "epsilon": ""}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,10 +25,12 @@ class Guarantee:
     Attributes:
       epsilon: The claim; None for none.
       voided_by: `simulated` or `insecure` where the number is no guarantee; else empty.
+      said: What must be said with it, in a line.
     """
 
     epsilon: float | None
     voided_by: str = ""
+    said: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Ranking:
       users_per_second: Of training; None as well.
       seconds: Of training or fitting; None where it is a part of a run.
       is_of_data: Whether it is the same for all folders with the same data.
+      is_marked: Whether its metrics are exact ones of a private run.
     """
 
     title: str
@@ -54,6 +55,7 @@ class Ranking:
     users_per_second: float | None = None
     seconds: float | None = None
     is_of_data: bool = False
+    is_marked: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,23 +128,25 @@ def _from_run(name: str, config: Mapping[str, Any], results: Mapping[str, Any]) 
 
 def _iterate_rankings(flags: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Ranking]:
     """Exact popularity, the run's model, and what else came out of the run."""
-    for prefix in _EXACT_POPULARITY:
-        if prefix + _ANY_METRIC in results:
-            title = _title_popularity(flags)
-            yield Ranking(title, _select(results, prefix), is_of_data=True)
+    exact = metric_names.select(results, _EXACT_POPULARITY)
+    if exact:
+        yield Ranking(_title_popularity(flags), exact, is_of_data=True)
     yield Ranking(
         "{name}",
-        _select(results, "test/"),
+        metric_names.select(results, metric_names.TEST),
         _find_guarantee(results),
         results["rounds"],
-        summary.find_clock(results, "users_per_second"),
-        summary.find_clock(results, "seconds"),
+        metric_names.find(results, "users_per_second"),
+        metric_names.find(results, "seconds"),
+        is_marked=metric_names.are_marked(results, metric_names.TEST),
     )
-    if _FINETUNED + _ANY_METRIC in results:
-        yield Ranking("{name}, fine-tuned on devices", _select(results, _FINETUNED))
-    if _RELEASED_POPULARITY + _ANY_METRIC in results:
-        title = "popularity as {name} released it"
-        yield Ranking(title, _select(results, _RELEASED_POPULARITY))
+    for title, folder in (
+        ("{name}, fine-tuned on devices", _FINETUNED),
+        ("popularity as {name} released it", _RELEASED_POPULARITY),
+    ):
+        found = metric_names.select(results, folder)
+        if found:
+            yield Ranking(title, found, is_marked=metric_names.are_marked(results, folder))
 
 
 def _from_baselines(
@@ -177,8 +181,13 @@ def _from_baselines(
 def _read_baseline(flags: Mapping[str, Any], baseline: str, found: Mapping[str, Any]) -> Ranking:
     if baseline == baselines_config.POPULARITY:
         return Ranking(_title_popularity(flags), found["test"], is_of_data=True)
-    guarantee = Guarantee(found.get("epsilon"))
-    return Ranking(f"{{name}}: {baseline}", found["test"], guarantee, seconds=found["seconds"])
+    return Ranking(
+        f"{{name}}: {baseline}",
+        metric_names.find(found, "test"),
+        Guarantee(found.get("epsilon")),
+        seconds=found["seconds"],
+        is_marked="test" not in found,
+    )
 
 
 def _title_popularity(flags: Mapping[str, Any]) -> str:
@@ -187,12 +196,9 @@ def _title_popularity(flags: Mapping[str, Any]) -> str:
     return f"popularity on {flags['dataset']}{split}"
 
 
-def _select(results: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    """The metrics with a prefix, without it."""
-    return {k.removeprefix(prefix): v for k, v in results.items() if k.startswith(prefix)}
-
-
 def _find_guarantee(results: Mapping[str, Any]) -> Guarantee:
-    name = next(name for name in _EPSILONS if name in results)
-    epsilon = results[name]
-    return Guarantee(None if epsilon is None else float(epsilon), _EPSILONS[name])
+    voided_by, epsilon = departures.find_epsilon(results)
+    if epsilon is None:
+        return Guarantee(None)
+    said = departures.Departures.from_json(results.get("departures", [])).summarize()
+    return Guarantee(float(epsilon), voided_by, said)

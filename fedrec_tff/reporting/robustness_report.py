@@ -11,11 +11,10 @@ import rich.box
 import rich.console
 import rich.table
 
-from fedrec_tff.program import run_directory
-from fedrec_tff.program.robustness_study import CellResult, Study
+from fedrec_tff.program import metric_names, run_directory
+from fedrec_tff.program.robustness_study import MEASURED, CellResult, Study
 from fedrec_tff.reporting import robustness_plots
 
-_COLUMNS = tuple(field.name for field in dataclasses.fields(CellResult))
 _TABLES: dict[str, Callable[[CellResult], str]] = {
     "recall@10 (share of the aggregator's own clean run)": lambda cell: (
         "diverged" if cell.has_diverged else f"{cell.recall:.4f} ({_percent(cell.recall_kept)})"
@@ -45,8 +44,11 @@ def describe(study: Study) -> str:
             table.add_column(attack, justify="right", no_wrap=True)
         for aggregator in aggregators:
             cells = [by_name[aggregator, attack] for attack in attacks]
-            table.add_row(aggregator, *(text_fn(cell) for cell in cells))
+            star = "*" if cells[0].is_private else ""
+            table.add_row(aggregator + star, *(text_fn(cell) for cell in cells))
         parts.append(_render(table))
+    if any(cell.is_private for cell in study.cells):
+        parts.append(metric_names.FOOTNOTE)
     return "\n\n".join([*parts, f"target item: {study.target_item}"])
 
 
@@ -64,7 +66,8 @@ def write(study: Study, output_dir: str | os.PathLike) -> list[pathlib.Path]:
     paths = [root / f"robustness.{ending}" for ending in ("csv", "json", "png")]
     with run_directory.open_whole(paths[0]) as file:
         file.write(_to_csv(study.cells).encode())
-    run_directory.write_json(paths[1], dataclasses.asdict(study))
+    cells = [cell.name_values() for cell in study.cells]
+    run_directory.write_json(paths[1], {**dataclasses.asdict(study), "cells": cells})
     with run_directory.open_whole(paths[2]) as file:
         robustness_plots.save(robustness_plots.draw(study), file)
     _write_tensorboard(study, root / "tensorboard", paths[2])
@@ -73,9 +76,11 @@ def write(study: Study, output_dir: str | os.PathLike) -> list[pathlib.Path]:
 
 def _to_csv(cells: Sequence[CellResult]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    rows = [cell.name_values() for cell in cells]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(dataclasses.asdict(cell) for cell in cells)
+    writer.writerows(rows)
     return text.getvalue()
 
 
@@ -92,10 +97,11 @@ def _write_tensorboard(study: Study, folder: pathlib.Path, picture: pathlib.Path
         run = folder / pathlib.Path(cell.folder).relative_to("cells")
         with tf.summary.create_file_writer(os.fspath(run)).as_default():
             hparams.hparams({"aggregator": cell.aggregator, "attack": cell.attack})
-            for name in ("recall", "ndcg", "exposure", "recall_kept", "recall_kept_of_mean"):
+            for name in MEASURED:
                 value = getattr(cell, name)
                 if value is not None:
-                    tf.summary.scalar(f"robustness/{name}", value, step=0)
+                    name = metric_names.mark(f"robustness/{name}", cell.is_private)
+                    tf.summary.scalar(name, value, step=0)
     with tf.summary.create_file_writer(os.fspath(folder)).as_default():
         image = tf.io.decode_png(picture.read_bytes(), channels=3)
         tf.summary.image("robustness/heat_map", image[tf.newaxis], step=0)

@@ -12,18 +12,19 @@ _LINES_ELSEWHERE = 5
 
 
 @contextlib.contextmanager
-def show_rounds(rounds: int) -> Iterator[Callable[[int], None]]:
+def show_rounds(rounds: int, unit: str = "round") -> Iterator[Callable[[int], None]]:
     """Shows a bar on a terminal, a few lines elsewhere, on standard error.
 
     Args:
       rounds: In all.
+      unit: What is counted, where that isn't rounds.
 
     Yields:
       A function that is told the number of each round that is done.
     """
     is_live = sys.stderr.isatty()
     columns = (
-        rich.progress.TextColumn("round"),
+        rich.progress.TextColumn(unit),
         rich.progress.MofNCompleteColumn(),
         rich.progress.BarColumn(),
         rich.progress.TimeRemainingColumn(),
@@ -38,6 +39,6 @@ def show_rounds(rounds: int) -> Iterator[Callable[[int], None]]:
             due = done * _LINES_ELSEWHERE // rounds > (done - 1) * _LINES_ELSEWHERE // rounds
             if not is_live and due:
                 left = (rounds - done) * (time.monotonic() - start) / done
-                print(f"round {done}/{rounds}  {left:.0f} s left", file=sys.stderr, flush=True)
+                print(f"{unit} {done}/{rounds}  {left:.0f} s left", file=sys.stderr, flush=True)
 
         yield show

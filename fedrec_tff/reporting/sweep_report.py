@@ -7,7 +7,8 @@ import os
 import pathlib
 from typing import Any
 
-from fedrec_tff.program import run_directory, sweep_config
+from fedrec_tff.privacy import departures
+from fedrec_tff.program import privacy_plan, run_directory, sweep_config
 from fedrec_tff.program.sweep_privacy import TuningCost
 from fedrec_tff.program.sweep_study import Study, TrialResult
 from fedrec_tff.reporting import sweep_text
@@ -53,8 +54,8 @@ def create_flagfile(study: Study, cost: TuningCost) -> str:
     seeds = ",".join(map(str, config.seeds))
     comments = [
         f"Trial {best.number:03d} of a sweep: {sweep_config.describe(best.values)}.",
-        f"{config.objective} {sweep_text.format_objective(best)} over --seeds={seeds}; --seed is "
-        "the first.",
+        f"{config.objective_name} {sweep_text.format_objective(best)} over --seeds={seeds}; --seed "
+        "is the first.",
         "python -m experiments.train --flagfile=best.flags --output_dir=...",
         sweep_text.describe_cost(cost, config, is_planned=False),
     ]
@@ -76,11 +77,12 @@ def write_tensorboard(study: Study) -> pathlib.Path:
     import tensorflow as tf
     from tensorboard.plugins.hparams import api as hparams
 
-    folder = study.root / "tensorboard"
+    # It has a row for each trial.
+    folder = run_directory.make_secret_folder(study.root / "tensorboard")
     # What an earlier report left would show twice.
     for path in folder.rglob("events.out.tfevents.*"):
         path.unlink()
-    objective = study.config.objective
+    objective = study.config.objective_name
     metrics = [objective, f"{objective}/deviation"]
     with tf.summary.create_file_writer(os.fspath(folder)).as_default():
         hparams.hparams_config(
@@ -122,9 +124,12 @@ def _to_csv(study: Study) -> str:
 
 def _to_json(study: Study, cost: TuningCost) -> dict[str, Any]:
     config, best = study.config, study.best
+    said = departures.NONE
+    if best is not None:
+        said = privacy_plan.find_departures(config.config_of(best.values, config.seeds[0]))
     return {
         "search": config.search,
-        "objective": config.objective,
+        "objective": config.objective_name,
         "minimize": config.minimize,
         "seeds": list(config.seeds),
         "trials_distribution": config.trials_distribution,
@@ -138,6 +143,7 @@ def _to_json(study: Study, cost: TuningCost) -> dict[str, Any]:
         },
         "privacy": {
             **dataclasses.asdict(cost),
+            "departures": said.to_json(),
             "statement": sweep_text.describe_cost(cost, config, is_planned=False),
         },
     }

@@ -8,7 +8,7 @@ import rich.console
 import rich.markup
 import rich.table
 
-from fedrec_tff.program import run_directory, sweep_config, sweep_privacy
+from fedrec_tff.program import metric_names, run_directory, sweep_config, sweep_privacy
 from fedrec_tff.program.sweep_config import SweepConfig
 from fedrec_tff.program.sweep_privacy import TuningCost
 from fedrec_tff.program.sweep_runs import FAILED
@@ -41,7 +41,7 @@ def describe_trials(study: Study) -> str:
     table.add_column("trial", justify="right")
     for name in names:
         table.add_column(name, justify="right")
-    table.add_column(study.config.objective, justify="right", no_wrap=True)
+    table.add_column(study.config.objective_name, justify="right", no_wrap=True)
     table.add_column("")
     for trial in sort_trials(study):
         values = [sweep_config.format_value(trial.values[name]) for name in names]
@@ -76,10 +76,10 @@ def describe_best(study: Study) -> str:
         return "all trials failed" if study.trials else "no trial was drawn, so none is released"
     metrics = find_test_metrics(study, best)
     told = ", ".join(f"{name} {_mean_of(values)}" for name, values in metrics.items())
+    tested = f"\nits test metrics: {told}" if told else ""
     return (
         f"best: trial {best.number:03d}, {sweep_config.describe(best.values)}: "
-        f"{study.config.objective} {format_objective(best)}\n"
-        f"its test metrics: {told}"
+        f"{study.config.objective_name} {format_objective(best)}{tested}"
     )
 
 
@@ -89,6 +89,7 @@ def find_test_metrics(study: Study, trial: TrialResult) -> dict[str, list[float]
     names = [f"test/{name}" for name in _TEST_METRICS]
     if study.config.objective.startswith(sweep_config.PERSONALIZED):
         names = [f"{sweep_config.PERSONALIZED}{name}" for name in names]
+    names = [metric_names.mark(name, is_private) for is_private in (False, True) for name in names]
     return {
         name: [result[name] for result in results]
         for name in names
@@ -174,8 +175,9 @@ def _describe_choice(config: SweepConfig) -> str:
     if config.objective.startswith(sweep_config.PRIVATE):
         return f"The choice by {config.objective}, which is noised, is covered."
     return (
-        f"The choice itself is NOT covered: {config.objective} is an exact statistic of held-out "
-        "interactions, so which trial is best is outside the guarantee, as validation metrics are."
+        f"The choice itself is NOT covered: {config.objective_name} is an exact statistic of "
+        "held-out interactions, so which trial is best is outside the guarantee, as validation "
+        "metrics are."
     )
 
 

@@ -97,23 +97,6 @@ def _vectors(cohort):
     return np.stack([updates_lib.flatten(updates_lib.densify(u, _NUM_ITEMS)) for u, _, _ in cohort])
 
 
-def test_users_are_spread_over_edges_by_a_public_hash_of_their_row():
-    def mix(row):
-        bits = row
-        for distance, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
-            bits = (bits ^ (bits >> distance)) * factor % 2**32
-        return bits
-
-    rows = np.arange(6_040, dtype=np.int32)
-    for num_edges in (1, 3, 10):
-        found = edges.find_edge(tf.constant(rows), num_edges).numpy()
-        np.testing.assert_array_equal(found, [mix(int(row)) % num_edges for row in rows])
-        counts = np.bincount(found, minlength=num_edges)
-        # Six standard deviations of a multinomial.
-        np.testing.assert_allclose(counts, 6_040 / num_edges, atol=6 * (6_040 / num_edges) ** 0.5)
-    assert edges.find_edge(tf.constant([-1, np.iinfo(np.int32).min]), 7).numpy().min() >= 0
-
-
 @pytest.mark.parametrize("form", ["dense", "row_sparse"])
 def test_edges_have_the_weighted_means_of_their_clients(form):
     # No client of edge 1.

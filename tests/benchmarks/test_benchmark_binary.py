@@ -165,5 +165,5 @@ def test_ctrl_c_ends_everything():
     assert stdout == ""
     assert stderr.splitlines()[-1] == "interrupted"
     assert "Traceback" not in stderr
-    _, alive = psutil.wait_procs(children, timeout=30)
+    _, alive = psutil.wait_procs(children, timeout=TIMEOUT_SECONDS)
     assert alive == []

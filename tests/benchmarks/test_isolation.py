@@ -14,7 +14,7 @@ import pytest
 from fedrec_tff.benchmarks import isolation
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 300.0
 # A child that would go on for ever; it writes its process id first.
 FOREVER = """
 import os, pathlib, sys, time
@@ -66,7 +66,9 @@ def test_a_child_that_takes_too_long_is_ended(tmp_path):
     path = tmp_path / "pid"
     with pytest.raises(subprocess.TimeoutExpired):
         run_code(FOREVER, str(path), timeout_seconds=2.0)
-    assert not path.exists() or not psutil.pid_exists(int(path.read_text()))
+    # On a busy machine it may not have come to write, or to finish writing.
+    pid = path.read_text() if path.exists() else ""
+    assert not pid or not psutil.pid_exists(int(pid))
 
 
 def test_no_file_is_left_open():

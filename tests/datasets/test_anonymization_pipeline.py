@@ -15,6 +15,7 @@ from fedrec_tff.datasets.anonymization import (
     attributes,
     config,
     export,
+    perturbation,
     pipeline,
     pseudonyms,
     randomness,
@@ -163,6 +164,24 @@ def test_response_keeps_users_times_and_counts_but_for_merged_rows():
     genres = log.item_features["genres"].to_numpy()
     true = log.item_index[in_genre.rows.source_row]
     assert (genres[in_genre.rows.item_index] == genres[true]).all()
+
+
+def test_beside_randomised_response_nothing_follows_from_true_items(monkeypatch):
+    """Two data sets that differ in one item, and by chance the same answers: the same result."""
+    ages, genres = ["20", "20", "60", "60"], ["War", "Comedy"]
+    users = ["a", "b", "c", "d"]
+    # In the second, the two users who are 20 took the same genre.
+    logs = [_log(users, list(items), [1] * 4, ages, genres) for items in ("xyxy", "xxxy")]
+    answers = np.array([0, 1, 1, 1], np.int32)
+    monkeypatch.setattr(
+        perturbation, "respond", lambda item, *_: perturbation.Responses(answers, 0.5, 0)
+    )
+    settings = {"item_epsilon": 1.0, "k": 2, "l": 2, "max_suppressed_fraction": 0.5}
+    found = [_anonymize(log, seed=0, **settings) for log in logs]
+    for result in found:
+        assert result.keep_user.tolist() == [True, True, False, False]
+        assert result.rows.item_index.tolist() == [0, 1]
+    pd.testing.assert_frame_equal(found[0].generalized.labels, found[1].generalized.labels)
 
 
 def test_the_most_frequent_genre_is_a_sensitive_attribute():

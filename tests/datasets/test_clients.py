@@ -38,27 +38,49 @@ def test_each_interaction_is_in_exactly_one_tensor(rows, bucket_lengths):
 def test_max_length_keeps_the_newest(rows, max_length):
     population = clients.stack_clients(sequences_lib.from_rows(rows), max_length=max_length)
     for bucket in population.buckets:
-        assert bucket.padded_length <= max_length
+        assert bucket.padded_length <= max(16, 2 * max_length)
         for client, items, length in zip(
             bucket.client_row, bucket.item_index, bucket.num_interactions, strict=True
         ):
             assert items[:length].tolist() == rows[client][-max_length:]
 
 
-def test_buckets_double_up_to_the_longest():
-    assert clients.default_bucket_lengths(100) == (16, 32, 64, 100)
+def test_buckets_double_until_they_hold_the_longest():
+    assert clients.default_bucket_lengths(100) == (16, 32, 64, 128)
     assert clients.default_bucket_lengths(64) == (16, 32, 64)
-    assert clients.default_bucket_lengths(5) == (5,)
+    assert clients.default_bucket_lengths(0) == (16,)
+
+
+@pytest.mark.parametrize("stretch", [None, 7, 16, 100])
+def test_a_length_is_padded_alike_whoever_else_is_there(stretch):
+    def pad(length, longest):
+        if stretch is None:
+            lengths = clients.default_bucket_lengths(longest)
+        else:
+            lengths = clients.stretch_bucket_lengths(longest, stretch)
+        population = clients.stack_clients(_sequences(length, longest), lengths)
+        return population.buckets[population.bucket_index[0]].padded_length
+
+    for length in (0, 1, 6, 16, 17, 90, 101, 200):
+        assert len({pad(length, max(length, longest)) for longest in (0, 40, 130, 3000)}) == 1
+
+
+@pytest.mark.parametrize("longest", [1, 16, 17, 100, 128, 129, 2312])
+def test_with_a_rounded_longest_a_bucket_follows_from_the_own_length(longest):
+    lengths = clients.default_bucket_lengths(clients.round_up_length(longest))
+    expected = 16 * 2 ** np.maximum(0, np.ceil(np.log2(np.arange(1, longest + 1) / 16)))
+    population = clients.stack_clients(_sequences(*range(1, longest + 1)), lengths)
+    padded = np.array([bucket.padded_length for bucket in population.buckets])
+    np.testing.assert_array_equal(padded[population.bucket_index], expected)
 
 
 @pytest.mark.parametrize(
     ("longest", "lengths"),
     [
-        (2312, (16, 32, 64, 1600, 2312)),
-        (1200, (16, 32, 64, 1200)),
+        (2312, (16, 32, 64, 100, 1600, 25600)),
+        (1200, (16, 32, 64, 100, 1600)),
         (100, (16, 32, 64, 100)),
-        (80, (16, 32, 64, 80)),
-        (5000, (16, 32, 64, 1600, 5000)),
+        (20, (16, 32, 64, 100)),
     ],
 )
 def test_clients_beyond_the_stretch_share_a_bucket(longest, lengths):
@@ -67,7 +89,7 @@ def test_clients_beyond_the_stretch_share_a_bucket(longest, lengths):
 
 def test_clients_are_in_the_shortest_bucket_that_holds_them():
     population = clients.stack_clients(_sequences(3, 100, 16, 17, 99))
-    assert [bucket.padded_length for bucket in population.buckets] == [16, 32, 100]
+    assert [bucket.padded_length for bucket in population.buckets] == [16, 32, 128]
     assert [bucket.client_row.tolist() for bucket in population.buckets] == [[0, 2], [3], [1, 4]]
     assert population.bucket_index.tolist() == [0, 2, 0, 1, 2]
 

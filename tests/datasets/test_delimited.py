@@ -78,6 +78,46 @@ def test_both_parsers_read_what_was_written(tmp_path, rows):
         assert (parsed.rows_read, parsed.malformed) == (len(rows) + malformed, malformed)
 
 
+@pytest.mark.parametrize("kind", ["id", "text", "integer", "number", "time"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "7",
+            " 7",
+            "+7",
+            "007",
+            "0x10",
+            "-0X10",
+            "1_0",
+            "7.0",
+            "1e3",
+            ".5",
+            "nan",
+            "inf",
+            "1e400",
+        ),
+        *("1e400", "1970-01-02", "0.1234567890123456789"),
+        *('"7"', '"7"7', '7"7', '"7""7"', ' "7"', "'7'", ""),
+    ],
+)
+def test_a_malformed_row_changes_no_other(tmp_path, kind, text):
+    """Alone among good rows, a row is read by the fast parser where that can, else by row."""
+    alone, together = (
+        _read(tmp_path, f"a,b\n{text},z\n1,y\n{extra}".encode(), 0.9, {"a": kind}).frame
+        for extra in ("", "oops\n")
+    )
+    assert alone["a"].tolist() == together["a"].tolist()
+
+
+def test_a_quote_that_never_closes_costs_its_own_line(tmp_path):
+    data = b'a,b\nx,1\ny,"2\nz,"3"\n"w","4"\n'
+    parsed = _read(tmp_path, data, limit=0.5, kinds={"a": "id"})
+    assert parsed.frame["a"].tolist() == ["x", "z", "w"]
+    assert parsed.malformed == 1
+    assert "rows.csv:3: " in _refused(tmp_path, data, kinds={"a": "id"})
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
@@ -118,21 +158,20 @@ def test_quotes_that_never_close(tmp_path):
     assert message.startswith("/rows.csv:3: unexpected end of data")
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("1198195200", 1198195200),
-        ("1198195200.9", 1198195200),
-        ("1970-01-02", 86400),
-        ("1970-01-01 00:01:00", 60),
-        ("1970-01-01T02:00:00+01:00", 3600),
-        ("1970-01-01T00:00:05.7Z", 5),
-    ],
-)
-def test_times(tmp_path, text, seconds):
-    parsed = _read(tmp_path, f"when\n{text}\n5\n".encode(), kinds={"when": "time"})
-    assert parsed.frame["when"].tolist() == [seconds, 5]
+def test_times_are_read_row_by_row_to_the_nanosecond(tmp_path):
+    data = b"when\n1700000000.123456789\n5\n1970-01-01T00:00:05.7Z\n"
+    parsed = _read(tmp_path, data, kinds={"when": "time"})
+    assert parsed.frame["when"].tolist() == [1700000000, 5, 5]
+    assert parsed.billionths["when"].tolist() == [123456789, 0, 700000000]
     assert parsed.frame["when"].dtype == np.int64
+
+
+@pytest.mark.parametrize("kind", ["time", "integer"])
+def test_what_is_read_does_not_depend_on_other_rows(tmp_path, kind):
+    # The fast parser would read hexadecimal digits, and the one for other rows' sake would not.
+    for other in (b"5", b" 5", b"+5"):
+        message = _refused(tmp_path, b"when\n0x10\n" + other + b"\n", kinds={"when": kind})
+        assert message.startswith("/rows.csv:2: when '0x10' is ")
 
 
 def test_columns_are_found_by_name_in_any_order(tmp_path):

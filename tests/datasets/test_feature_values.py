@@ -96,8 +96,9 @@ def test_a_table_with_a_mistake_is_refused_in_one_line(tmp_path):
     for text, message in (
         ("id,genre\n1,a\n", "has no column 'item_id'"),
         ("item_id,genre\n1,a\n1,b\n", "item_id '1' is there twice"),
-        ("item_id,genre\n1,a,b\n", "cannot be read"),
-        ("", "cannot be read"),
+        ("item_id,genre\n1,a,b\n", "items.csv:2: 3 fields, 2 are needed"),
+        ('item_id,genre\n1,"a"b\n', "items.csv:2: "),
+        ("", "is empty"),
     ):
         path.write_text(text)
         with pytest.raises(errors.UserError, match=message) as caught:
@@ -109,6 +110,18 @@ def test_lists_of_a_parquet_file_are_several_categories(tmp_path):
     path = tmp_path / "items.parquet"
     pd.DataFrame({"item_id": ["1", "2"], "tags": [["a", "b"], None]}).to_parquet(path)
     assert feature_tables.read(path, "item_id")["tags"].tolist() == ["a|b", ""]
+
+
+def test_a_row_without_a_value_leaves_the_others_as_they_are(tmp_path):
+    path = tmp_path / "users.parquet"
+    for years in ([1999, 2000, 2001], [1999, 2000, None]):
+        # As pandas writes integers with gaps.
+        pd.DataFrame({"user_id": [7.0, 8.0, 9.0], "year": pd.array(years, "Int64")}).to_parquet(
+            path
+        )
+        read = feature_tables.read(path, "user_id")
+        assert read.index.tolist() == ["7", "8", "9"]
+        assert read["year"].tolist()[:2] == ["1999", "2000"]
 
 
 def test_a_table_that_names_nothing_of_the_log_is_refused():

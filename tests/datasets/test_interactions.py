@@ -47,6 +47,33 @@ def test_without_times_the_order_given_is_kept():
     assert _raw_rows(log) == [("a", "x", 1), ("b", "x", 0), ("b", "w", 2)]
 
 
+def test_times_are_exact_to_the_nanosecond():
+    # Newest first; the last row repeats the second one, the first is later by a nanosecond.
+    seconds, billionths = [7, 7, 8, -1, 7], [500_000_001, 500_000_000, 0, 999_999_999, 500_000_000]
+    log = interactions_lib.create_interactions(
+        ["u"] * 5, ["a", "a", "b", "c", "a"], seconds, [0, 1, 2, 3, 4], billionths=billionths
+    )
+    assert log.value.tolist() == [3, 1, 0, 2]
+    assert log.timestamp.tolist() == [-1, 7, 7, 8]
+    assert log.billionths.tolist() == [999_999_999, 500_000_000, 500_000_001, 0]
+    assert log.time_rank.tolist() == [0, 1, 2, 3]
+    some = interactions_lib.select_interactions(log, log.item_index == 0)
+    assert some.billionths.tolist() == [500_000_000, 500_000_001]
+
+
+def test_the_rank_of_times_compares_as_they_do():
+    rng = np.random.default_rng(0)
+    seconds, billionths = rng.integers(-2, 2, 200), rng.integers(0, 3, 200)
+    log = interactions_lib.create_interactions(
+        np.arange(200), np.zeros(200, int), seconds, billionths=billionths
+    )
+    time = log.timestamp * 10**9 + log.billionths
+    for compare in (np.less, np.equal):
+        np.testing.assert_array_equal(
+            compare.outer(log.time_rank, log.time_rank), compare.outer(time, time)
+        )
+
+
 def test_column_types():
     log = interactions_lib.create_interactions([1, 2], [3, 3], np.array([5, 6]), [1, 2])
     assert log.user_index.dtype == np.int32
@@ -61,12 +88,12 @@ def test_column_types():
     [
         ([10, 9, 100], ["9", "10", "100"]),
         (["10", "9", "100"], ["9", "10", "100"]),
-        (["10", "9", "x"], ["10", "9", "x"]),
+        (["10", "x", "9", "u"], ["9", "10", "u", "x"]),
         (["7", "07", "-8"], ["-8", "07", "7"]),
         (["9" * 30, "1"], ["1", "9" * 30]),
     ],
 )
-def test_ids_are_in_numeric_order_if_all_are_integers(raw, expected):
+def test_integers_come_first_and_in_numeric_order(raw, expected):
     log = interactions_lib.create_interactions(raw, ["i"] * len(raw))
     assert log.user_ids.tolist() == expected
     assert log.user_ids[log.user_index].tolist() == expected
@@ -111,11 +138,39 @@ def test_unused_ids_leave():
     log = interactions_lib.create_interactions([1, 2, 3], ["a", "b", "c"], item_features=features)
     log = interactions_lib.select_interactions(log, np.array([True, False, True]))
     assert log.num_items == 3
+    kept = interactions_lib.drop_unused_ids(log, keeps_users=True)
+    assert (kept.num_users, kept.num_items) == (3, 2)
+    kept = interactions_lib.drop_unused_ids(log, keeps_items=True)
+    assert (kept.num_users, kept.num_items) == (2, 3)
     log = interactions_lib.drop_unused_ids(log)
     assert log.user_ids.tolist() == ["1", "3"]
     assert log.item_ids.tolist() == ["a", "c"]
     assert log.user_index.tolist() == log.item_index.tolist() == [0, 1]
     assert log.item_features["title"].tolist() == ["A", "C"]
+
+
+def test_rows_are_placed_on_a_list_of_users():
+    features = pd.DataFrame({"age": ["7", "8"]}, index=["c", "d"])
+    log = interactions_lib.create_interactions(
+        ["b", "9", "b", "a", "9"], ["x", "y", "z", "x", "w"], np.array([3, 5, 1, 0, 4])
+    )
+    placed = interactions_lib.place_users(log, ["c", "b", "9"], features)
+    assert placed.user_ids.tolist() == ["9", "b", "c"]
+    assert _raw_rows(placed) == [("9", "w", 4), ("9", "y", 5), ("b", "z", 1), ("b", "x", 3)]
+    assert placed.user_index.dtype == np.int32
+    assert placed.user_features["age"].fillna("?").tolist() == ["?", "?", "7"]
+    with pytest.raises(errors.UserError, match="user 'b' twice"):
+        interactions_lib.place_users(log, ["b", "b"])
+
+
+def test_rows_are_placed_in_a_catalogue():
+    features = pd.DataFrame({"title": ["Eks", "Vee"]}, index=["x", "v"])
+    log = interactions_lib.create_interactions(["a", "a", "b"], ["x", "y", "w"])
+    placed = interactions_lib.place_items(log, ["x", "v", "w"], features)
+    assert placed.item_ids.tolist() == ["v", "w", "x"]
+    assert _raw_rows(placed) == [("a", "x", 0), ("b", "w", 2)]
+    assert placed.item_index.tolist() == [2, 1]
+    assert placed.item_features["title"].tolist() == ["Vee", "w", "Eks"]
 
 
 def test_saved_id_maps_read_back(tmp_path):

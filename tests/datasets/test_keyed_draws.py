@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from scipy import stats
 
 from fedrec_tff.datasets import keyed_draws
 
@@ -32,6 +33,7 @@ def test_a_block_is_aes_of_the_hashed_id():
     [
         lambda d: d.blocks("a", 1),
         lambda d: d.coins(0.3, "a", 1),
+        lambda d: d.uniforms("a", 1),
         lambda d: d.integers(7, "a", 1),
         lambda d: d.seeds("a", 1),
     ],
@@ -49,9 +51,15 @@ def test_an_order_leaves_any_two_as_they_are_without_the_others():
     np.testing.assert_array_equal(some, [i for i in everybody if i in set(IDS[::7])])
 
 
+def test_the_first_are_the_beginning_of_the_order():
+    np.testing.assert_array_equal(_draws().first(30, "epoch", 2), _draws().order("epoch", 2)[:30])
+    assert sorted(_draws().first(len(IDS), "epoch", 2)) == list(range(len(IDS)))
+
+
 def test_take_is_the_draws_of_these():
     rows = np.array([5, 3, 900])
     np.testing.assert_array_equal(_draws().take(rows).seeds("s"), _draws().seeds("s")[rows])
+    assert _draws().take(rows[:0]).seeds("s").shape == (0, 2)
 
 
 def test_key_purpose_and_numbers_change_every_draw():
@@ -76,6 +84,13 @@ def test_coins_and_integers_have_their_law():
     assert np.abs(counts - len(IDS) / 8).max() < 6 * np.sqrt(len(IDS) / 8)
     assert _draws().coins(1.0, "coin").all()
     assert not _draws().coins(0.0, "coin").any()
+
+
+def test_uniforms_are_uniform():
+    drawn = np.concatenate([_draws().uniforms("u", r) for r in range(25)])
+    # Kolmogorov's distance of 1e5 numbers passes this bound once in 1e6.
+    assert stats.kstest(drawn, "uniform").pvalue > 1e-6
+    np.testing.assert_array_equal(_draws().uniforms("u") < 0.5, _draws().coins(0.5, "u"))
 
 
 def test_bounds_may_differ_from_user_to_user():

@@ -24,9 +24,7 @@ def _log(rows):
 
 
 def _raw(log):
-    """The rows of the log as (user, item, time), and a check that no id is unused."""
-    assert set(log.user_index.tolist()) == set(range(log.num_users))
-    assert set(log.item_index.tolist()) == set(range(log.num_items))
+    """The rows of the log as (user, item, time)."""
     return sorted(
         zip(
             map(int, log.user_ids[log.user_index]),
@@ -110,6 +108,7 @@ def test_prepare_counts_every_row(seed, minimum, k_user, k_item, cap):
     assert counts.kept == prepared.num_interactions
     assert counts.below_threshold == sum(value < minimum for _, _, value in rows)
     assert prepared.lengths.min() >= 3
+    assert np.bincount(prepared.item_index).min() >= 1
     if cap is None:
         assert np.bincount(prepared.item_index).min() >= k_item
     else:
@@ -128,6 +127,19 @@ def test_prepare_by_hand():
     assert summary == (
         "12 rows read, 3 below the minimum value, 2 of 1 users with too few interactions, "
         "1 beyond the cap per user; 6 interactions kept"
+    )
+
+
+@pytest.mark.parametrize("keeps_items", [False, True])
+def test_users_may_stay_without_interactions(keeps_items):
+    rows = [(1, 1, 5)] * 4 + [(2, 1, 1), (2, 1, 5), (2, 2, 5)] + [(3, 3, 1)] * 3
+    config = preparation.PreparationConfig(minimum_value=2, max_interactions_per_user=3)
+    prepared, counts = preparation.prepare(_log(rows), config, True, keeps_items)
+    assert prepared.user_ids.tolist() == ["1", "2", "3"]
+    assert prepared.lengths.tolist() == [3, 0, 0]
+    assert prepared.item_ids.tolist() == (["1", "2", "3"] if keeps_items else ["1"])
+    assert counts == preparation.DataCounts(
+        below_threshold=4, short_users=1, short_user_rows=2, capped=1
     )
 
 

@@ -101,27 +101,55 @@ def test_leave_last_out_by_hand():
     assert split.test.num_dropped == 1
 
 
+def _with_empty_users(log, user_ids):
+    """The same log among more users, who have nothing."""
+    return interactions_lib.place_users(log, user_ids)
+
+
+def test_users_without_interactions_are_training_users_and_nothing_else():
+    log = interactions_lib.create_interactions([3] * 4, [10, 11, 12, 13], np.arange(4))
+    split = splits.leave_last_out(_with_empty_users(log, ["1", "3", "4"]))
+    assert _train_rows(split) == {0: [], 1: [0, 1], 2: []}
+    assert _evaluation_rows(split.validation) == {1: ([0, 1], [2])}
+    assert _evaluation_rows(split.test) == {1: ([0, 1, 2], [3])}
+    assert (split.validation.num_dropped, split.test.num_dropped) == (0, 0)
+
+    users = [f"u{number}" for number in range(60)]
+    log = interactions_lib.create_interactions(np.repeat(users[::2], 2), [1, 2] * 30)
+    alone = splits.unseen_users(log)
+    split = splits.unseen_users(_with_empty_users(log, users))
+    assert split.train.num_rows > alone.train.num_rows
+    assert set(split.train.lengths) == {0, 2}
+    assert split.validation.num_rows == alone.validation.num_rows
+    assert split.test.num_dropped == 0
+
+
+def test_fixed_keeps_users_without_training_items_if_asked():
+    train, test = _published_logs([(0, 1), (0, 2), (0, 3)], [(0, 4), (1, 4)])
+    assert _train_rows(splits.fixed(train, test)).keys() == {0}
+    split = splits.fixed(train, test, keeps_users=True)
+    assert _train_rows(split)[1] == []
+    assert _evaluation_rows(split.test).keys() == {0}
+
+
 def test_leave_last_out_refuses_short_users():
     log = interactions_lib.create_interactions(["ann", "ann"], ["x", "y"])
     with pytest.raises(errors.UserError, match="user ann has 2"):
         splits.leave_last_out(log)
 
 
-@hypothesis.given(
-    st.lists(st.lists(st.integers(0, 9), min_size=2, max_size=6), min_size=3, max_size=9),
-    st.integers(0, 3),
-)
-def test_unseen_users(sequences, seed):
-    rows = [(user, item) for user, items in enumerate(sequences) for item in items]
-    users, items = (np.array(column) for column in zip(*rows, strict=True))
-    log = interactions_lib.create_interactions(users, items, np.arange(len(rows)))
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_unseen_users(seed):
+    rng = np.random.default_rng(seed)
+    users = np.repeat(np.arange(40), rng.integers(2, 6, 40))
+    log = interactions_lib.create_interactions(
+        users, rng.integers(0, 9, len(users)), np.arange(len(users))
+    )
     split = splits.unseen_users(log, 0.2, 0.3, seed)
     users = dict(enumerate(_items(pairs) for pairs in _histories(log)))
     train = _train_rows(split)
     assert train == {user: users[user] for user in train}
     held_out = sorted(set(users) - set(train))
-    num_validation = max(1, round(0.2 * len(users)))
-    assert len(held_out) == num_validation + max(1, round(0.3 * len(users)))
     rows, num_dropped = _expected_rows(
         {user: (users[user][:-1], users[user][-1:]) for user in held_out}
     )
@@ -131,11 +159,32 @@ def test_unseen_users(sequences, seed):
     assert split.validation.num_dropped + split.test.num_dropped == num_dropped
 
 
-def test_unseen_users_depend_on_the_seed():
-    log = interactions_lib.create_interactions(np.repeat(np.arange(50), 2), [1, 2] * 50)
-    chosen = [splits.unseen_users(log, seed=seed).test.user_index.tolist() for seed in (1, 1, 2)]
-    assert chosen[0] == chosen[1] != chosen[2]
-    assert len(chosen[0]) == 5
+def test_unseen_users_are_as_many_as_the_fractions_say():
+    log = interactions_lib.create_interactions(np.repeat(np.arange(20_000), 2), [1, 2] * 20_000)
+    split = splits.unseen_users(log, 0.1, 0.25)
+    # Of 20,000 coins; standard deviations are 42 and 61.
+    assert abs(split.validation.num_rows - 2_000) < 250
+    assert abs(split.test.num_rows - 5_000) < 360
+    assert split.train.num_rows == 20_000 - split.validation.num_rows - split.test.num_rows
+
+
+def test_unseen_users_depend_on_the_seed_and_on_raw_ids_alone():
+    def choose(users, seed=1):
+        log = interactions_lib.create_interactions(np.repeat(users, 2), [1, 2] * len(users))
+        part = splits.unseen_users(log, seed=seed).test.user_index
+        return log.user_ids[part].tolist()
+
+    users = [f"u{number}" for number in range(300)]
+    chosen = choose(users)
+    assert choose(users) == chosen != choose(users, seed=2)
+    fewer = [user for user in users if user != chosen[0]]
+    assert choose(fewer[::-1]) == chosen[1:]
+
+
+def test_a_part_without_users_is_refused():
+    log = interactions_lib.create_interactions(np.repeat(np.arange(3), 2), [1, 2] * 3)
+    with pytest.raises(errors.UserError, match="of 3 users none is in validation"):
+        splits.unseen_users(log, 1e-9, 0.5)
 
 
 @pytest.mark.parametrize("fractions", [(0, 0.5), (0.5, 0.5), (0.1, -0.1)])
@@ -229,6 +278,20 @@ def test_fixed_draws_every_position():
     assert not np.array_equal(again, other)
 
 
+def test_the_validation_item_of_one_rests_on_nobody_else():
+    rows = [(f"u{user}", item) for user in range(20) for item in range(1 + user % 5)]
+
+    def choose(rows):
+        train, test = _published_logs(rows, [("u0", 9), ("u1", 9)])
+        validation = splits.fixed(train, test).validation
+        items = train.item_ids[validation.targets.items]
+        return dict(zip(train.user_ids[validation.user_index], items, strict=True))
+
+    chosen = choose(rows)
+    shortened = [row for row in rows if row not in (("u7", 1), ("u7", 2))]
+    assert choose(shortened) == {user: item for user, item in chosen.items() if user != "u7"}
+
+
 def test_fixed_refuses_other_ids():
     one = interactions_lib.create_interactions([1, 1], [1, 2])
     other = interactions_lib.create_interactions([1, 1], [1, 3])
@@ -253,4 +316,5 @@ def test_fingerprint_sees_every_array():
         replace(split, test=split.validation),
         replace(split, validation=split.test),
     ]
-    assert len({splits.fingerprint(other) for other in [split, *others]}) == 6
+    found = {splits.fingerprint(other) for other in [split, *others]}
+    assert len(found | {splits.fingerprint(split, ids) for ids in (["1", "2"], ["12"])}) == 8

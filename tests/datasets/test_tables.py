@@ -140,6 +140,55 @@ def test_parquet_types(tmp_path, users, values, times, expected_times):
 
 
 @pytest.mark.parametrize(
+    ("times", "billionths"),
+    [
+        (pa.array([70, 65], pa.timestamp("s")), 0),
+        (pa.array([70_000, 65_250], pa.timestamp("ms")), 250_000_000),
+        (pa.array([70_000_000, 65_250_001], pa.timestamp("us", "UTC")), 250_001_000),
+        (pa.array([70 * 10**9, 65 * 10**9 + 250_000_007], pa.timestamp("ns")), 250_000_007),
+        ([decimal.Decimal("70.000000000"), decimal.Decimal("65.250000007")], 250_000_007),
+        ([70.0, 65.25], 250_000_000),
+        (["70", "65.250000007"], 250_000_007),
+        (pa.array([70, 65], pa.uint32()), 0),
+    ],
+)
+def test_parquet_times_of_any_unit_keep_their_fractions(tmp_path, times, billionths):
+    path = _write_parquet(tmp_path / "r.parquet", u=["a", "a"], i=[1, 2], t=times)
+    log, _ = tables.read(path, tables.TableColumns("u", "i", "t"))
+    assert log.timestamp.tolist() == [65, 70]
+    assert log.billionths.tolist() == [billionths, 0]
+
+
+def test_times_that_nanoseconds_of_64_bits_cannot_hold(tmp_path):
+    later = pa.array([10**15, 1], pa.timestamp("ms"))  # the year 33658
+    path = _write_parquet(tmp_path / "r.parquet", u=["a", "a"], i=[1, 2], t=later)
+    log, _ = tables.read(path, tables.TableColumns("u", "i", "t"))
+    assert log.timestamp.tolist() == [0, 10**12]
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        lambda ms: str(ms),
+        lambda ms: f"{decimal.Decimal(ms).scaleb(-3)}",
+        lambda ms: f"{decimal.Decimal(ms).scaleb(-3)}000001",
+        lambda ms: (
+            datetime.datetime.fromtimestamp(ms // 1000, datetime.UTC).strftime("%FT%T")
+            + f".{ms % 1000:03}Z"
+        ),
+    ],
+)
+def test_events_within_a_second_keep_their_order_and_are_no_duplicates(tmp_path, stamp):
+    path = tmp_path / "r.csv"
+    start = 1_700_000_000_000
+    moments = [(start + 750, "new"), (start + 500, "mid"), (start + 250, "mid"), (start + 100, "a")]
+    path.write_text("u,i,t\n" + "".join(f"u,{item},{stamp(ms)}\n" for ms, item in moments))
+    log, counts = tables.read(path, tables.TableColumns("u", "i", "t"))
+    assert log.item_ids[log.item_index].tolist() == ["a", "mid", "mid", "new"]
+    assert counts.duplicates == 0
+
+
+@pytest.mark.parametrize(
     ("column", "values", "message"),
     [
         ("u", ["a", None, "c", "d"], "row 2: u is empty"),

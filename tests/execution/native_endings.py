@@ -18,7 +18,7 @@ import tensorflow_federated as tff
 
 from fedrec_tff.execution import native
 
-_DEADLINE_SECONDS = 120.0
+_DEADLINE_SECONDS = 300.0
 _ENDINGS = ("block", "no block", "exception", "SIGINT", "SIGTERM", "SIGKILL")
 _kept = []
 

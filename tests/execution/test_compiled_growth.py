@@ -61,7 +61,7 @@ def _long_runs_process():
 @pytest.fixture(scope="module")
 def long_run(_long_runs_process):
     """What `long_runs` reports, and for each client program how often XLA compiled it."""
-    output, log = _long_runs_process.communicate(timeout=400)
+    output, log = _long_runs_process.communicate(timeout=900)
     assert _long_runs_process.returncode == 0, log
     compilations = re.findall(r"Compiled (\S+_trace_block_\d+) (\d+) times", log)
     return json.loads(output), [int(times) for _, times in compilations]

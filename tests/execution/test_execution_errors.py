@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fedrec_tff.execution import client_loop, compiled, devices, exceptions, stacking
+from fedrec_tff.execution import client_loop, compiled, devices, exceptions, stacking, xla_flags
 
 _SECRET = 7.654321
 _SECRET_INDEX = 777777
@@ -437,11 +437,30 @@ def test_options_that_are_not_positive(name, value):
         compiled.CompiledContext(compiled.CompiledOptions(**{name: value}))
 
 
-@pytest.mark.parametrize("flags", ["", "--xla_cpu_multi_thread_eigen=true"])
+@pytest.mark.parametrize(
+    "flags",
+    ["", "--xla_cpu_multi_thread_eigen=true", "--xla_cpu_enable_fast_min_max=true --xla_dump_to=x"],
+)
 def test_flags_of_xla_that_the_user_set_stay(monkeypatch, flags):
     monkeypatch.setenv("XLA_FLAGS", flags)
     agreement.create_compiled(2)
-    assert os.environ["XLA_FLAGS"].split() == [flags or "--xla_cpu_multi_thread_eigen=false"]
+    given = flags.split()
+    added = [
+        f"--{name}=false"
+        for name in ("xla_cpu_multi_thread_eigen", "xla_cpu_enable_fast_min_max")
+        if name not in flags
+    ]
+    assert os.environ["XLA_FLAGS"].split() == [*given, *added]
+
+
+def test_where_xla_drops_nan_the_log_says_so(monkeypatch, caplog):
+    agreement.create_compiled(1)
+    assert not agreement.warnings_of(caplog)
+    # As if XLA had read its flags before.
+    monkeypatch.setattr(xla_flags, "_keeps_nan", lambda: False)
+    agreement.create_compiled(1)
+    (record,) = agreement.warnings_of(caplog)
+    assert "set XLA_FLAGS=--xla_cpu_enable_fast_min_max=false" in record.getMessage()
 
 
 def test_a_device_that_is_not_there(monkeypatch):

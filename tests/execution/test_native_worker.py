@@ -24,7 +24,7 @@ def test_a_worker_that_was_killed_is_an_error_and_not_a_wait_for_ever():
         assert _add([1, 2, 3]) == 6
         (worker,) = _our_workers() - before
         worker.send_signal(signal.SIGKILL)
-        psutil.wait_procs([worker], timeout=60)
+        psutil.wait_procs([worker], timeout=300)
         with pytest.raises(native.WorkerLostError, match="worker process has ended"):
             _add([1, 2, 3])
     with native.native_context():

@@ -36,6 +36,7 @@ def start(*flags):
         text=True,
         cwd=ROOT,
         env=env,
+        umask=0,
     )
 
 
@@ -65,6 +66,9 @@ def test_a_sound_run_exits_with_zero_and_leaves_its_files(finished):
     assert "claimed, at delta 1e-05" in stdout
     found = json.loads((root / "audit.json").read_text())
     assert not found["accuses"]
+    # What was found of users is the owner's alone.
+    assert root.stat().st_mode & 0o077 == 0
+    assert (root / "audit.json").stat().st_mode & 0o077 == 0
     assert 7.9 < found["epsilon_claimed"] <= 8.0
     assert found["epsilon_lower_bound"] < found["epsilon_claimed"]
     assert found["audit"]["num_canaries"] == 100
@@ -79,7 +83,12 @@ def test_an_accused_run_exits_with_one(finished):
     root, status, stdout, _ = finished["predictable"]
     assert status == 1
     assert "ACCUSED: the run does not keep what it claims. noise of two runs" in stdout
-    assert json.loads((root / "audit.json").read_text())["accuses"]
+    found = json.loads((root / "audit.json").read_text())
+    assert found["accuses"]
+    # Noise of the seed gives nobody an epsilon, claimed or not.
+    assert 7.9 < found["insecure_epsilon_claimed"] <= 8.0
+    assert "epsilon_claimed" not in found
+    assert "claimed, insecure, at delta 1e-05" in stdout
 
 
 def test_membership(finished):

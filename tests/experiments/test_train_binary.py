@@ -192,5 +192,5 @@ def test_ctrl_c_finishes_the_round_saves_and_tells(interrupted):
 def test_ctrl_c_leaves_no_process(interrupted):
     # The supervisor and the worker.
     assert len(interrupted.children) >= 2
-    _, alive = psutil.wait_procs(interrupted.children, timeout=30)
+    _, alive = psutil.wait_procs(interrupted.children, timeout=TIMEOUT_SECONDS)
     assert alive == []

@@ -198,7 +198,11 @@ def test_schedules_go_with_edges():
         client_memory=guidance_memory.create_memory(work),
         server_learning_rates=schedules.create_learning_rates(_SERVER),
     )
-    states = _run(process, _COHORTS)
+    cohorts = [
+        [client._replace(edge=np.int32(client.seed[1] % 2)) for client in cohort]
+        for cohort in _COHORTS
+    ]
+    states = _run(process, cohorts)
     np.testing.assert_allclose(
         _trainable(states[-1]), _trainable(_scheduled_states()[-1]), rtol=1e-4, atol=1e-6
     )

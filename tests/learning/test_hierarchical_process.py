@@ -34,8 +34,6 @@ _PULL = 0.25
 _HEAVY = 1_000_000
 _SERVER_RATE = 0.5
 _EDGE_RATE = 0.75
-# Rows of the population by edge, as the hash has them.
-_ROWS = {0: (0, 9, 16), 1: (1, 2, 3), 2: (4, 8, 13)}
 
 
 def _pull(weights, client):
@@ -54,7 +52,8 @@ def _client(edge, which, target, num_interactions):
     return client_work.ClientData(
         np.array([target, 0], np.int32),
         np.int32(num_interactions),
-        np.array([7, _ROWS[edge][which]], np.int32),
+        np.array([7, 3 * which + edge], np.int32),
+        edge=np.int32(edge),
     )
 
 
@@ -92,17 +91,13 @@ def _initial():
     return np.concatenate([w.numpy().ravel() for w in tf.nest.flatten(weights)]).astype(float)
 
 
-def _edge_of(client):
-    return next(edge for edge, rows in _ROWS.items() if client.seed[1] in rows)
-
-
 def _simulate(cohorts, sync_period):
     """HierFAVG by hand: after each round, the model to evaluate and the server's."""
     server = _initial()
     models, counted = np.stack([server] * _NUM_EDGES), np.zeros(_NUM_EDGES)
     for number, cohort in enumerate(cohorts, start=1):
         for edge in range(_NUM_EDGES):
-            members = [client for client in cohort if _edge_of(client) == edge]
+            members = [client for client in cohort if client.edge == edge]
             if members:
                 weights = [float(client.num_interactions) for client in members]
                 updates = [_PULL * (models[edge] - client.item_index[0]) for client in members]
@@ -205,6 +200,8 @@ def test_private_row_sparse_edges_without_noise_are_dp_fedavg():
     client_update = client_work.build_row_sparse_client_update(_MODEL, work, sampler)
     optimizer = optimizers.create_optimizer(OptimizerConfig("sgd", 1.0))
     built = factory.build_dp_hierarchical(context, num_edges=_NUM_EDGES)
+    # The same clients without edges.
+    cohorts = [_COHORTS[0], [client._replace(edge=()) for client in _COHORTS[0]]]
     processes = [
         hierarchical_process.build_hierarchical_process(
             built.hierarchy, _MODEL, _NUM_ITEMS, client_update, built, optimizer, _SEED
@@ -219,7 +216,8 @@ def test_private_row_sparse_edges_without_noise_are_dp_fedavg():
         ),
     ]
     found = [
-        _flatten(p.get_model_weights(p.next(p.initialize(), _COHORTS[0]).state)) for p in processes
+        _flatten(p.get_model_weights(p.next(p.initialize(), cohort).state))
+        for p, cohort in zip(processes, cohorts, strict=True)
     ]
     np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-6)
     assert not np.allclose(found[0], _initial())

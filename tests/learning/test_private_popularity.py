@@ -7,6 +7,7 @@ import tensorflow as tf
 from scipy import special, stats
 
 from fedrec_tff.datasets import clients as clients_lib
+from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.datasets import sequences as sequences_lib
 from fedrec_tff.evaluation import popularity
 from fedrec_tff.execution import compiled
@@ -34,7 +35,8 @@ def _computation(num_items=_NUM_ITEMS, noise_multiplier=0.0, cap=_CAP, insecure_
 
 def _cohort(rows, seed=0):
     population = clients_lib.stack_clients(sequences_lib.from_rows(rows), bucket_lengths=[2, 8, 64])
-    return private_popularity.stack(population, seed)
+    draws = keyed_draws.KeyedDraws(np.arange(len(rows)), seed)
+    return private_popularity.stack(population, draws)
 
 
 def _client(items, num_interactions=None, seed=1):
@@ -157,6 +159,17 @@ def test_the_cohort_is_everybody_with_a_seed_of_their_own():
         np.testing.assert_array_equal(client.item_index[: client.num_interactions], row)
     assert len({tuple(client.seed) for client in clients}) == len(_ROWS)
     assert clients[0].seed[0] != _cohort(_ROWS, seed=1).unstack()[0].seed[0]
+
+
+def test_padding_has_no_say_in_which_items_count():
+    items = [3, 5, 8, 1, 0, 7]
+    counted = [
+        private_popularity._count_items(_client([*items, *[0] * padding], len(items)), 12, 3)
+        for padding in (0, 1, 10, 1000)
+    ]
+    for one in counted:
+        np.testing.assert_array_equal(one.ids, counted[0].ids)
+        np.testing.assert_array_equal(one.value, 1.0)
 
 
 def test_probabilities_by_hand():

@@ -91,3 +91,14 @@ def test_nothing_is_proved_by_scores_of_chance():
     scores = np.full(100, -40.0)
     bound = lower_bound.bound_epsilon(scores, log_tail_of_standard_normal, _DELTA, 0.95)
     assert bound.epsilon == 0.0
+
+
+@pytest.mark.parametrize("num_trials", [500, 20_000])
+@pytest.mark.parametrize("confidence", [0.9, 1.0 - 1e-4, 1.0 - 1e-7])
+def test_limits_at_nothing_and_everything_are_their_closed_forms(confidence, num_trials):
+    root = (1.0 - confidence) ** (1.0 / num_trials)
+    at_most = lower_bound.rate_at_most(0, num_trials, confidence)
+    assert at_most == pytest.approx(1.0 - root, rel=1e-6)
+    assert lower_bound.rate_at_least(num_trials, num_trials, confidence) == pytest.approx(root)
+    assert lower_bound.rate_at_most(num_trials, num_trials, confidence) == 1.0
+    assert lower_bound.rate_at_least(0, num_trials, confidence) == 0.0

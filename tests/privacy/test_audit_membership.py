@@ -1,8 +1,10 @@
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
+from fedrec_tff.privacy import departures
 from fedrec_tff.privacy.audit import checks, lower_bound, membership, report
 
 
@@ -60,6 +62,15 @@ def test_popularity_takes_out_who_likes_rare_items():
 def create_report(claimed, proved, found=()):
     bound = lower_bound.LowerBound(proved, 1.0, 0.5, -3.0)
     return report.AuditReport(claimed, 1e-5, 0.95, {"a": 2.0}, {"a": bound}, tuple(found))
+
+
+def test_a_claim_that_is_nobodys_is_called_so():
+    said = departures.find_departures(departures.Choices("dp_gaussian", has_secret_cohorts=False))
+    found = dataclasses.replace(create_report(8.0, 2.0), departures=said)
+    assert "8.000 is claimed (insecure)" in found.verdict
+    assert found.to_json()["insecure_epsilon_claimed"] == 8.0
+    assert "epsilon_claimed" not in found.to_json()
+    assert create_report(8.0, 2.0).to_json()["epsilon_claimed"] == 8.0
 
 
 @pytest.mark.parametrize(

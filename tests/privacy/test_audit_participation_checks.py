@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.privacy import sampling
 from fedrec_tff.privacy.audit import checks, participation_checks
 
@@ -23,9 +24,8 @@ all_laws = pytest.mark.parametrize("law", _LAWS.values(), ids=_LAWS)
 def draw(law, seed, rounds=_ROUNDS):
     sampler = sampling.create_sampler(
         law.name,
-        law.num_clients,
+        keyed_draws.KeyedDraws(np.arange(law.num_clients), seed),
         law.clients_per_round,
-        seed,
         min_separation=law.min_separation if law.name == "cyclic_poisson" else None,
         max_rounds_per_user=law.max_rounds_per_user,
     )

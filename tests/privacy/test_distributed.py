@@ -9,7 +9,7 @@ from dp_accounting import rdp as rdp_lib
 from scipy import special, stats
 
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import catalogue, distributed, mechanisms
+from fedrec_tff.privacy import calibration, catalogue, distributed, mechanisms
 
 _NAMES = [catalogue.DDP_DISCRETE_GAUSSIAN, catalogue.DDP_SKELLAM]
 both_names = pytest.mark.parametrize("name", _NAMES)
@@ -284,21 +284,49 @@ def test_epsilon_falls_as_noise_grows(name):
 
 @both_names
 def test_colluding_clients_take_their_noise_away(name):
-    mechanism = _mechanism(name)
-    noise = distributed.create_distributed_noise(mechanism, colluding_clients=25)
-    alone = distributed.create_distributed_noise(mechanism)
+    trusting = _mechanism(name)
+    mechanism = dataclasses.replace(trusting, colluding_clients=25)
     # Devices do the same; less of it counts.
-    assert dataclasses.replace(noise, colluding_clients=0) == alone
-    assert noise.variance == pytest.approx(0.75 * alone.variance)
-    bound = distributed.rdp(distributed.create_event(mechanism, 25), [4.0])
-    expected = distributed.rdp(distributed.create_event(mechanism), [4.0]) / 0.75
+    noise = distributed.create_distributed_noise(mechanism)
+    assert noise == distributed.create_distributed_noise(trusting)
+    bound = distributed.rdp(distributed.create_event(mechanism), [4.0])
+    expected = distributed.rdp(distributed.create_event(trusting), [4.0]) / 0.75
     np.testing.assert_allclose(bound, expected, rtol=1e-3)
 
 
-@pytest.mark.parametrize("colluding", [-1, 100])
-def test_somebody_must_be_left(colluding):
-    with pytest.raises(ValueError, match="cannot collude"):
-        distributed.create_distributed_noise(_mechanism(), colluding)
+@both_names
+@pytest.mark.parametrize("colluding", [0, 1, 4])
+def test_what_colluders_are_left_with_costs_no_more_than_is_claimed(name, colluding):
+    """The true divergence of what remains of a sum when colluders took off what they know."""
+    mechanism = dataclasses.replace(
+        _mechanism(name, noise_multiplier=3.0, num_clients=5, num_weights=1, bits=8),
+        colluding_clients=colluding,
+    )
+    event = distributed.create_event(mechanism)
+    noise = distributed.create_distributed_noise(mechanism)
+    # One number: a user moves it from one end to the other.
+    shift = 2 * math.isqrt(noise.max_squared_norm)
+    log_probabilities = _DISTRIBUTIONS[event.distribution](noise.local_variance, 5 - colluding)
+    bounds = distributed.rdp(event, [2.0, 8.0])
+    for order, bound in zip([2.0, 8.0], bounds, strict=True):
+        true = _divergence(log_probabilities, shift, order)
+        assert true <= bound * (1 + 1e-9)
+        # With one share more it would be below: every colluder counts.
+        assert bound * (5 - colluding) / (6 - colluding) < true
+
+
+@both_names
+def test_more_noise_makes_up_for_colluders(name):
+    """Epsilon of m - f shares is that of m at sqrt((m - f) / m) of the noise."""
+    trusting = _mechanism(name, num_clients=10, num_weights=100, bits=28)
+    found = [
+        calibration.calibrate_noise_multiplier(
+            dataclasses.replace(trusting, colluding_clients=colluding), 3.0, 1e-5, 20
+        )
+        for colluding in (0, 1, 9)
+    ]
+    expected = [found[0], found[0] * math.sqrt(10 / 9), found[0] * math.sqrt(10)]
+    np.testing.assert_allclose(found, expected, rtol=0.01)
 
 
 # Events.

@@ -15,6 +15,7 @@ ALL_KINDS = [
     ),
     dp_accounting.SelfComposedDpEvent(GAUSSIAN, 5),
     dp_accounting.LaplaceDpEvent(0.7),
+    events.DeltaDpEvent(1e-6),
     dp_accounting.NoOpDpEvent(),
     dp_accounting.NonPrivateDpEvent(),
 ]

@@ -1,14 +1,25 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import dp_accounting
+import numpy as np
 import pytest
 
+from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import accounting, ledger, ledger_format, mechanisms, sampling
+from fedrec_tff.privacy import (
+    accounting,
+    chained_file,
+    departures,
+    ledger,
+    ledger_format,
+    mechanisms,
+    sampling,
+)
 
 MECHANISM = mechanisms.Mechanism("dp_gaussian", 1.0, 0.5, num_clients=6040, clients_per_round=60)
 HEADER = ledger.LedgerHeader("run-1", MECHANISM, 1e-5)
@@ -23,8 +34,8 @@ def path(tmp_path):
     return tmp_path / ledger.FILE_NAME
 
 
-def write_rounds(path, rounds, header=HEADER, sampler=None):
-    with ledger.PrivacyLedger(path, header, sampler) as opened:
+def write_rounds(path, rounds, header=HEADER, sampler=None, resume_copy=False):
+    with ledger.PrivacyLedger(path, header, sampler, resume_copy) as opened:
         return [opened.append(r) for r in rounds]
 
 
@@ -86,7 +97,7 @@ def test_would_exceed(path):
 
 def test_resumed_run_goes_on(path):
     write_rounds(path, [1, 2, 3])
-    write_rounds(path, [3, 4], dataclasses.replace(HEADER, run_id="another process"))
+    write_rounds(path, [3, 4])
     contents = ledger.read_ledger(path)
     assert rounds_of(contents) == [1, 2, 3, 3, 4]
     assert contents.header.run_id == "run-1"
@@ -95,11 +106,86 @@ def test_resumed_run_goes_on(path):
     assert sum(count for _, count in contents.spent_events()) == 4
 
 
+BOUND = dataclasses.replace(HEADER, key_commitment="ab" * 32)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"run_id": "run-2"}, "of another run than the folder"),
+        ({"key_commitment": "cd" * 32}, "of another cohort_key than the folder"),
+        ({"key_commitment": None}, "of another cohort_key than the folder"),
+    ],
+)
+def test_a_ledger_of_another_run_or_key_is_refused(path, change, said):
+    write_rounds(path, [1], BOUND)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=said):
+        ledger.PrivacyLedger(path, dataclasses.replace(BOUND, **change))
+    assert path.read_bytes() == before
+    write_rounds(path, [2], BOUND)
+    assert ledger.read_ledger(path).header.key_commitment == "ab" * 32
+
+
+def test_a_folder_that_was_moved_is_no_copy(tmp_path):
+    (tmp_path / "run").mkdir()
+    path = tmp_path / "run" / ledger.FILE_NAME
+    write_rounds(path, [1, 2])
+    (tmp_path / "run").rename(tmp_path / "moved")
+    write_rounds(tmp_path / "moved" / ledger.FILE_NAME, [3])
+    assert ledger.read_ledger(tmp_path / "moved" / ledger.FILE_NAME).copied_to == ()
+
+
+def test_a_copy_is_refused_and_going_on_in_it_is_noted_for_good(tmp_path, path):
+    write_rounds(path, [1, 2])
+    copy = tmp_path / "copy.jsonl"
+    shutil.copy2(path, copy)
+    before = copy.read_bytes()
+    with pytest.raises(UserError, match=r"is a copy.* --resume_copy"):
+        ledger.PrivacyLedger(copy, HEADER)
+    assert copy.read_bytes() == before
+    with ledger.PrivacyLedger(copy, HEADER, resume_copy=True) as opened:
+        assert opened.num_copies == 1
+        opened.append(3)
+    # The copy is where the run is now: it goes on there without being asked again.
+    with ledger.PrivacyLedger(copy, HEADER) as opened:
+        assert opened.num_copies == 1
+    contents = ledger.read_ledger(copy)
+    assert (rounds_of(contents), len(contents.copied_to)) == ([1, 2, 3], 1)
+    # A copy of the copy is another, and so is the copy in the original's place.
+    path.write_bytes(copy.read_bytes())
+    with pytest.raises(UserError, match="is a copy"):
+        ledger.PrivacyLedger(path, HEADER)
+    write_rounds(path, [4], resume_copy=True)
+    assert len(ledger.read_ledger(path).copied_to) == 2
+    assert rounds_of(ledger.read_ledger(path)) == [1, 2, 3, 4]
+
+
 def test_deterministic_noise_counts_each_round_once(path):
     header = dataclasses.replace(HEADER, insecure_deterministic_noise=True)
     write_rounds(path, [1, 2, 3], header)
     write_rounds(path, [2, 3, 4], header)
     assert ledger.read_ledger(path).spent_events() == [(EVENT, 4)]
+
+
+def test_departures_are_kept_and_those_of_another_run_are_refused(path):
+    said = departures.find_departures(departures.Choices("dp_gaussian"))
+    header = dataclasses.replace(HEADER, departures=said)
+    write_rounds(path, [1], header)
+    assert ledger.read_ledger(path).header.departures == said
+    other = departures.find_departures(departures.Choices("dp_gaussian", has_secret_cohorts=False))
+    with pytest.raises(UserError, match=r"departures=assumes .*, not voided by seeded_cohorts"):
+        write_rounds(path, [2], dataclasses.replace(HEADER, departures=other))
+
+
+def test_a_ledger_of_an_earlier_version_is_read_and_says_nothing_of_departures(path):
+    write_rounds(path, [1, 2])
+    assert b"departures" not in path.read_bytes()
+    assert ledger.read_ledger(path).header.departures is None
+    assert ledger.read_ledger(path).spent_events() == [(EVENT, 2)]
+    said = departures.find_departures(departures.Choices("dp_gaussian"))
+    with pytest.raises(UserError, match="departures=unsaid, not assumes"):
+        write_rounds(path, [3], dataclasses.replace(HEADER, departures=said))
 
 
 def test_every_tear_is_counted_and_mended(path, tmp_path):
@@ -114,10 +200,10 @@ def test_every_tear_is_counted_and_mended(path, tmp_path):
         assert contents.entries[-1].torn == (length < len(data) - 1)
         assert contents.spent_events() == [(EVENT, 3)]
         assert torn_path.read_bytes() == data[:length]
-    write_rounds(torn_path, [4])
+    write_rounds(torn_path, [4], resume_copy=True)
     assert rounds_of(ledger.read_ledger(torn_path)) == [1, 2, 3, 4]
     torn_path = tmp_path / f"torn-{len(last_line) + 20}"
-    write_rounds(torn_path, [3, 4])
+    write_rounds(torn_path, [3, 4], resume_copy=True)
     contents = ledger.read_ledger(torn_path)
     assert rounds_of(contents) == [1, 2, 3, 3, 4]
     assert [entry.torn for entry in contents.entries] == [False, False, True, False, False]
@@ -283,9 +369,9 @@ def test_lines_of_other_kinds_are_refused_wherever_they_are(path, sound, added):
 
 def resealed(*values):
     """A ledger with a sound chain, whatever it says."""
-    digest, data = ledger_format.FIRST_DIGEST, []
+    digest, data = chained_file.FIRST_DIGEST, []
     for value in values:
-        line, digest = ledger_format.seal(value, digest)
+        line, digest = chained_file.seal(value, digest)
         data.append(line)
     return b"".join(data)
 
@@ -320,6 +406,8 @@ def entry_value(round_number, execution="a", **others):
         ([header_value(), {"release": "model", "execution": "a"}], 2),
         ([header_value(), entry_value(1), entry_value(1)], 3),
         ([header_value(), {"execution": "a"}], 2),
+        ([header_value(), {"copied_to": 7}], 2),
+        ([header_value(), {"copied_to": "1-2", "surprise": 1}], 2),
     ],
 )
 def test_what_makes_no_sense_is_refused_under_a_sound_chain_too(path, values, line):
@@ -331,14 +419,24 @@ def test_what_makes_no_sense_is_refused_under_a_sound_chain_too(path, values, li
     assert f"{ledger.FILE_NAME}:{line}: " in str(caught.value)
 
 
-def test_the_digest_stands_for_all_lines(path, sound):
-    path.write_bytes(sound)
-    last = json.loads(sound.splitlines()[-1])["digest"]
+def test_the_digest_stands_for_all_lines(path):
+    with ledger.PrivacyLedger(path, WITH_RELEASES) as opened:
+        opened.append_release("popularity")
+        opened.append_release("metrics")
+        for r in (1, 2, 3):
+            opened.append(r)
+    lines = path.read_text().splitlines()
+    digests = [json.loads(line)["digest"] for line in lines]
+    last = digests[-1]
     assert ledger.read_ledger(path).digest == last
+    assert ledger.read_ledger(path).digests == tuple(digests)
     with ledger.PrivacyLedger(path, WITH_RELEASES) as opened:
         assert opened.digest == last
+        assert all(opened.holds(digest) for digest in digests)
         opened.append(4)
         assert opened.digest != last
+        assert opened.holds(opened.digest)
+        assert not opened.holds("0" * 64)
         assert ledger.read_ledger(path).digest == opened.digest
 
 
@@ -418,19 +516,20 @@ CYCLIC = mechanisms.Mechanism(
 )
 CYCLIC_HEADER = dataclasses.replace(HEADER, mechanism=CYCLIC)
 LOCAL = mechanisms.Mechanism("local_gaussian", 9.0, 0.5, 60, 6, max_rounds_per_user=3)
+DRAWS = keyed_draws.KeyedDraws(np.arange(60), 0)
 
 
-def cyclic_sampler(num_groups=5, seed=0):
-    return sampling.create_sampler("cyclic_poisson", 60, 6, seed, min_separation=num_groups)
+def cyclic_sampler(num_groups=5):
+    return sampling.create_sampler("cyclic_poisson", DRAWS, 6, min_separation=num_groups)
 
 
 @pytest.mark.parametrize(
     "sampler",
     [
-        sampling.PoissonSampler(60, 0.5, seed=0),
-        sampling.FixedSizeSampler(60, 30, seed=0),
-        sampling.CyclicPoissonSampler(60, 1.0, num_groups=4, seed=0),
-        sampling.ShuffledEpochsSampler(60, 15, seed=0),
+        sampling.PoissonSampler(DRAWS, 0.5),
+        sampling.FixedSizeSampler(DRAWS, 30),
+        sampling.CyclicPoissonSampler(DRAWS, 1.0, num_groups=4),
+        sampling.ShuffledEpochsSampler(DRAWS, 15),
     ],
 )
 def test_turns_too_close_are_refused_before_anything_is_written(path, sampler):
@@ -464,7 +563,7 @@ def test_past_cohorts_are_checked_when_a_ledger_is_opened(path):
     write_rounds(path, range(1, 15), CYCLIC_HEADER, cyclic_sampler())
     before = path.read_bytes()
     with pytest.raises(UserError, match="fewer than 5 rounds before"):
-        ledger.PrivacyLedger(path, CYCLIC_HEADER, sampling.PoissonSampler(60, 0.5, seed=0))
+        ledger.PrivacyLedger(path, CYCLIC_HEADER, sampling.PoissonSampler(DRAWS, 0.5))
     # The lock was given up again.
     write_rounds(path, [15], CYCLIC_HEADER, cyclic_sampler())
     assert path.read_bytes().startswith(before)
@@ -473,11 +572,11 @@ def test_past_cohorts_are_checked_when_a_ledger_is_opened(path):
 @pytest.mark.parametrize(
     ("mechanism", "sampler"),
     [
-        (LOCAL, sampling.PoissonSampler(60, 0.5, seed=0)),
-        (LOCAL, sampling.create_sampler("poisson", 60, 30, 0, max_rounds_per_user=4)),
+        (LOCAL, sampling.PoissonSampler(DRAWS, 0.5)),
+        (LOCAL, sampling.create_sampler("poisson", DRAWS, 30, max_rounds_per_user=4)),
         (
             dataclasses.replace(LOCAL, sampling="shuffled_epochs"),
-            sampling.create_sampler("poisson", 60, 6, 0, max_rounds_per_user=3),
+            sampling.create_sampler("poisson", DRAWS, 6, max_rounds_per_user=3),
         ),
     ],
 )
@@ -493,11 +592,38 @@ def test_turns_that_are_accounted_for_are_fine(path, law):
     header = dataclasses.replace(HEADER, mechanism=dataclasses.replace(LOCAL, sampling=law))
 
     def create_sampler():
-        return sampling.create_sampler(law, 60, 6, 0, max_rounds_per_user=3)
+        return sampling.create_sampler(law, DRAWS, 6, max_rounds_per_user=3)
 
     write_rounds(path, [*range(1, 30), 27, 28, 29], header, create_sampler())
     write_rounds(path, range(30, 60), header, create_sampler())
     assert ledger.read_ledger(path).last_round == 59
+
+
+DISTRIBUTED = mechanisms.Mechanism(
+    "ddp_skellam", 9.0, 0.5, 60, 6, "shuffled_epochs", num_weights=50, modulus_bits=24
+)
+
+
+def test_ledgers_from_before_colluders_were_counted_go_on_without_them(path):
+    header = dataclasses.replace(HEADER, mechanism=DISTRIBUTED)
+    sampler = sampling.create_sampler("shuffled_epochs", DRAWS, 6)
+    write_rounds(path, [1, 2], header, sampler)
+    # As such a ledger was written: the field is not there.
+    assert b"colluding" not in path.read_bytes()
+    assert ledger.read_ledger(path).header.mechanism.colluding_clients == 0
+    counting = dataclasses.replace(DISTRIBUTED, colluding_clients=1)
+    with pytest.raises(UserError, match="begun with colluding_clients=0, not 1"):
+        write_rounds(path, [3], dataclasses.replace(header, mechanism=counting), sampler)
+    write_rounds(path, [3], header, sampler)
+
+
+def test_colluders_are_in_the_ledger(path):
+    counting = dataclasses.replace(DISTRIBUTED, colluding_clients=2)
+    header = dataclasses.replace(HEADER, mechanism=counting)
+    write_rounds(path, [1], header, sampling.create_sampler("shuffled_epochs", DRAWS, 6))
+    contents = ledger.read_ledger(path)
+    assert contents.header.mechanism == counting
+    assert contents.spent_events()[0][0].num_shares == 4
 
 
 @pytest.mark.parametrize("mechanism", [CYCLIC, LOCAL])
@@ -558,7 +684,7 @@ except UserError as error:
 def test_two_processes_cannot_share_a_ledger(path):
     with ledger.PrivacyLedger(path, HEADER):
         child = subprocess.run(
-            [sys.executable, "-c", _CHILD, str(path)], capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", _CHILD, str(path)], capture_output=True, text=True, timeout=300
         )
         assert child.returncode == 1
         assert "another process is using" in child.stderr

@@ -128,6 +128,9 @@ def test_one_group_is_poisson_sampling():
 # Noise on the device.
 
 LOCAL = mechanisms.Mechanism("local_gaussian", 6.0, 0.5, 100, 10, max_rounds_per_user=5)
+DISTRIBUTED = mechanisms.Mechanism(
+    "ddp_skellam", 6.0, 0.5, 100, 10, "shuffled_epochs", num_weights=50, modulus_bits=24
+)
 
 
 @pytest.mark.parametrize(
@@ -202,6 +205,10 @@ def test_a_simulation_has_the_noise_to_signal_ratio_of_the_deployment(name):
         (FIXED_CLIP, {"min_separation": 5}, "means nothing"),
         (FIXED_CLIP, {"max_rounds_per_user": 5}, "means nothing"),
         (FIXED_CLIP, {"modulus_bits": 20}, "means nothing"),
+        (FIXED_CLIP, {"colluding_clients": 1}, "means nothing"),
+        (DISTRIBUTED, {"colluding_clients": 10}, "nobody is left"),
+        (DISTRIBUTED, {"colluding_clients": -1}, "at least 0"),
+        (DISTRIBUTED, {"colluding_clients": 1.5}, "whole number"),
         (ADAPTIVE, {"tower_clip_norm": 1.0}, "means nothing"),
         (LOCAL, {"max_rounds_per_user": None}, "needs max_rounds_per_user"),
         (BANDED, {"min_separation": None}, "needs min_separation"),

@@ -10,7 +10,7 @@ from scipy import stats
 
 from fedrec_tff.datasets import splits
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import accounting, releases
+from fedrec_tff.privacy import accounting, partition_selection, releases
 
 _ADD = accounting.NeighbouringRelation.ADD_OR_REMOVE_ONE
 _REPLACE = accounting.NeighbouringRelation.REPLACE_ONE
@@ -175,3 +175,41 @@ def test_arguments_that_make_no_sense():
         releases.estimate_mean(1.0, 2.0, 0.0, confidence=1.0)
     with pytest.raises(ValueError, match="finite"):
         releases.estimate_mean(math.nan, 2.0, 0.0)
+
+
+def test_a_selected_catalogue_costs_its_noise_and_its_delta():
+    release = releases.CatalogueRelease(1.5, 4e-6, items_per_user=4)
+    for relation, multiplier in ((_ADD, 1.5), (_REPLACE, 0.75)):
+        both = accounting.epsilon([(release.event(relation), 1)], 1e-5, relation)
+        noise = dp_accounting.GaussianDpEvent(multiplier)
+        assert both == accounting.epsilon([(noise, 1)], 1e-5 - 4e-6, relation)
+        # Twice is two deltas.
+        twice = accounting.epsilon([(release.event(relation), 2)], 1e-5, relation)
+        assert twice == accounting.epsilon([(noise, 2)], 2e-6, relation)
+    # As much delta as there is, or more.
+    assert accounting.epsilon([(release.event(_ADD), 3)], 1e-5, _ADD) == math.inf
+
+
+def test_a_delta_besides_sampled_noise_is_taken_off():
+    sampled = dp_accounting.PoissonSampledDpEvent(0.1, dp_accounting.GaussianDpEvent(1.0))
+    release = releases.CatalogueRelease(8.0, 9e-6)
+    together = accounting.epsilon([(sampled, 50), (release.event(_ADD), 1)], 1e-5, _ADD)
+    noise = dp_accounting.GaussianDpEvent(8.0)
+    apart = accounting.epsilon([(sampled, 50), (noise, 1)], 1e-6, _ADD)
+    assert together == pytest.approx(apart, rel=1e-6)
+
+
+@pytest.mark.parametrize("noise_multiplier", [1e-3, 1.0, 300.0])
+def test_the_threshold_is_above_the_formulas(noise_multiplier):
+    release = releases.CatalogueRelease(noise_multiplier, 1e-6, items_per_user=30)
+    exact = partition_selection.find_threshold(noise_multiplier, 1e-6, 30)
+    assert exact < release.threshold < 1.01 * exact
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [((0.0, 1e-6), "noise_multiplier"), ((1.0, 0.0), "delta"), ((1.0, 1e-6, 0), "items_per_user")],
+)
+def test_catalogue_releases_that_make_no_sense(arguments, name):
+    with pytest.raises(UserError, match=name):
+        releases.CatalogueRelease(*arguments)

@@ -4,7 +4,14 @@ import math
 import dp_accounting
 import pytest
 
-from fedrec_tff.privacy import accounting, calibration, catalogue, mechanisms, statement
+from fedrec_tff.privacy import (
+    accounting,
+    calibration,
+    catalogue,
+    departures,
+    mechanisms,
+    statement,
+)
 
 GAUSSIAN = mechanisms.Mechanism("dp_gaussian", 1.1, 0.5, num_clients=6040, clients_per_round=60)
 BANDED = mechanisms.Mechanism(
@@ -36,8 +43,15 @@ POPULARITY = accounting.PlannedRelease("popularity", dp_accounting.GaussianDpEve
 METRICS = accounting.PlannedRelease("metrics", dp_accounting.GaussianDpEvent(20.0), count=10)
 
 
-def state(mechanism, bound=BOUND, rounds=1000, **kwargs):
-    return statement.privacy_statement(mechanism, bound, 1e-7, rounds, **kwargs)
+def find_departures(mechanism, **choices):
+    return departures.find_departures(
+        departures.Choices(mechanism.name, simulates_deployment=mechanism.is_simulated, **choices)
+    )
+
+
+def state(mechanism, bound=BOUND, rounds=1000, delta=1e-7, said=None, **kwargs):
+    said = said or find_departures(mechanism)
+    return statement.privacy_statement(mechanism, bound, delta, rounds, departures=said, **kwargs)
 
 
 def test_every_mechanism_is_covered():
@@ -56,9 +70,8 @@ def test_what_every_statement_says(mechanism):
         f"noise multiplier {mechanism.noise_multiplier:g}",
         f"{mechanism.clip_norm:g}",
         "nothing is released about the users who train",
-        "It assumes that ",
-        "the number of users are public",
-        "Outside the guarantee are: validation and test metrics",
+        "Which users there are is taken from the data and treated as public.",
+        "Outside the guarantee are: metrics marked non_private, validation and test among them",
         # exp(1.81234) = 6.1247.
         "more than 6.13 times as likely",
         "plus a probability of 1e-07",
@@ -138,18 +151,26 @@ def test_against_whom_it_holds(mechanism):
     text = state(mechanism)
     trusts_server = mechanism.name in catalogue.CENTRAL
     assert ("The server is trusted" in text) == trusts_server
-    assert ("--seed" in text) == trusts_server
+    assert ("Who was in which round is taken to be secret" in text) == trusts_server
     assert ("holds against the server too" in text) == (mechanism.name in catalogue.LOCAL)
     assert ("drawn on the device" in text) == (mechanism.name in catalogue.LOCAL)
     is_distributed = mechanism.name in catalogue.DISTRIBUTED
     for part in ("sees only the secure sum", "honest but curious", "drop-out", "colludes"):
         assert (part in text) == is_distributed, part
-    assert ("floating-point" in text) != is_distributed
+    assert ("Floating-point" in text) != is_distributed
     # Noise of past rounds is in the checkpoints.
     is_correlated = mechanism.name in catalogue.CORRELATED
     assert ("does not cover the checkpoints" in text) == is_correlated
     assert ("KEEP THEM SECRET" in text) == is_correlated
     assert ("checkpoint together" in text) == (not is_correlated and not mechanism.is_simulated)
+
+
+def test_colluding_devices_are_counted():
+    assert "No client of a cohort may tell the server what noise it added" in state(SKELLAM)
+    one = state(dataclasses.replace(SKELLAM, colluding_clients=1))
+    assert "also if up to 1 client of each cohort collude with the server" in one
+    some = state(dataclasses.replace(SKELLAM, colluding_clients=7))
+    assert "up to 7 clients of each cohort" in some
 
 
 def test_a_simulation_says_whose_epsilon_it_is():
@@ -163,7 +184,7 @@ def test_a_simulation_says_whose_epsilon_it_is():
     assert "This run has" not in text
     assert "It covers" not in text
     # Of so many users, 1e-5 is no small delta.
-    assert "Warning: delta" in statement.privacy_statement(ALL["simulated"], BOUND, 1e-5, 10)
+    assert "Warning: delta" in state(ALL["simulated"], rounds=10, delta=1e-5)
 
 
 def test_releases_besides_the_model():
@@ -194,6 +215,7 @@ def test_rounds_executed_again_are_said():
         ("PLD", "privacy loss distributions"),
         ("RDP", "Renyi differential privacy"),
         ("pure", "adding up the epsilons"),
+        ("exact", "exact cost of Gaussian noise"),
     ],
 )
 def test_every_method_of_accounting_has_a_name(method, said):
@@ -214,31 +236,33 @@ def test_with_the_bound_of_a_plan(mechanism):
 
 
 @pytest.mark.parametrize(
-    ("mechanism", "bound", "deterministic"),
+    ("mechanism", "choices"),
     [
-        (None, None, False),
-        (GAUSSIAN, BOUND, True),
-        (ALL["simulated"], BOUND, True),
-        (SKELLAM, BOUND, True),
-        (
-            dataclasses.replace(GAUSSIAN, noise_multiplier=0.0),
-            accounting.EpsilonBound(math.inf, "RDP"),
-            False,
-        ),
+        (GAUSSIAN, {"has_deterministic_noise": True}),
+        (GAUSSIAN, {"has_secret_cohorts": False}),
+        (ALL["simulated"], {"has_deterministic_noise": True, "has_secret_cohorts": False}),
+        (SKELLAM, {"has_deterministic_noise": True}),
+        (dataclasses.replace(GAUSSIAN, noise_multiplier=0.0), {}),
     ],
 )
-def test_no_guarantee_is_said_first_and_plainly(mechanism, bound, deterministic):
-    text = state(mechanism, bound, insecure_deterministic_noise=deterministic)
+def test_no_guarantee_is_said_first_and_plainly(mechanism, choices):
+    bound = BOUND if choices else accounting.EpsilonBound(math.inf, "RDP")
+    text = state(mechanism, bound, said=find_departures(mechanism, **choices))
     assert text.startswith("NOT PRIVATE")
     assert "This run has (" not in text
     assert "guarantee holds" not in text
-    assert ("predictable" in text) == deterministic
+    assert ("predictable" in text) == ("has_deterministic_noise" in choices)
+    assert ("Who is in which round follows from --seed" in text) == (
+        "has_secret_cohorts" in choices
+    )
+    assert statement.privacy_statement(None).startswith("NOT PRIVATE")
 
 
 def test_large_delta_is_warned_of():
-    assert "Warning: delta" in statement.privacy_statement(GAUSSIAN, BOUND, 1e-3, 10)
+    assert "Warning: delta" in state(GAUSSIAN, rounds=10, delta=1e-3)
 
 
-def test_statement_of_a_mechanism_needs_numbers():
-    with pytest.raises(ValueError, match="needs bound"):
-        statement.privacy_statement(GAUSSIAN)
+def test_statement_of_a_mechanism_needs_numbers_and_what_they_assume():
+    for arguments in ((), (BOUND, 1e-7, 10)):
+        with pytest.raises(ValueError, match="needs bound"):
+            statement.privacy_statement(GAUSSIAN, *arguments)

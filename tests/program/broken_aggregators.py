@@ -7,6 +7,8 @@ import tensorflow_federated as tff
 
 from fedrec_tff.aggregators import building, row_sparse
 
+_GRAPHS = []
+
 
 class _Factory(tff.aggregators.UnweightedAggregationFactory):
     """The mean, with what a mistake makes of updates, of the state, and of the mean."""
@@ -147,6 +149,8 @@ def build_with_variable(context):
 
 def build_python_code(context):
     def send(value):
+        # As long as this graph lives, which is up to the garbage collector, Python is found.
+        _GRAPHS.append(tf.compat.v1.get_default_graph())
         return _map(
             lambda t: tf.ensure_shape(tf.numpy_function(lambda a: a, [t], t.dtype), t.shape), value
         )

@@ -41,6 +41,7 @@ def uninterrupted_process(tmp_path_factory):
         text=True,
         cwd=ROOT,
         env=env,
+        umask=0,
     )
     yield root, process
     process.kill()

@@ -30,7 +30,7 @@ if flags.get("rounds") == "99" and not is_healthy:
 
     signal.signal(signal.SIGINT, stop)
     (root / "ready").touch()
-    time.sleep(120)
+    time.sleep(1200)
 rate = float(flags.get("client_learning_rate", "0.5"))
 recall = 0.5 - (rate - 0.3) ** 2 + 0.01 * int(flags["seed"])
 results = {"validation/recall@10": recall, "test/recall@10": recall / 2}

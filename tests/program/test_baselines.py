@@ -12,9 +12,10 @@ from fedrec_tff.datasets import sequences as sequences_lib
 from fedrec_tff.evaluation import popularity, ranking
 from fedrec_tff.learning import negative_sampling
 from fedrec_tff.models import two_tower
+from fedrec_tff.privacy import population_ledger
 from fedrec_tff.program import baseline_fits, baselines, baselines_config, data
 from fedrec_tff.program.baselines_config import BaselinesConfig
-from fedrec_tff.program.config import RunConfig
+from fedrec_tff.program.config import PopulationConfig, RunConfig
 from fedrec_tff.reporting import baselines_report
 
 _RUN = RunConfig(synthetic_users=80, synthetic_items=60, embedding_dim=8, num_blocks=0)
@@ -84,6 +85,23 @@ def test_a_release_that_is_there_is_not_made_again(split, tmp_path):
     baseline.fit_fn(inputs, path)
     found = baseline.restore_fn(inputs, path)(split.test.history)
     np.testing.assert_array_equal(found[0], counts)
+
+
+def test_a_private_release_takes_its_cost_from_the_budget_over_runs(split, tmp_path):
+    config = BaselinesConfig(baselines=("private_popularity",), private_popularity_epsilon=2.0)
+    budget = PopulationConfig(str(tmp_path / "users.jsonl"), 3.0, 1e-5)
+    inputs = baseline_fits.Inputs(config, _RUN, split, print, None, budget)
+    fit_fn = baseline_fits.FITS["private_popularity"].fit_fn
+    details = fit_fn(inputs, tmp_path / "a.npz")
+    # What is there costs nothing again.
+    fit_fn(inputs, tmp_path / "a.npz")
+    (entry,) = population_ledger.read_population(budget.ledger).entries
+    ((event, count),) = entry.events
+    assert (entry.state, entry.kind, count) == ("settled", "popularity", 1)
+    assert event.noise_multiplier == details["noise_multiplier"]
+    with pytest.raises(errors.UserError, match="of the budget of 'users'"):
+        fit_fn(inputs, tmp_path / "b.npz")
+    assert not (tmp_path / "b.npz").exists()
 
 
 def test_an_interrupted_session_goes_on_and_reads_the_test_split_last(

@@ -7,9 +7,18 @@ import pytest
 from fedrec_tff import errors
 from fedrec_tff.program import baselines_config
 from fedrec_tff.program.baselines_config import BaselinesConfig
-from fedrec_tff.program.config import RunConfig
+from fedrec_tff.program.config import PopulationConfig, RunConfig
 
 _ADJACENCY = RunConfig(dataset="adjacency", split="published", data_dir="somewhere")
+
+
+def test_a_budget_over_runs_is_for_what_is_private_alone():
+    run = RunConfig()
+    budget = PopulationConfig("users.jsonl", 8.0, 1e-5)
+    alone = BaselinesConfig(baselines=("private_popularity",), private_popularity_epsilon=1.0)
+    baselines_config.validate(alone, run, budget)
+    with pytest.raises(errors.UserError, match="--population_ledger: all baselines but one"):
+        baselines_config.validate(BaselinesConfig(private_popularity_epsilon=1.0), run, budget)
 
 
 def test_by_default_what_suits_the_data_and_needs_no_budget():

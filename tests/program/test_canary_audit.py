@@ -7,6 +7,7 @@ import tensorflow as tf
 from scipy import stats
 
 from fedrec_tff import errors
+from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.learning import canaries, client_work
 from fedrec_tff.models import two_tower
 from fedrec_tff.program import audit_config, canary_audit, data, execution, privacy_plan
@@ -18,7 +19,8 @@ def audit(config=audit_faults.CONFIG, sampler=None, **parts):
     """Audits a run with some parts replaced."""
     num_clients = _SPLIT.train.num_rows + audit_faults.AUDIT.num_canaries
     num_weights = config.two_tower.num_weights(_SPLIT.num_items)
-    plan = privacy_plan.create_plan(config, num_clients, num_weights)
+    draws = keyed_draws.KeyedDraws(np.arange(num_clients), config.seed)
+    plan = privacy_plan.create_plan(config, num_clients, num_weights, draws=draws)
     made = canary_audit.create_parts(config, plan)
     if sampler is not None:
         plan = dataclasses.replace(plan, sampler=sampler(plan.sampler))

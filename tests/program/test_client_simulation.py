@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import clients
+from fedrec_tff.datasets import clients, keyed_draws
 from fedrec_tff.learning import client_work, simulated_clients
 from fedrec_tff.privacy import sampling
 from fedrec_tff.program import client_simulation, cohorts, config_checks, data
@@ -18,7 +18,9 @@ _EVERYBODY = np.arange(200)
 
 
 def simulate(**flags):
-    return client_simulation.create_simulation(dataclasses.replace(_CONFIG, **flags), _DATASET)
+    config = dataclasses.replace(_CONFIG, **flags)
+    draws = keyed_draws.KeyedDraws(_DATASET.train_user_ids, config.seed)
+    return client_simulation.create_simulation(config, _DATASET, draws)
 
 
 def test_a_fixed_part_of_the_users_attacks_and_the_seed_chooses_them():
@@ -30,6 +32,15 @@ def test_a_fixed_part_of_the_users_attacks_and_the_seed_chooses_them():
     assert simulate(attack="nan", attack_fraction=1e-6).is_attacker.sum() == 1
     assert simulate(failure="dropout").is_attacker.sum() == 0
     assert simulate() is None
+
+
+def test_under_differential_privacy_each_user_attacks_by_a_coin():
+    private = {"attack": "nan", "attack_fraction": 0.15, "target_epsilon": 8.0}
+    counts = [simulate(**private, seed=s).is_attacker.sum() for s in range(40)]
+    # 8,000 coins; 5 standard deviations of their mean, and not one number for all.
+    assert np.mean(counts) == pytest.approx(30, abs=5 * (200 * 0.15 * 0.85 / 40) ** 0.5)
+    assert len(set(counts)) > 5
+    assert simulate(attack="nan", attack_fraction=1e-6, target_epsilon=8.0).is_attacker.sum() == 0
 
 
 def test_the_target_is_found_by_its_id_or_chosen_by_the_seed():
@@ -68,9 +79,10 @@ def test_skewed_availability_depends_on_how_much_a_user_did(failure, sign):
 def test_a_cohort_says_of_each_client_what_becomes_of_it():
     simulation = simulate(attack="nan", failure="straggler", failure_rate=0.5)
     population = clients.stack_clients(_DATASET.split.train)
-    sampler = sampling.create_sampler(sampling.POISSON, 200, 80.0, seed=3)
-    plain = cohorts.CohortDataSource(population, sampler, 0).iterator()
-    marked = cohorts.CohortDataSource(population, sampler, 0, simulation=simulation).iterator()
+    draws = keyed_draws.KeyedDraws(_DATASET.train_user_ids, 3)
+    sampler = sampling.create_sampler(sampling.POISSON, draws, 80.0)
+    plain = cohorts.CohortDataSource(population, sampler, draws).iterator()
+    marked = cohorts.CohortDataSource(population, sampler, draws, simulation=simulation).iterator()
     assert marked.federated_type.member == simulated_clients.create_simulated_client_type(
         client_work.CLIENT_DATA_TYPE
     )

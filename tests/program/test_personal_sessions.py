@@ -31,6 +31,8 @@ _CONFIG = RunConfig(
     # Repeatable, with noise.
     noise_multiplier=0.5,
     insecure_deterministic_noise=True,
+    # Some of the tests go on in a copy of the folder.
+    resume_copy=True,
 )
 
 
@@ -97,10 +99,10 @@ def test_devices_are_the_owners_alone_and_kept_as_long_as_checkpoints(whole):
 def test_both_models_are_measured_and_the_finetuned_one_is_shown(whole):
     root, outcome = whole
     for name in ("validation", "test"):
-        assert f"{name}/recall@10" in outcome.results
-        assert 0.0 <= outcome.results[f"personalized/{name}/recall@10"] <= 1.0
+        assert f"non_private/{name}/recall@10" in outcome.results
+        assert 0.0 <= outcome.results[f"non_private/personalized/{name}/recall@10"] <= 1.0
     events = b"".join(path.read_bytes() for path in (root / "tensorboard").rglob("events*"))
-    assert b"personalized/test/recall@10" in events
+    assert b"non_private/personalized/test/recall@10" in events
 
     assert "fine-tuned on devices" in summary.describe_results(outcome.results, root)
 
@@ -124,7 +126,7 @@ def test_resumed_run_is_the_uninterrupted_one(whole, tmp_path):
         strict=True,
     ):
         np.testing.assert_array_equal(left, right)
-    for name in ("test/mrr", "personalized/test/mrr"):
+    for name in ("non_private/test/mrr", "non_private/personalized/test/mrr"):
         assert resumed.results[name] == outcome.results[name]
 
 
@@ -148,9 +150,11 @@ def test_finetuning_that_diverges_costs_its_metrics_alone(whole, unmeasured, mon
     (told,) = [line for line in capsys.readouterr().err.splitlines() if "fine-tuning" in line]
     assert told.startswith("warning: fine-tuning diverged for some users, so there are no ")
     assert "--finetuning_learning_rate" in told
-    expected = {k: v for k, v in whole[1].results.items() if k.startswith(("validation", "test"))}
+    held_out = ("non_private/validation", "non_private/test")
+    expected = {k: v for k, v in whole[1].results.items() if k.startswith(held_out)}
+    assert len(expected) == 14
     assert {k: outcome.results[k] for k in expected} == expected
-    assert not any(name.startswith("personalized/") for name in outcome.results)
+    assert not any("personalized/" in name for name in outcome.results)
     assert json.loads((unmeasured / "results.json").read_text()) == outcome.results
 
 
@@ -175,7 +179,8 @@ def test_a_sweep_finds_its_objective_in_the_results(whole, tmp_path):
         objective = f"personalized/validation/{name}"
         outcome = sweep_runs.read(run, objective)
         assert outcome.status == sweep_runs.FINISHED
-        assert outcome.objective == whole[1].results[objective]
+        # It keeps its name, and is found under the one that a private run gives it.
+        assert outcome.objective == whole[1].results[f"non_private/{objective}"]
 
 
 def test_the_statement_says_what_the_guarantee_is_about(whole):

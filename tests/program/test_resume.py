@@ -9,6 +9,7 @@ import pytest
 from training_runs import DETERMINISTIC, TINY, Run, kill, train_step, without_times
 
 from fedrec_tff.privacy import ledger as ledger_lib
+from fedrec_tff.privacy import population_ledger
 
 KILLED = -signal.SIGKILL
 INSECURE = "privacy/insecure_epsilon"
@@ -54,7 +55,8 @@ def chains(tmp_path_factory, uninterrupted_process, server):
     """Starts all runs of this module; name to (folder, chain)."""
     root = tmp_path_factory.mktemp("resumed")
     wanted = {name: (DETERMINISTIC, cuts) for name, cuts in CUTS.items()}
-    wanted["secret"] = (SECRET, [kill("after_ledger_append", 5)])
+    population = {"population_ledger": root / "users.jsonl", "population_epsilon": 40.0}
+    wanted["secret"] = ({**SECRET, **population}, [kill("after_ledger_append", 5)])
     wanted["budget"] = (BUDGET, [kill("after_release", 5)])
     wanted["one round"] = (ONE_ROUND, [kill("after_ledger_append", 1)])
     return {
@@ -90,8 +92,10 @@ def test_resumed_run_is_the_uninterrupted_one(uninterrupted, server, chains, nam
         assert ours.pop(INSECURE) >= theirs.pop(INSECURE)
         assert ours == theirs
     assert run.rows[-1][INSECURE] == uninterrupted.run.rows[-1][INSECURE]
-    config = json.loads((run.root / "config.json").read_text())
-    assert config == uninterrupted.run.config
+    config, expected = run.config, uninterrupted.run.config
+    # Two runs, of the same flags.
+    assert config["derived"].pop("run_id") != expected["derived"].pop("run_id")
+    assert config == expected
 
 
 def test_every_execution_is_in_the_ledger(server, chains):
@@ -118,8 +122,8 @@ def test_a_stop_saves_and_tells(server, chains):
 
 def test_time_is_that_of_all_sessions(server, chains):
     run, _, chain = finish(server, chains, "asked to")
-    evaluations = sum(row.get("time/evaluation_seconds", 0.0) for row in run.rows)
-    assert run.results["non_private/seconds"] > evaluations
+    evaluations = sum(row.get("non_private/time/evaluation_seconds", 0.0) for row in run.rows)
+    assert run.results["non_private/seconds"] > evaluations > 0.0
     assert "8 rounds, " in server.stdout(chain)
 
 
@@ -135,6 +139,34 @@ def test_secret_noise_that_was_drawn_again_costs_again(uninterrupted, server, ch
     assert run.results["epsilon"] > 1.02 * uninterrupted.run.results["insecure_epsilon"]
     assert "executed 10 times" in run.results["privacy_statement"]
     assert run.results["rounds"] == 8
+
+
+def test_a_run_settles_with_its_population_what_it_spent(server, chains):
+    run, statuses, chain = finish(server, chains, "secret")
+    assert statuses == [KILLED, 0], server.stderr(chain)
+    population = population_ledger.read_population(run.root.parent / "users.jsonl")
+    (entry,) = population.entries
+    contents = ledger_lib.read_ledger(run.ledger_path)
+    assert (entry.state, entry.kind, entry.folder) == ("settled", "training", str(run.root))
+    # Two of the rounds were executed twice: more than was reserved, and asked for.
+    assert dict(entry.events) == dict(contents.spent_events())
+    assert (entry.run_id, entry.ledger_digest) == (contents.header.run_id, contents.digest)
+
+
+def test_a_ledger_that_was_cut_short_is_told_by_the_checkpoint(server, chains, tmp_path):
+    run, _, _ = finish(server, chains, "secret")
+    root = tmp_path / "run"
+    shutil.copytree(run.root, root)
+    (root / "results.json").unlink()
+    path = root / run.ledger_path.name
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    config = json.loads((root / "config.json").read_text())
+    config["derived"]["population_ledger_id"] = None
+    (root / "config.json").write_text(json.dumps(config))
+    chain = server.start([train_step({**SECRET, "resume_copy": True}, root)])
+    assert server.wait(chain) == [2], server.stderr(chain)
+    line = server.stderr(chain).splitlines()[-1]
+    assert "lacks the line that was its last when the checkpoint of round 8 was written" in line
 
 
 def test_secret_noise_is_none_that_the_seed_gives_away(uninterrupted, server, chains):
@@ -178,7 +210,7 @@ def test_damaged_checkpoint_is_named_and_the_one_before_does(uninterrupted, serv
     # What a power cut can leave.
     (root / "metrics.csv").write_bytes(b"")
 
-    chain = server.start([train_step(DETERMINISTIC, root)])
+    chain = server.start([train_step({**DETERMINISTIC, "resume_copy": True}, root)])
     assert server.wait(chain) == [2], server.stderr(chain)
     assert "Traceback" not in server.stderr(chain)
     assert "checkpoints/program_state_8" in server.stderr(chain).splitlines()[-1]

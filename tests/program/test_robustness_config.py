@@ -35,6 +35,12 @@ def test_each_aggregator_gets_a_clean_run_and_one_for_each_attack():
     assert (stale.attack, stale.failure, stale.failure_rate) == (None, "stale", 0.1)
 
 
+def test_a_study_of_metrics_cannot_withhold_them():
+    base = RunConfig(noise_multiplier=1.0, withhold_held_out_metrics=True)
+    with pytest.raises(errors.UserError, match="--withhold_held_out_metrics"):
+        robustness_config.create_cells(base, ("dp_gaussian",), ())
+
+
 def test_folders_are_plain_names_and_differ_where_the_texts_do():
     folders = [
         robustness_config.Cell(aggregator, "clean", RunConfig()).folder

@@ -141,6 +141,40 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         robustness_study.run(_CELLS, tmp_path)
 
 
+def test_what_a_private_cell_measured_is_marked(tmp_path):
+    def create_cell(attack, **kwargs):
+        return robustness_study.CellResult(
+            "dp_gaussian",
+            attack,
+            f"cells/dp_gaussian/{attack}",
+            0.25,
+            0.125,
+            0.5,
+            3.0,
+            1.0,
+            **kwargs,
+        )
+
+    plain = create_cell("clean")
+    private = create_cell("stale", is_private=True, voided_by="insecure")
+    study = robustness_study.Study((plain, private), "7")
+    named = private.name_values()
+    assert (named["non_private/recall"], named["insecure_epsilon"]) == (0.25, 3.0)
+    assert not {"recall", "ndcg", "exposure", "epsilon"} & named.keys()
+    assert (plain.name_values()["recall"], plain.name_values()["epsilon"]) == (0.25, 3.0)
+    table, records, _ = robustness_report.write(study, tmp_path)
+    assert json.loads(records.read_text())["cells"][1]["non_private/ndcg"] == 0.125
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["recall"], row["non_private/recall"]) for row in rows] == [
+        ("0.25", ""),
+        ("", "0.25"),
+    ]
+    private = dataclasses.replace(study, cells=(dataclasses.replace(plain, is_private=True),))
+    assert "dp_gaussian*" in robustness_report.describe(private)
+    assert "not covered by epsilon" in robustness_report.describe(private)
+
+
 def test_the_report_has_every_cell_in_every_form(study, root):
     # Twice: what is there is replaced.
     for _ in range(2):

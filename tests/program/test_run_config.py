@@ -1,10 +1,11 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 
 from fedrec_tff.aggregators import registry
-from fedrec_tff.datasets import loading, splits
+from fedrec_tff.datasets import keyed_draws, loading, splits
 from fedrec_tff.errors import UserError
 from fedrec_tff.privacy import catalogue
 from fedrec_tff.program import config as config_lib
@@ -123,6 +124,11 @@ def test_aggregator_follows_the_privacy_flags(flags, name, is_private):
             ["ddp_skellam", "--execution=compiled"],
         ),
         ({"insecure_seeded_cohorts": True}, ["--insecure_seeded_cohorts", "--target_epsilon"]),
+        ({"withhold_held_out_metrics": True}, ["--withhold_held_out_metrics", "--target_epsilon"]),
+        (
+            {"withhold_held_out_metrics": True, "finetuning_epochs": 1, **PRIVATE},
+            ["--finetuning_epochs", "--withhold_held_out_metrics"],
+        ),
         ({"k_core": 5, **PRIVATE}, ["--k_core"]),
         ({"split": "global_time", **PRIVATE}, ["--split=global_time", "leave_last_out"]),
         ({"noise_population_size": 10**6, **PRIVATE}, ["--noise_cohort_size"]),
@@ -133,6 +139,8 @@ def test_aggregator_follows_the_privacy_flags(flags, name, is_private):
             ["--release_non_private_metrics", "local_gaussian"],
         ),
         ({"modulus_bits": 20, **PRIVATE}, ["--modulus_bits", "ddp_skellam"]),
+        ({"colluding_clients": 0, **PRIVATE}, ["--colluding_clients", "ddp_skellam"]),
+        ({"colluding_clients": 1}, ["--colluding_clients", "ddp_skellam"]),
         ({"tower_clip_norm": 0.1}, ["--tower_clip_norm", "dp_gaussian"]),
         ({"tower_clip_norm": 0.1, "num_blocks": 0, **PRIVATE}, ["--tower_clip_norm", "--num_b"]),
         ({"aggregator": "dp_adaptive", "tower_clip_norm": 0.1, **PRIVATE}, ["--tower_clip_norm"]),
@@ -245,6 +253,13 @@ def test_a_run_may_move_but_not_change():
         "num_parallel_shards",
         "clients_per_block",
         "profile_rounds",
+        # Not really: the ledgers refuse another number.
+        "colluding_clients",
+        "population_epsilon",
+        "population_delta",
+        # Where runs are added up, and that a copy is one.
+        "population_ledger",
+        "resume_copy",
     }
 
 
@@ -282,13 +297,88 @@ def test_csv_flags_reach_the_reader(tmp_path):
     assert list(loaded.interactions.item_ids[newest]) == ["i11"] * 4
 
 
+def test_a_roster_is_the_population_whatever_its_members_have(tmp_path):
+    path, roster = tmp_path / "log.csv", tmp_path / "roster.csv"
+    lines = [f"u{user},i{item}" for user in range(6) for item in range(user)]
+    path.write_text("\n".join(["user_id,item_id", *lines]) + "\n")
+    roster.write_text("user_id\nu2\nu9\nu5\nu4\nu4\n")
+    for privacy in ({}, PRIVATE):
+        config = RunConfig(dataset="csv", data_dir=str(path), roster=str(roster), **privacy)
+        config_checks.validate(config)
+        loaded = data.load_data(config)
+        assert loaded.interactions.user_ids.tolist() == ["u2", "u4", "u5", "u9"]
+        assert loaded.split.train.lengths.tolist() == [0, 2, 3, 0]
+        assert loaded.has_public_roster
+        assert loaded.counts.off_roster == 1 + 3
+        assert "4 of users who are not on the roster" in loaded.summary()
+        assert "4 users of the roster" in loaded.summary()
+    loaded = data.load_data(dataclasses.replace(config, roster=None))
+    assert loaded.split.train.lengths.tolist() == [0, 0, 1, 2, 3]
+    assert loaded.interactions.user_ids.tolist() == ["u1", "u2", "u3", "u4", "u5"]
+    roster.write_text("user_id\n1\n2\n")
+    with pytest.raises(UserError, match=r"roster\.csv: no user of it is in the log.*'u1'"):
+        data.load_data(config)
+
+
+@pytest.mark.parametrize(
+    ("flags", "kind"),
+    [
+        ({}, "data"),
+        (PRIVATE, "table"),
+        ({"dataset": "ml-1m", **PRIVATE}, "table"),
+        ({"dataset": "csv", **PRIVATE}, "data"),
+        ({"dataset": "csv", "item_table": "items.csv", **PRIVATE}, "table"),
+        ({"dataset": "csv", "item_table": "items.csv"}, "data"),
+        ({"catalogue": "table"}, "table"),
+        ({"catalogue": "data", **PRIVATE}, "data"),
+    ],
+)
+def test_the_catalogue_is_the_item_table_under_privacy(flags, kind):
+    assert RunConfig(**flags).catalogue_kind == kind
+
+
+def test_all_items_of_the_table_are_in_the_catalogue_and_no_others(tmp_path):
+    path, items = tmp_path / "log.csv", tmp_path / "items.csv"
+    path.write_text("user_id,item_id\n" + "".join(f"a,i{item}\n" for item in range(5)))
+    items.write_text("item_id,genre\ni3,x\ni0,y\ni9,z\ni1,x\n")
+    config = RunConfig(dataset="csv", data_dir=str(path), item_table=str(items), **PRIVATE)
+    loaded = data.load_data(config)
+    assert loaded.interactions.item_ids.tolist() == ["i0", "i1", "i3", "i9"]
+    assert loaded.interactions.item_features["genre"].tolist() == ["y", "x", "x", "z"]
+    assert loaded.split.num_items == 4
+    assert loaded.counts.outside_catalogue == 2
+    assert loaded.split.train.items.tolist() == [0]
+    loaded = data.load_data(dataclasses.replace(config, catalogue="data"))
+    assert loaded.interactions.num_items == 5
+
+
+def test_a_catalogue_needs_its_table(tmp_path):
+    with pytest.raises(UserError, match=r"--catalogue=table.*--item_table"):
+        validate(dataset="csv", data_dir="x", catalogue="table")
+    with pytest.raises(UserError, match=r"--catalogue=table.*--catalogue=data"):
+        validate(dataset="adjacency", data_dir="x", split="published", catalogue="table")
+
+
+def test_a_file_without_a_header_tells_its_delimiter_by_its_name(tmp_path):
+    path = tmp_path / "ratings.dat"
+    path.write_text("".join(f"1::{item}\n" for item in range(5)))
+    flags = {"dataset": "csv", "column_names": "user_id,item_id"}
+    assert data.load_data(RunConfig(**flags, data_dir=str(path))).split.num_items == 5
+    with pytest.raises(UserError, match="first user's row"):
+        data.load_data(RunConfig(**flags, data_dir=str(path), **PRIVATE))
+    path = path.rename(tmp_path / "ratings.tsv")
+    path.write_text(path.read_text().replace("::", "\t"))
+    assert data.load_data(RunConfig(**flags, data_dir=str(path), **PRIVATE)).split.num_items == 5
+
+
 def test_a_cohort_larger_than_the_population_is_refused():
     with pytest.raises(UserError, match=r"--clients_per_round=51 .*50 training users"):
         privacy_plan.create_plan(RunConfig(clients_per_round=51.0), 50, 1_000)
 
 
 def test_plan_of_a_run_without_privacy_draws_cohorts_all_the_same():
-    plan = privacy_plan.create_plan(RunConfig(clients_per_round=10.0), 40, 1_000)
+    draws = keyed_draws.KeyedDraws(np.arange(40), 0)
+    plan = privacy_plan.create_plan(RunConfig(clients_per_round=10.0), 40, 1_000, draws=draws)
     assert plan.mechanism is None
     assert plan.sampling_probability == 0.25
     sizes = [len(plan.sampler.sample(number)) for number in range(1, 201)]
@@ -313,7 +403,11 @@ def test_plan_keeps_the_noise_of_an_earlier_session():
         ({"insecure_deterministic_noise": True}, ["--insecure_deterministic_noise"]),
         ({"loss": "in_batch_softmax", "num_negatives": 5}, ["--num_negatives"]),
         ({"server_optimizer": "sgd", "server_epsilon": 1e-3}, ["--server_epsilon", "adam"]),
-        ({"user_column": "u"}, ["--user_column", "--dataset=csv"]),
+        ({"user_column": "u"}, ["--user_column", "--dataset=csv or --roster"]),
+        (
+            {"dataset": "csv", "data_dir": "x", "item_table": "y", "catalogue": "data", **PRIVATE},
+            ["--item_table", "--catalogue=table"],
+        ),
         ({"dataset": "ml-1m", "synthetic_users": 50}, ["--synthetic_users"]),
     ],
 )

@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import pathlib
 
 import pytest
 
@@ -42,8 +43,53 @@ def test_json_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
 
     monkeypatch.setattr(run_directory.os, "fsync", fsync)
     run_directory.write_json(path, 1)
-    assert synced == [False]
+    # Then the folder, with the name.
+    assert synced == [False, True]
     assert path.exists()
+
+
+@pytest.fixture
+def open_umask():
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def test_secret_files_and_folders_are_so_before_anything_is_in_them(
+    tmp_path, open_umask, monkeypatch
+):
+    modes = []
+    replace = pathlib.Path.replace
+
+    def note(path, target):
+        modes.append((target.name, path.stat().st_mode & 0o777))
+        return replace(path, target)
+
+    monkeypatch.setattr(pathlib.Path, "replace", note)
+    for name in ("config.json", "results.json", "study.json", "audit.json"):
+        run_directory.write_json(tmp_path / name, 1)
+    folder = run_directory.make_folder(tmp_path / "devices")
+    with run_directory.open_whole(folder / "round_1.npy") as file:
+        file.write(b"x")
+    assert modes == [
+        ("config.json", 0o600),
+        ("results.json", 0o666),
+        ("study.json", 0o600),
+        ("audit.json", 0o600),
+        ("round_1.npy", 0o600),
+    ]
+    found = {
+        name: run_directory.make_folder(tmp_path / name).stat().st_mode & 0o777
+        for name in ("checkpoints", "ids", "devices", "trials", "models")
+    }
+    assert found.pop("models") == 0o777
+    assert set(found.values()) == {0o700}
+
+
+def test_a_secret_folder_that_was_open_is_closed(tmp_path, open_umask):
+    (tmp_path / "checkpoints").mkdir()
+    folder = run_directory.make_folder(tmp_path / "checkpoints")
+    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_new_folders_are_made_with_their_parents(tmp_path):

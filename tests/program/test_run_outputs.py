@@ -1,16 +1,20 @@
 """What a run leaves in its folder, against computations of its own."""
 
+import csv
 import itertools
+import json
 import math
 
 import dp_accounting
 import numpy as np
 import pytest
 from dp_accounting import pld, rdp
+from scipy import stats
 from training_runs import DETERMINISTIC, TINY, Run, to_argv, train_step
 
+from fedrec_tff.datasets import keyed_draws
+from fedrec_tff.privacy import departures, sampling
 from fedrec_tff.privacy import ledger as ledger_lib
-from fedrec_tff.privacy import sampling
 from fedrec_tff.program import config as config_lib
 from fedrec_tff.program import data, round_metrics
 from fedrec_tff.program.config import RunConfig
@@ -57,6 +61,7 @@ DISTRIBUTED = {
 }
 SIMULATED = {
     **TINY,
+    "withhold_held_out_metrics": True,
     "rounds": 2,
     "target_epsilon": 2.0,
     "noise_cohort_size": 2_000,
@@ -72,6 +77,13 @@ LOUD = {
     "server_learning_rate": 1.0,
     "clip_norm": 0.25,
 }
+SELECTED = {
+    **TINY,
+    "catalogue": "selected",
+    "catalogue_noise_multiplier": 0.25,
+    "target_epsilon": 60.0,
+    "rounds": 1,
+}
 NOISELESS = {**TINY, "noise_multiplier": 0.0, "rounds": 2, "sampling": "fixed_size"}
 
 VALIDATION = {
@@ -84,6 +96,8 @@ VALIDATION = {
     "validation/sampled_99/mrr",
     "time/evaluation_seconds",
 }
+# As private runs call them.
+MARKED = {f"non_private/{name}" for name in VALIDATION}
 PUBLIC = {
     "round",
     "communication/download_megabytes",
@@ -109,22 +123,24 @@ def runs(tmp_path_factory, uninterrupted_process, server):
     """One short run for each of the configurations above."""
     root = tmp_path_factory.mktemp("outputs")
     names = ("RELEASED", "NOT_PRIVATE", "ADAPTIVE", "LOUD", "NOISELESS", "RELEASES", "SIMULATED")
-    names += ("LOCAL", "DISTRIBUTED")
+    names += ("LOCAL", "DISTRIBUTED", "SELECTED")
     chains = {name: server.start([train_step(globals()[name], root / name)]) for name in names}
     for name, chain in chains.items():
         assert server.wait(chain) == [0], server.stderr(chain)
         assert server.stderr(chain).count("Traceback") == 0, name
+    # Nothing of held-out interactions is left to print.
+    assert "withheld" in server.stdout(chains["SIMULATED"])
+    assert "recall" not in server.stdout(chains["SIMULATED"])
     return {name: Run(root / name, server) for name in names}
 
 
 def load_split(flags):
-    names = ("synthetic_users", "synthetic_items", "max_interactions_per_user")
-    return data.load_data(RunConfig(**{name: flags[name] for name in names})).split
+    return data.load_data(RunConfig(**flags)).split
 
 
 @pytest.fixture(scope="module")
 def split():
-    return load_split(TINY)
+    return load_split(DETERMINISTIC)
 
 
 def names_of(run):
@@ -145,15 +161,20 @@ def pld_epsilon(noise_multiplier, probability, rounds, delta=1e-5):
 def test_binary_ends_well_and_says_little(uninterrupted, split):
     assert uninterrupted.status == 0, uninterrupted.stderr
     lines = uninterrupted.stderr.splitlines()
-    assert len(lines) == 5, lines
+    assert len(lines) == 6, lines
     # What is public, and no count of interactions.
-    assert lines[0] == f"synthetic: 100 training users, {split.num_items} items"
+    assert split.num_items == 300
+    assert lines[0] == ("synthetic: 100 training users of the data, 300 items of the item table")
     assert lines[1] == "starting TensorFlow"
-    assert "NOT PRIVATE" in lines[2]
-    assert [line.split()[:2] for line in lines[3:]] == [["round", "4/8"], ["round", "8/8"]]
+    assert "held-out" in lines[2]
+    assert "NOT PRIVATE" in lines[3]
+    assert [line.split()[:2] for line in lines[4:]] == [["round", "4/8"], ["round", "8/8"]]
+    assert all("insecure_epsilon" in line and "recall@10* 0." in line for line in lines[4:])
     results = uninterrupted.run.results
-    assert f"{results['test/recall@10']:.4f}" in uninterrupted.stdout
-    assert f"{results['test/ndcg@10']:.4f}" in uninterrupted.stdout
+    assert f"{results['non_private/test/recall@10']:.4f}" in uninterrupted.stdout
+    assert f"{results['non_private/test/ndcg@10']:.4f}" in uninterrupted.stdout
+    assert "this model* " in uninterrupted.stdout
+    assert "not covered by epsilon" in uninterrupted.stdout
     assert results["privacy_statement"] in uninterrupted.stdout
     assert str(uninterrupted.run.root / "results.json") in uninterrupted.stdout
     assert f"--logdir {uninterrupted.run.root}" in uninterrupted.stdout
@@ -172,7 +193,10 @@ def test_folder_has_what_is_documented_and_no_leftovers(uninterrupted, runs):
 def test_config_has_every_flag_and_what_follows_from_them(uninterrupted, split):
     config = uninterrupted.run.config
     assert config["flags"] == config_lib.to_flags(RunConfig(**DETERMINISTIC))
+    run_id = ledger_lib.read_ledger(uninterrupted.run.ledger_path).header.run_id
     assert config["derived"] == {
+        "run_id": run_id,
+        "population_ledger_id": None,
         "aggregator": "dp_gaussian",
         "plugins": {},
         "model_digest": None,
@@ -181,6 +205,8 @@ def test_config_has_every_flag_and_what_follows_from_them(uninterrupted, split):
         "noise_multiplier": 1.5,
         "num_training_users": 100,
         "num_items": split.num_items,
+        "catalogue": "table",
+        "roster_digest": None,
     }
 
 
@@ -193,7 +219,7 @@ def test_ids_map_back(uninterrupted, split):
 def test_results_have_the_promised_keys(uninterrupted):
     results = uninterrupted.run.results
     metrics = ["recall@10", "ndcg@10", "mrr", "sampled_99/hit_rate@10", "sampled_99/ndcg@10"]
-    for prefix in ("test/", "validation/"):
+    for prefix in ("non_private/test/", "non_private/validation/"):
         for metric in metrics:
             assert 0.0 <= results[prefix + metric] <= 1.0
     assert (results["rounds"], results["delta"], results["noise_multiplier"]) == (8, 1e-5, 1.5)
@@ -208,7 +234,7 @@ def test_results_have_the_promised_keys(uninterrupted):
 
 def test_last_validation_is_that_of_the_final_model(uninterrupted):
     results, last = uninterrupted.run.results, uninterrupted.run.rows[-1]
-    for name in VALIDATION - {"time/evaluation_seconds"}:
+    for name in MARKED - {"non_private/time/evaluation_seconds"}:
         assert last[name] == results[name]
 
 
@@ -237,7 +263,10 @@ def full_metrics(score, evaluation_set):
     }
 
 
-def test_popularity_in_the_results_is_brute_forces(uninterrupted, runs, split):
+def test_popularity_in_the_results_is_brute_forces(uninterrupted, runs):
+    # Its catalogue is what users took.
+    split = load_split(NOT_PRIVATE)
+    assert split.num_items < 300
     counts = np.zeros(split.num_items)
     for row in range(split.train.num_rows):
         for item in split.train.row(row):
@@ -261,7 +290,7 @@ def test_metrics_in_the_results_are_brute_forces_on_the_last_checkpoint(uninterr
 
     for name in ("validation", "test"):
         for metric, value in full_metrics(score, getattr(split, name)).items():
-            found = uninterrupted.run.results[f"{name}/{metric}"]
+            found = uninterrupted.run.results[f"non_private/{name}/{metric}"]
             assert found == pytest.approx(value, abs=2e-3), (name, metric)
 
 
@@ -269,17 +298,17 @@ def test_metrics_in_the_results_are_brute_forces_on_the_last_checkpoint(uninterr
 
 
 def test_private_runs_release_nothing_of_the_cohort(uninterrupted, runs):
-    assert names_of(uninterrupted.run) == (PUBLIC - {"privacy/epsilon"}) | {INSECURE} | VALIDATION
+    assert names_of(uninterrupted.run) == (PUBLIC - {"privacy/epsilon"}) | {INSECURE} | MARKED
     adaptive = names_of(runs["ADAPTIVE"])
-    assert adaptive == PUBLIC | VALIDATION | {"privacy/clip_norm"}
+    assert adaptive == PUBLIC | MARKED | {"privacy/clip_norm"}
     assert {tag for tag, _, _ in uninterrupted.run.events["scalars"]} == (
         names_of(uninterrupted.run) - {"round"}
     )
 
 
 def test_exact_sums_are_marked_when_they_are_released(runs):
-    expected = PUBLIC | VALIDATION | {f"non_private/{name}" for name in COHORT}
-    assert names_of(runs["RELEASED"]) == expected
+    expected = PUBLIC - {"privacy/epsilon"} | {INSECURE} | MARKED
+    assert names_of(runs["RELEASED"]) == expected | {f"non_private/{name}" for name in COHORT}
 
 
 def test_runs_without_privacy_have_plain_names(runs):
@@ -288,9 +317,11 @@ def test_runs_without_privacy_have_plain_names(runs):
 
 
 def test_exact_sums_are_those_of_the_cohort(runs, split):
+    # Synthetic users have their numbers for ids.
+    draws = keyed_draws.KeyedDraws([str(user) for user in split.train_user_index], 0)
     for name, prefix, flags in (("RELEASED", "non_private/", RELEASED),
                                 ("NOT_PRIVATE", "", NOT_PRIVATE)):  # fmt: skip
-        sampler = sampling.PoissonSampler(100, flags["clients_per_round"] / 100, seed=0)
+        sampler = sampling.PoissonSampler(draws, flags["clients_per_round"] / 100)
         rows = runs[name].rows
         cohorts = [sampler.sample(int(row["round"])) for row in rows]
         assert [row[f"{prefix}train/num_clients"] for row in rows] == list(map(len, cohorts))
@@ -332,17 +363,21 @@ def test_every_metric_has_a_class_and_none_that_leaves_is_exact(uninterrupted, r
             "privacy/clip_norm",
             "communication/download_entropy_coded_megabytes",
         },
-        "held_out": VALIDATION,
         "noised": intervals | {"private/num_users"},
-        "non_private": {f"non_private/{name}" for name in COHORT},
+        "non_private": MARKED | {f"non_private/{name}" for name in COHORT},
     }
     private = [uninterrupted.run, *(runs[n] for n in ("RELEASED", "ADAPTIVE", "RELEASES", "SIMULATED"))]  # fmt: skip  # noqa: E501
     found = {}
     for name in set().union(*map(names_of, private)) - {"round"}:
         found.setdefault(round_metrics.classify(name), set()).add(name)
     assert found == expected
-    cohort = {n for n in names_of(runs["NOT_PRIVATE"]) if round_metrics.classify(n) == "cohort"}
-    assert cohort == COHORT
+    plain = names_of(runs["NOT_PRIVATE"])
+    for metric_class, names in (("cohort", COHORT), ("held_out", VALIDATION)):
+        # The clock of evaluations goes with them.
+        assert {n for n in plain if round_metrics.classify(n) == metric_class} == names
+    for name in ("test/mrr", "popularity/test/mrr", "personalized/validation/mrr"):
+        with pytest.raises(ValueError, match=name):
+            round_metrics.check({name: 1.0}, is_private=True)
     with pytest.raises(ValueError, match="train/loss"):
         round_metrics.check({"train/loss": 1.0}, is_private=True)
     with pytest.raises(ValueError, match="brand/new"):
@@ -379,7 +414,8 @@ def test_released_popularity_is_noised_counts_and_the_baseline_is_its_ranking(ru
     assert 0.8 * 2 * 50**0.5 < noise.std() < 1.4 * 2 * 50**0.5
     expected = full_metrics(lambda _: released, split.test)
     for metric, value in expected.items():
-        assert run.results[f"private_popularity/test/{metric}"] == pytest.approx(value)
+        name = f"non_private/private_popularity/test/{metric}"
+        assert run.results[name] == pytest.approx(value)
 
 
 def test_kept_model_is_the_average_of_the_rounds_models(runs):
@@ -400,17 +436,60 @@ def test_devices_that_do_not_trust_the_server_are_accounted_by_their_turns(runs)
     results = runs["LOCAL"].results
     direct = pld_epsilon(2.5, 1.0, 1)
     assert direct * 0.999 <= results["epsilon"] <= direct * 1.03
-    # Six rounds are two orders of all users: two reports. Rounding costs a little.
+    # Six rounds are two orders of all users: two reports. Rounding costs a little; and everybody
+    # knows one of a cohort's shares of noise.
     results = runs["DISTRIBUTED"].results
-    gaussian = rdp.RdpAccountant().compose(dp_accounting.GaussianDpEvent(1.5), 2).get_epsilon(1e-5)
+    multiplier = 1.5 * np.sqrt(1.0 - 1.0 / DISTRIBUTED["clients_per_round"])
+    gaussian = rdp.RdpAccountant().compose(dp_accounting.GaussianDpEvent(multiplier), 2)
+    gaussian = gaussian.get_epsilon(1e-5)
+    assert "up to 1 client of each cohort" in results["privacy_statement"]
     assert gaussian <= results["epsilon"] <= gaussian * 1.05
     for name in ("LOCAL", "DISTRIBUTED"):
-        assert names_of(runs[name]) <= PUBLIC | VALIDATION
+        assert names_of(runs[name]) <= PUBLIC | MARKED
 
 
-def test_secret_cohorts_have_a_key_that_only_its_owner_reads(uninterrupted, runs):
+def test_no_exact_number_leaves_a_private_run_without_its_mark(uninterrupted, runs):
+    """In the table of rounds, the results and TensorBoard alike."""
+    covered = {"public", "aggregate", "noised", "about", "non_private"}
+    private = {name: run for name, run in runs.items() if name != "NOT_PRIVATE"}
+    for name, run in {**private, "DETERMINISTIC": uninterrupted.run}.items():
+        tags = {tag for tag, _, _ in run.events["scalars"]}
+        for metric in (names_of(run) - {"round"}) | tags | run.results.keys():
+            assert round_metrics.classify(metric) in covered, (name, metric)
+
+
+def test_withheld_metrics_are_nowhere(runs):
+    run = runs["SIMULATED"]
+    names = names_of(run) | {tag for tag, _, _ in run.events["scalars"]} | run.results.keys()
+    assert not [name for name in names if name.startswith("private/")]
+    assert {name for name in names if name.startswith("non_private/")} == {
+        "non_private/seconds",
+        "non_private/users_per_second",
+    }
+
+
+def test_noised_validation_is_in_the_results_as_it_was_released_last(runs):
+    run = runs["RELEASES"]
+    released = {k: v for k, v in run.rows[-1].items() if k.startswith("private/")}
+    assert len(released) == 10
+    assert {k: v for k, v in run.results.items() if k.startswith("private/")} == released
+
+
+def test_what_is_secret_is_its_owners_alone_whatever_the_umask(uninterrupted, runs):
+    """The runs have a umask of 0, which would let everybody read and write everything."""
+    for run in (runs["RELEASES"], uninterrupted.run):
+        found = {path.name: path.stat().st_mode & 0o777 for path in run.root.iterdir()}
+        secret = {"config.json": 0o600, "checkpoints": 0o700, "ids": 0o700}
+        if "cohort_key" in found:
+            secret["cohort_key"] = 0o600
+        assert {name: found.pop(name) for name in secret} == secret
+        public = {"metrics.csv", "results.json", "model.npz", "tensorboard", ".lock"}
+        assert found.keys() - {"private_popularity.npy", "privacy_ledger.jsonl"} == public
+        assert all(mode & 0o044 == 0o044 for mode in found.values())
+
+
+def test_secret_cohorts_have_a_key(uninterrupted, runs):
     path = runs["RELEASES"].root / "cohort_key"
-    assert path.stat().st_mode & 0o077 == 0
     assert 0 < int(path.read_text(), 16) < 2**128
     # Nothing rests on it where users are not sampled, and tests want cohorts of the seed.
     assert not (runs["LOCAL"].root / "cohort_key").exists()
@@ -419,7 +498,7 @@ def test_secret_cohorts_have_a_key_that_only_its_owner_reads(uninterrupted, runs
 
 def test_simulation_claims_nothing_for_these_users(runs):
     results = runs["SIMULATED"].results
-    assert results["epsilon"] is None
+    assert "epsilon" not in results
     direct = pld_epsilon(results["noise_multiplier"], 0.002, 2)
     assert direct * 0.99 <= results["simulated_epsilon"] <= 2.0
     assert results["privacy_statement"].startswith("SIMULATED")
@@ -433,15 +512,18 @@ def test_epsilon_is_one_number_everywhere(uninterrupted, runs):
     for name, run in (
         ("insecure_epsilon", uninterrupted.run),
         ("epsilon", runs["ADAPTIVE"]),
-        ("epsilon", runs["RELEASED"]),
+        ("insecure_epsilon", runs["RELEASED"]),
     ):
         epsilon = run.results[name]
         replayed = ledger_lib.read_ledger(run.ledger_path).accountant().epsilon()
         assert epsilon == run.rows[-1][f"privacy/{name}"] == replayed
         scalars = {tag: value for tag, _, value in run.events["scalars"]}
         assert scalars[f"privacy/{name}"] == pytest.approx(epsilon)
-    # Noise that can be predicted gives nobody an epsilon.
-    assert uninterrupted.run.results["epsilon"] is None
+        # One number, one name, and the ledger says what it assumes too.
+        found = departures.Departures.from_json(run.results["departures"])
+        assert found == ledger_lib.read_ledger(run.ledger_path).header.departures
+        names = {"epsilon", "insecure_epsilon", "simulated_epsilon"}
+        assert names & run.results.keys() == {found.epsilon_name} == {name}
 
 
 def test_epsilon_is_dp_accountings_in_every_round(uninterrupted):
@@ -516,7 +598,7 @@ def test_tensorboard_shows_what_the_table_has(runs):
         for key, value in table.items():
             assert shown[key] == pytest.approx(value, rel=1e-6), key
     groups = {tag.split("/")[0] for tag, _ in shown}
-    assert groups == {"train", "validation", "privacy", "communication", "time", "non_private"}
+    assert groups == {"train", "privacy", "communication", "non_private"}
 
 
 def test_tensorboard_has_texts_and_hyperparameters(uninterrupted, runs):
@@ -530,6 +612,7 @@ def test_tensorboard_has_texts_and_hyperparameters(uninterrupted, runs):
         # Nothing went wrong, so what was planned is what came: never less.
         planned = texts["privacy/statement", 0].removeprefix("As planned: ")
         assert planned == run.results["privacy_statement"]
+        assert "non_private/validation/" in texts["privacy/names", 0]
         assert '"embedding_dim": 8' in texts["configuration/flags", 0]
         assert '"sampling_probability": 0.2' in texts["configuration/derived", 0]
         sessions = [
@@ -569,3 +652,36 @@ def test_other_flags_are_refused_in_one_line(uninterrupted, server):
     (line,) = server.stderr(chain).splitlines()
     assert "--rounds=9 (there: 8)" in line
     assert to_argv({}, uninterrupted.run.root)[0].split("=")[1] in line
+
+
+def test_a_catalogue_is_chosen_of_what_enough_users_took(runs):
+    run = runs["SELECTED"]
+    chosen = json.loads((run.root / "private_catalogue.json").read_text())
+    log = data.load_data(RunConfig(**SELECTED)).interactions
+    # Nobody has more items than count, so a user's vector is even over all of them.
+    taken = np.zeros([log.num_users, log.num_items])
+    taken[log.user_index, log.item_index] = 1.0
+    sums = (taken / np.sqrt(taken.sum(axis=1, keepdims=True))).sum(axis=0)
+    # The worst of one user's items is one of weight 1, with so little noise.
+    threshold = 1.0 + 0.25 * stats.norm.isf(1e-6)
+    # Nine standard deviations of the noise either way: chance alone fails once in 1e18.
+    assert set(log.item_ids[sums > threshold + 2.25]) <= set(chosen)
+    assert not set(log.item_ids[sums < threshold - 2.25]) & set(chosen)
+    assert 0 < len(chosen) < log.num_items
+    with np.load(run.root / "model.npz") as weights:
+        assert weights["items/embedding"].shape[0] == len(chosen)
+    with (run.root / "ids" / "item_ids.csv").open() as file:
+        assert [row["id"] for row in csv.DictReader(file)] == chosen
+
+
+def test_a_chosen_catalogue_is_a_part_of_epsilon(runs):
+    run = runs["SELECTED"]
+    contents = ledger_lib.read_ledger(run.root / "privacy_ledger.jsonl")
+    assert [e.release for e in contents.entries] == ["catalogue", None]
+    alone = pld_epsilon(0.25, 1.0, 1, delta=9e-6)
+    assert alone < run.results["epsilon"] <= 60.0
+    said = run.results["privacy_statement"]
+    assert "with noise: catalogue (once)" in said
+    assert "catalogue is taken from the data" not in said
+    # How many items were taken at all is told nowhere but under its mark.
+    assert run.config["derived"]["num_items"] is None

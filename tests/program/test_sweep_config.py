@@ -173,6 +173,43 @@ def test_a_private_objective_needs_its_release():
         sweep_config.create_trials(config)
 
 
+def test_an_objective_that_is_withheld_is_refused():
+    flags = {
+        "noise_multiplier": 1.0,
+        "withhold_held_out_metrics": True,
+        "private_evaluation_noise_multiplier": 5.0,
+    }
+    with pytest.raises(errors.UserError, match=r"withholds: choose by private/recall@10"):
+        sweep_config.create_trials(create_config("clip_norm=1,2", flags=flags))
+    config = create_config("clip_norm=1,2", flags=flags, objective="private/recall@10")
+    assert len(sweep_config.create_trials(config)) == 2
+
+
+@pytest.mark.parametrize(
+    ("sweep", "flags", "objective", "shown"),
+    [
+        ("clip_norm=1,2", {}, "validation/mrr", "validation/mrr"),
+        (
+            "clip_norm=1,2",
+            {"noise_multiplier": 1.0},
+            "validation/mrr",
+            "non_private/validation/mrr",
+        ),
+        # One private trial is enough.
+        ("target_epsilon=none,2", {}, "validation/mrr", "non_private/validation/mrr"),
+        (
+            "clip_norm=1,2",
+            {"noise_multiplier": 1.0, "private_evaluation_noise_multiplier": 5.0},
+            "private/mrr",
+            "private/mrr",
+        ),
+    ],
+)
+def test_an_exact_objective_of_private_runs_is_shown_with_its_mark(sweep, flags, objective, shown):
+    config = create_config(sweep, flags=flags, objective=objective)
+    assert (config.objective, config.objective_name) == (objective, shown)
+
+
 def test_a_personalized_objective_needs_finetuning_in_every_trial():
     objective = "personalized/validation/recall@10"
     config = create_config(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import sweeps
 
+from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.privacy import accounting, ledger, mechanisms, tuning
 from fedrec_tff.program import privacy_plan, sweep_privacy, sweep_runs
 from fedrec_tff.program.config import RunConfig
@@ -42,8 +43,9 @@ def create_config(*sweep, flags=None, **kwargs):
 
 def plan_alone(**flags):
     config = RunConfig(**{**PRIVATE, **flags})
+    draws = keyed_draws.KeyedDraws(np.arange(NUM_USERS), config.seed)
     return config, privacy_plan.create_plan(
-        config, NUM_USERS, config.two_tower.num_weights(NUM_ITEMS)
+        config, NUM_USERS, config.two_tower.num_weights(NUM_ITEMS), draws=draws
     )
 
 

@@ -21,7 +21,7 @@ from fedrec_tff.program import (
     sweep_vizier,
 )
 
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 300.0
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,16 @@ def test_the_objective_is_the_mean_over_the_seeds(grid):
     assert study.trials[0].objective == pytest.approx(sum(first) / 2)
     assert study.trials[0].deviation == pytest.approx(statistics.stdev(first))
     assert study.trials[0].objectives == {0: pytest.approx(first[0]), 3: pytest.approx(first[1])}
+
+
+def test_trials_and_what_says_which_there_are_are_the_owners_alone(tmp_path):
+    before = os.umask(0)
+    try:
+        sweeps.run(sweeps.create_config("embedding_dim=8"), tmp_path / "sweep")
+    finally:
+        os.umask(before)
+    modes = {p.name: p.stat().st_mode & 0o777 for p in (tmp_path / "sweep").iterdir()}
+    assert (modes["trials"], modes["study.json"]) == (0o700, 0o600)
 
 
 def test_the_best_trial_is_chosen_by_its_objective(grid):

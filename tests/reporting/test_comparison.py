@@ -4,6 +4,7 @@ import statistics
 import pytest
 
 from fedrec_tff import errors
+from fedrec_tff.privacy import departures
 from fedrec_tff.program import baselines_config
 from fedrec_tff.program import config as config_lib
 from fedrec_tff.program.baselines_config import BaselinesConfig
@@ -41,7 +42,9 @@ def _write_baselines(folder, values, seed=0, **chosen):
         for name, value in values.items()
     }
     if "private_popularity" in found:
-        found["private_popularity"]["epsilon"] = 1.0
+        # Exact metrics of what was released.
+        private = found["private_popularity"]
+        private |= {"epsilon": 1.0, "non_private/test": private.pop("test")}
     config = BaselinesConfig(baselines=tuple(values), **chosen)
     results = {
         "flags": baselines_config.to_flags(config, run),
@@ -146,10 +149,10 @@ def test_baselines_are_rows_beside_runs_and_have_their_command(tmp_path):
     assert list(rows) == [
         "popularity on ml-1m",
         "run",
-        "central: private_popularity",
+        "central: private_popularity\\*",
         "central: two_tower",
     ]
-    assert rows["central: private_popularity"][2:5] == ["1.000", "", "0.1000"]
+    assert rows["central: private_popularity\\*"][2:5] == ["1.000", "", "0.1000"]
     assert rows["central: two_tower"][1:5] == ["0", "none", "", "0.5000"]
     assert rows["central: two_tower"][-2:] == ["", "3"]
     assert (
@@ -157,6 +160,48 @@ def test_baselines_are_rows_beside_runs_and_have_their_command(tmp_path):
         "--baselines=popularity,private_popularity,two_tower --private_popularity_epsilon=1.0 "
         "--two_tower_epochs=7 --seed=0` (revision def; tensorflow 2.14.1)"
     ) in text.splitlines()
+
+
+def _mark(results):
+    held_out = ("test/", "popularity/", "seconds", "users_per_second")
+    return {f"non_private/{k}" if k.startswith(held_out) else k: v for k, v in results.items()}
+
+
+@pytest.mark.parametrize(
+    ("choices", "said"),
+    [
+        ({}, "8.000"),
+        ({"has_secret_cohorts": False}, "none (insecure: 8.000)"),
+        ({"simulates_deployment": True}, "none (simulated: 8.000)"),
+    ],
+)
+def test_a_private_run_is_marked_and_says_what_its_epsilon_assumes(tmp_path, choices, said):
+    run, plain = _write_run(tmp_path / "eps8", target_epsilon=8.0), _write_run(tmp_path / "plain")
+    results = json.loads((run / "results.json").read_text())
+    found = departures.find_departures(departures.Choices("dp_gaussian", **choices))
+    del results["epsilon"]
+    results |= {found.epsilon_name: 7.9995, "departures": found.to_json()}
+    (run / "results.json").write_text(json.dumps(_mark(results)))
+    text = comparison.compare([plain, run])
+    rows = {row[0]: row for row in _read_cells(text)[2:]}
+    assert list(rows) == ["popularity on synthetic", "plain", "eps8\\*"]
+    assert rows["eps8\\*"][2:] == [said, "7", *["0.2500"] * 5, "123", "57"]
+    assert "not covered by epsilon" in text
+    assert f"epsilon of eps8: {found.summarize()}" in text
+    assert "epsilon of plain" not in text
+    only_plain = comparison.compare([plain])
+    assert "not covered" not in only_plain
+
+
+def test_a_run_that_withholds_its_metrics_is_a_row_without_them(tmp_path):
+    run, plain = _write_run(tmp_path / "eps8", target_epsilon=8.0), _write_run(tmp_path / "plain")
+    results = json.loads((run / "results.json").read_text())
+    kept = {k: v for k, v in _mark(results).items() if "test/" not in k}
+    (run / "results.json").write_text(json.dumps(kept | {"epsilon": 7.5}))
+    rows = {row[0]: row for row in _read_cells(comparison.compare([plain, run]))[2:]}
+    assert rows["eps8"][2:] == ["7.500", "7", *[""] * 5, "123", "57"]
+    with pytest.raises(errors.UserError, match="--withhold_held_out_metrics"):
+        comparison.compare([run])
 
 
 def test_rows_are_told_as_a_share_of_another(tmp_path):

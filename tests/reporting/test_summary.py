@@ -49,6 +49,29 @@ def test_description_says_cost_time_and_where_to_look():
     assert cells(text, "this model")[0] == "0.2500"
 
 
+def test_exact_metrics_of_a_private_run_are_starred_and_noised_ones_are_beside_them():
+    marked = {f"non_private/{k}" if "/" in k else k: v for k, v in RESULTS.items()}
+    noised = {
+        f"private/{name}{end}": value
+        for name in ("recall@10", "ndcg@10", "mrr")
+        for end, value in (("", 0.2), ("_low", 0.15), ("_high", 0.26))
+    }
+    text = summary.describe_results(marked | noised, "runs/x")
+    assert cells(text, "this model*") == ["0.2500", "0.1250", "0.0625", "0.5000"]
+    assert cells(text, "popularity*")[0] == "0.0300"
+    assert "* exact, of held-out interactions: not covered by epsilon" in text
+    assert "a part of epsilon: recall@10 0.2000 (0.1500 to 0.2600)" in text
+    assert "not covered" not in summary.describe_results(RESULTS, "runs/x")
+
+
+def test_where_metrics_are_withheld_the_way_to_noised_ones_is_told():
+    withheld = {k: v for k, v in RESULTS.items() if "test/" not in k}
+    text = summary.describe_results(withheld, "runs/x")
+    assert "--private_evaluation_noise_multiplier" in text
+    assert "recall" not in text
+    assert "7 rounds, 60 s" in text
+
+
 def test_demo_is_a_valid_private_run_and_the_same_without():
     private, plain = demo._PRIVATE, demo._WITHOUT_NOISE
     for config in (private, plain):

@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 COST = sweep_privacy.TuningCost("composed", 6, 3.1234, 1e-5, "add-or-remove-one")
 VALUES = (
     {"aggregator": "clip,median", "clip_norm": 0.30000000000000004},
-    {"aggregator": "mean", "clip_norm": 0.5},
+    {"aggregator": "clip,mean", "clip_norm": 0.5},
     {"aggregator": "clip,krum", "clip_norm": 1.0},
 )
 
@@ -26,11 +26,11 @@ def written(tmp_path_factory):
     """A study's files; the best is the first trial, the last failed."""
     root = tmp_path_factory.mktemp("sweep")
     base = RunConfig(
-        aggregator_param=("median.step=a b",), release_non_private_metrics=True, rounds=7
+        aggregator_param=("clip.norm= 0.5",), release_non_private_metrics=True, rounds=7
     )
     config = sweep_config.SweepConfig(
         base,
-        sweep_space.parse(["aggregator=clip,median;mean;clip,krum", "clip_norm=0.3,0.5,1"]),
+        sweep_space.parse(["aggregator=clip,median;clip,mean;clip,krum", "clip_norm=0.3,0.5,1"]),
         seeds=(4, 5),
     )
     trials = (

@@ -1,4 +1,8 @@
-"""Edges between clients and server: who belongs to which, and sums by edge.
+"""Edges between clients and server: sums by edge.
+
+Which edge a user belongs to is told to its client (`ClientData.edge`): always the same one, public,
+and a function of the user's own id alone. A user who joins or leaves moves nobody else to another
+edge, or one user would move more than one slot.
 
 Everything an edge holds is slot `e` of a stack: a dense update of shape `[...]` becomes
 `[num_edges, ...]`, and a client adds its update to the slot of its edge.
@@ -57,34 +61,6 @@ class EdgeAggregates(NamedTuple):
 EDGE_WEIGHT_TYPE = tff.to_type(
     EdgeWeight(weight=tff.TensorType(np.float32), edge=tff.TensorType(np.int32))
 )
-
-
-def find_edge(row: tf.Tensor, num_edges: int) -> tf.Tensor:
-    """The edge of a user: always the same one, and public.
-
-    It is a function of the user's row in the population alone, never of the user's data. Rows are
-    public names, as samplers have it that draw cohorts from them: a user who joins or leaves moves
-    nobody else to another row, hence to another edge, or one user would move more than one slot.
-    The hash is the finalizer of MurmurHash3 (Appleby, public domain), so that neighbouring rows,
-    which a data set may have in some order, are spread.
-
-    Args:
-      row: int32, the user's row; any shape.
-      num_edges: How many edges there are.
-
-    Returns:
-      int32 of that shape, in [0, num_edges). Edges have about as many users each.
-    """
-    bits = tf.bitcast(row, tf.uint32)
-    bits = _fold_down(bits, 16) * tf.constant(0x85EBCA6B, tf.uint32)
-    bits = _fold_down(bits, 13) * tf.constant(0xC2B2AE35, tf.uint32)
-    remainder = tf.math.floormod(_fold_down(bits, 16), tf.constant(num_edges, tf.uint32))
-    return tf.cast(remainder, tf.int32)
-
-
-def _fold_down(bits: tf.Tensor, distance: int) -> tf.Tensor:
-    shifted = tf.bitwise.right_shift(bits, tf.constant(distance, tf.uint32))
-    return tf.bitwise.bitwise_xor(bits, shifted)
 
 
 def create_stacked_spec(spec: tf.TensorSpec, num_edges: int, num_items: int) -> tf.TensorSpec:

@@ -124,8 +124,8 @@ def build_hierarchical(
 ) -> HierarchicalFactory:
     """Clients send to edges, and edges to the server (HierFAVG).
 
-    Each user belongs to one edge, a public hash of the user's row. An edge without clients in a
-    round, or in a whole sync period, is left out.
+    Each user belongs to one edge, a public draw from the user's raw id. An edge without clients in
+    a round, or in a whole sync period, is left out.
 
     Args:
       context: As builders get it.

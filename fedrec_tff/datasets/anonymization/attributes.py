@@ -97,7 +97,7 @@ def choose(
     """Gives each attribute its part, and each quasi-identifier its hierarchy.
 
     Args:
-      log: For the genres that users took.
+      log: For the genres that users took, or under randomised response answered to have taken.
       attributes: All that is known of users.
       config: Which attributes are which.
 

@@ -84,6 +84,10 @@ class AnonymizationConfig:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise errors.UserError(f"--{name}={value}: must be at least {least}")
+        for name, most in {"k": _MOST, "zip_digits": 100, "decoys_per_user": 10_000}.items():
+            value = getattr(self, name)
+            if value is not None and value > most:
+                raise errors.UserError(f"--{name}={value}: must be at most {most}")
         for name, most in {"max_suppressed_fraction": 1.0, "decoy_fraction": 100.0}.items():
             if not 0 <= getattr(self, name) <= most:  # NaN fails, too
                 raise errors.UserError(f"--{name}={getattr(self, name)}: must be in 0 to {most:g}")
@@ -157,6 +161,7 @@ class AnonymizationConfig:
             )
 
 
+_MOST = 2**31 - 1
 _CHOICES = {
     "diversity": DIVERSITIES,
     "time_granularity": TIME_GRANULARITIES,

@@ -61,7 +61,7 @@ class Anonymized:
       generalized: Labels of quasi-identifiers; None where there are none.
       keep_user: bool [num_users], who was not suppressed.
       rows: What is written.
-      responses: Of randomised response; None without it.
+      responses: Of randomised response, for all rows of the log; None without it.
       num_changed: Rows whose item is another one now.
       num_decoys: Rows added.
       num_merged: Rows that became equal to another one of their user, and were dropped.
@@ -105,7 +105,10 @@ def anonymize(
       UserError: If the data cannot give what the configuration asks for.
     """
     granularity = _choose_granularity(config, has_times)
-    chosen = attributes_lib.choose(log, attributes, config)
+    # Before anything looks at items: what follows from answers alone costs them no epsilon.
+    responses = _respond(log, config, randomness)
+    told = log if responses is None else dataclasses.replace(log, item_index=responses.item_index)
+    chosen = attributes_lib.choose(told, attributes, config)
     generalized = None
     keep_user = np.ones(log.num_users, bool)
     if chosen.hierarchies:
@@ -121,18 +124,11 @@ def anonymize(
     kept_rows = np.flatnonzero(keep_user[log.user_index])
     rows = Rows(
         log.user_index[kept_rows],
-        log.item_index[kept_rows],
+        told.item_index[kept_rows],
         coarse_time.floor_times(log.timestamp[kept_rows], granularity),
         log.value[kept_rows] if config.writes_values and log.value is not None else None,
         kept_rows,
     )
-    responses = None
-    if config.item_epsilon is not None:
-        group = np.zeros(log.num_items, np.int64)
-        if config.response_domain == "genre":
-            group = attributes_lib.find_first_genres(log)
-        responses = perturbation.respond(rows.item_index, group, config.item_epsilon, randomness)
-        rows = dataclasses.replace(rows, item_index=responses.item_index)
     changed = int(np.count_nonzero(rows.item_index != log.item_index[rows.source_row]))
     rows, position = _add_decoys(rows, log, config, randomness)
     num_decoys = int(np.count_nonzero(rows.source_row < 0))
@@ -152,6 +148,20 @@ def anonymize(
         num_merged=len(ordered.user_index) - len(distinct.user_index),
         is_predictable=randomness.is_predictable,
     )
+
+
+def _respond(
+    log: Interactions,
+    config: config_lib.AnonymizationConfig,
+    randomness: randomness_lib.Randomness,
+) -> perturbation.Responses | None:
+    """Answers for all interactions, of users who will be suppressed too; None if not asked for."""
+    if config.item_epsilon is None:
+        return None
+    group = np.zeros(log.num_items, np.int64)
+    if config.response_domain == "genre":
+        group = attributes_lib.find_first_genres(log)
+    return perturbation.respond(log.item_index, group, config.item_epsilon, randomness)
 
 
 def _choose_granularity(config: config_lib.AnonymizationConfig, has_times: bool) -> str:

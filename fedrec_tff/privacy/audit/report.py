@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from fedrec_tff.privacy import departures as departures_lib
 from fedrec_tff.privacy.audit import checks, lower_bound
 
 
@@ -21,6 +22,7 @@ class AuditReport:
         estimates: By score, what epsilon seems to be: no proof.
         bounds: By score or attack, what was proved.
         checks: Direct checks of the mechanism.
+        departures: What must be said with the claim.
     """
 
     claimed_epsilon: float
@@ -29,11 +31,17 @@ class AuditReport:
     estimates: Mapping[str, float]
     bounds: Mapping[str, lower_bound.LowerBound]
     checks: tuple[checks.Check, ...] = ()
+    departures: departures_lib.Departures = departures_lib.NONE
+
+    @property
+    def claim_name(self) -> str:
+        """What the claimed number is called."""
+        return f"{self.departures.epsilon_name}_claimed"
 
     @property
     def lower_bound(self) -> float:
-        """The largest epsilon that was proved to be spent."""
-        return max(bound.epsilon for bound in self.bounds.values())
+        """The largest epsilon that was proved to be spent; 0 where no bound was sought."""
+        return max((bound.epsilon for bound in self.bounds.values()), default=0.0)
 
     @property
     def estimate(self) -> float | None:
@@ -54,16 +62,19 @@ class AuditReport:
     def verdict(self) -> str:
         """One sentence or two."""
         bound = f"epsilon is at least {self.lower_bound:.3f} ({self.confidence:.0%} confidence)"
+        voided_by = self.departures.voided_by
+        whose = f" ({voided_by})" if voided_by else ""
+        claim = f"{self.claimed_epsilon:.3f} is claimed{whose}"
         reasons = [f"{check.name}: {check.detail}" for check in self.failed_checks]
         if self.lower_bound > self.claimed_epsilon:
-            reasons.insert(0, f"{bound}, but {self.claimed_epsilon:.3f} is claimed")
+            reasons.insert(0, f"{bound}, but {claim}")
         if reasons:
             return f"ACCUSED: the run does not keep what it claims. {'; '.join(reasons)}."
         if not math.isfinite(self.claimed_epsilon):
             return f"NO CLAIM: the run promises no privacy, and {bound}."
         return (
-            f"NOT ACCUSED: {bound}, and {self.claimed_epsilon:.3f} is claimed. That is no proof of "
-            "privacy: a stronger attack may find more."
+            f"NOT ACCUSED: {bound}, and {claim}. That is no proof of privacy: a stronger attack "
+            "may find more."
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -71,7 +82,8 @@ class AuditReport:
         return {
             "verdict": self.verdict,
             "accuses": self.accuses,
-            "epsilon_claimed": self.claimed_epsilon,
+            self.claim_name: self.claimed_epsilon,
+            "departures": self.departures.to_json(),
             "epsilon_lower_bound": self.lower_bound,
             "epsilon_estimate": self.estimate,
             "delta": self.delta,

@@ -1,0 +1,248 @@
+"""What an epsilon assumes and where a run departs from it: one record, for every artefact.
+
+An epsilon is a number about a mechanism. Whether it is one about the users at hand rests on what
+the run chose besides. The record of that decides what the number is called, wherever it stands, and
+is in the statement, the ledger, `results.json`, TensorBoard and the tables.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from fedrec_tff.privacy import catalogue
+
+# The number is nobody's here; it is that of a larger deployment; it holds under something said.
+INSECURE = "insecure"
+SIMULATED = "simulated"
+ASSUMPTION = "assumption"
+
+# What a number is called, by what voids it. Where several do, the first says least of anybody.
+EPSILON_NAMES = {INSECURE: "insecure_epsilon", SIMULATED: "simulated_epsilon", "": "epsilon"}
+
+DATA_CATALOGUE = "data"
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """What a private run chose that says whose its epsilon is.
+
+    Attributes:
+        mechanism_name: One of `catalogue.SAMPLINGS`.
+        has_deterministic_noise: Whether the noise follows from the seed.
+        has_secret_cohorts: Whether cohorts are drawn from a secret key.
+        simulates_deployment: Whether noise and epsilon are those of more users than there are.
+        catalogue_kind: Where the catalogue comes from; `data` is the users' data.
+        has_public_roster: Whether the population was named apart from the data.
+        has_edges: Whether edges stand between users and server.
+        keeps_weights_on_devices: Whether devices fit something that stays with them.
+        has_absent_devices: Whether users take part less often than is accounted for.
+    """
+
+    mechanism_name: str
+    has_deterministic_noise: bool = False
+    has_secret_cohorts: bool = True
+    simulates_deployment: bool = False
+    catalogue_kind: str = DATA_CATALOGUE
+    has_public_roster: bool = False
+    has_edges: bool = False
+    keeps_weights_on_devices: bool = False
+    has_absent_devices: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Departure:
+    """One thing that must be said with an epsilon.
+
+    Attributes:
+        name: An identifier, as in `seeded_cohorts`.
+        kind: `INSECURE`, `SIMULATED` or `ASSUMPTION`.
+        sentence: The same in plain words.
+    """
+
+    name: str
+    kind: str
+    sentence: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Departures:
+    """All that must be said with the epsilon of a run, in order."""
+
+    entries: tuple[Departure, ...] = ()
+
+    @property
+    def voided_by(self) -> str:
+        """The kind for which the number is no guarantee; empty if it is one. Insecure wins."""
+        found = {entry.kind for entry in self.entries}
+        return next((kind for kind in (INSECURE, SIMULATED) if kind in found), "")
+
+    @property
+    def epsilon_name(self) -> str:
+        """What the number is called: `epsilon`, `insecure_epsilon` or `simulated_epsilon`."""
+        return EPSILON_NAMES[self.voided_by]
+
+    def describe(self, *kinds: str) -> str:
+        """The sentences of some kinds, or of all, as one paragraph."""
+        return " ".join(e.sentence for e in self.entries if e.kind in (kinds or (e.kind,)))
+
+    def summarize(self) -> str:
+        """The names in a line, for tables that have no room for sentences."""
+        voiding = [entry.name for entry in self.entries if entry.kind != ASSUMPTION]
+        assumed = [entry.name for entry in self.entries if entry.kind == ASSUMPTION]
+        parts = (("voided by", voiding), ("assumes", assumed))
+        return "; ".join(f"{verb} {', '.join(names)}" for verb, names in parts if names)
+
+    def to_json(self) -> list[dict[str, str]]:
+        """Plain data for `json`."""
+        return [dataclasses.asdict(entry) for entry in self.entries]
+
+    @classmethod
+    def from_json(cls, value: list[dict[str, str]]) -> "Departures":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            TypeError: If an entry has other fields.
+            ValueError: If an entry is of no known kind.
+        """
+        entries = tuple(Departure(**entry) for entry in value)
+        for entry in entries:
+            if entry.kind not in (INSECURE, SIMULATED, ASSUMPTION):
+                raise ValueError(f"{entry.kind!r} is no kind of departure")
+        return cls(entries)
+
+
+NONE = Departures()
+
+
+def find_departures(choices: Choices) -> Departures:
+    """Lists what must be said with the epsilon of a run.
+
+    Args:
+        choices: What the run chose.
+
+    Returns:
+        What voids the number first, then what it assumes.
+    """
+    is_central = choices.mechanism_name in catalogue.CENTRAL
+    is_distributed = choices.mechanism_name in catalogue.DISTRIBUTED
+    applies = {
+        "deterministic_noise": choices.has_deterministic_noise,
+        # Others claim nothing from sampling.
+        "seeded_cohorts": is_central and not choices.has_secret_cohorts,
+        "simulated_deployment": choices.simulates_deployment,
+        "trusted_server": is_central,
+        "honest_devices": choices.mechanism_name in catalogue.LOCAL,
+        "honest_secure_sum": is_distributed,
+        "secret_cohorts": is_central and choices.has_secret_cohorts,
+        "catalogue_from_data": choices.catalogue_kind == DATA_CATALOGUE,
+        "users_from_data": not choices.has_public_roster,
+        "floating_point": not is_distributed,
+        "edges": choices.has_edges,
+        "weights_on_devices": choices.keeps_weights_on_devices,
+        "absent_devices": choices.has_absent_devices,
+    }
+    return Departures(tuple(_ALL[name] for name, does in applies.items() if does))
+
+
+def find_epsilon(values: Mapping[str, Any]) -> tuple[str, Any]:
+    """Finds the epsilon of a run under whichever name it has.
+
+    Args:
+        values: Numbers by name, as in `results.json`, or one of the rounds without folders.
+
+    Returns:
+        What voids it (empty for nothing), and the number; None for a run that claims none.
+    """
+    for kind, name in EPSILON_NAMES.items():
+        if values.get(name) is not None:
+            return kind, values[name]
+    return "", None
+
+
+_ALL = {
+    entry.name: entry
+    for entry in (
+        Departure(
+            "deterministic_noise",
+            INSECURE,
+            "The noise is predictable (--insecure_deterministic_noise), so whoever knows the seed "
+            "can take it off.",
+        ),
+        Departure(
+            "seeded_cohorts",
+            INSECURE,
+            "Who is in which round follows from --seed, and epsilon counts on nobody's knowing it.",
+        ),
+        Departure(
+            "simulated_deployment",
+            SIMULATED,
+            "The noise is that of a larger deployment, scaled down (--noise_cohort_size), so the "
+            "users of this data set have no guarantee of its epsilon.",
+        ),
+        Departure(
+            "trusted_server",
+            ASSUMPTION,
+            "The server is trusted: it sees every clipped update, sums them and adds the noise; "
+            "devices are trusted to clip. Whoever sees what the server sees is outside the "
+            "guarantee.",
+        ),
+        Departure(
+            "honest_devices",
+            ASSUMPTION,
+            "The guarantee holds against the server too: the noise is drawn on the device. It "
+            "assumes that the devices run this program as it is, and that their noise stays with "
+            "them; a run here simulates all devices on one machine, whose operator sees "
+            "everything.",
+        ),
+        Departure(
+            "honest_secure_sum",
+            ASSUMPTION,
+            "The guarantee holds against a server that sees only the secure sum of the whole "
+            "cohort and follows the protocol (honest but curious). It does not hold against who "
+            "sees single updates or adds up fewer clients: each drop-out, and each further client "
+            "who colludes with the server, takes a share of the noise away. A run here simulates "
+            "all devices and the secure sum on one machine, whose operator sees everything.",
+        ),
+        Departure(
+            "secret_cohorts",
+            ASSUMPTION,
+            "Who was in which round is taken to be secret, and so are cohort_key and all files "
+            "that show it.",
+        ),
+        Departure(
+            "catalogue_from_data",
+            ASSUMPTION,
+            "The catalogue is taken from the data and treated as public, so an item that a single "
+            "user took shows.",
+        ),
+        Departure(
+            "users_from_data",
+            ASSUMPTION,
+            "Which users there are is taken from the data and treated as public.",
+        ),
+        Departure(
+            "floating_point",
+            ASSUMPTION,
+            "Floating-point numbers are taken to be as good as real ones.",
+        ),
+        Departure(
+            "edges",
+            ASSUMPTION,
+            "Here edges stand between users and server. With noise_at=edge, the default, each edge "
+            "clips, sums its own users and adds this noise to its sum, and edges rather than the "
+            "server are trusted; with noise_at=server edges only add up.",
+        ),
+        Departure(
+            "weights_on_devices",
+            ASSUMPTION,
+            "The guarantee is about what devices send. What a device fits for itself, a personal "
+            "part or a fine-tuned copy, stays with its user and costs nothing.",
+        ),
+        Departure(
+            "absent_devices",
+            ASSUMPTION,
+            "Some devices are absent in this simulation, so users take part less often than "
+            "stated, and epsilon is an upper bound.",
+        ),
+    )
+}

@@ -1,0 +1,245 @@
+"""The format of a population ledger: its lines, and what they add up to.
+
+See `population_ledger` for what it is for. The first line is the budget and whose it is. Each other
+line is about a run, of which the latest holds, or is a release from elsewhere.
+"""
+
+import dataclasses
+import math
+import pathlib
+from typing import Any
+
+from fedrec_tff.errors import UserError
+from fedrec_tff.privacy import accounting, chained_file, population_budget
+from fedrec_tff.privacy import events as events_lib
+
+FORMAT_VERSION = 1
+RESERVED = "reserved"
+SETTLED = "settled"
+_STATES = (RESERVED, SETTLED)
+_HEADER_START = b'{"population_ledger": '
+
+
+@dataclasses.dataclass(frozen=True)
+class PopulationHeader:
+    """Whose ledger it is, and how much may be spent on them.
+
+    Attributes:
+        population: A name for the people. Nothing checks who they are.
+        budget: Of everything that is ever released about them.
+    """
+
+    population: str
+    budget: population_budget.Budget
+
+
+@dataclasses.dataclass(frozen=True)
+class RunEntry:
+    """What one run takes of the budget.
+
+    Attributes:
+        run_id: Which run.
+        state: `RESERVED` for what it may spend, `SETTLED` for what it has spent.
+        kind: What was done, as in `training`.
+        folder: Where its files are.
+        date: When the line was written, as in 2024-05-31.
+        mechanism: In words.
+        events: Independent events, with counts, under the budget's relation.
+        ledger_digest: Of a line of the run's own ledger; None where it has none.
+    """
+
+    run_id: str
+    state: str
+    kind: str
+    folder: str
+    date: str
+    mechanism: str
+    events: population_budget.Events
+    ledger_digest: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ReleaseEntry:
+    """Something that was released elsewhere, of which but its guarantee is known.
+
+    Attributes:
+        note: What it was.
+        epsilon: Of its guarantee, under the budget's relation.
+        delta: Of its guarantee.
+        date: When the line was written.
+    """
+
+    note: str
+    epsilon: float
+    delta: float
+    date: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PopulationContents:
+    """A population ledger as read.
+
+    Attributes:
+        header: Whose it is.
+        entries: The latest line of each run, and all releases, in the order in which they came.
+        digests: Of every line, the header's first.
+    """
+
+    header: PopulationHeader
+    entries: tuple[RunEntry | ReleaseEntry, ...]
+    digests: tuple[str, ...]
+
+    @property
+    def identity(self) -> str:
+        """Tells this ledger from all others: the digest of its header."""
+        return self.digests[0]
+
+    def find(self, run_id: str) -> RunEntry | None:
+        """Returns the latest line of a run; None where it has none."""
+        runs = (entry for entry in self.entries if isinstance(entry, RunEntry))
+        return next((entry for entry in runs if entry.run_id == run_id), None)
+
+    def cost(self, entry: RunEntry | ReleaseEntry) -> tuple[float, ...]:
+        """Returns the divergence that an entry stands for, at each order of the budget."""
+        budget = self.header.budget
+        if isinstance(entry, ReleaseEntry):
+            return budget.cost_of_guarantee(entry.epsilon)
+        return budget.cost(entry.events)
+
+    def failures(self, without: str | None = None) -> float:
+        """Returns what the deltas that entries come with add up to, but for one run's."""
+        return math.fsum(
+            entry.delta
+            if isinstance(entry, ReleaseEntry)
+            else accounting.failure_probability(entry.events)
+            for entry in self._others(without)
+        )
+
+    def costs(self, without: str | None = None) -> list[tuple[float, ...]]:
+        """Returns what every entry stands for, but for one run's."""
+        return [self.cost(entry) for entry in self._others(without)]
+
+    def _others(self, without: str | None) -> list[RunEntry | ReleaseEntry]:
+        return [e for e in self.entries if isinstance(e, ReleaseEntry) or e.run_id != without]
+
+
+@dataclasses.dataclass(frozen=True)
+class ParsedPopulation:
+    """What a population ledger's file holds.
+
+    Attributes:
+        contents: Of the sound lines; None if there is no complete header.
+        end: Where the last sound line ends, in bytes, with or without its line break.
+    """
+
+    contents: PopulationContents | None
+    end: int
+
+
+def parse(path: pathlib.Path, data: bytes) -> ParsedPopulation:
+    """Parses a population ledger.
+
+    A torn last line is left out: whoever wrote it has not come back from writing, and spends
+    nothing before that.
+
+    Args:
+        path: The file, for messages.
+        data: What is in it.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        UserError: If it is damaged elsewhere than in a torn last line.
+    """
+    *lines, rest = data.split(b"\n")
+    end = sum(len(line) + 1 for line in lines)
+    unfinished = rest.rstrip(b"\0")
+    if unfinished and chained_file.holds_an_object(unfinished):
+        lines.append(unfinished)
+        end += len(unfinished)
+    elif not lines and not _HEADER_START.startswith(unfinished[: len(_HEADER_START)]):
+        raise UserError(f"{path}:1: not a line of a population ledger")
+    header, entries, digests = None, {}, []
+    for number, line in enumerate(lines, start=1):
+        try:
+            previous = digests[-1] if digests else chained_file.FIRST_DIGEST
+            value, digest = chained_file.unseal(line, previous)
+            if header is None:
+                header = header_from_json(value)
+            else:
+                entry = entry_from_json(value)
+                key = number if isinstance(entry, ReleaseEntry) else entry.run_id
+                entries[key] = entry
+        except (KeyError, TypeError, ValueError) as error:
+            problem = f"{error} is missing" if isinstance(error, KeyError) else error
+            raise UserError(
+                f"{path}:{number}: not a line of this population ledger: {problem}"
+            ) from error
+        digests.append(digest)
+    if header is None:
+        return ParsedPopulation(None, 0)
+    return ParsedPopulation(
+        PopulationContents(header, tuple(entries.values()), tuple(digests)), end
+    )
+
+
+def header_to_json(header: PopulationHeader) -> dict[str, Any]:
+    """What the first line says."""
+    budget = header.budget
+    return {
+        "population_ledger": FORMAT_VERSION,
+        "population": header.population,
+        "neighbouring_relation": budget.relation.name.lower(),
+        "epsilon": budget.epsilon,
+        "delta": budget.delta,
+        "orders": list(budget.orders),
+    }
+
+
+def header_from_json(value: dict[str, Any]) -> PopulationHeader:
+    """Reads the first line.
+
+    Raises:
+        KeyError: If something is missing.
+        ValueError: If it makes no sense.
+    """
+    version = value["population_ledger"]
+    if version != FORMAT_VERSION:
+        raise ValueError(f"format {version} is not the format {FORMAT_VERSION} known here")
+    relation = accounting.NeighbouringRelation[value["neighbouring_relation"].upper()]
+    orders = tuple(float(order) for order in value["orders"])
+    budget = population_budget.Budget(value["epsilon"], value["delta"], relation, orders)
+    header = PopulationHeader(value["population"], budget)
+    if value != header_to_json(header):
+        raise ValueError("the header contradicts itself or has unknown fields")
+    return header
+
+
+def entry_to_json(entry: RunEntry | ReleaseEntry) -> dict[str, Any]:
+    """What the line of an entry says."""
+    value = dataclasses.asdict(entry)
+    if isinstance(entry, RunEntry):
+        value["events"] = [[events_lib.event_to_json(e), count] for e, count in entry.events]
+    return value
+
+
+def entry_from_json(value: dict[str, Any]) -> RunEntry | ReleaseEntry:
+    """Reads the line of an entry.
+
+    Raises:
+        TypeError: If a field is missing or unknown.
+        ValueError: If it makes no sense.
+    """
+    if "run_id" not in value:
+        entry = ReleaseEntry(**value)
+        if not (0.0 <= entry.epsilon < float("inf") and 0.0 <= entry.delta < 1.0):
+            raise ValueError("a release has no such epsilon or delta")
+        return entry
+    events = tuple((events_lib.event_from_json(e), count) for e, count in value["events"])
+    if not all(isinstance(count, int) and count >= 0 for _, count in events):
+        raise ValueError("events take place a whole number of times")
+    entry = RunEntry(**{**value, "events": events})
+    if entry.state not in _STATES:
+        raise ValueError(f"a run is {' or '.join(_STATES)}, and not {entry.state!r}")
+    return entry

@@ -1,0 +1,91 @@
+"""Whole runs on one data set, again and again, each with keys and noise of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from fedrec_tff.privacy import calibration
+from fedrec_tff.program import (
+    devices,
+    federated_run,
+    measurement,
+    mechanism_checks,
+    popularity_prior,
+    privacy_plan,
+    run_directory,
+    user_draws,
+)
+from fedrec_tff.program.session import Session
+
+
+def claim(session: Session, num_rounds: int) -> float:
+    """The epsilon of a run that ends after so many rounds, and its one evaluation."""
+    releases = [dataclasses.replace(release, count=1) for release in session.plan.releases]
+    delta = session.config.target_delta
+    return calibration.bound_run(session.plan.mechanism, delta, num_rounds, releases).epsilon
+
+
+def draw_key(folder: pathlib.Path) -> int | None:
+    """Draws the secret key of a new run, as a run does.
+
+    Args:
+      folder: Of the run, new.
+
+    Returns:
+      The key.
+    """
+    folder.mkdir(parents=True)
+    return run_directory.obtain_cohort_key(run_directory.RunDirectory(folder), is_new=True)
+
+
+def give_key(session: Session, cohort_key: int | None) -> Session:
+    """The same run with another key."""
+    draws = user_draws.UserDraws(session.dataset.train_user_ids, session.config.seed, cohort_key)
+    sampler = privacy_plan.create_sampler(session.config, draws.secret)
+    plan = dataclasses.replace(session.plan, sampler=sampler)
+    return dataclasses.replace(session, plan=plan, draws=draws)
+
+
+def build_train_fn(session: Session, num_rounds: int) -> Callable[[Session], np.ndarray]:
+    """Builds what trains a run again, in the current TFF context.
+
+    Everything is as in `federated_run`, but that popularity, where it is released, is observed and
+    not trained with: a process that begins with it would have to be built anew for each run.
+
+    Args:
+      session: The run, on either of the two data sets.
+      num_rounds: Rounds to train.
+
+    Returns:
+      A function of the run on one data set, with any key, to what it releases: the model after each
+      round, popularity, and the evaluation of the last model; float32 [numbers].
+    """
+    config, popular = session.config, None
+    if config.uses_popularity:
+        popular = popularity_prior.create_uniform(session.dataset.split.num_items)
+    process = federated_run.build_process(session, popular)
+    count_fn = None
+    if config.popularity_release is not None:
+        count_fn = popularity_prior.build_release_fn(session)
+
+    def train(run: Session) -> np.ndarray:
+        population = federated_run.stack_clients(run)
+        released = [] if count_fn is None else [count_fn(population, run.draws.secret)]
+        iterator = federated_run.create_source(run, population).iterator()
+        own_devices, state = devices.Devices(run, popular), process.initialize()
+        for _ in range(num_rounds):
+            cohort = own_devices.prepare_cohort(state, iterator.select())
+            state = process.next(state, cohort).state
+            released.append(mechanism_checks.flatten(state.global_model_weights.trainable))
+        if config.evaluation_release is not None:
+            weights = process.get_model_weights(state).trainable
+            evaluate_fn = measurement.build_private_evaluate_fn(run)
+            released.append(evaluate_fn(tf.nest.map_structure(np.asarray, weights)))
+        return np.concatenate(released)
+
+    return train

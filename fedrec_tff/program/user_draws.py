@@ -1,0 +1,38 @@
+"""What is drawn for the users who train, by their raw ids: in secret, and in public."""
+
+import functools
+
+import numpy as np
+
+from fedrec_tff.datasets import keyed_draws
+
+
+class UserDraws:
+    """The draws of a run's users, in the order of `Split.train`; ids are hashed when needed."""
+
+    def __init__(self, user_ids: np.ndarray, seed: int, cohort_key: int | None = None) -> None:
+        """Initialises the draws.
+
+        Args:
+          user_ids: object (str) [num_users], raw ids, all different.
+          seed: Of the run.
+          cohort_key: What is secret is drawn from it; None for the seed, where nothing is.
+        """
+        self._user_ids, self._seed, self._cohort_key = user_ids, seed, cohort_key
+
+    @property
+    def secret_key(self) -> int:
+        """What is secret is drawn from it; the seed where nothing is."""
+        return self._seed if self._cohort_key is None else self._cohort_key
+
+    @functools.cached_property
+    def secret(self) -> keyed_draws.KeyedDraws:
+        """Who is in which round, which items a user counts for, clients' own randomness."""
+        if self._cohort_key is None:
+            return self.public
+        return keyed_draws.KeyedDraws(self._user_ids, self._cohort_key)
+
+    @functools.cached_property
+    def public(self) -> keyed_draws.KeyedDraws:
+        """Edges, attackers, failures: whoever knows the run's seed knows these."""
+        return keyed_draws.KeyedDraws(self._user_ids, self._seed)

@@ -1,0 +1,85 @@
+"""Gaussian noise on samples of fixed size, whose loss distribution is ours. See test_accounting."""
+
+import itertools
+import math
+
+import dp_accounting
+import numpy as np
+import pytest
+from scipy import optimize, stats
+
+from fedrec_tff.privacy import loss_distributions
+
+DELTA = 1e-5
+
+
+def fixed_size(population, sample, multiplier):
+    return dp_accounting.SampledWithoutReplacementDpEvent(
+        population, sample, dp_accounting.GaussianDpEvent(multiplier)
+    )
+
+
+@pytest.mark.parametrize(("share", "multiplier"), [(0.01, 0.5), (0.3, 1.0), (1.0, 2.0)])
+def test_one_round_is_its_closed_form(share, multiplier):
+    # Balle, Barthe, Gaboardi 2018, theorem 9, over theorem 8 of Balle and Wang 2018.
+    def delta_of_noise(epsilon):
+        normal = stats.norm(scale=multiplier)
+        threshold = 0.5 - epsilon * multiplier**2
+        return normal.cdf(threshold) - math.exp(epsilon) * normal.cdf(threshold - 1.0)
+
+    expected = optimize.brentq(
+        lambda e: share * delta_of_noise(math.log1p(math.expm1(e) / share)) - DELTA, 1e-6, 40.0
+    )
+    event = fixed_size(1000, int(1000 * share), multiplier)
+    found = loss_distributions.epsilon([(event, 1)], DELTA)
+    assert expected * (1.0 - 1e-9) <= found <= expected * 1.005
+
+
+@pytest.mark.parametrize(("share", "multiplier", "rounds"), [(0.15, 1.25, 200), (0.1, 2.0, 30)])
+def test_many_rounds_cost_no_less_than_an_attained_pair_and_little_more(share, multiplier, rounds):
+    # All others send -C; the user sends C or is replaced by one more who sends -C: two normals, and
+    # their mixture, in each round.
+    attained = dp_accounting.pld.privacy_loss_distribution.from_gaussian_mechanism(
+        multiplier, value_discretization_interval=1e-3, sampling_prob=share
+    )
+    lower = attained.self_compose(rounds).get_epsilon_for_delta(DELTA)
+    event = fixed_size(1000, int(1000 * share), multiplier)
+    found = loss_distributions.epsilon([(event, rounds)], DELTA)
+    assert lower * 0.99 <= found <= lower * 1.2
+
+
+def normal_density(x, mean):
+    return np.exp(-0.5 * (x - mean) ** 2) / math.sqrt(2.0 * math.pi)
+
+
+def test_two_rounds_of_any_data_cost_no_more():
+    """The divergence of two rounds by quadrature, each with a worst case of its own."""
+    share, delta = 0.3, 1e-3
+    x, step = np.linspace(-10.0, 10.0, 1201, retstep=True)
+    # The mean without the user, with the user, and with who is there instead; at most 1 apart.
+    cases = [(0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.5, 1.0, 0.0), (-0.5, 0.0, 1.0), (0.3, 1.0, 0.0)]
+    event = fixed_size(10, 3, 1.0)
+    epsilon = loss_distributions.epsilon([(event, 2)], delta)
+    rounds = [
+        tuple(
+            (1.0 - share) * normal_density(x, without) + share * normal_density(x, mean)
+            for mean in (present, replaced)
+        )
+        for without, present, replaced in cases
+    ]
+    deltas = []
+    for (p, q), (r, s) in itertools.product(rounds, repeat=2):
+        excess = np.outer(p, r) - math.exp(epsilon) * np.outer(q, s)
+        deltas.append(np.maximum(excess, 0.0).sum() * step**2)
+    assert max(deltas) <= delta
+    # The worst of these cases is nearly as bad as any.
+    assert max(deltas) >= 0.5 * delta
+
+
+def test_others_are_left_to_other_bounds():
+    laplace = dp_accounting.SampledWithoutReplacementDpEvent(
+        10, 3, dp_accounting.LaplaceDpEvent(1.0)
+    )
+    assert loss_distributions.epsilon([(laplace, 1)], DELTA) == math.inf
+    nobody = fixed_size(10, 0, 1.0)
+    assert loss_distributions.epsilon([(nobody, 1)], DELTA) == math.inf

@@ -1,0 +1,99 @@
+"""What the audit by adjacent data says of builds whose sums or noise are not what is claimed."""
+
+import dataclasses
+
+import adjacent_faults
+import numpy as np
+import pytest
+
+from fedrec_tff.learning import private_evaluation, private_popularity
+from fedrec_tff.privacy import queries
+from fedrec_tff.program import adjacent_audit, adjacent_sums, execution
+
+_RELEASES = {"popularity_noise_multiplier": 1.0, "private_evaluation_noise_multiplier": 1.0}
+
+
+def measure(folder, **flags):
+    """The checks of sums, by name."""
+    config = dataclasses.replace(adjacent_faults.CONFIG, **flags)
+    prepared = adjacent_audit.prepare_pairs(config, 1.0, folder, cohort_key=5)
+    with execution.execution_context(config):
+        found = adjacent_sums.check_sums([one for one in prepared if one.is_about_presence])
+        return {check.name: check for check in found}
+
+
+def failed(found):
+    return {name for name, check in found.items() if not check.passed}
+
+
+# The noise of a sound build is accused once in ten million.
+
+
+def test_a_sound_build_is_not_accused(tmp_path):
+    flags = {"aggregator": "quantize,dp_hierarchical", "aggregator_param": ("num_edges=2",)}
+    found = measure(tmp_path, num_blocks=1, **flags, **_RELEASES)
+    assert set(found) == {
+        "sum of updates",
+        "noise level",
+        "noise of two rounds",
+        "noise of two runs",
+        "sum of popularity",
+        "noise on sum of popularity",
+        "sum of evaluation",
+        "noise on sum of evaluation",
+    }
+    assert failed(found) == set()
+    # The member's update is longer than the clip, and comes out as long as it.
+    assert "by up to 0.0005 " in found["sum of updates"].detail
+
+
+def test_a_tower_that_is_not_clipped_and_half_the_noise_are_accused(tmp_path, monkeypatch):
+    class Faulty(queries.GaussianSumQuery):
+        def __init__(self, clip_norm, stddev, *args, **kwargs):
+            super().__init__(clip_norm, 0.5 * stddev, *args, **kwargs)
+
+        def preprocess_record(self, params, record):
+            clipped = super().preprocess_record(params, record)
+            return clipped._replace(tower=record.tower)
+
+    monkeypatch.setattr(queries, "GaussianSumQuery", Faulty)
+    found = measure(tmp_path, num_blocks=1)
+    assert failed(found) == {"sum of updates", "noise level"}
+
+
+def test_noise_that_is_repeated_is_accused(tmp_path):
+    found = measure(tmp_path, insecure_deterministic_noise=True)
+    assert failed(found) == {"noise of two runs"}
+
+
+def test_releases_of_more_than_is_claimed_are_accused(tmp_path, monkeypatch):
+    def count_all(client, num_items, items_per_user):
+        del items_per_user
+        return honest_count(client, num_items, num_items)
+
+    def stack_twice(evaluation_set):
+        cohort = honest_stack(evaluation_set)
+        parts = cohort.parts
+        moved = [
+            dataclasses.replace(part, positions=part.positions + cohort.num_clients)
+            for part in parts
+        ]
+        return dataclasses.replace(cohort, parts=(*parts, *moved))
+
+    honest_count, honest_stack = private_popularity._count_items, private_evaluation.stack
+    monkeypatch.setattr(private_popularity, "_count_items", count_all)
+    monkeypatch.setattr(private_evaluation, "stack", stack_twice)
+    found = measure(tmp_path, **_RELEASES)
+    assert failed(found) == {"sum of popularity", "sum of evaluation"}
+    # sqrt(20) items in place of sqrt(5), and all of four numbers twice.
+    assert f"up to {np.sqrt(20):.4g} " in found["sum of popularity"].detail
+    assert "up to 4 " in found["sum of evaluation"].detail
+
+
+@pytest.mark.parametrize("aggregator", ["local_gaussian", "ddp_skellam"])
+def test_noise_of_devices_is_measured_on_a_member_who_has_nothing(tmp_path, aggregator):
+    cap = {"max_rounds_per_user": 2} if aggregator == "local_gaussian" else {}
+    found = measure(tmp_path, aggregator=aggregator, **cap)
+    assert failed(found) == set()
+    assert ("sum of updates" in found) == (aggregator == "local_gaussian")
+    assert "noise level" in found
