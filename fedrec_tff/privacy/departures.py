@@ -136,7 +136,8 @@ def find_departures(choices: Choices) -> Departures:
         "secret_cohorts": is_central and choices.has_secret_cohorts,
         "catalogue_from_data": choices.catalogue_kind == DATA_CATALOGUE,
         "users_from_data": not choices.has_public_roster,
-        "floating_point": not is_distributed,
+        # Other sums and noises are integers.
+        "floating_point": choices.mechanism_name in catalogue.LOCAL,
         "edges": choices.has_edges,
         "weights_on_devices": choices.keeps_weights_on_devices,
         "absent_devices": choices.has_absent_devices,

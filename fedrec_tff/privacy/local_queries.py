@@ -15,8 +15,8 @@ Noise in floating point is an approximation. Its set of possible values depends 
 to, which an attacker who sees all bits can use (Mironov 2012, "On significance of the least
 significant bits for differential privacy", on Laplace noise; Jin et al. 2022, arXiv 2112.05307, on
 Gaussian noise). Clip and noise are computed in float64 here and what is reported is rounded to
-float32, which hides most of it but is no proof. Distributed noise (`distributed`) is in integers,
-and exact.
+float32, which hides most of it but is no proof. Distributed noise (`distributed`) and the server's
+(`grid`) are in integers.
 """
 
 import abc

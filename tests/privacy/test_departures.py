@@ -41,7 +41,7 @@ def _expect(choices):
         assumed.add("catalogue_from_data")
     if not choices.has_public_roster:
         assumed.add("users_from_data")
-    if central or local:
+    if local:
         assumed.add("floating_point")
     for has_it, name in (
         (choices.has_edges, "edges"),
