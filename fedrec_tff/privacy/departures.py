@@ -81,6 +81,11 @@ class Departures:
         """What the number is called: `epsilon`, `insecure_epsilon` or `simulated_epsilon`."""
         return EPSILON_NAMES[self.voided_by]
 
+    @property
+    def assumed(self) -> list[str]:
+        """The names of what the number assumes."""
+        return [entry.name for entry in self.entries if entry.kind == ASSUMPTION]
+
     def describe(self, *kinds: str) -> str:
         """The sentences of some kinds, or of all, as one paragraph."""
         return " ".join(e.sentence for e in self.entries if e.kind in (kinds or (e.kind,)))
@@ -88,8 +93,7 @@ class Departures:
     def summarize(self) -> str:
         """The names in a line, for tables that have no room for sentences."""
         voiding = [entry.name for entry in self.entries if entry.kind != ASSUMPTION]
-        assumed = [entry.name for entry in self.entries if entry.kind == ASSUMPTION]
-        parts = (("voided by", voiding), ("assumes", assumed))
+        parts = (("voided by", voiding), ("assumes", self.assumed))
         return "; ".join(f"{verb} {', '.join(names)}" for verb, names in parts if names)
 
     def to_json(self) -> list[dict[str, str]]:

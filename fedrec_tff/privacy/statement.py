@@ -71,7 +71,8 @@ def privacy_statement(
         parts = [
             "NOT PRIVATE: the epsilon of this run is nobody's.",
             departures.describe(departures_lib.INSECURE),
-            f"Otherwise the run would have {_claim(mechanism, bound, delta)}.",
+            f"Otherwise the run would have {_claim(mechanism, bound, delta)}, which assumes "
+            f"{', '.join(departures.assumed)}.",
             *means,
         ]
     elif not math.isfinite(bound.epsilon):

@@ -251,6 +251,7 @@ def test_no_guarantee_is_said_first_and_plainly(mechanism, choices):
     assert text.startswith("NOT PRIVATE")
     assert "This run has (" not in text
     assert "guarantee holds" not in text
+    assert ("which assumes " in text) == bool(choices)
     assert ("predictable" in text) == ("has_deterministic_noise" in choices)
     assert ("Who is in which round follows from --seed" in text) == (
         "has_secret_cohorts" in choices

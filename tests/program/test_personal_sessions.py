@@ -184,7 +184,9 @@ def test_a_sweep_finds_its_objective_in_the_results(whole, tmp_path):
 
 
 def test_the_statement_says_what_the_guarantee_is_about(whole):
-    text = whole[1].results["privacy_statement"]
+    results = whole[1].results
+    assert "weights_on_devices" in results["privacy_statement"]
+    text = " ".join(entry["sentence"] for entry in results["departures"])
     assert "The guarantee is about what devices send." in text
     assert "a personal part or a fine-tuned copy, stays with its user and costs nothing" in text
 
