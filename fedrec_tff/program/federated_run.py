@@ -19,6 +19,7 @@ from fedrec_tff.privacy import accounting, calibration, departures, statement
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.program import (
     aggregator_check,
+    catalogue_selection,
     client_simulation,
     cohorts,
     execution,
@@ -69,6 +70,7 @@ def execute(session: Session) -> SessionOutcome:
             f"As planned: {_state_planned_privacy(session)}",
             session.plan.departures if session.config.is_private else None,
         )
+        session = catalogue_selection.apply(session, ledger)
         population = _stack_clients(session)
         popular = popularity_prior.obtain(session, population, ledger)
         devices = devices_lib.Devices(session, popular)

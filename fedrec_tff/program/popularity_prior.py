@@ -1,6 +1,7 @@
 """How often items were taken, as far as a run may know it: exact, or released once with noise."""
 
 import dataclasses
+import io
 import pathlib
 
 import numpy as np
@@ -9,7 +10,7 @@ from fedrec_tff import errors
 from fedrec_tff.datasets import clients
 from fedrec_tff.learning import negative_sampling, private_popularity
 from fedrec_tff.privacy import ledger as ledger_lib
-from fedrec_tff.program import privacy_plan, run_directory
+from fedrec_tff.program import privacy_plan, single_releases
 from fedrec_tff.program.session import Session
 
 
@@ -50,18 +51,10 @@ def obtain(
     release = config.popularity_release
     if release is not None:
         path = session.directory.private_popularity
-        if not path.exists():
-            _check_budget(session, ledger)
-            ledger.append_release(privacy_plan.POPULARITY)
-            released = _release(session, population)
-            with run_directory.open_whole(path) as file:
-                np.save(file, released)
-        elif not ledger.accountant.num_releases.get(privacy_plan.POPULARITY):
-            raise errors.UserError(
-                f"{path} is there, and {ledger.path} has not counted it: restore the ledger, or "
-                "choose another --output_dir"
-            )
-        counts = _load(path, split.num_items)
+        released = single_releases.obtain(
+            path, privacy_plan.POPULARITY, config, ledger, lambda: _release(session, population)
+        )
+        counts = _read(released, path, split.num_items)
         probabilities = private_popularity.create_popularity_probabilities_from_counts(
             counts, release.noise_stddev
         )
@@ -73,29 +66,21 @@ def obtain(
     )
 
 
-def _check_budget(session: Session, ledger: ledger_lib.PrivacyLedger) -> None:
-    """Refuses a release again, after a crash, that the budget has no room for."""
-    if not ledger.may_release(privacy_plan.POPULARITY, session.config.target_epsilon):
-        raise errors.UserError(
-            f"popularity was released before, {session.directory.private_popularity} is missing, "
-            f"and once more would pass {session.config.budget_name}: restore the file, or choose "
-            "another --output_dir"
-        )
-
-
-def _release(session: Session, population: clients.ClientPopulation) -> np.ndarray:
+def _release(session: Session, population: clients.ClientPopulation) -> bytes:
     config = session.config
     computation = private_popularity.build_private_popularity(
         session.dataset.split.num_items,
         config.popularity_release,
         config.seed if config.insecure_deterministic_noise else None,
     )
-    return np.asarray(computation(private_popularity.stack(population, session.draws.secret)))
+    content = io.BytesIO()
+    np.save(content, computation(private_popularity.stack(population, session.draws.secret)))
+    return content.getvalue()
 
 
-def _load(path: pathlib.Path, num_items: int) -> np.ndarray:
+def _read(content: bytes, path: pathlib.Path, num_items: int) -> np.ndarray:
     try:
-        counts = np.load(path)
+        counts = np.load(io.BytesIO(content))
     except (OSError, ValueError) as error:
         raise errors.UserError(
             f"{path} cannot be read: remove it to release popularity again, which costs again"

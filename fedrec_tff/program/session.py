@@ -206,9 +206,12 @@ def _summarize(session: Session) -> str:
     if not config.is_private or config.release_non_private_metrics:
         return dataset.summary()
     split = dataset.split
+    items = f"{split.num_items:,} items {dataset.catalogue_source}"
+    if config.catalogue_release is not None:
+        items = "a catalogue that is to be chosen"
     return (
         f"{config.dataset}: {split.train.num_rows:,} training users {dataset.population_source}, "
-        f"{split.num_items:,} items {dataset.catalogue_source}"
+        f"{items}"
     )
 
 
@@ -229,8 +232,9 @@ def _derive(
         "sampling": config.sampling_law,
         "noise_multiplier": plan.mechanism.noise_multiplier if plan.mechanism else None,
         "num_training_users": dataset.split.train.num_rows,
-        "num_items": dataset.split.num_items,
-        "catalogue": dataset.catalogue_kind,
+        # None where they are yet to be chosen: how many were taken is nobody's business.
+        "num_items": None if config.catalogue_release else dataset.split.num_items,
+        "catalogue": config.catalogue_kind,
         # None where the users are those of the data.
         "roster_digest": dataset.roster_digest,
     }

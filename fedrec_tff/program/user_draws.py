@@ -20,6 +20,11 @@ class UserDraws:
         """
         self._user_ids, self._seed, self._cohort_key = user_ids, seed, cohort_key
 
+    @property
+    def secret_key(self) -> int:
+        """What is secret is drawn from it; the seed where nothing is."""
+        return self._seed if self._cohort_key is None else self._cohort_key
+
     @functools.cached_property
     def secret(self) -> keyed_draws.KeyedDraws:
         """Who is in which round, which items a user counts for, clients' own randomness."""

@@ -166,9 +166,9 @@ def test_against_whom_it_holds(mechanism):
 
 
 def test_colluding_devices_are_counted():
-    assert "if no client of a cohort tells it what noise it added" in state(SKELLAM)
+    assert "No client of a cohort may tell the server what noise it added" in state(SKELLAM)
     one = state(dataclasses.replace(SKELLAM, colluding_clients=1))
-    assert "also if up to 1 client of each cohort collude with it" in one
+    assert "also if up to 1 client of each cohort collude with the server" in one
     some = state(dataclasses.replace(SKELLAM, colluding_clients=7))
     assert "up to 7 clients of each cohort" in some
 

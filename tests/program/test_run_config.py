@@ -253,13 +253,13 @@ def test_a_run_may_move_but_not_change():
         "num_parallel_shards",
         "clients_per_block",
         "profile_rounds",
-        # The run is bound to them by what is in its ledger and theirs.
-        "resume_copy",
-        "population_ledger",
+        # Not really: the ledgers refuse another number.
+        "colluding_clients",
         "population_epsilon",
         "population_delta",
-        # Not really: the ledger refuses another number.
-        "colluding_clients",
+        # Where runs are added up, and that a copy is one.
+        "population_ledger",
+        "resume_copy",
     }
 
 

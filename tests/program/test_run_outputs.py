@@ -1,12 +1,15 @@
 """What a run leaves in its folder, against computations of its own."""
 
+import csv
 import itertools
+import json
 import math
 
 import dp_accounting
 import numpy as np
 import pytest
 from dp_accounting import pld, rdp
+from scipy import stats
 from training_runs import DETERMINISTIC, TINY, Run, to_argv, train_step
 
 from fedrec_tff.datasets import keyed_draws
@@ -74,6 +77,13 @@ LOUD = {
     "server_learning_rate": 1.0,
     "clip_norm": 0.25,
 }
+SELECTED = {
+    **TINY,
+    "catalogue": "selected",
+    "catalogue_noise_multiplier": 0.25,
+    "target_epsilon": 60.0,
+    "rounds": 1,
+}
 NOISELESS = {**TINY, "noise_multiplier": 0.0, "rounds": 2, "sampling": "fixed_size"}
 
 VALIDATION = {
@@ -113,7 +123,7 @@ def runs(tmp_path_factory, uninterrupted_process, server):
     """One short run for each of the configurations above."""
     root = tmp_path_factory.mktemp("outputs")
     names = ("RELEASED", "NOT_PRIVATE", "ADAPTIVE", "LOUD", "NOISELESS", "RELEASES", "SIMULATED")
-    names += ("LOCAL", "DISTRIBUTED")
+    names += ("LOCAL", "DISTRIBUTED", "SELECTED")
     chains = {name: server.start([train_step(globals()[name], root / name)]) for name in names}
     for name, chain in chains.items():
         assert server.wait(chain) == [0], server.stderr(chain)
@@ -642,3 +652,36 @@ def test_other_flags_are_refused_in_one_line(uninterrupted, server):
     (line,) = server.stderr(chain).splitlines()
     assert "--rounds=9 (there: 8)" in line
     assert to_argv({}, uninterrupted.run.root)[0].split("=")[1] in line
+
+
+def test_a_catalogue_is_chosen_of_what_enough_users_took(runs):
+    run = runs["SELECTED"]
+    chosen = json.loads((run.root / "private_catalogue.json").read_text())
+    log = data.load_data(RunConfig(**SELECTED)).interactions
+    # Nobody has more items than count, so a user's vector is even over all of them.
+    taken = np.zeros([log.num_users, log.num_items])
+    taken[log.user_index, log.item_index] = 1.0
+    sums = (taken / np.sqrt(taken.sum(axis=1, keepdims=True))).sum(axis=0)
+    # The worst of one user's items is one of weight 1, with so little noise.
+    threshold = 1.0 + 0.25 * stats.norm.isf(1e-6)
+    # Nine standard deviations of the noise either way: chance alone fails once in 1e18.
+    assert set(log.item_ids[sums > threshold + 2.25]) <= set(chosen)
+    assert not set(log.item_ids[sums < threshold - 2.25]) & set(chosen)
+    assert 0 < len(chosen) < log.num_items
+    with np.load(run.root / "model.npz") as weights:
+        assert weights["items/embedding"].shape[0] == len(chosen)
+    with (run.root / "ids" / "item_ids.csv").open() as file:
+        assert [row["id"] for row in csv.DictReader(file)] == chosen
+
+
+def test_a_chosen_catalogue_is_a_part_of_epsilon(runs):
+    run = runs["SELECTED"]
+    contents = ledger_lib.read_ledger(run.root / "privacy_ledger.jsonl")
+    assert [e.release for e in contents.entries] == ["catalogue", None]
+    alone = pld_epsilon(0.25, 1.0, 1, delta=9e-6)
+    assert alone < run.results["epsilon"] <= 60.0
+    said = run.results["privacy_statement"]
+    assert "with noise: catalogue (once)" in said
+    assert "catalogue is taken from the data" not in said
+    # How many items were taken at all is told nowhere but under its mark.
+    assert run.config["derived"]["num_items"] is None
