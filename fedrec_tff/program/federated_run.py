@@ -13,17 +13,15 @@ import tensorflow_federated as tff
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import clients
-from fedrec_tff.execution import forms, native
+from fedrec_tff.execution import native
 from fedrec_tff.execution.secure_sum import SecureSum
 from fedrec_tff.learning import (
-    client_work,
     failure_config,
     guidance_memory,
 )
 from fedrec_tff.privacy import accounting, calibration, statement
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.program import (
-    aggregator_check,
     client_simulation,
     cohorts,
     divergence,
@@ -34,6 +32,7 @@ from fedrec_tff.program import (
     notices,
     popularity_prior,
     profiling,
+    rehearsal,
     run_directory,
     run_process,
     training,
@@ -72,6 +71,7 @@ def execute(session: Session) -> SessionOutcome:
             session.derived,
             f"As planned: {_state_planned_privacy(session)}",
         )
+        rehearsal.rehearse(session)
         population = _stack_clients(session)
         popular = popularity_prior.obtain(session, population, ledger)
         devices = devices_lib.Devices(session, popular)
@@ -136,9 +136,8 @@ async def _train(
     )
     _check_ledger_is_whole(session, ledger, start)
     devices.resume(start.round_number)
-    if config.aggregator_chain.has_plugin and start.round_number < config.rounds:
-        _check_sums_securely(config, process)
-        await aggregator_check.check_before_training(process, start.state, config)
+    if start.round_number < config.rounds:
+        await rehearsal.try_process(process, start.state, config)
     if start.round_number:
         notices.say(f"resuming after round {start.round_number}")
     next_round = start.round_number + 1
@@ -217,25 +216,6 @@ def _create_options(
         learning_rates=run_process.create_learning_rates(config),
         prepare_cohort_fn=devices.prepare_cohort,
     )
-
-
-def _check_sums_securely(
-    config: RunConfig, process: tff.learning.templates.LearningProcess
-) -> None:
-    """Refuses a plug-in that hands updates to plain sums although a secure one was asked for."""
-    if config.secure_sum == "plain":
-        return
-    form = forms.extract(process.next)
-    plain = form.accumulator_types
-    # Clients' metrics are zeros here. Whole numbers count clients.
-    num_floats = sum(np.issubdtype(leaf.dtype, np.floating) for leaf in plain)
-    sums_floats = num_floats > len(client_work.ClientMetrics._fields)
-    if not form.slots or sums_floats or any(len(leaf.shape or ()) for leaf in plain):
-        raise errors.UserError(
-            f"--secure_sum={config.secure_sum}: --aggregator={config.aggregator_chain.name} sums "
-            "tensors, norms or weights without TFF's secure sums, so the server would see each "
-            "client's: sum them by tff.aggregators.SecureSumFactory too, or drop the flag"
-        )
 
 
 def _check_ledger_is_whole(
