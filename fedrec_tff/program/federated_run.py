@@ -12,13 +12,12 @@ import tensorflow_federated as tff
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import clients
-from fedrec_tff.execution import forms, native
+from fedrec_tff.execution import native
 from fedrec_tff.execution.secure_sum import SecureSum
-from fedrec_tff.learning import client_work, guidance_memory
+from fedrec_tff.learning import guidance_memory
 from fedrec_tff.privacy import accounting, calibration, departures, statement
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.program import (
-    aggregator_check,
     catalogue_selection,
     client_simulation,
     cohorts,
@@ -31,6 +30,7 @@ from fedrec_tff.program import (
     notices,
     popularity_prior,
     profiling,
+    rehearsal,
     run_directory,
     run_identity,
     run_process,
@@ -38,7 +38,6 @@ from fedrec_tff.program import (
 )
 from fedrec_tff.program import config as config_lib
 from fedrec_tff.program import devices as devices_lib
-from fedrec_tff.program.config import RunConfig
 from fedrec_tff.program.session import Session, SessionOutcome
 from fedrec_tff.reporting import progress as progress_lib
 from fedrec_tff.reporting import tensorboard
@@ -71,6 +70,7 @@ def execute(session: Session) -> SessionOutcome:
             f"As planned: {_state_planned_privacy(session)}",
             session.plan.departures if session.config.is_private else None,
         )
+        rehearsal.rehearse(session)
         session = catalogue_selection.apply(session, ledger)
         population = stack_clients(session)
         popular = popularity_prior.obtain(session, population, ledger)
@@ -129,9 +129,8 @@ async def _train(
     )
     _check_ledger_is_whole(session, ledger, start)
     devices.resume(start.round_number)
-    if config.aggregator_chain.has_plugin and start.round_number < config.rounds:
-        _check_sums_securely(config, process)
-        await aggregator_check.check_before_training(process, start.state, config)
+    if start.round_number < config.rounds:
+        await rehearsal.try_process(process, start.state, config)
     if start.round_number:
         notices.say(f"resuming after round {start.round_number}")
     next_round = start.round_number + 1
@@ -269,25 +268,6 @@ def _create_options(
         learning_rates=run_process.create_learning_rates(config),
         prepare_cohort_fn=devices.prepare_cohort,
     )
-
-
-def _check_sums_securely(
-    config: RunConfig, process: tff.learning.templates.LearningProcess
-) -> None:
-    """Refuses a plug-in that hands updates to plain sums although a secure one was asked for."""
-    if config.secure_sum == "plain":
-        return
-    form = forms.extract(process.next)
-    plain = form.accumulator_types
-    # Clients' metrics are zeros here. Whole numbers count clients.
-    num_floats = sum(np.issubdtype(leaf.dtype, np.floating) for leaf in plain)
-    sums_floats = num_floats > len(client_work.ClientMetrics._fields)
-    if not form.slots or sums_floats or any(len(leaf.shape or ()) for leaf in plain):
-        raise errors.UserError(
-            f"--secure_sum={config.secure_sum}: --aggregator={config.aggregator_chain.name} sums "
-            "tensors, norms or weights without TFF's secure sums, so the server would see each "
-            "client's: sum them by tff.aggregators.SecureSumFactory too, or drop the flag"
-        )
 
 
 def _check_ledger_is_whole(
