@@ -56,7 +56,7 @@ def build_evaluate_fn(
     Returns:
       What validates a model, to be called while training.
     """
-    config, split = session.config, session.dataset.split
+    config = session.config
     release = config.evaluation_release
     if release is not None:
         private_evaluate_fn = build_private_evaluate_fn(session)
