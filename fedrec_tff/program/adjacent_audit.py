@@ -33,6 +33,7 @@ from fedrec_tff.program import (
     federated_run,
     privacy_plan,
     run_directory,
+    run_identity,
     user_draws,
 )
 from fedrec_tff.program import features as features_lib
@@ -96,19 +97,19 @@ def run(
     # What is written here is user data, and is gone afterwards.
     with tempfile.TemporaryDirectory(prefix="adjacent-") as folder:
         root = pathlib.Path(folder)
-        keys = _draw_keys(config, root / "keys", 2)
-        prepared = prepare_pairs(config, noise_multiplier, root, keys[0])
+        identities = [run_identity.create(config) for _ in range(2)]
+        prepared = prepare_pairs(config, noise_multiplier, root, identities[0])
         subject = _choose_subject(prepared)
         comparisons = tuple(map(compare, prepared))
         found = (
             *adjacency.judge(comparisons),
-            *check_keys(keys),
-            *check_cohorts(adjacent_runs.give_key(subject.first, keys[1])),
+            *check_keys(identities),
+            *check_cohorts(adjacent_runs.give_identity(subject.first, identities[1])),
             *adjacent_sums.check_sums([one for one in prepared if one.is_about_presence]),
         )
         rounds, distinction = min(audit.rounds_per_run, config.rounds), None
         if audit.num_runs:
-            distinction = _tell_apart(subject, audit, rounds, root / "runs", run_done_fn)
+            distinction = _tell_apart(subject, audit, rounds, run_done_fn)
     audit_report = report.AuditReport(
         claimed_epsilon=adjacent_runs.claim(subject.first, rounds),
         delta=config.target_delta,
@@ -121,7 +122,10 @@ def run(
 
 
 def prepare_pairs(
-    config: RunConfig, noise_multiplier: float, folder: pathlib.Path, cohort_key: int | None
+    config: RunConfig,
+    noise_multiplier: float,
+    folder: pathlib.Path,
+    identity: run_identity.RunIdentity,
 ) -> list[PreparedPair]:
     """Writes pairs of data sets, and prepares a run on each as a session does.
 
@@ -129,7 +133,7 @@ def prepare_pairs(
       config: Flags of the audited run.
       noise_multiplier: Calibrated before.
       folder: Where to write data.
-      cohort_key: What all of them draw their cohorts from; None for the seed.
+      identity: Of all of them: they draw their cohorts from one key.
 
     Returns:
       The pairs, with their runs.
@@ -140,7 +144,7 @@ def prepare_pairs(
         PreparedPair(
             pair,
             *(
-                _prepare(world, noise_multiplier, directory, cohort_key)
+                _prepare(world, noise_multiplier, directory, identity)
                 for world in (pair.first, pair.second)
             ),
         )
@@ -155,12 +159,13 @@ def compare(prepared: PreparedPair) -> adjacency.Comparison:
     return adjacency.compare(prepared.pair.change, *observed, prepared.pair.changed)
 
 
-def check_keys(keys: Sequence[int | None]) -> Iterator[checks.Check]:
-    """Whether the keys of two runs differ, and are long; nothing where the seed is the key."""
-    if keys[0] is None:
+def check_keys(identities: Sequence[run_identity.RunIdentity]) -> Iterator[checks.Check]:
+    """Whether the keys of runs differ, and are long; nothing where the seed draws cohorts."""
+    keys = [identity.cohort_key for identity in identities]
+    if None in keys:
         return
     passed = len(set(keys)) == len(keys) and max(keys).bit_length() > _SHORT_KEY_BITS
-    detail = f"two runs have {'different' if passed else 'equal or short'} keys"
+    detail = f"those of two runs are {'different' if passed else 'equal or short'}"
     yield checks.Check(KEYS, passed, detail)
 
 
@@ -180,11 +185,11 @@ def _prepare(
     config: RunConfig,
     noise_multiplier: float,
     directory: run_directory.RunDirectory,
-    cohort_key: int | None,
+    identity: run_identity.RunIdentity,
 ) -> Session:
     dataset = data.load_data(config)
     features = features_lib.create_features(config, dataset)
-    draws = user_draws.UserDraws(dataset.train_user_ids, config.seed, cohort_key)
+    draws = user_draws.UserDraws(dataset.train_user_ids, config.seed, identity.cohort_key)
     plan = privacy_plan.create_plan(
         config,
         dataset.split.train.num_rows,
@@ -192,13 +197,7 @@ def _prepare(
         noise_multiplier,
         draws.secret,
     )
-    return Session(config, directory, dataset, plan, {}, draws, features)
-
-
-def _draw_keys(config: RunConfig, root: pathlib.Path, count: int) -> list[int | None]:
-    if not config.has_secret_cohorts:
-        return [None] * count
-    return [adjacent_runs.draw_key(root / str(index)) for index in range(count)]
+    return Session(config, directory, dataset, plan, {}, draws, identity, features)
 
 
 def _choose_subject(prepared: Sequence[PreparedPair]) -> PreparedPair:
@@ -211,18 +210,14 @@ def _choose_subject(prepared: Sequence[PreparedPair]) -> PreparedPair:
 
 
 def _tell_apart(
-    subject: PreparedPair,
-    audit: AuditConfig,
-    num_rounds: int,
-    root: pathlib.Path,
-    run_done_fn: RunDoneFn,
+    subject: PreparedPair, audit: AuditConfig, num_rounds: int, run_done_fn: RunDoneFn
 ) -> distinguishing.Distinction:
     train_fn = adjacent_runs.build_train_fn(subject.first, num_rounds)
     released, num_done = ([], []), 0
-    for index in range(audit.num_runs):
-        keys = _draw_keys(subject.first.config, root / str(index), 2)
-        for session, key, runs in zip((subject.first, subject.second), keys, released, strict=True):
-            runs.append(train_fn(adjacent_runs.give_key(session, key)))
+    for _ in range(audit.num_runs):
+        for session, runs in zip((subject.first, subject.second), released, strict=True):
+            identity = run_identity.create(session.config)
+            runs.append(train_fn(adjacent_runs.give_identity(session, identity)))
             num_done += 1
             run_done_fn(num_done)
     return distinguishing.distinguish(

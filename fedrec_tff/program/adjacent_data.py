@@ -21,6 +21,7 @@ from fedrec_tff.program.config import RunConfig
 # What a user with so many distinct items adds is longer than what may count.
 _ITEMS_OVER_LIMIT = 4
 _USER, _ITEM, _TIME, _VALUE = "user_id", "item_id", "time", "value"
+_NEW_ITEM = "~new"
 # Of a published split, whether a row is of the test.
 _IS_TEST = "is_test"
 
@@ -107,6 +108,8 @@ class _Writer:
     ) -> None:
         self._config, self._log, self._folder = config, dataset.interactions, folder
         self._takes_catalogue_from_data = dataset.catalogue_kind == loading.DATA
+        # One item more than anybody took, which a catalogue of the table has all the same.
+        self._item_ids = [*self._log.item_ids, _NEW_ITEM]
         self.rows = self._read_rows()
         self.roster = self._log.user_ids.tolist()
 
@@ -127,7 +130,7 @@ class _Writer:
         The rarest come first: some that nobody else took. Where the catalogue is of the data these
         are left out: it is then the same without the user.
         """
-        num_takers = others[_ITEM].value_counts().reindex(self._log.item_ids, fill_value=0)
+        num_takers = others[_ITEM].value_counts().reindex(self._item_ids, fill_value=0)
         if self._takes_catalogue_from_data:
             num_takers = num_takers[num_takers > 0]
         rarest = num_takers.sort_values(kind="stable").index
@@ -176,7 +179,7 @@ class _Writer:
         flags["value_column"] = _VALUE if _VALUE in rows else None
         if has_item_table:
             path = root / "items.csv"
-            flags["item_table"] = _write_features(path, _ITEM, log.item_ids, log.item_features)
+            flags["item_table"] = _write_features(path, _ITEM, self._item_ids, log.item_features)
         if log.user_features is not None:
             path = root / "users.csv"
             flags["user_table"] = _write_features(path, _USER, log.user_ids, log.user_features)
@@ -198,7 +201,7 @@ def _create_frame(log: Interactions) -> pd.DataFrame:
 
 
 def _write_features(
-    path: pathlib.Path, id_name: str, ids: np.ndarray, features: pd.DataFrame | None
+    path: pathlib.Path, id_name: str, ids: Sequence[str], features: pd.DataFrame | None
 ) -> str:
     table = pd.DataFrame({id_name: ids})
     if features is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from collections.abc import Callable
 
 import numpy as np
@@ -17,7 +16,7 @@ from fedrec_tff.program import (
     mechanism_checks,
     popularity_prior,
     privacy_plan,
-    run_directory,
+    run_identity,
     user_draws,
 )
 from fedrec_tff.program.session import Session
@@ -30,25 +29,14 @@ def claim(session: Session, num_rounds: int) -> float:
     return calibration.bound_run(session.plan.mechanism, delta, num_rounds, releases).epsilon
 
 
-def draw_key(folder: pathlib.Path) -> int | None:
-    """Draws the secret key of a new run, as a run does.
-
-    Args:
-      folder: Of the run, new.
-
-    Returns:
-      The key.
-    """
-    folder.mkdir(parents=True)
-    return run_directory.obtain_cohort_key(run_directory.RunDirectory(folder), is_new=True)
-
-
-def give_key(session: Session, cohort_key: int | None) -> Session:
+def give_identity(session: Session, identity: run_identity.RunIdentity) -> Session:
     """The same run with another key."""
-    draws = user_draws.UserDraws(session.dataset.train_user_ids, session.config.seed, cohort_key)
+    draws = user_draws.UserDraws(
+        session.dataset.train_user_ids, session.config.seed, identity.cohort_key
+    )
     sampler = privacy_plan.create_sampler(session.config, draws.secret)
     plan = dataclasses.replace(session.plan, sampler=sampler)
-    return dataclasses.replace(session, plan=plan, draws=draws)
+    return dataclasses.replace(session, plan=plan, draws=draws, identity=identity)
 
 
 def build_train_fn(session: Session, num_rounds: int) -> Callable[[Session], np.ndarray]:
@@ -62,8 +50,8 @@ def build_train_fn(session: Session, num_rounds: int) -> Callable[[Session], np.
       num_rounds: Rounds to train.
 
     Returns:
-      A function of the run on one data set, with any key, to what it releases: the model after each
-      round, popularity, and the evaluation of the last model; float32 [numbers].
+      A function of the run on one data set, with any identity, to what it releases: popularity, the
+      model after each round, and the evaluation of the last; float32 [numbers].
     """
     config, popular = session.config, None
     if config.uses_popularity:

@@ -110,13 +110,17 @@ def _charge_population(
 
     Each of them counts as if everybody had trained it; shadow models have the audited run's noise.
     """
-    models = 1 + audit.num_shadow_models
-    events = [(e, models * count) for e, count in population.plan_events(plan, config.rounds)]
+    models, rounds = 1 + audit.num_shadow_models, config.rounds
+    if audit.attack == audit_config.ADJACENT:
+        models, rounds = 2 * audit.num_runs, min(audit.rounds_per_run, config.rounds)
+    if not models:
+        return
+    events = [(e, models * count) for e, count in population.plan_events(plan, rounds)]
     population.charge(
         config.population,
         population.AUDIT,
         root,
-        f"{models} x {population.describe(plan.mechanism, config.rounds)}",
+        f"{models} x {population.describe(plan.mechanism, rounds)}",
         events,
         plan.mechanism.neighbouring_relation,
     )

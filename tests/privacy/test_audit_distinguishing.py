@@ -45,7 +45,7 @@ def test_numbers_that_never_vary_are_no_trouble():
     first, second = np.zeros([12, 3]), np.zeros([12, 3])
     done = distinguishing.distinguish(first, second, _DELTA, 0.95)
     assert done.bound.epsilon == 0.0
-    done = distinguishing.distinguish([*first, 0.0, 1.0, 0.0], second, _DELTA, 0.95)
+    done = distinguishing.distinguish(first + np.eye(3)[1], second, _DELTA, 0.95)
     assert done.first.min() > done.second.max()
 
 

@@ -5,10 +5,12 @@ import dataclasses
 import adjacent_faults
 import numpy as np
 import pytest
+import tensorflow_federated as tff
+import tensorflow_privacy as tfp
 
+from fedrec_tff.aggregators import building
 from fedrec_tff.learning import private_evaluation, private_popularity
-from fedrec_tff.privacy import queries
-from fedrec_tff.program import adjacent_audit, adjacent_sums, execution
+from fedrec_tff.program import adjacent_audit, adjacent_sums, execution, run_identity
 
 _RELEASES = {"popularity_noise_multiplier": 1.0, "private_evaluation_noise_multiplier": 1.0}
 
@@ -16,7 +18,8 @@ _RELEASES = {"popularity_noise_multiplier": 1.0, "private_evaluation_noise_multi
 def measure(folder, **flags):
     """The checks of sums, by name."""
     config = dataclasses.replace(adjacent_faults.CONFIG, **flags)
-    prepared = adjacent_audit.prepare_pairs(config, 1.0, folder, cohort_key=5)
+    identity = run_identity.RunIdentity("audited", cohort_key=5)
+    prepared = adjacent_audit.prepare_pairs(config, 1.0, folder, identity)
     with execution.execution_context(config):
         found = adjacent_sums.check_sums([one for one in prepared if one.is_about_presence])
         return {check.name: check for check in found}
@@ -48,15 +51,19 @@ def test_a_sound_build_is_not_accused(tmp_path):
 
 
 def test_a_tower_that_is_not_clipped_and_half_the_noise_are_accused(tmp_path, monkeypatch):
-    class Faulty(queries.GaussianSumQuery):
-        def __init__(self, clip_norm, stddev, *args, **kwargs):
-            super().__init__(clip_norm, 0.5 * stddev, *args, **kwargs)
-
+    class Faulty(tfp.GaussianSumQuery):
         def preprocess_record(self, params, record):
-            clipped = super().preprocess_record(params, record)
-            return clipped._replace(tower=record.tower)
+            return super().preprocess_record(params, record)._replace(tower=record.tower)
 
-    monkeypatch.setattr(queries, "GaussianSumQuery", Faulty)
+    def build_factory(chain, context):
+        del chain
+        mechanism = context.mechanism
+        query = Faulty(mechanism.clip_norm, 0.5 * mechanism.noise_stddev)
+        mean_query = tfp.NormalizedQuery(query, denominator=context.clients_per_round)
+        return tff.aggregators.DifferentiallyPrivateFactory(mean_query)
+
+    monkeypatch.setattr(building, "build_factory", build_factory)
+    monkeypatch.setattr(building, "can_be_row_sparse", lambda chain: False)
     found = measure(tmp_path, num_blocks=1)
     assert failed(found) == {"sum of updates", "noise level"}
 

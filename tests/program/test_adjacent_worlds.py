@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from fedrec_tff.privacy.audit import adjacency
-from fedrec_tff.program import adjacent_audit, adjacent_runs, run_directory
+from fedrec_tff.program import adjacent_audit, run_identity
 
-_KEY = 0x5EC2E7
+_IDENTITY = run_identity.RunIdentity("audited", cohort_key=0x5EC2E7)
 _PUBLISHED = {"dataset": "adjacency", "split": "published", "max_interactions_per_user": None}
 # What a run may have before its sums, in turn for the seeds.
 _VARIANTS = (
@@ -43,7 +43,7 @@ def audit(folder, **flags):
     config = dataclasses.replace(adjacent_faults.CONFIG, **flags)
     if config.dataset == "adjacency":
         config = dataclasses.replace(config, data_dir=write_lists(folder, config.seed))
-    prepared = adjacent_audit.prepare_pairs(config, 1.0, folder, _KEY)
+    prepared = adjacent_audit.prepare_pairs(config, 1.0, folder, _IDENTITY)
     checks = adjacency.judge([adjacent_audit.compare(one) for one in prepared])
     assert {"population", "preparation", "split", "cohorts"} <= {check.name for check in checks}
     return {check.name: check.detail for check in checks if not check.passed}
@@ -105,11 +105,7 @@ def test_an_honest_build_is_not_accused(tmp_path, seed):
             {"popularity_noise_multiplier": 1.0},
             {"population", "popularity"},
         ),
-        (
-            adjacent_faults.take_the_catalogue_from_data,
-            {"synthetic_items": 1000},
-            {"catalogue"},
-        ),
+        (adjacent_faults.take_the_catalogue_from_data, {}, {"catalogue"}),
         (
             adjacent_faults.evaluate_every_other_user,
             {"private_evaluation_noise_multiplier": 1.0},
@@ -129,17 +125,15 @@ def test_a_planted_fault_is_accused_and_its_stage_named(
 # Keys and laws.
 
 
-def test_keys_of_an_honest_build_differ_and_those_of_a_faulty_one_are_accused(
-    tmp_path, monkeypatch
-):
-    keys = [adjacent_runs.draw_key(tmp_path / name) for name in "ab"]
-    assert [check.passed for check in adjacent_audit.check_keys(keys)] == [True]
-    monkeypatch.setattr(run_directory, "obtain_cohort_key", lambda directory, is_new: 7)
-    keys = [adjacent_runs.draw_key(tmp_path / name) for name in "cd"]
-    assert [check.name for check in adjacent_audit.check_keys(keys) if not check.passed] == [
-        adjacent_audit.KEYS
-    ]
-    assert not list(adjacent_audit.check_keys([None, None]))
+def test_keys_of_an_honest_build_differ_and_those_of_a_faulty_one_are_accused():
+    honest = [run_identity.create(adjacent_faults.CONFIG) for _ in range(2)]
+    assert [check.passed for check in adjacent_audit.check_keys(honest)] == [True]
+    for keys in ((_IDENTITY.cohort_key,) * 2, (7, 8)):
+        faulty = [run_identity.RunIdentity("run", key) for key in keys]
+        accused = [c.name for c in adjacent_audit.check_keys(faulty) if not c.passed]
+        assert accused == [adjacent_audit.KEYS]
+    seeded = run_identity.RunIdentity("seeded")
+    assert not list(adjacent_audit.check_keys([seeded, seeded]))
 
 
 class TwiceAsMany:
@@ -155,7 +149,7 @@ class TwiceAsMany:
 
 def test_cohorts_of_another_law_are_accused(tmp_path):
     config = adjacent_faults.CONFIG
-    session = adjacent_audit.prepare_pairs(config, 1.0, tmp_path, _KEY)[0].first
+    session = adjacent_audit.prepare_pairs(config, 1.0, tmp_path, _IDENTITY)[0].first
     assert all(check.passed for check in adjacent_audit.check_cohorts(session))
     plan = dataclasses.replace(session.plan, sampler=TwiceAsMany(session.plan.sampler))
     faulty = dataclasses.replace(session, plan=plan)
