@@ -92,7 +92,7 @@ def read(
     kinds = columns.kinds()
     if path.suffix.lower() in _PARQUET_SUFFIXES:
         if column_names or delimiter:
-            raise errors.UserError(f"{path} is Parquet: leave out column_names and delimiter")
+            raise errors.UserError(f"{path} is Parquet, which has names: drop --column_names")
         parsed = _read_parquet(path, kinds, max_malformed_fraction)
     else:
         text_format = delimited.TextFormat(
