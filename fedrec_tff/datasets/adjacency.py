@@ -40,7 +40,7 @@ def read(
     """
     data_dir = pathlib.Path(data_dir)
     if not data_dir.is_dir():
-        raise errors.UserError(f"data_dir {data_dir} is no folder: name one with {TEST_NAME}")
+        raise errors.UserError(f"--data_dir={data_dir} is no folder: name one with {TEST_NAME}")
     train_path = next((data_dir / name for name in TRAIN_NAMES if (data_dir / name).exists()), None)
     if train_path is None:
         raise errors.UserError(f"there is no {' or '.join(TRAIN_NAMES)} in {data_dir}")

@@ -158,7 +158,7 @@ def check_is_file(path: pathlib.Path) -> None:
 def check_malformed(malformed: int, rows: int, max_fraction: float, first_error: str) -> None:
     """Refuses more malformed rows than are allowed, and tells of the first one."""
     if malformed > max_fraction * rows:
-        way_out = "mend the file, or allow some rows to be skipped by max_malformed_fraction"
+        way_out = "mend the file, or allow some rows to be skipped by --max_malformed_fraction"
         raise errors.UserError(
             f"{first_error} ({malformed:,} of {rows:,} rows are malformed: {way_out})"
         )

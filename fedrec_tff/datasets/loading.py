@@ -114,7 +114,7 @@ class DatasetConfig:
                 f"there is no split {self.split!r}; choose one of: {', '.join(splits.SPLITS)}"
             )
         if not 0 <= self.max_malformed_fraction < 1:
-            raise errors.UserError("max_malformed_fraction must be in [0, 1)")
+            raise errors.UserError("--max_malformed_fraction must be at least 0 and less than 1")
         if self.seed < 0:
             raise errors.UserError("the seed of a dataset must not be negative")
         self._check_paths()
@@ -122,7 +122,7 @@ class DatasetConfig:
         self._check_catalogue()
         has_values = self.name != "csv" or self.columns.value is not None
         if self.preparation.minimum_value is not None and not has_values:
-            raise errors.UserError("minimum_value needs a value column: name it, or leave it out")
+            raise errors.UserError("--minimum_value needs a --value_column: name it, or drop it")
 
     @property
     def split_name(self) -> str:
@@ -143,17 +143,16 @@ class DatasetConfig:
         if self.data_path is not None and self.name != "csv":
             raise errors.UserError(f"data_path is for the dataset csv, not for {self.name}")
         if self.data_dir is not None and self.name in ("csv", "synthetic"):
-            raise errors.UserError(f"data_dir means nothing to the dataset {self.name}")
+            raise errors.UserError(f"--data_dir means nothing with --dataset={self.name}")
         if self.name == "csv" and self.data_path is None:
-            raise errors.UserError("the dataset csv needs a data_path: the table to read")
+            raise errors.UserError("--dataset=csv needs --data_dir: the table to read")
         if self.name == "adjacency" and self.data_dir is None:
             raise errors.UserError(
-                f"the dataset adjacency needs a data_dir: the folder that holds "
-                f"{adjacency.TEST_NAME}"
+                f"--dataset=adjacency needs --data_dir: the folder that holds {adjacency.TEST_NAME}"
             )
         if self.name in _MOVIELENS_READERS and self.data_dir is None and not self.allow_download:
             raise errors.UserError(
-                f"the dataset {self.name} needs a data_dir where downloads are not allowed"
+                f"--dataset={self.name} needs --data_dir where downloads are not allowed"
             )
 
     def _check_split(self) -> None:
@@ -169,12 +168,12 @@ class DatasetConfig:
                 "and caps"
             )
         if self.split_name == "global_time" and self.name == "csv" and self.columns.time is None:
-            raise errors.UserError("the split global_time needs a time column: name it")
+            raise errors.UserError("--split=global_time needs a --time_column: name it")
         cores = (self.preparation.k_core_user, self.preparation.k_core_item)
         if self.is_private and (self.split_name == "global_time" or max(cores) > 1):
             raise errors.UserError(
-                "the split global_time and cores go by the data of all users together: leave them "
-                "out where users are protected from one another"
+                "--split=global_time and --k_core go by the data of all users together, which no "
+                "noise covers: drop them"
             )
 
     def _check_catalogue(self) -> None:
@@ -185,8 +184,8 @@ class DatasetConfig:
         has_table = self.item_table is not None or self.name in ("synthetic", *_MOVIELENS_READERS)
         if self.catalogue == TABLE and not has_table:
             raise errors.UserError(
-                f"the dataset {self.name} comes without a table of its items: name an item_table "
-                "(csv), or take the catalogue from the data"
+                f"--catalogue=table: --dataset={self.name} comes without a table of its items: add "
+                "--item_table (csv), or use --catalogue=data"
             )
 
 

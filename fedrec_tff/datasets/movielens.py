@@ -167,9 +167,11 @@ def _find_folder(data_dir: str | pathlib.Path, name: str, file_name: str) -> pat
         if (folder / file_name).is_file():
             return folder
     if not data_dir.is_dir():
-        raise errors.UserError(f"data_dir {data_dir} is no folder: name the one that holds {name}/")
+        raise errors.UserError(
+            f"--data_dir={data_dir} is no folder: name the one that holds {name}/"
+        )
     raise errors.UserError(
-        f"there is no {file_name} in {data_dir}, nor in a folder {name} in it: point data_dir at "
+        f"there is no {file_name} in {data_dir}, nor in a folder {name} in it: point --data_dir at "
         f"an unpacked {name}.zip, or leave it out to download"
     )
 

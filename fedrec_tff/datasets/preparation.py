@@ -104,12 +104,12 @@ class PreparationConfig:
             if getattr(self, name) < 0:
                 raise errors.UserError(f"{name} must not be negative, it is {getattr(self, name)}")
         if self.minimum_value is not None and not np.isfinite(self.minimum_value):
-            raise errors.UserError(f"minimum_value must be a number, it is {self.minimum_value}")
+            raise errors.UserError(f"--minimum_value={self.minimum_value}: must be a number")
         least = max(1, self.min_interactions_per_user)
         cap = self.max_interactions_per_user
         if cap is not None and cap < least:
             raise errors.UserError(
-                f"max_interactions_per_user is {cap}, it must be at least {least}, "
+                f"--max_interactions_per_user={cap}: must be at least {least}, "
                 "the fewest interactions that a user may have"
             )
 
@@ -170,8 +170,8 @@ def threshold_values(interactions: Interactions, minimum: float) -> Interactions
     """
     if interactions.value is None:
         raise errors.UserError(
-            "minimum_value needs data with values, these have none: name their value column, or "
-            "leave minimum_value out"
+            "--minimum_value needs data with values, these have none: name their --value_column, "
+            "or drop it"
         )
     return interactions_lib.select_interactions(interactions, interactions.value >= minimum)
 

@@ -195,7 +195,7 @@ def global_time(
         if not evaluation_set.num_rows:
             raise errors.UserError(
                 f"global_time leaves nobody for {name}: too few users are active on both sides of "
-                "the cut; choose other quantiles or another split"
+                "the cut; choose another --split"
             )
         return evaluation_set
 

@@ -96,7 +96,7 @@ def read(
         raise errors.UserError(
             f"{path}: the first user's row would tell the delimiter of all, which no noise covers: "
             "name the file .csv (commas) or .tsv (tabs), or give it a header in place of "
-            "column_names"
+            "--column_names"
         )
     parsed = _read_columns(path, kinds, column_names, delimiter, encoding, max_malformed_fraction)
     frame = parsed.frame
@@ -143,7 +143,7 @@ def _read_columns(
 ) -> delimited.ParsedColumns:
     if path.suffix.lower() in _PARQUET_SUFFIXES:
         if column_names or delimiter:
-            raise errors.UserError(f"{path} is Parquet: leave out column_names and delimiter")
+            raise errors.UserError(f"{path} is Parquet, which has names: drop --column_names")
         return _read_parquet(path, kinds, max_malformed_fraction)
     text_format = delimited.TextFormat(
         delimiter or _guess_delimiter(path), tuple(column_names), encoding

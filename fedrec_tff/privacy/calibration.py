@@ -153,7 +153,7 @@ def _most_units(mechanism: mechanisms.Mechanism) -> int:
     if units < 1:
         raise UserError(
             "the noise on the clipped count leaves no room for any noise multiplier; raise "
-            "clipped_count_stddev or clients_per_round"
+            "--clients_per_round"
         )
     return units
 
@@ -163,9 +163,9 @@ def _unreachable(
 ) -> str:
     way_out = "raise the target or delta, or run fewer rounds"
     if mechanism.name == catalogue.DP_ADAPTIVE:
-        way_out += ", or raise clipped_count_stddev or clients_per_round"
+        way_out += ", or raise --clients_per_round"
     if mechanism.name in catalogue.DISTRIBUTED:
-        way_out += ", or raise modulus_bits"
+        way_out += ", or raise --modulus_bits"
     return (
         f"no noise multiplier up to {most:.6g} keeps {rounds} rounds of {mechanism.name} within "
         f"epsilon={target_epsilon:g} at delta={delta:g}; {way_out}"

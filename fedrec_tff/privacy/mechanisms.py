@@ -159,7 +159,7 @@ class Mechanism:
         _require(
             clients_per_round <= num_clients,
             f"{clients_per_round:g} clients a round is more than the {num_clients} there are; "
-            "lower clients_per_round",
+            "lower --clients_per_round",
         )
         if self.sampling in (sampling.FIXED_SIZE, sampling.SHUFFLED_EPOCHS):
             _require(
@@ -171,8 +171,8 @@ class Mechanism:
             _require(
                 clients_per_round * self.min_separation <= num_clients,
                 f"{clients_per_round:g} clients a round from one of {self.min_separation} groups "
-                f"of {num_clients} users is more than a group has; lower clients_per_round to "
-                f"{num_clients / self.min_separation:g}, or min_separation to "
+                f"of {num_clients} users is more than a group has; lower --clients_per_round to "
+                f"{num_clients / self.min_separation:g}, or --min_separation to "
                 f"{int(num_clients / clients_per_round)}",
             )
 
@@ -191,13 +191,13 @@ class Mechanism:
     def _check_simulation(self) -> None:
         _require(
             (self.noise_cohort_size is None) == (self.noise_population_size is None),
-            "noise_cohort_size and noise_population_size describe one deployment: give both",
+            "--noise_cohort_size and --noise_population_size describe one deployment: give both",
         )
         if self.noise_cohort_size is None:
             return
         _require(
             self.noise_cohort_size >= self.clients_per_round,
-            f"noise_cohort_size={self.noise_cohort_size:g} is below clients_per_round="
+            f"--noise_cohort_size={self.noise_cohort_size:g} is below --clients_per_round="
             f"{self.clients_per_round:g}: it stands for a larger cohort",
         )
         self._check_cohort(self.noise_cohort_size, self.noise_population_size)
@@ -305,10 +305,10 @@ def split_adaptive_noise(
     rest = noise_multiplier**-2 - count_noise_multiplier**-2
     _require(
         rest > 0.0,
-        f"clipped_count_stddev={clipped_count_stddev:.6g} is too little noise for noise_multiplier="
+        f"the noise on the clipped count, of standard deviation {clipped_count_stddev:.6g} (by "
+        "default a twentieth of the cohort), is too little for --noise_multiplier="
         f"{noise_multiplier:.6g}, which needs more than "
-        f"{noise_multiplier * _COUNT_SENSITIVITY:.6g}; raise clipped_count_stddev or "
-        "clients_per_round",
+        f"{noise_multiplier * _COUNT_SENSITIVITY:.6g}; raise --clients_per_round",
     )
     return float(rest**-0.5), float(clipped_count_stddev)
 

@@ -128,7 +128,7 @@ class CyclicPoissonSampler:
         if not 0.0 < sampling_probability <= 1.0:
             raise UserError(
                 f"the sampling probability of a group must be in (0, 1], found "
-                f"{sampling_probability:g}; lower clients_per_round or min_separation"
+                f"{sampling_probability:g}; lower --clients_per_round or --min_separation"
             )
         if num_groups < 1 or num_groups != int(num_groups):
             raise UserError(
@@ -305,6 +305,6 @@ def _check_cohort_size(cohort_size: float, draws: KeyedDraws) -> int:
     if cohort_size > draws.num_users:
         raise UserError(
             f"{cohort_size} clients a round is more than the {draws.num_users} there are; lower "
-            "clients_per_round"
+            "--clients_per_round"
         )
     return int(cohort_size)

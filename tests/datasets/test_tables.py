@@ -218,7 +218,7 @@ def test_unfit_parquet_is_refused(tmp_path):
         tables.read(path, tables.TableColumns("u", "i"))
     with pytest.raises(errors.UserError, match="its columns are: u, i"):
         tables.read(path, tables.TableColumns())
-    with pytest.raises(errors.UserError, match="leave out column_names"):
+    with pytest.raises(errors.UserError, match="drop --column_names"):
         tables.read(path, tables.TableColumns("u", "i"), delimiter=",")
     big = _write_parquet(tmp_path / "big.parquet", u=pa.array([2**64 - 1], pa.uint64()), i=[1])
     with pytest.raises(errors.UserError, match=r"column 'u': .*not in range"):

@@ -105,7 +105,7 @@ def test_noise_multiplier_given_is_ignored():
 def test_unreachable_target_is_refused_with_a_way_out():
     # Ten users a round: the default noise on the clipped count is worth 1.0 at most.
     few = dataclasses.replace(ADAPTIVE, clients_per_round=10)
-    with pytest.raises(UserError, match="raise clipped_count_stddev or clients_per_round"):
+    with pytest.raises(UserError, match="raise --clients_per_round"):
         calibration.calibrate_noise_multiplier(few, 0.1, 1e-5, 1000)
     enough = dataclasses.replace(few, clipped_count_stddev=50.0)
     assert calibration.calibrate_noise_multiplier(enough, 0.1, 1e-5, 1000) > 1.0

@@ -56,9 +56,9 @@ def test_split_by_hand():
 
 @pytest.mark.parametrize("stddev", [0.5, 0.3, 0.0, -1.0, float("inf")])
 def test_split_refuses_too_little_noise_on_the_count(stddev):
-    with pytest.raises(UserError, match="clipped_count_stddev"):
+    with pytest.raises(UserError, match=r"clipped.count"):
         mechanisms.split_adaptive_noise(1.0, 20, stddev)
-    with pytest.raises(UserError, match="clipped_count_stddev"):
+    with pytest.raises(UserError, match=r"clipped.count"):
         dataclasses.replace(ADAPTIVE, clipped_count_stddev=stddev)
 
 
@@ -217,7 +217,7 @@ def test_a_simulation_has_the_noise_to_signal_ratio_of_the_deployment(name):
         (LOCAL, {"sampling": "cyclic_poisson"}, "not known"),
         (FIXED_CLIP, {"sampling": "shuffled_epochs"}, "not known"),
         # 60 of 6,000 users in each of 101 rounds in a row are more than there are.
-        (BANDED, {"min_separation": 101}, "lower clients_per_round to 59.4059"),
+        (BANDED, {"min_separation": 101}, "lower --clients_per_round to 59.4059"),
     ],
 )
 def test_combinations_without_a_known_cost_are_refused(mechanism, change, said):
