@@ -47,13 +47,17 @@ def finish(process):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Three audits side by side: sound, with noise that can be predicted, and of members."""
+    """Audits side by side: sound, with predictable noise, of members, and by adjacent data."""
     root = tmp_path_factory.mktemp("audits")
     canary = ["--num_canaries=100", "--target_epsilon=8", *_TINY]
     flags = {
         "sound": canary,
         "predictable": ["--insecure_deterministic_noise", *canary],
         "members": ["--attack=membership", *_TINY],
+        "adjacent": [
+            *("--attack=adjacent", "--num_runs=12", "--rounds_per_run=1", *_TINY),
+            *("--noise_multiplier=1", "--clients_per_round=10"),
+        ],
     }
     running = {name: start(f"--output_dir={root / name}", *f) for name, f in flags.items()}
     return {name: (root / name, *finish(process)) for name, process in running.items()}
@@ -103,6 +107,21 @@ def test_membership(finished):
     assert (root / "membership.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_adjacent_data(finished):
+    root, status, stdout, stderr = finished["adjacent"]
+    assert status == 0, stderr
+    assert "NOT ACCUSED" in stdout
+    found = json.loads((root / "audit.json").read_text())
+    names = {check["name"] for check in found["checks"]}
+    assert {"population", "split", "cohorts", "sum of updates", "noise level"} <= names
+    assert len(found["comparisons"]) == 5
+    assert not any(ids for one in found["comparisons"] for ids in one["affected"].values())
+    # The claim is that of a round.
+    assert found["bounds"]["whole_runs"]["epsilon"] < found["epsilon_claimed"] < 2.0
+    assert (root / "adjacent.png").read_bytes().startswith(b"\x89PNG")
+    assert re.search(r"run 24/24 ", stderr)
+
+
 def test_tensorboard_shows_it(finished):
     from tensorboard.backend.event_processing import event_accumulator
 
@@ -127,7 +146,10 @@ def test_tensorboard_shows_it(finished):
         (["--attack=membership", "--num_shadow_models=3"], "--num_shadow_models=3"),
         (["--target_epsilon=nan"], "--target_epsilon=nan"),
         (["--clients_per_round=4500"], "--clients_per_round=4500"),
-        (["--aggregator=dp_hierarchical", "--noise_multiplier=1"], "dp_gaussian for dp_hier"),
+        (["--aggregator=dp_hierarchical", "--noise_multiplier=1"], "adjacent audits edges"),
+        (["--attack=adjacent"], "this one makes none"),
+        (["--attack=adjacent", "--noise_multiplier=1", "--num_runs=5"], "--num_runs=5"),
+        (["--num_runs=50"], "--num_runs means nothing"),
         (["rounds=3"], "'rounds=3'"),
     ],
 )
