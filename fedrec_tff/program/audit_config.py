@@ -124,10 +124,6 @@ def _check_adjacent(config: RunConfig) -> None:
             "--target_epsilon or --noise_multiplier"
         )
     _check_is_no_simulation(config)
-    if config.catalogue_release is not None:
-        raise errors.UserError(
-            "--attack=adjacent does not choose catalogues: audit with --catalogue=table"
-        )
     if config.model is not None or config.aggregator_chain.has_plugin:
         raise errors.UserError(
             "--attack=adjacent audits the builds that come with the project: drop --model and "
