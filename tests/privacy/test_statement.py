@@ -157,7 +157,7 @@ def test_against_whom_it_holds(mechanism):
     is_distributed = mechanism.name in catalogue.DISTRIBUTED
     for part in ("sees only the secure sum", "honest but curious", "drop-out", "colludes"):
         assert (part in text) == is_distributed, part
-    assert ("Floating-point" in text) != is_distributed
+    assert ("Floating-point" in text) == (mechanism.name in catalogue.LOCAL)
     # Noise of past rounds is in the checkpoints.
     is_correlated = mechanism.name in catalogue.CORRELATED
     assert ("does not cover the checkpoints" in text) == is_correlated
