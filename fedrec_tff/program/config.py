@@ -494,6 +494,7 @@ class RunConfig:
         "How many users of each round may tell the server what noise they added (ddp_...): theirs "
         "doesn't count; by default 1, for everybody knows their own.",
         low=0,
+        high=MOST,
         # Runs that were begun before there was this flag go on with 0, which their ledger demands.
         may_change_on_resume=True,
     )
