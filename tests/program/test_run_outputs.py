@@ -264,9 +264,7 @@ def full_metrics(score, evaluation_set):
 
 
 def test_popularity_in_the_results_is_brute_forces(uninterrupted, runs):
-    # Its catalogue is what users took.
     split = load_split(NOT_PRIVATE)
-    assert split.num_items < 300
     counts = np.zeros(split.num_items)
     for row in range(split.train.num_rows):
         for item in split.train.row(row):
@@ -317,8 +315,7 @@ def test_runs_without_privacy_have_plain_names(runs):
 
 
 def test_exact_sums_are_those_of_the_cohort(runs, split):
-    # Synthetic users have their numbers for ids.
-    draws = keyed_draws.KeyedDraws([str(user) for user in split.train_user_index], 0)
+    draws = keyed_draws.KeyedDraws(data.load_data(RunConfig(**TINY)).train_user_ids, 0)
     for name, prefix, flags in (("RELEASED", "non_private/", RELEASED),
                                 ("NOT_PRIVATE", "", NOT_PRIVATE)):  # fmt: skip
         sampler = sampling.PoissonSampler(draws, flags["clients_per_round"] / 100)
@@ -472,7 +469,9 @@ def test_noised_validation_is_in_the_results_as_it_was_released_last(runs):
     run = runs["RELEASES"]
     released = {k: v for k, v in run.rows[-1].items() if k.startswith("private/")}
     assert len(released) == 10
-    assert {k: v for k, v in run.results.items() if k.startswith("private/")} == released
+    # The table of rounds is of fewer digits.
+    found = {k: v for k, v in run.results.items() if k.startswith("private/")}
+    assert found == pytest.approx(released)
 
 
 def test_what_is_secret_is_its_owners_alone_whatever_the_umask(uninterrupted, runs):
