@@ -21,9 +21,8 @@ def _create_cohort(rows):
         return stacking.StackedClients(data, positions)
 
     positions = np.arange(len(rows))
-    return cohorts.Cohort(
-        (create(positions[::2]), create(positions[1::2])), np.array(rows, np.int64)
-    )
+    parts = create(positions[::2]), create(positions[1::2])
+    return cohorts.Cohort(parts, np.array(rows, np.int64))
 
 
 def test_states_follow_the_users_of_a_cohort(tmp_path):
