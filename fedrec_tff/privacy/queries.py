@@ -217,6 +217,8 @@ def round_to_grid(
     """
     values = tf.nest.flatten(record)
     norm = _norm(values)
+    if not values:
+        return record, tf.cast(norm, tf.float32)
     clip_norm = tf.cast(clip_norm, tf.float64)
     num_values = tf.cast(tf.add_n([tf.size(value) for value in values]), tf.float64)
     target = tf.maximum(max_norm - 0.5 * tf.sqrt(num_values) - _FLOAT64_ERROR, 0.0)
