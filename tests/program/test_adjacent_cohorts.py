@@ -74,7 +74,7 @@ def _watch(users, law, max_rounds_per_user=None):
         interactions=types.SimpleNamespace(item_ids=np.arange(_NUM_ITEMS).astype(str)),
     )
     session = types.SimpleNamespace(config=_create_run(), dataset=dataset)
-    population = federated_run._stack_clients(session)
+    population = federated_run.stack_clients(session)
     happened = {name: [] for name in names}
     for client, name in zip(
         private_popularity.stack(population, draws.secret).unstack(), names, strict=True
