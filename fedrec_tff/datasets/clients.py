@@ -94,22 +94,14 @@ class CohortArrays:
 
 
 def default_bucket_lengths(longest: int) -> tuple[int, ...]:
-    """Returns 16, 32, 64 and so on, up to the first that holds the longest client."""
+    """Returns 16, 32, 64 and so on, up to the first that holds the longest client.
+
+    A client's bucket follows from its own length alone, whatever the longest is.
+    """
     lengths = [_SHORTEST_BUCKET]
     while lengths[-1] < longest:
         lengths.append(2 * lengths[-1])
     return tuple(lengths)
-
-
-def round_up_length(longest: int) -> int:
-    """Returns the first of 16, 32, 64 and so on that is not below a length.
-
-    With default bucket lengths up to this one, a client's bucket follows from its own length alone.
-    """
-    length = _SHORTEST_BUCKET
-    while length < longest:
-        length *= 2
-    return length
 
 
 def stretch_bucket_lengths(longest: int, stretch: int) -> tuple[int, ...]:

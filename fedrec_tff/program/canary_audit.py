@@ -297,7 +297,7 @@ def _score(
 def _create_directions(seed: int, indices: range, num_weights: int) -> Iterator[np.ndarray]:
     """Blocks of directions, float32 [block, d], made as the canaries made theirs."""
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.int32)])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.int32)])
     def create_direction(index: tf.Tensor) -> tf.Tensor:
         return canaries.create_direction(seed, index, num_weights)
 

@@ -55,8 +55,7 @@ def _release(session: Session) -> bytes:
         log.num_items, release, config.seed if config.insecure_deterministic_noise else None
     )
     everybody = sequences.from_interactions(log)
-    longest = clients.round_up_length(int(everybody.lengths.max(initial=0)))
-    population = clients.stack_clients(everybody, clients.default_bucket_lengths(longest))
+    population = clients.stack_clients(everybody)
     draws = keyed_draws.KeyedDraws(log.user_ids, session.draws.secret_key)
     sums = computation(private_catalogue.stack(population, draws))
     chosen = partition_selection.select(sums, release.threshold)

@@ -147,7 +147,7 @@ def build_probe(
     client_update = run_process.build_client_update(config, num_items, popular, features)
     needs_guidance = guidance_lib.is_needed(config.client_work)
 
-    @tf.function
+    @tf.function(autograph=False)
     def is_finite(weights: Any, guidance: Any, user: client_work.ClientData) -> tf.Tensor:
         known = (guidance,) if needs_guidance else ()
         sent = client_work.reject_non_finite(client_update(weights, *known, user))

@@ -224,12 +224,9 @@ def stack_clients(session: Session) -> clients.ClientPopulation:
       The population.
     """
     train, model = session.dataset.split.train, session.config.two_tower
-    longest = int(train.lengths.max(initial=0))
-    if session.config.is_private:
-        # Or everybody in the last bucket would be padded to the length of the longest of them.
-        longest = clients.round_up_length(longest)
     if not model.takes_one_step:
-        return clients.stack_clients(train, clients.default_bucket_lengths(longest))
+        return clients.stack_clients(train)
+    longest = int(train.lengths.max(initial=0))
     lengths = clients.stretch_bucket_lengths(longest, model.history_length + 1)
     return clients.stack_clients(train, lengths)
 

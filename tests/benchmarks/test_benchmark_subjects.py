@@ -149,7 +149,7 @@ def test_a_cohort_of_the_projects_process_is_the_drawn_users():
     clients = federated_rounds.create_cohort(population, _SETTING, 2).unstack()
     rows, seeds = users.draw_cohort(_SETTING, 2), users.draw_seeds(_SETTING, 2)
     for client, row, seed in zip(clients, rows, seeds, strict=True):
-        np.testing.assert_array_equal(client.item_index, _ITEMS[row])
+        np.testing.assert_array_equal(client.item_index[:21], _ITEMS[row])
         np.testing.assert_array_equal(client.seed, seed)
         assert client.num_interactions == 21
 

@@ -11,21 +11,21 @@ _SETTING = plan.Setting(
 )
 
 
-def test_everyone_has_the_same_number_of_items_without_padding():
+def test_everyone_has_the_same_number_of_items_padded_as_a_run_pads_them():
     items = users.create_items(_SETTING)
     assert items.shape == (30, 7)
     assert items.dtype == np.int32
     assert set(items.ravel()) == set(range(12))
     population = users.create_population(_SETTING)
     (bucket,) = population.buckets
-    assert bucket.padded_length == 7
+    assert bucket.padded_length == 16
     assert set(bucket.num_interactions) == {7}
-    np.testing.assert_array_equal(bucket.item_index[population.bucket_row], items)
+    np.testing.assert_array_equal(bucket.item_index[population.bucket_row, :7], items)
 
 
-def test_the_round_of_movielens_is_not_padded():
+def test_the_round_of_movielens_has_one_program():
     setting = plan.Setting(num_users=20)
-    assert [b.padded_length for b in users.create_population(setting).buckets] == [165]
+    assert [b.padded_length for b in users.create_population(setting).buckets] == [256]
 
 
 def test_draws_are_the_same_for_the_same_seed_and_round_only():

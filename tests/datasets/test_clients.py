@@ -66,10 +66,9 @@ def test_a_length_is_padded_alike_whoever_else_is_there(stretch):
 
 
 @pytest.mark.parametrize("longest", [1, 16, 17, 100, 128, 129, 2312])
-def test_with_a_rounded_longest_a_bucket_follows_from_the_own_length(longest):
-    lengths = clients.default_bucket_lengths(clients.round_up_length(longest))
+def test_a_bucket_follows_from_the_own_length(longest):
     expected = 16 * 2 ** np.maximum(0, np.ceil(np.log2(np.arange(1, longest + 1) / 16)))
-    population = clients.stack_clients(_sequences(*range(1, longest + 1)), lengths)
+    population = clients.stack_clients(_sequences(*range(1, longest + 1)))
     padded = np.array([bucket.padded_length for bucket in population.buckets])
     np.testing.assert_array_equal(padded[population.bucket_index], expected)
 

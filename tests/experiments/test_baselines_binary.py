@@ -83,7 +83,7 @@ def test_an_interrupt_exits_cleanly_and_keeps_what_is_fitted(tmp_path):
     process = start(
         f"--output_dir={tmp_path}",
         *_TINY[:3],
-        "--ials_epochs=1000000",
+        "--ials_epochs=10000",
         "--baselines=popularity,ials",
     )
     for line in process.stderr:

@@ -91,7 +91,7 @@ def test_a_sweep_ends_with_its_best_trial(swept):
     results = [
         json.loads((root / f"trials/000/seed-{seed}/results.json").read_text()) for seed in (0, 1)
     ]
-    mean = sum(result["validation/recall@10"] for result in results) / 2
+    mean = sum(result["non_private/validation/recall@10"] for result in results) / 2
     written = json.loads((root / "sweep.json").read_text())
     assert written["trials"][0]["objective"] == pytest.approx(mean)
     assert written["trials"][1]["status"] == "failed"
@@ -139,13 +139,13 @@ def test_tensorboard_has_a_row_for_each_trial(swept):
     experiment = metadata.parse_experiment_plugin_data(content[metadata.EXPERIMENT_TAG])
     assert [info.name for info in experiment.hparam_infos] == ["clients_per_round"]
     assert [info.name.tag for info in experiment.metric_infos] == [
-        "validation/recall@10",
-        "validation/recall@10/deviation",
+        "non_private/validation/recall@10",
+        "non_private/validation/recall@10/deviation",
     ]
     content, events = load(root / "000")
     session = metadata.parse_session_start_info_plugin_data(
         content[metadata.SESSION_START_INFO_TAG]
     )
     assert session.hparams["clients_per_round"].number_value == 15.0
-    assert "validation/recall@10" in events.Tags()["tensors"]
+    assert "non_private/validation/recall@10" in events.Tags()["tensors"]
     assert not (root / "001").exists()

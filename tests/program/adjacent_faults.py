@@ -59,7 +59,6 @@ def draw_validation_items_from_a_stream(patch):
 def pad_to_the_longest(patch):
     """Everybody's sequence is as long as the longest of all."""
     patch.setattr(clients, "default_bucket_lengths", lambda longest: (max(longest, 1),))
-    patch.setattr(clients, "round_up_length", lambda longest: longest)
 
 
 def draw_secrets_by_rank(patch):

@@ -1,6 +1,7 @@
 """What the audit by adjacent data says of builds whose sums or noise are not what is claimed."""
 
 import dataclasses
+import types
 
 import adjacent_faults
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow_privacy as tfp
 
 from fedrec_tff.aggregators import building
 from fedrec_tff.learning import private_evaluation, private_popularity
+from fedrec_tff.privacy import queries
 from fedrec_tff.program import adjacent_audit, adjacent_sums, execution, run_identity
 
 _RELEASES = {"popularity_noise_multiplier": 1.0, "private_evaluation_noise_multiplier": 1.0}
@@ -87,13 +89,18 @@ def test_releases_of_more_than_is_claimed_are_accused(tmp_path, monkeypatch):
         ]
         return dataclasses.replace(cohort, parts=(*parts, *moved))
 
+    def clip_to_twice(clip, stddev, seed):
+        return queries.GaussianSumQuery(2.0 * clip, stddev, seed)
+
     honest_count, honest_stack = private_popularity._count_items, private_evaluation.stack
     monkeypatch.setattr(private_popularity, "_count_items", count_all)
+    faulty = types.SimpleNamespace(GaussianSumQuery=clip_to_twice)
+    monkeypatch.setattr(private_popularity, "queries", faulty)
     monkeypatch.setattr(private_evaluation, "stack", stack_twice)
     found = measure(tmp_path, **_RELEASES)
     assert failed(found) == {"sum of popularity", "sum of evaluation"}
-    # sqrt(20) items in place of sqrt(5), and all of four numbers twice.
-    assert f"up to {np.sqrt(20):.4g} " in found["sum of popularity"].detail
+    # A cap of 12 leaves 10 items to train on, in place of 5; and all of four numbers are twice there.
+    assert f"up to {np.sqrt(10):.4g} " in found["sum of popularity"].detail
     assert "up to 4 " in found["sum of evaluation"].detail
 
 
