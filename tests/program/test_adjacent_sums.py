@@ -99,7 +99,7 @@ def test_releases_of_more_than_is_claimed_are_accused(tmp_path, monkeypatch):
     monkeypatch.setattr(private_evaluation, "stack", stack_twice)
     found = measure(tmp_path, **_RELEASES)
     assert failed(found) == {"sum of popularity", "sum of evaluation"}
-    # A cap of 12 leaves 10 items to train on, in place of 5; and all of four numbers are twice there.
+    # A cap of 12 leaves 10 items to train on, in place of 5; all of four numbers are there twice.
     assert f"up to {np.sqrt(10):.4g} " in found["sum of popularity"].detail
     assert "up to 4 " in found["sum of evaluation"].detail
 
