@@ -42,6 +42,8 @@ SECRET = frozenset(
         "sweep.json",
         # What an audit found of real users.
         "audit.json",
+        # Stays with who made an anonymised copy.
+        "anonymization_report.json",
     }
 )
 _SECRET_MODE, _SECRET_FOLDER_MODE, _PUBLIC_MODE = 0o600, 0o700, 0o666
