@@ -82,18 +82,26 @@ _AGGREGATOR = flags.DEFINE_enum(
     _PRIVATE,
     "; ".join(f"{name}: {registry.get(name).description}" for name in _PRIVATE),
 )
+_CATALOGUE = flags.DEFINE_enum(
+    "catalogue",
+    "data",
+    config_lib.CATALOGUES,
+    "Where the items come from, as in experiments.train: a public table; the users' data, which is "
+    "told as an assumption; or selected from these with noise, which is a part of epsilon.",
+)
 # What a run has under the same name.
 _OF_RUN = {
     name: _define(define, name)
     for define, names in (
         (flags.DEFINE_integer, ("embedding_dim", "num_blocks", "min_separation")),
         (flags.DEFINE_integer, ("max_rounds_per_user", "noise_population_size", "modulus_bits")),
-        (flags.DEFINE_integer, ("colluding_clients",)),
+        (flags.DEFINE_integer, ("colluding_clients", "catalogue_items_per_user")),
         (flags.DEFINE_integer, ("popularity_items_per_user", "rounds_per_evaluation")),
         (flags.DEFINE_float, ("target_delta", "clip_norm", "tower_clip_norm")),
         (flags.DEFINE_float, ("noise_cohort_size", "popularity_noise_multiplier")),
         (flags.DEFINE_float, ("private_evaluation_noise_multiplier",)),
-        (flags.DEFINE_string, ("sampling",)),
+        (flags.DEFINE_float, ("catalogue_noise_multiplier", "catalogue_delta")),
+        (flags.DEFINE_string, ("sampling", "roster")),
     )
     for name in names
 }
@@ -153,6 +161,11 @@ def _create_config(
     rounds: int, clients_per_round: float, target_epsilon: float | None
 ) -> config_lib.RunConfig:
     return config_lib.RunConfig(
+        # A table of one's own, of which nothing is read.
+        dataset="csv",
+        data_dir=".",
+        item_table="." if _CATALOGUE.value == "table" else None,
+        catalogue=_CATALOGUE.value,
         aggregator=_AGGREGATOR.value,
         rounds=rounds,
         clients_per_round=clients_per_round,

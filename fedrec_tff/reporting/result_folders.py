@@ -130,7 +130,12 @@ def _iterate_rankings(flags: Mapping[str, Any], results: Mapping[str, Any]) -> I
     """Exact popularity, the run's model, and what else came out of the run."""
     exact = metric_names.select(results, _EXACT_POPULARITY)
     if exact:
-        yield Ranking(_title_popularity(flags), exact, is_of_data=True)
+        yield Ranking(
+            _title_popularity(flags),
+            exact,
+            is_of_data=True,
+            is_marked=metric_names.are_marked(results, _EXACT_POPULARITY),
+        )
     yield Ranking(
         "{name}",
         metric_names.select(results, metric_names.TEST),
