@@ -173,7 +173,7 @@ def check_population(config: SweepConfig, planner: Planner) -> None:
     """Refuses a sweep that a budget over runs has no room for, before it is begun.
 
     Each run takes its own part when it starts. So nothing is checked here where trials are not
-    known beforehand, or how many there are must not be told.
+    known beforehand.
 
     Args:
       config: The sweep.
@@ -182,9 +182,7 @@ def check_population(config: SweepConfig, planner: Planner) -> None:
     Raises:
       UserError: If all trials together would pass the budget.
     """
-    if config.base.population is None or config.has_random_number:
-        return
-    if config.search == sweep_config.VIZIER:
+    if config.base.population is None or config.search == sweep_config.VIZIER:
         return
     trials = sweep_config.create_trials(config)
     runs = [config.config_of(values, seed) for values in trials for seed in config.seeds]
