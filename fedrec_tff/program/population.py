@@ -118,11 +118,6 @@ def join(
         budget = population.contents.header.budget
         known = population.contents.find(ledger.header.run_id)
         _check_goes_on(config.population_ledger, known, ledger, directory)
-        candidates = [ledger.spent_events()]
-        if known is not None and known.state == RESERVED:
-            candidates.append(known.events)
-        else:
-            candidates.append(plan_events(plan, config.rounds))
         entry = RunEntry(
             run_id=ledger.header.run_id,
             state=RESERVED,
@@ -130,11 +125,22 @@ def join(
             folder=str(directory.root.resolve()),
             date="",
             mechanism=describe(plan.mechanism, config.rounds),
-            events=tuple(max(candidates, key=budget.cost)),
+            # Never less than was spent, at whichever order: what was computed again is in it.
+            events=tuple(ledger.accountant().expected_events(config.rounds)),
             ledger_digest=ledger.digest,
         )
-        population.reserve(entry, relation)
-    return population_ledger.Reservation(config.population_ledger, entry, budget)
+        try:
+            population.reserve(entry, relation)
+        except errors.UserError:
+            if known is None or known.state != RESERVED:
+                raise
+            if not budget.is_within(ledger.spent_events(), known.events):
+                raise
+            # Without room for what was computed again it goes on with what it holds, as far as that
+            # lasts.
+            entry = dataclasses.replace(entry, events=known.events)
+            population.reserve(entry, relation)
+    return population_ledger.Reservation(config.population_ledger, entry, budget, config.rounds)
 
 
 def settle(path: str | os.PathLike, directory: run_directory.RunDirectory) -> RunEntry:

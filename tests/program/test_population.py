@@ -54,15 +54,21 @@ class Training:
     Attributes:
       rounds: After how many rounds of this session it stops; None for none.
       redo: How many of the rounds in the ledger are executed again.
+      releases: What is released before the first round.
+      error: What the session ends with.
     """
 
     def __init__(self):
         self.rounds = None
         self.redo = 0
+        self.releases = ()
+        self.error = None
 
     def execute(self, opened):
         parts = (opened.directory, opened.config, opened.plan, opened.identity, opened.reservation)
         with run_identity.open_ledger(*parts) as ledger:
+            for name in self.releases:
+                ledger.append_release(name)
             first = ledger.last_round + 1 - self.redo
             last = ROUNDS if self.rounds is None else first + self.rounds - 1
             done = first - 1
@@ -71,6 +77,8 @@ class Training:
                     break
                 ledger.append(number)
                 done = number
+        if self.error is not None:
+            raise self.error
         if self.rounds is not None:
             return session.SessionOutcome(None, done)
         results = {"rounds": done}
@@ -183,11 +191,8 @@ def test_rounds_that_are_executed_again_are_asked_for(config, training, tmp_path
     assert dict(entry.events) == dict(spent)
 
 
-def test_a_run_ends_where_the_budget_has_no_room_for_a_round_again(config, training, tmp_path):
-    training.rounds = 15
-    session.run(config, tmp_path / "a")
-    training.rounds = None
-    # Something else takes nearly all that is left.
+def take_nearly_all(config):
+    """Something else takes nearly all that is left."""
     contents = read(config)
     budget = contents.header.budget
 
@@ -197,6 +202,13 @@ def test_a_run_ends_where_the_budget_has_no_room_for_a_round_again(config, train
 
     noise = next(noise for z in np.arange(0.5, 9.0, 0.01) for noise, s in [fill(z)] if s < 0.98)
     population.charge(config.population, population.AUDIT, "x", "noise", noise, budget.relation)
+
+
+def test_a_run_ends_where_the_budget_has_no_room_for_a_round_again(config, training, tmp_path):
+    training.rounds = 15
+    session.run(config, tmp_path / "a")
+    training.rounds = None
+    take_nearly_all(config)
     training.redo = 10
     outcome = session.run(config, tmp_path / "a")
     assert 5 < outcome.rounds < ROUNDS
@@ -205,6 +217,27 @@ def test_a_run_ends_where_the_budget_has_no_room_for_a_round_again(config, train
     (entry,) = (e for e in contents.entries if e.folder.endswith("/a"))
     spent = ledger_lib.read_ledger(tmp_path / "a" / "privacy_ledger.jsonl").spent_events()
     assert (entry.state, dict(entry.events)) == (SETTLED, dict(spent))
+
+
+def test_a_run_goes_on_with_what_it_holds_where_more_has_no_room(config, training, tmp_path):
+    training.rounds = 15
+    session.run(config, tmp_path / "a")
+    (held,) = read(config).entries
+    # Some rounds are executed again, within what is reserved, and there is room for little more.
+    take_nearly_all(config)
+    training.rounds, training.redo = 3, 3
+    session.run(config, tmp_path / "a")
+    assert read(config).find(held.run_id).events == held.events
+    training.rounds, training.redo = 0, 0
+    session.run(config, tmp_path / "a")
+    assert read(config).find(held.run_id).events == held.events
+    training.rounds = None
+    outcome = session.run(config, tmp_path / "a")
+    assert 15 < outcome.rounds < ROUNDS
+    contents = read(config)
+    spent = ledger_lib.read_ledger(tmp_path / "a" / "privacy_ledger.jsonl").spent_events()
+    assert dict(contents.find(held.run_id).events) == dict(spent)
+    assert contents.header.budget.share(contents.costs()) <= 1.0
 
 
 def test_an_older_state_of_a_run_is_refused(config, training, tmp_path):
@@ -273,6 +306,43 @@ def test_an_interrupted_run_is_settled_by_hand_and_reserves_again(config, traini
     training.rounds = None
     session.run(config, tmp_path / "a")
     assert entries(config) == [(SETTLED, {unit(config): ROUNDS})]
+
+
+def test_what_was_executed_again_is_reserved_with_the_rounds_that_are_missing(
+    config, training, tmp_path
+):
+    training.rounds = 15
+    session.run(config, tmp_path / "a")
+    training.rounds, training.redo = 12, 12
+    session.run(config, tmp_path / "a")
+    directory = run_directory.RunDirectory(tmp_path / "a")
+    population.settle(config.population_ledger, directory)
+    spent = dict(ledger_lib.read_ledger(directory.ledger).spent_events())
+    training.rounds, training.redo = 0, 0
+    session.run(config, tmp_path / "a")
+    # Three rounds once, twelve twice, five yet to come.
+    assert spent[unit(config)] == 3
+    assert entries(config) == [(RESERVED, {**spent, unit(config): 3 + 5})]
+
+
+def test_a_reservation_holds_the_delta_of_what_was_released_again(config, training, tmp_path):
+    config = dataclasses.replace(
+        config, catalogue="selected", catalogue_noise_multiplier=20.0, catalogue_delta=1e-6
+    )
+    training.releases, training.rounds = ("catalogue", "catalogue"), 1
+    session.run(config, tmp_path / "a")
+    directory = run_directory.RunDirectory(tmp_path / "a")
+    population.settle(config.population_ledger, directory)
+    training.releases, training.rounds = (), 0
+    session.run(config, tmp_path / "a")
+    contents = read(config)
+    (entry,) = contents.entries
+    assert (unit(config), ROUNDS) in entry.events
+    spent = ledger_lib.read_ledger(directory.ledger).spent_events()
+    assert contents.failures() >= accounting.failure_probability(spent) > 1.9e-6
+    budget = contents.header.budget
+    for held, part in zip(contents.cost(entry), budget.cost(spent), strict=True):
+        assert held > part
 
 
 @pytest.mark.parametrize(
