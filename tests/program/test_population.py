@@ -345,6 +345,50 @@ def test_a_reservation_holds_the_delta_of_what_was_released_again(config, traini
         assert held > part
 
 
+@pytest.mark.parametrize("rounds", [0, 5])
+def test_a_run_that_fails_keeps_what_it_spent_and_frees_the_rest(
+    config, training, tmp_path, rounds
+):
+    training.rounds = rounds
+    training.error = errors.DivergedError("a model that scores nothing")
+    # There is room for two whole ones.
+    for name in "abc":
+        with pytest.raises(errors.DivergedError, match="scores nothing"):
+            session.run(config, tmp_path / name)
+    spent = {unit(config): rounds} if rounds else {}
+    assert {(state, *events.items()) for state, events in entries(config)} == {
+        (SETTLED, *spent.items())
+    }
+    # Resumed, it reserves all that it needs again.
+    training.rounds, training.error = 1, None
+    session.run(config, tmp_path / "a")
+    assert entries(config)[0] == (RESERVED, {unit(config): ROUNDS})
+    training.rounds = None
+    session.run(config, tmp_path / "a")
+    assert entries(config)[0] == (SETTLED, {unit(config): ROUNDS})
+
+
+def test_a_bug_frees_nothing(config, training, tmp_path):
+    training.rounds, training.error = 5, CrashError()
+    with pytest.raises(CrashError):
+        session.run(config, tmp_path / "a")
+    assert entries(config) == [(RESERVED, {unit(config): ROUNDS})]
+
+
+def test_what_ended_a_run_is_told_though_it_cannot_be_settled(
+    config, training, tmp_path, monkeypatch, capsys
+):
+    def refuse(*args):
+        raise errors.UserError("no disk")
+
+    monkeypatch.setattr(population, "settle", refuse)
+    training.error = errors.UserError("no device")
+    with pytest.raises(errors.UserError, match="no device"):
+        session.run(config, tmp_path / "a")
+    assert "the run keeps what it reserved: no disk" in capsys.readouterr().err
+    assert entries(config)[0][0] == RESERVED
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
