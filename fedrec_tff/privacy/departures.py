@@ -82,6 +82,11 @@ class Departures:
         return EPSILON_NAMES[self.voided_by]
 
     @property
+    def voiding(self) -> list[str]:
+        """The names of what voids the number."""
+        return [entry.name for entry in self.entries if entry.kind != ASSUMPTION]
+
+    @property
     def assumed(self) -> list[str]:
         """The names of what the number assumes."""
         return [entry.name for entry in self.entries if entry.kind == ASSUMPTION]
@@ -92,9 +97,12 @@ class Departures:
 
     def summarize(self) -> str:
         """The names in a line, for tables that have no room for sentences."""
-        voiding = [entry.name for entry in self.entries if entry.kind != ASSUMPTION]
-        parts = (("voided by", voiding), ("assumes", self.assumed))
+        parts = (("voided by", self.voiding), ("assumes", self.assumed))
         return "; ".join(f"{verb} {', '.join(names)}" for verb, names in parts if names)
+
+    def without(self, name: str) -> "Departures":
+        """The same but for what does not apply, as cohorts to a release about all users."""
+        return Departures(tuple(entry for entry in self.entries if entry.name != name))
 
     def to_json(self) -> list[dict[str, str]]:
         """Plain data for `json`."""

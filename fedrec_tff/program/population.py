@@ -20,6 +20,7 @@ from fedrec_tff.privacy import (
     population_budget,
     population_ledger,
 )
+from fedrec_tff.privacy import departures as departures_lib
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.privacy.population_format import (
     RESERVED,
@@ -128,6 +129,8 @@ def join(
             # Never less than was spent, at whichever order: what was computed again is in it.
             events=tuple(ledger.accountant().expected_events(config.rounds)),
             ledger_digest=ledger.digest,
+            voided_by=tuple(plan.departures.voiding),
+            assumes=tuple(plan.departures.assumed),
         )
         try:
             population.reserve(entry, relation)
@@ -178,6 +181,7 @@ def charge(
     mechanism: str,
     events: population_budget.Events,
     relation: accounting.NeighbouringRelation,
+    departures: departures_lib.Departures,
 ) -> None:
     """Takes the cost of something that keeps no ledger of its own, for good.
 
@@ -188,6 +192,7 @@ def charge(
       mechanism: In words.
       events: Independent events, with counts.
       relation: Under which they are accounted.
+      departures: What is said with its epsilon.
 
     Raises:
       UserError: If there is no room.
@@ -201,6 +206,8 @@ def charge(
         date="",
         mechanism=mechanism,
         events=tuple(events),
+        voided_by=tuple(departures.voiding),
+        assumes=tuple(departures.assumed),
     )
     with population_ledger.PopulationLedger(config.ledger) as population:
         population.reserve(entry, relation)

@@ -23,7 +23,9 @@ BUDGET = population_budget.create(8.0, 1e-5, ADD)
 HEADER = population_format.PopulationHeader("customers", BUDGET)
 # A little more than a third of the budget.
 EVENTS = ((dp_accounting.GaussianDpEvent(1.05), 1),)
-RUN = RunEntry("run-1", RESERVED, "training", "/runs/a", "", "dp_gaussian", EVENTS, "d1")
+RUN = RunEntry(
+    "run-1", RESERVED, "training", "/runs/a", "", "dp_gaussian", EVENTS, "d1", (), ("edges",)
+)
 SMALL = dataclasses.replace(RUN, events=((dp_accounting.GaussianDpEvent(19.0), 1),))
 
 
@@ -227,7 +229,10 @@ def run_value(**changes):
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        ([header_value(population_ledger=2)], 1),
+        ([header_value(population_ledger=1)], 1),
+        ([header_value(ledger_id="")], 1),
+        ([header_value(), run_value(assumes="edges")], 2),
+        ([header_value(), {k: v for k, v in run_value().items() if k != "voided_by"}], 2),
         ([header_value(epsilon=-1.0)], 1),
         ([header_value(orders=[])], 1),
         ([header_value(orders=[0.5])], 1),
@@ -354,3 +359,18 @@ def test_without_room_for_the_whole_run_nothing_of_it_is_given_up(path):
     assert covers(held, more, "d2", expected=[more[0], (EVENTS[0][0], 3)])
     (entry,) = population_ledger.read_population(path).entries
     assert entry.events == tuple(more)
+
+
+def test_a_ledger_that_is_begun_again_is_another_one(path):
+    before = population_ledger.read_population(path)
+    path.unlink()
+    population_ledger.create(path, population_format.PopulationHeader("customers", BUDGET))
+    after = population_ledger.read_population(path)
+    assert after.header.budget == before.header.budget
+    assert after.identity != before.identity
+
+
+def test_a_ledger_of_an_earlier_format_tells_the_way_out(path):
+    path.write_bytes(resealed(header_value(population_ledger=1)))
+    with pytest.raises(UserError, match=r"format 1 is not the format 2 .*experiments\.ledger add"):
+        population_ledger.read_population(path)

@@ -12,7 +12,7 @@ import pytest
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import sequences
-from fedrec_tff.privacy import accounting, mechanisms, population_ledger
+from fedrec_tff.privacy import accounting, departures, mechanisms, population_ledger
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.privacy.population_format import RESERVED, SETTLED
 from fedrec_tff.program import (
@@ -201,7 +201,9 @@ def take_nearly_all(config):
         return noise, budget.share([*contents.costs(), budget.cost(noise)])
 
     noise = next(noise for z in np.arange(0.5, 9.0, 0.01) for noise, s in [fill(z)] if s < 0.98)
-    population.charge(config.population, population.AUDIT, "x", "noise", noise, budget.relation)
+    population.charge(
+        config.population, population.AUDIT, "x", "noise", noise, budget.relation, departures.NONE
+    )
 
 
 def test_a_run_ends_where_the_budget_has_no_room_for_a_round_again(config, training, tmp_path):
@@ -284,6 +286,39 @@ def test_the_population_ledger_stays_the_runs_own(config, training, tmp_path):
         config, population_ledger=str(tmp_path / "moved.jsonl"), population_epsilon=None
     )
     session.run(moved, tmp_path / "a")
+
+
+def test_a_population_ledger_that_was_begun_again_is_not_the_runs_own(config, training, tmp_path):
+    training.rounds = 5
+    session.run(config, tmp_path / "a")
+    os.remove(config.population_ledger)
+    session.run(config, tmp_path / "b")
+    with pytest.raises(errors.UserError, match="is not the one that the run in"):
+        session.run(config, tmp_path / "a")
+
+
+def test_a_run_writes_down_what_its_epsilon_assumes(config, tmp_path):
+    session.run(config, tmp_path / "a")
+    (entry,) = read(config).entries
+    assert entry.voided_by == ()
+    assert set(entry.assumes) == {"trusted_server", "secret_cohorts", "users_from_data"}
+    relation, said = read(config).header.budget.relation, some_departures()
+    population.charge(config.population, population.AUDIT, "x", "noise", [], relation, said)
+    _, charged = read(config).entries
+    assert charged.voided_by == ("seeded_cohorts",)
+    assert charged.assumes == ("trusted_server", "edges")
+
+
+def some_departures():
+    return departures.find_departures(
+        departures.Choices(
+            "dp_gaussian",
+            has_secret_cohorts=False,
+            catalogue_kind="table",
+            has_public_roster=True,
+            has_edges=True,
+        )
+    )
 
 
 def test_one_budget_for_good(config, tmp_path):
@@ -417,10 +452,14 @@ def test_what_keeps_no_ledger_is_charged_for_good(config):
     relation = accounting.NeighbouringRelation.ADD_OR_REMOVE_ONE
     events = [(unit(config), ROUNDS)]
     for _ in range(2):
-        population.charge(config.population, population.AUDIT, "x", "noise", events, relation)
+        population.charge(
+            config.population, population.AUDIT, "x", "noise", events, relation, departures.NONE
+        )
     assert [state for state, _ in entries(config)] == [SETTLED, SETTLED]
     with pytest.raises(errors.UserError, match="of the budget"):
-        population.charge(config.population, population.AUDIT, "x", "noise", events, relation)
+        population.charge(
+            config.population, population.AUDIT, "x", "noise", events, relation, departures.NONE
+        )
     assert len(read(config).entries) == 2
 
 
