@@ -6,7 +6,7 @@ is in the statement, the ledger, `results.json`, TensorBoard and the tables.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fedrec_tff.privacy import catalogue
@@ -155,6 +155,20 @@ def find_departures(choices: Choices) -> Departures:
         "absent_devices": choices.has_absent_devices,
     }
     return Departures(tuple(_ALL[name] for name, does in applies.items() if does))
+
+
+def unite(several: Iterable[Departures]) -> Departures:
+    """What must be said with an epsilon that is about several runs together.
+
+    Args:
+        several: Of each run.
+
+    Returns:
+        Each departure once, what voids the number first.
+    """
+    found = {entry.name: entry for said in several for entry in said.entries}
+    kinds = (INSECURE, SIMULATED, ASSUMPTION)
+    return Departures(tuple(sorted(found.values(), key=lambda entry: kinds.index(entry.kind))))
 
 
 def find_epsilon(values: Mapping[str, Any]) -> tuple[str, Any]:
