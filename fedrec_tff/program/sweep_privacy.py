@@ -197,11 +197,25 @@ def check_population(config: SweepConfig, planner: Planner) -> None:
     if config.base.population is None or config.search == sweep_config.VIZIER:
         return
     trials = sweep_config.create_trials(config)
-    runs = [config.config_of(values, seed) for values in trials for seed in config.seeds]
+    check_room([config.config_of(v, seed) for v in trials for seed in config.seeds], planner)
+
+
+def check_room(runs: Sequence[RunConfig], planner: Planner) -> None:
+    """Refuses runs that the budget that all of them take from has no room for together.
+
+    Args:
+      runs: Flags of each, which share a population ledger; without one nothing is checked.
+      planner: Works out single runs.
+
+    Raises:
+      UserError: If they would pass the budget.
+    """
+    if runs[0].population is None:
+        return
     costs = [cost for run in runs if (cost := planner.cost(run)) is not None]
     for relation in {cost.relation for cost in costs}:
         events = [cost.events for cost in costs if cost.relation is relation]
-        population.check_room(config.base.population, events, relation)
+        population.check_room(runs[0].population, events, relation)
 
 
 def spent(config: SweepConfig, runs: Sequence[SweepRun], planner: Planner) -> TuningCost:

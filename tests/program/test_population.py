@@ -18,6 +18,8 @@ from fedrec_tff.privacy.population_format import RESERVED, SETTLED
 from fedrec_tff.program import (
     config_checks,
     population,
+    robustness_config,
+    robustness_study,
     run_directory,
     run_identity,
     session,
@@ -483,3 +485,17 @@ def test_a_sweep_is_refused_as_a_whole_before_it_begins(config, values, fits):
             sweep_privacy.check_population(sweep, planner)
     # Nothing is taken yet: each run takes its own.
     assert read(config).entries == ()
+
+
+def test_a_robustness_study_is_refused_as_a_whole_before_it_begins(config, tmp_path):
+    root = tmp_path / "study"
+    cells = robustness_config.create_cells(config, ("dp_gaussian",), ("sign_flip", "scaling"))
+    with pytest.raises(errors.UserError, match="of the budget of 'users'"):
+        robustness_study.run(cells, root)
+    assert list((root / "cells").iterdir()) == []
+    assert read(config).entries == ()
+    dataset = load_made_up(config)
+    robustness_study._check_population(cells[:2], root, dataset)
+    # A study that was begun has taken its part.
+    session.run(cells[0].config, root / cells[0].folder)
+    robustness_study._check_population(cells, root, dataset)
