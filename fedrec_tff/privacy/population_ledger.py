@@ -1,10 +1,10 @@
 """A budget over runs: the durable record of all that is released about the same people.
 
 Every run, audit and release over a population takes its part of one budget, in one file, *before*
-anything is computed. A run reserves what it plans. When it is complete, or a known mistake has ended
-it, it settles what it has spent, which frees the rest; one that was interrupted keeps its
-reservation. What would pass the budget is refused (`population_budget` says by which sum, and why that sum holds though each run is
-designed after the last was seen).
+anything is computed. A run reserves what it plans. When it is complete, or a known mistake has
+ended it, it settles what it has spent, which frees the rest; one that was interrupted keeps its
+reservation. What would pass the budget is refused (`population_budget` says by which sum, and why
+that sum holds though each run is designed after the last was seen).
 
 The file is a chain (`chained_file`) like a run's own ledger, and locked for as long as it takes to
 read it and to add a line, so that runs that start at once don't take the same room twice. Which
