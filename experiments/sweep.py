@@ -109,7 +109,7 @@ def main(argv: list[str]) -> int | None:
     print(f"sweep: {', '.join(map(str, paths))}")
     if study.best is None:
         return app.EXIT_USER_ERROR if study.trials else None
-    print(summary.describe_tensorboard(sweep_report.write_tensorboard(study)))
+    print(summary.describe_tensorboard(sweep_report.write_tensorboard(study, cost)))
     return None
 
 

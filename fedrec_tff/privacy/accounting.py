@@ -294,13 +294,25 @@ class PrivacyAccountant:
             next_round: A round to count once more than it was executed.
             next_release: A release to count once more.
         """
-        executions, released = self._executions.copy(), self._released.copy()
-        if next_round is not None:
-            self._check_round(next_round)
-            executions[next_round] += 1
-        if next_release is not None:
-            released[next_release] += 1
-        return _events_of(self._counts(executions, released))
+        return _events_of(self._counts(*self._count_with(next_round, next_release)))
+
+    def expected_events(
+        self, rounds: int, next_round: int | None = None, next_release: str | None = None
+    ) -> list[tuple[dp_accounting.DpEvent, int]]:
+        """Returns what all executions will add up to if nothing more is executed again.
+
+        Args:
+            rounds: How many the run plans.
+            next_round: A round to count once more than it was executed, as in `spent_events`.
+            next_release: A release to count once more.
+
+        Returns:
+            What was executed, the rounds that are missing, and the releases that are planned.
+        """
+        executions, released = self._count_with(next_round, next_release)
+        self._check_round(rounds)
+        executions |= collections.Counter(range(1, rounds + 1))
+        return _events_of(self._counts(executions, released | self._planned_counts()))
 
     def bound(self) -> EpsilonBound:
         """Returns the bound on epsilon for all that was recorded."""
@@ -312,13 +324,8 @@ class PrivacyAccountant:
 
     def epsilon_after(self, round_number: int) -> float:
         """Returns what `epsilon` will be after one more execution and all planned releases."""
-        released = self._released | collections.Counter(
-            {name: release.count for name, release in self._planned.items()}
-        )
-        self._check_round(round_number)
-        after = self._executions.copy()
-        after[round_number] += 1
-        counts = self._counts(after, released)
+        after, released = self._count_with(round_number)
+        counts = self._counts(after, released | self._planned_counts())
         return self._cached_bound(_frozen(counts)).epsilon
 
     def release_would_exceed(self, target_epsilon: float, name: str) -> bool:
@@ -330,6 +337,21 @@ class PrivacyAccountant:
     def would_exceed(self, target_epsilon: float, round_number: int) -> bool:
         """Whether executing this round, and what is planned, would bring epsilon above a target."""
         return self.epsilon_after(round_number) > target_epsilon
+
+    def _count_with(
+        self, next_round: int | None = None, next_release: str | None = None
+    ) -> tuple[collections.Counter[int], collections.Counter[str]]:
+        """How often rounds and releases were executed, and one more time what comes next."""
+        executions, released = self._executions.copy(), self._released.copy()
+        if next_round is not None:
+            self._check_round(next_round)
+            executions[next_round] += 1
+        if next_release is not None:
+            released[next_release] += 1
+        return executions, released
+
+    def _planned_counts(self) -> collections.Counter[str]:
+        return collections.Counter({name: r.count for name, r in self._planned.items()})
 
     def _check_round(self, round_number: int) -> None:
         if round_number < 1:

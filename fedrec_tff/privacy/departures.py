@@ -6,7 +6,7 @@ is in the statement, the ledger, `results.json`, TensorBoard and the tables.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fedrec_tff.privacy import catalogue
@@ -82,6 +82,11 @@ class Departures:
         return EPSILON_NAMES[self.voided_by]
 
     @property
+    def voiding(self) -> list[str]:
+        """The names of what voids the number."""
+        return [entry.name for entry in self.entries if entry.kind != ASSUMPTION]
+
+    @property
     def assumed(self) -> list[str]:
         """The names of what the number assumes."""
         return [entry.name for entry in self.entries if entry.kind == ASSUMPTION]
@@ -92,9 +97,12 @@ class Departures:
 
     def summarize(self) -> str:
         """The names in a line, for tables that have no room for sentences."""
-        voiding = [entry.name for entry in self.entries if entry.kind != ASSUMPTION]
-        parts = (("voided by", voiding), ("assumes", self.assumed))
+        parts = (("voided by", self.voiding), ("assumes", self.assumed))
         return "; ".join(f"{verb} {', '.join(names)}" for verb, names in parts if names)
+
+    def without(self, name: str) -> "Departures":
+        """The same but for what does not apply, as cohorts to a release about all users."""
+        return Departures(tuple(entry for entry in self.entries if entry.name != name))
 
     def to_json(self) -> list[dict[str, str]]:
         """Plain data for `json`."""
@@ -147,6 +155,20 @@ def find_departures(choices: Choices) -> Departures:
         "absent_devices": choices.has_absent_devices,
     }
     return Departures(tuple(_ALL[name] for name, does in applies.items() if does))
+
+
+def unite(several: Iterable[Departures]) -> Departures:
+    """What must be said with an epsilon that is about several runs together.
+
+    Args:
+        several: Of each run.
+
+    Returns:
+        Each departure once, what voids the number first.
+    """
+    found = {entry.name: entry for said in several for entry in said.entries}
+    kinds = (INSECURE, SIMULATED, ASSUMPTION)
+    return Departures(tuple(sorted(found.values(), key=lambda entry: kinds.index(entry.kind))))
 
 
 def find_epsilon(values: Mapping[str, Any]) -> tuple[str, Any]:

@@ -36,6 +36,7 @@ import os
 import pathlib
 import types
 import uuid
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, Self
 
 import dp_accounting
@@ -78,11 +79,25 @@ def read_ledger(path: str | os.PathLike) -> LedgerContents:
     return dataclasses.replace(parsed.contents, entries=entries)
 
 
-class Budget(Protocol):
-    """What a run may spend of what several runs share."""
+_Events = Sequence[tuple[dp_accounting.DpEvent, int]]
 
-    def covers(self, events: list[tuple[dp_accounting.DpEvent, int]], ledger_digest: str) -> bool:
-        """Whether a run may have spent so much, its ledger ending with this digest."""
+
+class Budget(Protocol):
+    """What a run may spend of what several runs share.
+
+    Attributes:
+        rounds: How many the run plans.
+    """
+
+    rounds: int
+
+    def covers(
+        self, spent: _Events, expected_fn: Callable[[], _Events], ledger_digest: str
+    ) -> bool:
+        """Whether a run may have spent so much, its ledger ending with this digest.
+
+        What the run expects to have spent in the end is to be reserved where more is needed.
+        """
 
 
 class PrivacyLedger:
@@ -266,7 +281,12 @@ class PrivacyLedger:
     def _is_covered(self, **following: Any) -> bool:
         if self._budget is None:
             return True
-        return self._budget.covers(self._accountant.spent_events(**following), self.digest)
+        spent = self._accountant.spent_events(**following)
+        return self._budget.covers(
+            spent,
+            lambda: self._accountant.expected_events(self._budget.rounds, **following),
+            self.digest,
+        )
 
     def _check_covered(self, **following: Any) -> None:
         if not self._is_covered(**following):

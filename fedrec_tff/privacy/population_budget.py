@@ -87,6 +87,12 @@ class Budget:
         """Returns the divergence of what is epsilon-DP, at each order."""
         return tuple(min(epsilon, order * epsilon**2 / 2.0) for order in self.orders)
 
+    def is_within(self, events: Events, held: Events) -> bool:
+        """Whether events take no more than others do, at any order, and no more of delta."""
+        pairs = zip(self.cost(events), self.cost(held), strict=True)
+        failures = [accounting.failure_probability(several) for several in (events, held)]
+        return all(part <= most for part, most in (*pairs, failures))
+
     def share(self, costs: Iterable[Sequence[float]]) -> float:
         """Returns how much of the budget several costs take together: above 1, too much.
 

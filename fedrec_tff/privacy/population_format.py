@@ -7,13 +7,15 @@ line is about a run, of which the latest holds, or is a release from elsewhere.
 import dataclasses
 import math
 import pathlib
+import uuid
 from typing import Any
 
 from fedrec_tff.errors import UserError
 from fedrec_tff.privacy import accounting, chained_file, population_budget
 from fedrec_tff.privacy import events as events_lib
 
-FORMAT_VERSION = 1
+# 2 has an id of the ledger, and what the epsilon of each run assumes.
+FORMAT_VERSION = 2
 RESERVED = "reserved"
 SETTLED = "settled"
 _STATES = (RESERVED, SETTLED)
@@ -27,10 +29,12 @@ class PopulationHeader:
     Attributes:
         population: A name for the people. Nothing checks who they are.
         budget: Of everything that is ever released about them.
+        ledger_id: Drawn anew for each ledger that is begun, also for one that is begun again.
     """
 
     population: str
     budget: population_budget.Budget
+    ledger_id: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +50,8 @@ class RunEntry:
         mechanism: In words.
         events: Independent events, with counts, under the budget's relation.
         ledger_digest: Of a line of the run's own ledger; None where it has none.
+        voided_by: The names of the departures for which its epsilon is none of these people.
+        assumes: The names of what its epsilon assumes.
     """
 
     run_id: str
@@ -56,6 +62,8 @@ class RunEntry:
     mechanism: str
     events: population_budget.Events
     ledger_digest: str | None = None
+    voided_by: tuple[str, ...] = ()
+    assumes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +99,10 @@ class PopulationContents:
 
     @property
     def identity(self) -> str:
-        """Tells this ledger from all others: the digest of its header."""
+        """Tells this ledger from all others: the digest of its header, and so of its random id.
+
+        A copy of the file has it too.
+        """
         return self.digests[0]
 
     def find(self, run_id: str) -> RunEntry | None:
@@ -189,6 +200,7 @@ def header_to_json(header: PopulationHeader) -> dict[str, Any]:
     budget = header.budget
     return {
         "population_ledger": FORMAT_VERSION,
+        "ledger_id": header.ledger_id,
         "population": header.population,
         "neighbouring_relation": budget.relation.name.lower(),
         "epsilon": budget.epsilon,
@@ -206,11 +218,17 @@ def header_from_json(value: dict[str, Any]) -> PopulationHeader:
     """
     version = value["population_ledger"]
     if version != FORMAT_VERSION:
-        raise ValueError(f"format {version} is not the format {FORMAT_VERSION} known here")
+        raise ValueError(
+            f"format {version} is not the format {FORMAT_VERSION} known here: go on with the "
+            "version of the program that began it, or begin another and count what this one holds "
+            "by python -m experiments.ledger add"
+        )
     relation = accounting.NeighbouringRelation[value["neighbouring_relation"].upper()]
     orders = tuple(float(order) for order in value["orders"])
     budget = population_budget.Budget(value["epsilon"], value["delta"], relation, orders)
-    header = PopulationHeader(value["population"], budget)
+    header = PopulationHeader(value["population"], budget, value["ledger_id"])
+    if not isinstance(header.ledger_id, str) or not header.ledger_id:
+        raise ValueError("a ledger's id is a text")
     if value != header_to_json(header):
         raise ValueError("the header contradicts itself or has unknown fields")
     return header
@@ -228,6 +246,7 @@ def entry_from_json(value: dict[str, Any]) -> RunEntry | ReleaseEntry:
     """Reads the line of an entry.
 
     Raises:
+        KeyError: If a field is missing.
         TypeError: If a field is missing or unknown.
         ValueError: If it makes no sense.
     """
@@ -239,7 +258,14 @@ def entry_from_json(value: dict[str, Any]) -> RunEntry | ReleaseEntry:
     events = tuple((events_lib.event_from_json(e), count) for e, count in value["events"])
     if not all(isinstance(count, int) and count >= 0 for _, count in events):
         raise ValueError("events take place a whole number of times")
-    entry = RunEntry(**{**value, "events": events})
+    names = {name: _read_names(value[name]) for name in ("voided_by", "assumes")}
+    entry = RunEntry(**{**value, **names, "events": events})
     if entry.state not in _STATES:
         raise ValueError(f"a run is {' or '.join(_STATES)}, and not {entry.state!r}")
     return entry
+
+
+def _read_names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"{value!r} is no list of names")
+    return tuple(value)

@@ -1,10 +1,10 @@
 """A budget over runs: the durable record of all that is released about the same people.
 
 Every run, audit and release over a population takes its part of one budget, in one file, *before*
-anything is computed. A run reserves what it plans. When it is complete it settles what it has
-spent, which frees the rest; one that was interrupted keeps its reservation. What would pass the
-budget is refused (`population_budget` says by which sum, and why that sum holds though each run is
-designed after the last was seen).
+anything is computed. A run reserves what it plans. When it is complete, or a known mistake has
+ended it, it settles what it has spent, which frees the rest; one that was interrupted keeps its
+reservation. What would pass the budget is refused (`population_budget` says by which sum, and why
+that sum holds though each run is designed after the last was seen).
 
 The file is a chain (`chained_file`) like a run's own ledger, and locked for as long as it takes to
 read it and to add a line, so that runs that start at once don't take the same room twice. Which
@@ -18,7 +18,7 @@ import dataclasses
 import datetime
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Self
 
 from fedrec_tff.errors import UserError
@@ -215,6 +215,7 @@ class Reservation:
         path: str | os.PathLike,
         entry: RunEntry,
         budget: population_budget.Budget,
+        rounds: int,
     ) -> None:
         """Holds what was reserved.
 
@@ -222,27 +223,40 @@ class Reservation:
             path: The population ledger.
             entry: Of the run, as it was reserved.
             budget: Of the population.
+            rounds: How many the run plans.
         """
+        self.rounds = rounds
         self._path = path
         self._entry = entry
         self._budget = budget
-        self._reserved = self._demand(entry.events)
 
-    def covers(self, events: population_budget.Events, ledger_digest: str) -> bool:
+    def covers(
+        self,
+        spent: population_budget.Events,
+        expected_fn: Callable[[], population_budget.Events],
+        ledger_digest: str,
+    ) -> bool:
         """Whether a run may have spent so much; where that is more than was reserved, reserves it.
 
-        Rounds that a crash made necessary again are what brings a run beyond its reservation.
+        Rounds and releases that a crash made necessary again are what brings a run beyond its
+        reservation. They are reserved together with all that it still plans, for what it gave up of
+        that others could take.
 
         Args:
-            events: All that the run will have spent.
+            spent: All that the run will have spent after what comes next.
+            expected_fn: Returns the same, and what it plans after that.
             ledger_digest: Of the last line of the run's ledger.
 
         Returns:
             Whether there is room.
         """
-        demand = self._demand(events)
-        if all(part <= held for part, held in zip(demand, self._reserved, strict=True)):
+        held = self._entry.events
+        if self._budget.is_within(spent, held) or self._reserve(expected_fn(), ledger_digest):
             return True
+        # Without room for the whole run it goes on for as long as it gives nothing up.
+        return self._budget.is_within(held, spent) and self._reserve(spent, ledger_digest)
+
+    def _reserve(self, events: population_budget.Events, ledger_digest: str) -> bool:
         wanted = dataclasses.replace(self._entry, events=tuple(events), ledger_digest=ledger_digest)
         with PopulationLedger(self._path) as ledger:
             known = ledger.contents.find(self._entry.run_id)
@@ -253,11 +267,8 @@ class Reservation:
                 ledger.reserve(wanted, self._budget.relation)
             except UserError:
                 return False
-        self._entry, self._reserved = wanted, demand
+        self._entry = wanted
         return True
-
-    def _demand(self, events: population_budget.Events) -> tuple[float, ...]:
-        return (*self._budget.cost(events), accounting.failure_probability(events))
 
 
 def _check(

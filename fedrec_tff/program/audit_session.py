@@ -123,6 +123,7 @@ def _charge_population(
         f"{models} x {population.describe(plan.mechanism, rounds)}",
         events,
         plan.mechanism.neighbouring_relation,
+        plan.departures,
     )
 
 

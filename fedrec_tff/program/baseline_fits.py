@@ -13,7 +13,7 @@ from fedrec_tff import errors
 from fedrec_tff.datasets import clients, keyed_draws, splits
 from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.evaluation import ease, ials, item_cooccurrence, popularity, scoring
-from fedrec_tff.privacy import accounting, release_calibration
+from fedrec_tff.privacy import accounting, catalogue, departures, release_calibration
 from fedrec_tff.program import baselines_config as names
 from fedrec_tff.program import population, run_directory
 from fedrec_tff.program.baselines_config import BaselinesConfig
@@ -113,6 +113,7 @@ def _release_popularity(inputs: Inputs, path: pathlib.Path) -> dict[str, Any]:
                 f"noise {release.noise_multiplier:.4g}, {release.items_per_user} items a user",
                 [(release.event(release_calibration.RELATION), 1)],
                 release_calibration.RELATION,
+                _find_departures(inputs.run),
             )
         computation = private_popularity.build_private_popularity(inputs.split.num_items, release)
         # Which items a user with too many counts for must not be known, either. The key is used
@@ -131,6 +132,16 @@ def _release_popularity(inputs: Inputs, path: pathlib.Path) -> dict[str, Any]:
         "noise_multiplier": release.noise_multiplier,
         "noise_stddev": release.noise_stddev,
     }
+
+
+def _find_departures(run: RunConfig) -> departures.Departures:
+    """What is said with the epsilon of counts over all users, noised by the server."""
+    choices = departures.Choices(
+        catalogue.DP_GAUSSIAN,
+        catalogue_kind=run.catalogue_kind,
+        has_public_roster=run.has_public_roster,
+    )
+    return departures.find_departures(choices).without("secret_cohorts")
 
 
 def _read_popularity(inputs: Inputs, path: pathlib.Path) -> scoring.ScoreFn:

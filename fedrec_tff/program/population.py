@@ -20,6 +20,7 @@ from fedrec_tff.privacy import (
     population_budget,
     population_ledger,
 )
+from fedrec_tff.privacy import departures as departures_lib
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.privacy.population_format import (
     RESERVED,
@@ -118,11 +119,6 @@ def join(
         budget = population.contents.header.budget
         known = population.contents.find(ledger.header.run_id)
         _check_goes_on(config.population_ledger, known, ledger, directory)
-        candidates = [ledger.spent_events()]
-        if known is not None and known.state == RESERVED:
-            candidates.append(known.events)
-        else:
-            candidates.append(plan_events(plan, config.rounds))
         entry = RunEntry(
             run_id=ledger.header.run_id,
             state=RESERVED,
@@ -130,11 +126,24 @@ def join(
             folder=str(directory.root.resolve()),
             date="",
             mechanism=describe(plan.mechanism, config.rounds),
-            events=tuple(max(candidates, key=budget.cost)),
+            # Never less than was spent, at whichever order: what was computed again is in it.
+            events=tuple(ledger.accountant().expected_events(config.rounds)),
             ledger_digest=ledger.digest,
+            voided_by=tuple(plan.departures.voiding),
+            assumes=tuple(plan.departures.assumed),
         )
-        population.reserve(entry, relation)
-    return population_ledger.Reservation(config.population_ledger, entry, budget)
+        try:
+            population.reserve(entry, relation)
+        except errors.UserError:
+            if known is None or known.state != RESERVED:
+                raise
+            if not budget.is_within(ledger.spent_events(), known.events):
+                raise
+            # Without room for what was computed again it goes on with what it holds, as far as that
+            # lasts.
+            entry = dataclasses.replace(entry, events=known.events)
+            population.reserve(entry, relation)
+    return population_ledger.Reservation(config.population_ledger, entry, budget, config.rounds)
 
 
 def settle(path: str | os.PathLike, directory: run_directory.RunDirectory) -> RunEntry:
@@ -172,6 +181,7 @@ def charge(
     mechanism: str,
     events: population_budget.Events,
     relation: accounting.NeighbouringRelation,
+    departures: departures_lib.Departures,
 ) -> None:
     """Takes the cost of something that keeps no ledger of its own, for good.
 
@@ -182,6 +192,7 @@ def charge(
       mechanism: In words.
       events: Independent events, with counts.
       relation: Under which they are accounted.
+      departures: What is said with its epsilon.
 
     Raises:
       UserError: If there is no room.
@@ -195,6 +206,8 @@ def charge(
         date="",
         mechanism=mechanism,
         events=tuple(events),
+        voided_by=tuple(departures.voiding),
+        assumes=tuple(departures.assumed),
     )
     with population_ledger.PopulationLedger(config.ledger) as population:
         population.reserve(entry, relation)

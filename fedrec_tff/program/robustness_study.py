@@ -22,7 +22,7 @@ import numpy as np
 from fedrec_tff import errors
 from fedrec_tff.datasets import loading
 from fedrec_tff.privacy import departures
-from fedrec_tff.program import data, metric_names, notices, run_directory, session
+from fedrec_tff.program import data, metric_names, notices, run_directory, session, sweep_privacy
 from fedrec_tff.program.robustness_config import CLEAN, Cell
 
 # What follows from held-out interactions.
@@ -102,10 +102,12 @@ def run(cells: Sequence[Cell], output_dir: str | os.PathLike) -> Study | None:
       What came out; None if a stop was requested.
 
     Raises:
-      UserError: If a folder holds something else, or a run cannot be made.
+      UserError: If a folder holds something else, a run cannot be made, or a budget over runs has
+        no room for all of them.
     """
     root = _open(pathlib.Path(output_dir))
     dataset = data.load_data(cells[0].config)
+    _check_population(cells, root, dataset)
     target_index = _find_target(cells, dataset)
     results, seconds = [], []
     for number, cell in enumerate(cells, start=1):
@@ -153,6 +155,16 @@ def measure_exposure(score_fn: Any, dataset: loading.LoadedDataset, target_index
         return 0.0
     best, _ = recommend.top_k(score_fn, others, dataset.split.num_items, _LIST_LENGTH)
     return float(np.mean((best == target_index).any(axis=1)))
+
+
+def _check_population(
+    cells: Sequence[Cell], root: pathlib.Path, dataset: loading.LoadedDataset
+) -> None:
+    """Refuses a new study that a budget over runs has no room for as a whole."""
+    directories = [run_directory.RunDirectory(root / cell.folder) for cell in cells]
+    if not any(directory.config.exists() for directory in directories):
+        planner = sweep_privacy.Planner(lambda config: dataset)
+        sweep_privacy.check_room([cell.config for cell in cells], planner)
 
 
 def _find_target(cells: Sequence[Cell], dataset: loading.LoadedDataset) -> int:

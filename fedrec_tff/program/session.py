@@ -107,7 +107,11 @@ def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:
 
         from fedrec_tff.program import federated_run
 
-        outcome = federated_run.execute(session)
+        try:
+            outcome = federated_run.execute(session)
+        except errors.UserError:
+            _settle_failed(config, directory)
+            raise
         if outcome.results is not None:
             _settle(config, directory)
         return outcome
@@ -116,6 +120,15 @@ def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:
 def _settle(config: RunConfig, directory: run_directory.RunDirectory) -> None:
     if config.population is not None:
         population.settle(config.population.ledger, directory)
+
+
+def _settle_failed(config: RunConfig, directory: run_directory.RunDirectory) -> None:
+    """Frees what a run has not spent that a mistake has ended; resumed, it reserves again."""
+    try:
+        _settle(config, directory)
+    except (errors.UserError, OSError) as error:
+        # What ended the run is what is to be told in the end.
+        notices.say(f"warning: the run keeps what it reserved: {error}")
 
 
 def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Session:

@@ -344,6 +344,14 @@ def _check_random_number(config: SweepConfig) -> None:
             f"--trials_shape={config.trials_shape:g}: must be above -1 and at most "
             f"{_LARGEST_TRIALS_SHAPE:g}"
         )
+    if any(config.config_of(v, config.base.seed).population_ledger for v in config.extremes):
+        # Each run would leave a line there, and where there is no room the number of trials would
+        # no longer follow the law.
+        raise errors.UserError(
+            f"--population_ledger: with --trials_distribution={name} nobody may see how many "
+            "trials there are, and each run would write itself down there: drop it, and count what "
+            "the sweep says that it costs by python -m experiments.ledger add"
+        )
     for dimension in config.dimensions:
         if dimension.name in DATA_FLAGS:
             raise errors.UserError(

@@ -13,6 +13,7 @@ from typing import Any
 
 from fedrec_tff import errors
 from fedrec_tff.privacy import accounting, catalogue, mechanisms, tuning
+from fedrec_tff.privacy import departures as departures_lib
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.program import data, population, privacy_plan, sweep_config
 from fedrec_tff.program.config import RunConfig
@@ -48,6 +49,7 @@ class TuningCost:
       relation: Neighbouring relation of the guarantee, as in `add-or-remove-one`.
       reason: Why there is none.
       single_epsilon: Of the costliest single trial, all of its seeds together, at the same delta.
+      departures: What is said with the epsilons of all runs that the cost is about.
     """
 
     kind: str
@@ -57,6 +59,7 @@ class TuningCost:
     relation: str | None = None
     reason: str | None = None
     single_epsilon: float | None = None
+    departures: departures_lib.Departures = departures_lib.NONE
 
 
 class Planner:
@@ -152,6 +155,15 @@ def plan(
     """
     if sells_best_alone(config):
         return _plan_selection(config, planner, ())
+    shown = config.extremes if trials is None else trials
+    said = _unite_departures(config.config_of(values, config.seeds[0]) for values in shown)
+    return dataclasses.replace(_plan_all(config, trials, planner), departures=said)
+
+
+def _plan_all(
+    config: SweepConfig, trials: Sequence[dict[str, Any]] | None, planner: Planner
+) -> TuningCost:
+    """What all trials together will cost."""
     if trials is None:
         names = _find_costly(config)
         if names:
@@ -173,7 +185,7 @@ def check_population(config: SweepConfig, planner: Planner) -> None:
     """Refuses a sweep that a budget over runs has no room for, before it is begun.
 
     Each run takes its own part when it starts. So nothing is checked here where trials are not
-    known beforehand, or how many there are must not be told.
+    known beforehand.
 
     Args:
       config: The sweep.
@@ -182,16 +194,28 @@ def check_population(config: SweepConfig, planner: Planner) -> None:
     Raises:
       UserError: If all trials together would pass the budget.
     """
-    if config.base.population is None or config.has_random_number:
-        return
-    if config.search == sweep_config.VIZIER:
+    if config.base.population is None or config.search == sweep_config.VIZIER:
         return
     trials = sweep_config.create_trials(config)
-    runs = [config.config_of(values, seed) for values in trials for seed in config.seeds]
+    check_room([config.config_of(v, seed) for v in trials for seed in config.seeds], planner)
+
+
+def check_room(runs: Sequence[RunConfig], planner: Planner) -> None:
+    """Refuses runs that the budget that all of them take from has no room for together.
+
+    Args:
+      runs: Flags of each, which share a population ledger; without one nothing is checked.
+      planner: Works out single runs.
+
+    Raises:
+      UserError: If they would pass the budget.
+    """
+    if runs[0].population is None:
+        return
     costs = [cost for run in runs if (cost := planner.cost(run)) is not None]
     for relation in {cost.relation for cost in costs}:
         events = [cost.events for cost in costs if cost.relation is relation]
-        population.check_room(config.base.population, events, relation)
+        population.check_room(runs[0].population, events, relation)
 
 
 def spent(config: SweepConfig, runs: Sequence[SweepRun], planner: Planner) -> TuningCost:
@@ -208,6 +232,14 @@ def spent(config: SweepConfig, runs: Sequence[SweepRun], planner: Planner) -> Tu
     if sells_best_alone(config):
         return _plan_selection(config, planner, runs)
     begun = [trial for trial in _group(runs) if _has_begun(trial)]
+    said = _unite_departures(run.config for trial in begun or [runs] for run in trial)
+    return dataclasses.replace(_add_up(config, begun, planner), departures=said)
+
+
+def _add_up(
+    config: SweepConfig, begun: Sequence[Sequence[SweepRun]], planner: Planner
+) -> TuningCost:
+    """What all trials together have cost that have begun."""
     objection = find_objection(run.config for trial in begun for run in trial)
     if objection is not None:
         return objection
@@ -253,6 +285,17 @@ def combine(costs: Iterable[tuning.RunCost | None], only_basic: bool = False) ->
 def _plan_selection(config: SweepConfig, planner: Planner, runs: Sequence[SweepRun]) -> TuningCost:
     """The cost of the best of a random number of trials, whatever trials can be drawn."""
     candidates = _enumerate_candidates(config)
+    said = _unite_departures(itertools.chain.from_iterable(candidates))
+    cost = _bound_selection(config, candidates, planner, runs)
+    return dataclasses.replace(cost, departures=said)
+
+
+def _bound_selection(
+    config: SweepConfig,
+    candidates: Sequence[Sequence[RunConfig]],
+    planner: Planner,
+    runs: Sequence[SweepRun],
+) -> TuningCost:
     objection = find_objection(itertools.chain.from_iterable(candidates))
     if objection is not None:
         return dataclasses.replace(objection, num_runs=0)
@@ -286,6 +329,10 @@ def _plan_selection(config: SweepConfig, planner: Planner, runs: Sequence[SweepR
         _name(relation),
         single_epsilon=curve.epsilon(delta),
     )
+
+
+def _unite_departures(configs: Iterable[RunConfig]) -> departures_lib.Departures:
+    return departures_lib.unite(map(privacy_plan.find_departures, configs))
 
 
 def _group(runs: Sequence[SweepRun]) -> list[list[SweepRun]]:

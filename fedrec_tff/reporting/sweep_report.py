@@ -7,8 +7,7 @@ import os
 import pathlib
 from typing import Any
 
-from fedrec_tff.privacy import departures
-from fedrec_tff.program import privacy_plan, run_directory, sweep_config
+from fedrec_tff.program import run_directory, sweep_config
 from fedrec_tff.program.sweep_privacy import TuningCost
 from fedrec_tff.program.sweep_study import Study, TrialResult
 from fedrec_tff.reporting import sweep_text
@@ -64,11 +63,12 @@ def create_flagfile(study: Study, cost: TuningCost) -> str:
     return "\n".join([*lines, *sweep_config.to_arguments(run), ""])
 
 
-def write_tensorboard(study: Study) -> pathlib.Path:
+def write_tensorboard(study: Study, cost: TuningCost) -> pathlib.Path:
     """Writes a run for each finished trial, with the swept flags as its hyperparameters.
 
     Args:
       study: What came out.
+      cost: What it cost in privacy, which is written as a text.
 
     Returns:
       The folder for `--logdir`, whose HParams tab has a row for each trial.
@@ -82,13 +82,14 @@ def write_tensorboard(study: Study) -> pathlib.Path:
     # What an earlier report left would show twice.
     for path in folder.rglob("events.out.tfevents.*"):
         path.unlink()
-    objective = study.config.objective_name
-    metrics = [objective, f"{objective}/deviation"]
+    metrics = _name_columns(study)[:2]
     with tf.summary.create_file_writer(os.fspath(folder)).as_default():
         hparams.hparams_config(
             hparams=[hparams.HParam(dimension.name) for dimension in study.config.dimensions],
             metrics=[hparams.Metric(name) for name in metrics],
         )
+        statement = sweep_text.describe_cost(cost, study.config, is_planned=False)
+        tf.summary.text("privacy/statement", statement, step=0)
     for trial in study.trials:
         if trial.objective is None:
             continue
@@ -101,12 +102,18 @@ def write_tensorboard(study: Study) -> pathlib.Path:
     return folder
 
 
+def _name_columns(study: Study) -> list[str]:
+    """What mean, deviation and the values of the seeds are called: an exact metric says so."""
+    objective = study.config.objective_name
+    seeds = [f"{objective}/seed_{seed}" for seed in study.config.seeds]
+    return [objective, f"{objective}/deviation", *seeds]
+
+
 def _to_csv(study: Study) -> str:
     names = [dimension.name for dimension in study.config.dimensions]
-    seeds = [f"seed_{seed}" for seed in study.config.seeds]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", *names, "status", "objective", "deviation", *seeds, "reason"])
+    writer.writerow(["trial", *names, "status", *_name_columns(study), "reason"])
     for trial in sweep_text.sort_trials(study):
         writer.writerow(
             [
@@ -124,9 +131,6 @@ def _to_csv(study: Study) -> str:
 
 def _to_json(study: Study, cost: TuningCost) -> dict[str, Any]:
     config, best = study.config, study.best
-    said = departures.NONE
-    if best is not None:
-        said = privacy_plan.find_departures(config.config_of(best.values, config.seeds[0]))
     return {
         "search": config.search,
         "objective": config.objective_name,
@@ -143,7 +147,7 @@ def _to_json(study: Study, cost: TuningCost) -> dict[str, Any]:
         },
         "privacy": {
             **dataclasses.asdict(cost),
-            "departures": said.to_json(),
+            "departures": cost.departures.to_json(),
             "statement": sweep_text.describe_cost(cost, config, is_planned=False),
         },
     }

@@ -110,7 +110,7 @@ def describe_cost(cost: TuningCost, config: SweepConfig, is_planned: bool) -> st
     """
     opening = "Privacy cost of tuning, as planned: " if is_planned else "Privacy cost of tuning: "
     if cost.kind == sweep_privacy.SELECTED:
-        return opening + _describe_selection(cost, config)
+        return opening + _describe_selection(cost, config) + _describe_departures(cost)
     texts = {
         sweep_privacy.NOTHING: "no run spent anything.",
         sweep_privacy.NOT_PRIVATE: (
@@ -145,7 +145,7 @@ def describe_cost(cost: TuningCost, config: SweepConfig, is_planned: bool) -> st
         f"{opening}{runs} on the same users cost, together, {_claim(cost)} ({how}). That is what "
         "has to be said of the best run too: it was chosen by looking at all of them, whether or "
         f"not the others are ever shown. {_describe_choice(config)}{number} Earlier and later runs "
-        "on these users add to it."
+        f"on these users add to it.{_describe_departures(cost)}"
     )
 
 
@@ -179,6 +179,12 @@ def _describe_choice(config: SweepConfig) -> str:
         "held-out interactions, so which trial is best is outside the guarantee, as validation "
         "metrics are."
     )
+
+
+def _describe_departures(cost: TuningCost) -> str:
+    """What an epsilon rests on, by name; docs/privacy.md has the sentences."""
+    said = cost.departures.summarize()
+    return f" Like those of the runs, this epsilon {said}." if said else ""
 
 
 def _claim(cost: TuningCost) -> str:

@@ -29,7 +29,18 @@ def path(tmp_path_factory):
     assert "customers of June, whose budget is epsilon 8 at delta 1e-05" in output
     with population_ledger.PopulationLedger(path) as opened:
         events = ((dp_accounting.GaussianDpEvent(2.0), 1),)
-        entry = RunEntry("r", RESERVED, "training", "/runs/a", "", "dp_gaussian", events, "d")
+        entry = RunEntry(
+            "r",
+            RESERVED,
+            "training",
+            "/runs/a",
+            "",
+            "dp_gaussian",
+            events,
+            "d",
+            (),
+            ("trusted_server",),
+        )
         opened.reserve(entry, ADD)
     add = ("add", str(path), "--epsilon=0.5", "--delta=1e-7", "--note=counts for the press")
     status, output, error = ledger(*add)
@@ -46,12 +57,14 @@ def test_show_has_a_row_for_each_and_what_is_left(path):
     alone = accounting.epsilon([(dp_accounting.GaussianDpEvent(2.0), 1)], 1e-5, ADD)
     for part in ("reserved", "dp_gaussian", "/runs/a", f"{alone:.3g}"):
         assert part in row.split() or part in row
-    (row,) = (line for line in output.splitlines() if "elsewhere" in line)
-    for part in ("settled", "counts for the press", "0.5", "delta 1e-07"):
+    (row,) = (line for line in output.splitlines() if "counts for" in line)
+    for part in ("elsewhere", "settled", "counts for the press", "0.5", "delta 1e-07"):
         assert part in row
     assert f"taken:      {budget.share(contents.costs()):.1%} of it" in output
     half = accounting.epsilon([(dp_accounting.GaussianDpEvent(2.0), 1)], 5e-6, ADD)
     assert f"all so far: epsilon {half + 0.5:.3g} at delta 5.1e-06" in output
+    assert "assumed:    trusted_server, and whatever the releases from elsewhere assume" in output
+    assert "voided" not in output
     assert f"epsilon {budget.epsilon_left(contents.costs()):.2g} or somewhat less" in output
 
 

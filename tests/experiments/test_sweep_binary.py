@@ -135,7 +135,11 @@ def test_tensorboard_has_a_row_for_each_trial(swept):
         return events.PluginTagToContent("hparams"), events
 
     root = swept[0] / "tensorboard"
-    content, _ = load(root)
+    content, events = load(root)
+    (statement,) = events.Tensors("privacy/statement")
+    (text,) = statement.tensor_proto.string_val
+    assert text.decode() in swept[1].stdout
+    assert b"this epsilon assumes trusted_server" in text
     experiment = metadata.parse_experiment_plugin_data(content[metadata.EXPERIMENT_TAG])
     assert [info.name for info in experiment.hparam_infos] == ["clients_per_round"]
     assert [info.name.tag for info in experiment.metric_infos] == [

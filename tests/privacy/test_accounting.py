@@ -637,3 +637,39 @@ def test_delta_warning():
     assert accounting.delta_warning(1e-5, 6040) is None
     assert "smaller delta" in accounting.delta_warning(1 / 6040, 6040)
     assert "smaller delta" in accounting.delta_warning(1e-3, 6040)
+
+
+@pytest.mark.parametrize(
+    "mechanism",
+    [
+        FIXED_CLIP,
+        mechanisms.Mechanism(
+            "dp_banded_mf", 1.0, 0.5, 60, 6, "cyclic_poisson", min_separation=4, rounds=10
+        ),
+        mechanisms.Mechanism(
+            "local_gaussian", 8.0, 0.5, 60, 20, "shuffled_epochs", max_rounds_per_user=5
+        ),
+    ],
+    ids=lambda mechanism: mechanism.sampling,
+)
+def test_what_is_expected_is_the_plan_and_each_thing_again(mechanism):
+    release = accounting.PlannedRelease("counts", dp_accounting.GaussianDpEvent(9.0), 3)
+    accountant = accounting.PrivacyAccountant(mechanism, 1e-5, [release])
+    plan = {**dict(mechanisms.planned_events(mechanism, 10)), release.event: 3}
+    assert dict(accountant.expected_events(10)) == plan
+    for number in (1, 2, 3):
+        accountant.record(number)
+    accountant.record_release("counts")
+    # What was planned costs no more once it is executed, or next.
+    assert dict(accountant.expected_events(10)) == plan
+    assert dict(accountant.expected_events(10, 4)) == plan
+    again = accountant.expected_events(10, next_round=3)
+    for number in (3, *range(4, 11)):
+        accountant.record(number)
+    for _ in range(3):
+        accountant.record_release("counts")
+    assert dict(accountant.expected_events(10)) == dict(accountant.spent_events())
+    assert dict(accountant.spent_events()) == {**dict(again), release.event: 4}
+    assert accountant.epsilon() > accounting.epsilon(
+        plan.items(), 1e-5, mechanism.neighbouring_relation
+    )

@@ -143,3 +143,15 @@ def test_flags_become_departures(flags, names, epsilon):
     assert names <= {entry.name for entry in found.entries}
     assert found.epsilon_name == epsilon
     assert privacy_plan.find_departures(RunConfig()) == departures.NONE
+
+
+def test_what_several_epsilons_rest_on_is_said_once_and_what_voids_comes_first():
+    sound = departures.find_departures(departures.Choices("dp_gaussian", has_edges=True))
+    seeded = departures.find_departures(
+        departures.Choices("dp_gaussian", has_secret_cohorts=False, simulates_deployment=True)
+    )
+    found = departures.unite([sound, seeded])
+    assert found.voiding == ["seeded_cohorts", "simulated_deployment"]
+    assert found.assumed == [*sound.assumed]
+    assert departures.unite([]) == departures.NONE
+    assert "edges" not in found.without("edges").assumed

@@ -23,7 +23,9 @@ BUDGET = population_budget.create(8.0, 1e-5, ADD)
 HEADER = population_format.PopulationHeader("customers", BUDGET)
 # A little more than a third of the budget.
 EVENTS = ((dp_accounting.GaussianDpEvent(1.05), 1),)
-RUN = RunEntry("run-1", RESERVED, "training", "/runs/a", "", "dp_gaussian", EVENTS, "d1")
+RUN = RunEntry(
+    "run-1", RESERVED, "training", "/runs/a", "", "dp_gaussian", EVENTS, "d1", (), ("edges",)
+)
 SMALL = dataclasses.replace(RUN, events=((dp_accounting.GaussianDpEvent(19.0), 1),))
 
 
@@ -42,6 +44,14 @@ def reserve(path, entry, relation=ADD):
 def settle(path, entry):
     with population_ledger.PopulationLedger(path) as ledger:
         ledger.settle(entry)
+
+
+def hold(path, entry):
+    return population_ledger.Reservation(path, entry, BUDGET, rounds=1)
+
+
+def covers(held, spent, digest, expected=None):
+    return held.covers(spent, lambda: expected or spent, digest)
 
 
 def states(path):
@@ -139,8 +149,8 @@ def test_a_run_whose_selection_may_fail_takes_of_the_same_half(path):
     with pytest.raises(UserError, match=r"comes with a delta of 2e-06, and 1e-07 is left"):
         reserve(path, dataclasses.replace(run, run_id="run-2"))
     # Once more of the same is asked for, too.
-    held = population_ledger.Reservation(path, run, BUDGET)
-    assert not held.covers([(fails[0][0], 3)], "d2")
+    held = hold(path, run)
+    assert not covers(held, [(fails[0][0], 3)], "d2")
     assert path.read_bytes() == before
 
 
@@ -219,7 +229,10 @@ def run_value(**changes):
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        ([header_value(population_ledger=2)], 1),
+        ([header_value(population_ledger=1)], 1),
+        ([header_value(ledger_id="")], 1),
+        ([header_value(), run_value(assumes="edges")], 2),
+        ([header_value(), {k: v for k, v in run_value().items() if k != "voided_by"}], 2),
         ([header_value(epsilon=-1.0)], 1),
         ([header_value(orders=[])], 1),
         ([header_value(orders=[0.5])], 1),
@@ -287,29 +300,77 @@ def test_processes_that_reserve_at_once_never_pass_the_budget(path):
 
 def test_a_run_that_needs_more_than_it_reserved_asks_before_it_spends(path):
     reserve(path, SMALL)
-    held = population_ledger.Reservation(path, SMALL, BUDGET)
+    held = hold(path, SMALL)
     before = path.read_bytes()
-    assert held.covers(SMALL.events, "d2")
+    assert covers(held, SMALL.events, "d2")
     assert path.read_bytes() == before
     # Again: the same noise twice is worth more.
     twice = [(event, 2) for event, _ in SMALL.events]
-    assert held.covers(twice, "d3")
+    assert covers(held, twice, "d3")
     (known,) = population_ledger.read_population(path).entries
     assert (known.ledger_digest, known.events) == ("d3", tuple(twice))
-    assert held.covers(twice, "d4")
+    assert covers(held, twice, "d4")
     reserve(path, dataclasses.replace(RUN, run_id="run-2"))
     reserve(path, dataclasses.replace(RUN, run_id="run-3"))
     before = path.read_bytes()
-    assert not held.covers(EVENTS, "d5")
+    assert not covers(held, EVENTS, "d5")
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("is_settled", [True, False])
 def test_a_run_that_another_session_has_gone_on_with_gets_no_more(path, is_settled):
     reserve(path, SMALL)
-    held = population_ledger.Reservation(path, SMALL, BUDGET)
+    held = hold(path, SMALL)
     if is_settled:
         settle(path, SMALL)
     else:
         reserve(path, dataclasses.replace(SMALL, ledger_digest="another"))
-    assert not held.covers([(event, 2) for event, _ in SMALL.events], "d3")
+    assert not covers(held, [(event, 2) for event, _ in SMALL.events], "d3")
+
+
+def test_once_more_is_reserved_together_with_what_is_still_planned(path):
+    """A catalogue that is chosen again has a delta that exceeds; the rounds are yet to come."""
+    selection = (events.DeltaDpEvent(1e-6), 1)
+    run = dataclasses.replace(RUN, events=(selection, *EVENTS))
+    reserve(path, run)
+    held = hold(path, run)
+    twice = [(selection[0], 2)]
+    assert covers(held, twice, "d2", expected=[*twice, *EVENTS])
+    (cost,) = population_ledger.read_population(path).costs()
+    assert cost == pytest.approx(BUDGET.cost(EVENTS))
+    # So nobody else takes the room, and the run goes on.
+    reserve(path, dataclasses.replace(RUN, run_id="run-2"))
+    with pytest.raises(UserError, match="of the budget"):
+        reserve(path, dataclasses.replace(RUN, run_id="run-3"))
+    assert covers(held, [*twice, *EVENTS], "d3")
+
+
+def test_without_room_for_the_whole_run_nothing_of_it_is_given_up(path):
+    run = dataclasses.replace(SMALL, events=((events.DeltaDpEvent(1e-6), 1), *EVENTS))
+    reserve(path, run)
+    before = path.read_bytes()
+    held = hold(path, run)
+    # The second delta would fit; the rounds that come after it would not.
+    twice = [(run.events[0][0], 2)]
+    assert not covers(held, twice, "d2", expected=[*twice, (EVENTS[0][0], 3)])
+    assert path.read_bytes() == before
+    # What is more at every order is taken for as long as there is room.
+    more = [(run.events[0][0], 1), (EVENTS[0][0], 2)]
+    assert covers(held, more, "d2", expected=[more[0], (EVENTS[0][0], 3)])
+    (entry,) = population_ledger.read_population(path).entries
+    assert entry.events == tuple(more)
+
+
+def test_a_ledger_that_is_begun_again_is_another_one(path):
+    before = population_ledger.read_population(path)
+    path.unlink()
+    population_ledger.create(path, population_format.PopulationHeader("customers", BUDGET))
+    after = population_ledger.read_population(path)
+    assert after.header.budget == before.header.budget
+    assert after.identity != before.identity
+
+
+def test_a_ledger_of_an_earlier_format_tells_the_way_out(path):
+    path.write_bytes(resealed(header_value(population_ledger=1)))
+    with pytest.raises(UserError, match=r"format 1 is not the format 2 .*experiments\.ledger add"):
+        population_ledger.read_population(path)

@@ -96,6 +96,9 @@ def test_a_private_release_takes_its_cost_from_the_budget_over_runs(split, tmp_p
     # What is there costs nothing again.
     fit_fn(inputs, tmp_path / "a.npz")
     (entry,) = population_ledger.read_population(budget.ledger).entries
+    # All users are asked, so no cohort is to be secret.
+    assert entry.assumes == ("trusted_server", "catalogue_from_data", "users_from_data")
+    assert entry.voided_by == ()
     ((event, count),) = entry.events
     assert (entry.state, entry.kind, count) == ("settled", "popularity", 1)
     assert event.noise_multiplier == details["noise_multiplier"]

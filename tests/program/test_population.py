@@ -12,12 +12,14 @@ import pytest
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import sequences
-from fedrec_tff.privacy import accounting, mechanisms, population_ledger
+from fedrec_tff.privacy import accounting, departures, mechanisms, population_ledger
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.privacy.population_format import RESERVED, SETTLED
 from fedrec_tff.program import (
     config_checks,
     population,
+    robustness_config,
+    robustness_study,
     run_directory,
     run_identity,
     session,
@@ -54,15 +56,21 @@ class Training:
     Attributes:
       rounds: After how many rounds of this session it stops; None for none.
       redo: How many of the rounds in the ledger are executed again.
+      releases: What is released before the first round.
+      error: What the session ends with.
     """
 
     def __init__(self):
         self.rounds = None
         self.redo = 0
+        self.releases = ()
+        self.error = None
 
     def execute(self, opened):
         parts = (opened.directory, opened.config, opened.plan, opened.identity, opened.reservation)
         with run_identity.open_ledger(*parts) as ledger:
+            for name in self.releases:
+                ledger.append_release(name)
             first = ledger.last_round + 1 - self.redo
             last = ROUNDS if self.rounds is None else first + self.rounds - 1
             done = first - 1
@@ -71,6 +79,8 @@ class Training:
                     break
                 ledger.append(number)
                 done = number
+        if self.error is not None:
+            raise self.error
         if self.rounds is not None:
             return session.SessionOutcome(None, done)
         results = {"rounds": done}
@@ -183,11 +193,8 @@ def test_rounds_that_are_executed_again_are_asked_for(config, training, tmp_path
     assert dict(entry.events) == dict(spent)
 
 
-def test_a_run_ends_where_the_budget_has_no_room_for_a_round_again(config, training, tmp_path):
-    training.rounds = 15
-    session.run(config, tmp_path / "a")
-    training.rounds = None
-    # Something else takes nearly all that is left.
+def take_nearly_all(config):
+    """Something else takes nearly all that is left."""
     contents = read(config)
     budget = contents.header.budget
 
@@ -196,7 +203,16 @@ def test_a_run_ends_where_the_budget_has_no_room_for_a_round_again(config, train
         return noise, budget.share([*contents.costs(), budget.cost(noise)])
 
     noise = next(noise for z in np.arange(0.5, 9.0, 0.01) for noise, s in [fill(z)] if s < 0.98)
-    population.charge(config.population, population.AUDIT, "x", "noise", noise, budget.relation)
+    population.charge(
+        config.population, population.AUDIT, "x", "noise", noise, budget.relation, departures.NONE
+    )
+
+
+def test_a_run_ends_where_the_budget_has_no_room_for_a_round_again(config, training, tmp_path):
+    training.rounds = 15
+    session.run(config, tmp_path / "a")
+    training.rounds = None
+    take_nearly_all(config)
     training.redo = 10
     outcome = session.run(config, tmp_path / "a")
     assert 5 < outcome.rounds < ROUNDS
@@ -205,6 +221,27 @@ def test_a_run_ends_where_the_budget_has_no_room_for_a_round_again(config, train
     (entry,) = (e for e in contents.entries if e.folder.endswith("/a"))
     spent = ledger_lib.read_ledger(tmp_path / "a" / "privacy_ledger.jsonl").spent_events()
     assert (entry.state, dict(entry.events)) == (SETTLED, dict(spent))
+
+
+def test_a_run_goes_on_with_what_it_holds_where_more_has_no_room(config, training, tmp_path):
+    training.rounds = 15
+    session.run(config, tmp_path / "a")
+    (held,) = read(config).entries
+    # Some rounds are executed again, within what is reserved, and there is room for little more.
+    take_nearly_all(config)
+    training.rounds, training.redo = 3, 3
+    session.run(config, tmp_path / "a")
+    assert read(config).find(held.run_id).events == held.events
+    training.rounds, training.redo = 0, 0
+    session.run(config, tmp_path / "a")
+    assert read(config).find(held.run_id).events == held.events
+    training.rounds = None
+    outcome = session.run(config, tmp_path / "a")
+    assert 15 < outcome.rounds < ROUNDS
+    contents = read(config)
+    spent = ledger_lib.read_ledger(tmp_path / "a" / "privacy_ledger.jsonl").spent_events()
+    assert dict(contents.find(held.run_id).events) == dict(spent)
+    assert contents.header.budget.share(contents.costs()) <= 1.0
 
 
 def test_an_older_state_of_a_run_is_refused(config, training, tmp_path):
@@ -253,6 +290,39 @@ def test_the_population_ledger_stays_the_runs_own(config, training, tmp_path):
     session.run(moved, tmp_path / "a")
 
 
+def test_a_population_ledger_that_was_begun_again_is_not_the_runs_own(config, training, tmp_path):
+    training.rounds = 5
+    session.run(config, tmp_path / "a")
+    os.remove(config.population_ledger)
+    session.run(config, tmp_path / "b")
+    with pytest.raises(errors.UserError, match="is not the one that the run in"):
+        session.run(config, tmp_path / "a")
+
+
+def test_a_run_writes_down_what_its_epsilon_assumes(config, tmp_path):
+    session.run(config, tmp_path / "a")
+    (entry,) = read(config).entries
+    assert entry.voided_by == ()
+    assert set(entry.assumes) == {"trusted_server", "secret_cohorts", "users_from_data"}
+    relation, said = read(config).header.budget.relation, some_departures()
+    population.charge(config.population, population.AUDIT, "x", "noise", [], relation, said)
+    _, charged = read(config).entries
+    assert charged.voided_by == ("seeded_cohorts",)
+    assert charged.assumes == ("trusted_server", "edges")
+
+
+def some_departures():
+    return departures.find_departures(
+        departures.Choices(
+            "dp_gaussian",
+            has_secret_cohorts=False,
+            catalogue_kind="table",
+            has_public_roster=True,
+            has_edges=True,
+        )
+    )
+
+
 def test_one_budget_for_good(config, tmp_path):
     missing = dataclasses.replace(config, population_epsilon=None)
     with pytest.raises(
@@ -273,6 +343,87 @@ def test_an_interrupted_run_is_settled_by_hand_and_reserves_again(config, traini
     training.rounds = None
     session.run(config, tmp_path / "a")
     assert entries(config) == [(SETTLED, {unit(config): ROUNDS})]
+
+
+def test_what_was_executed_again_is_reserved_with_the_rounds_that_are_missing(
+    config, training, tmp_path
+):
+    training.rounds = 15
+    session.run(config, tmp_path / "a")
+    training.rounds, training.redo = 12, 12
+    session.run(config, tmp_path / "a")
+    directory = run_directory.RunDirectory(tmp_path / "a")
+    population.settle(config.population_ledger, directory)
+    spent = dict(ledger_lib.read_ledger(directory.ledger).spent_events())
+    training.rounds, training.redo = 0, 0
+    session.run(config, tmp_path / "a")
+    # Three rounds once, twelve twice, five yet to come.
+    assert spent[unit(config)] == 3
+    assert entries(config) == [(RESERVED, {**spent, unit(config): 3 + 5})]
+
+
+def test_a_reservation_holds_the_delta_of_what_was_released_again(config, training, tmp_path):
+    config = dataclasses.replace(
+        config, catalogue="selected", catalogue_noise_multiplier=20.0, catalogue_delta=1e-6
+    )
+    training.releases, training.rounds = ("catalogue", "catalogue"), 1
+    session.run(config, tmp_path / "a")
+    directory = run_directory.RunDirectory(tmp_path / "a")
+    population.settle(config.population_ledger, directory)
+    training.releases, training.rounds = (), 0
+    session.run(config, tmp_path / "a")
+    contents = read(config)
+    (entry,) = contents.entries
+    assert (unit(config), ROUNDS) in entry.events
+    spent = ledger_lib.read_ledger(directory.ledger).spent_events()
+    assert contents.failures() >= accounting.failure_probability(spent) > 1.9e-6
+    budget = contents.header.budget
+    for held, part in zip(contents.cost(entry), budget.cost(spent), strict=True):
+        assert held > part
+
+
+@pytest.mark.parametrize("rounds", [0, 5])
+def test_a_run_that_fails_keeps_what_it_spent_and_frees_the_rest(
+    config, training, tmp_path, rounds
+):
+    training.rounds = rounds
+    training.error = errors.DivergedError("a model that scores nothing")
+    # There is room for two whole ones.
+    for name in "abc":
+        with pytest.raises(errors.DivergedError, match="scores nothing"):
+            session.run(config, tmp_path / name)
+    spent = {unit(config): rounds} if rounds else {}
+    assert {(state, *events.items()) for state, events in entries(config)} == {
+        (SETTLED, *spent.items())
+    }
+    # Resumed, it reserves all that it needs again.
+    training.rounds, training.error = 1, None
+    session.run(config, tmp_path / "a")
+    assert entries(config)[0] == (RESERVED, {unit(config): ROUNDS})
+    training.rounds = None
+    session.run(config, tmp_path / "a")
+    assert entries(config)[0] == (SETTLED, {unit(config): ROUNDS})
+
+
+def test_a_bug_frees_nothing(config, training, tmp_path):
+    training.rounds, training.error = 5, CrashError()
+    with pytest.raises(CrashError):
+        session.run(config, tmp_path / "a")
+    assert entries(config) == [(RESERVED, {unit(config): ROUNDS})]
+
+
+def test_what_ended_a_run_is_told_though_it_cannot_be_settled(
+    config, training, tmp_path, monkeypatch, capsys
+):
+    def refuse(*args):
+        raise errors.UserError("no disk")
+
+    monkeypatch.setattr(population, "settle", refuse)
+    training.error = errors.UserError("no device")
+    with pytest.raises(errors.UserError, match="no device"):
+        session.run(config, tmp_path / "a")
+    assert "the run keeps what it reserved: no disk" in capsys.readouterr().err
+    assert entries(config)[0][0] == RESERVED
 
 
 @pytest.mark.parametrize(
@@ -303,10 +454,14 @@ def test_what_keeps_no_ledger_is_charged_for_good(config):
     relation = accounting.NeighbouringRelation.ADD_OR_REMOVE_ONE
     events = [(unit(config), ROUNDS)]
     for _ in range(2):
-        population.charge(config.population, population.AUDIT, "x", "noise", events, relation)
+        population.charge(
+            config.population, population.AUDIT, "x", "noise", events, relation, departures.NONE
+        )
     assert [state for state, _ in entries(config)] == [SETTLED, SETTLED]
     with pytest.raises(errors.UserError, match="of the budget"):
-        population.charge(config.population, population.AUDIT, "x", "noise", events, relation)
+        population.charge(
+            config.population, population.AUDIT, "x", "noise", events, relation, departures.NONE
+        )
     assert len(read(config).entries) == 2
 
 
@@ -330,3 +485,17 @@ def test_a_sweep_is_refused_as_a_whole_before_it_begins(config, values, fits):
             sweep_privacy.check_population(sweep, planner)
     # Nothing is taken yet: each run takes its own.
     assert read(config).entries == ()
+
+
+def test_a_robustness_study_is_refused_as_a_whole_before_it_begins(config, tmp_path):
+    root = tmp_path / "study"
+    cells = robustness_config.create_cells(config, ("dp_gaussian",), ("sign_flip", "scaling"))
+    with pytest.raises(errors.UserError, match="of the budget of 'users'"):
+        robustness_study.run(cells, root)
+    assert list((root / "cells").iterdir()) == []
+    assert read(config).entries == ()
+    dataset = load_made_up(config)
+    robustness_study._check_population(cells[:2], root, dataset)
+    # A study that was begun has taken its part.
+    session.run(cells[0].config, root / cells[0].folder)
+    robustness_study._check_population(cells, root, dataset)

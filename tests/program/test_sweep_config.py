@@ -158,11 +158,24 @@ def test_random_trials_follow_from_the_seed():
             {"search": "random", "num_trials": 3, "trials_distribution": "poisson"},
             "same data",
         ),
+        (
+            "population_ledger=people.jsonl,none",
+            {"search": "random", "num_trials": 3, "trials_distribution": "poisson"},
+            "nobody may see how many trials",
+        ),
     ],
 )
 def test_sweeps_that_make_no_sense_are_refused(sweep, kwargs, told):
     with pytest.raises(errors.UserError, match=told):
         create_config(sweep, **kwargs)
+
+
+def test_a_number_that_is_drawn_leaves_no_trace_in_a_population_ledger():
+    flags = {"noise_multiplier": 1.0, "population_ledger": "people.jsonl"}
+    random = {"search": "random", "num_trials": 3}
+    create_config("clip_norm=1,2", flags=flags, **random)
+    with pytest.raises(errors.UserError, match=r"drop it, and count .*experiments\.ledger add"):
+        create_config("clip_norm=1,2", flags=flags, trials_distribution="poisson", **random)
 
 
 def test_a_private_objective_needs_its_release():

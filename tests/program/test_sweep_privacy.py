@@ -192,6 +192,39 @@ def test_an_exact_score_gets_no_theorem():
     assert "makes nothing cheaper" in text
 
 
+def test_a_cost_says_what_its_epsilon_assumes_whichever_trial_is_best(tmp_path):
+    config = create_config("failure=none,dropout")
+    trials = [{"failure": None}, {"failure": "dropout"}]
+    runs = [
+        begin_run(tmp_path, config, 0, trials[0], [1]),
+        begin_run(tmp_path, config, 1, trials[1], [1], is_complete=False),
+    ]
+    planner = sweep_privacy.Planner(load)
+    costs = (plan(config, trials), plan(config, None), sweep_privacy.spent(config, runs, planner))
+    for cost in costs:
+        assert cost.departures.assumed == [
+            *("trusted_server", "secret_cohorts", "users_from_data", "absent_devices")
+        ]
+        text = sweep_text.describe_cost(cost, config, is_planned=False)
+        # Without an epsilon there is nothing that it could assume.
+        assert (cost.epsilon is None) == (
+            f"this epsilon {cost.departures.summarize()}." not in text
+        )
+    # A run that never began assumes nothing, unless there is no other.
+    never = [sweep_runs.SweepRun(1, 0, config.config_of(trials[1], 0), tmp_path / "x")]
+    found = sweep_privacy.spent(config, [runs[0], *never], planner)
+    assert "absent_devices" not in found.departures.assumed
+    found = sweep_privacy.spent(config, never, planner)
+    assert (found.kind, found.departures) == ("nothing", costs[0].departures)
+
+
+def test_what_a_selection_assumes_is_told_though_no_trial_was_drawn(selection):
+    config, cost = selection
+    assert cost.departures.assumed == ["trusted_server", "secret_cohorts", "users_from_data"]
+    text = sweep_text.describe_cost(cost, config, is_planned=True)
+    assert "this epsilon assumes trusted_server, secret_cohorts" in text
+
+
 def test_the_statement_never_rounds_down_and_tells_what_is_outside(selection):
     config, cost = selection
     text = sweep_text.describe_cost(

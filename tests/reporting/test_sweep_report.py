@@ -7,13 +7,15 @@ import sys
 
 import pytest
 
+from fedrec_tff.privacy import departures
 from fedrec_tff.program import sweep_config, sweep_privacy, sweep_space
 from fedrec_tff.program.config import RunConfig
 from fedrec_tff.program.sweep_study import Study, TrialResult
 from fedrec_tff.reporting import sweep_report, sweep_text
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-COST = sweep_privacy.TuningCost("composed", 6, 3.1234, 1e-5, "add-or-remove-one")
+SAID = departures.find_departures(departures.Choices("dp_gaussian", catalogue_kind="table"))
+COST = sweep_privacy.TuningCost("composed", 6, 3.1234, 1e-5, "add-or-remove-one", departures=SAID)
 VALUES = (
     {"aggregator": "clip,median", "clip_norm": 0.30000000000000004},
     {"aggregator": "clip,mean", "clip_norm": 0.5},
@@ -101,8 +103,9 @@ def test_numbers_are_written_with_all_of_their_digits(written):
     assert [row["trial"] for row in rows] == ["000", "001", "002"]
     assert float(rows[0]["clip_norm"]) == VALUES[0]["clip_norm"]
     assert rows[0]["aggregator"] == "clip,median"
-    assert float(rows[0]["seed_5"]) == 0.26
-    assert rows[2]["objective"] == ""
+    assert float(rows[0]["validation/recall@10/seed_5"]) == 0.26
+    assert float(rows[0]["validation/recall@10/deviation"]) == 0.01
+    assert rows[2]["validation/recall@10"] == ""
 
 
 def test_the_privacy_cost_is_stated_in_the_files(written):
@@ -111,6 +114,21 @@ def test_the_privacy_cost_is_stated_in_the_files(written):
     assert privacy["epsilon"] == 3.1234
     assert "(3.124, 1e-05)" in privacy["statement"]
     assert "(3.124, 1e-05)" in paths[2].read_text()
+    assert privacy["departures"] == SAID.to_json()
+    for text in (privacy["statement"], paths[2].read_text()):
+        assert "this epsilon assumes trusted_server, secret_cohorts, users_from_data." in text
+
+
+def test_exact_values_of_private_runs_say_so_in_every_column(tmp_path):
+    config = sweep_config.SweepConfig(
+        RunConfig(noise_multiplier=1.0), sweep_space.parse(["rounds=1,2"]), seeds=(4, 5)
+    )
+    trial = TrialResult(0, {"rounds": 1}, "finished", 0.25, 0.01, {4: 0.24, 5: 0.26})
+    header = sweep_report._to_csv(Study(config, tmp_path, (trial,))).splitlines()[0]
+    names = header.removeprefix("trial,rounds,status,").removesuffix(",reason").split(",")
+    assert names[0] == "non_private/validation/recall@10"
+    assert len(names) == 4
+    assert all(name.startswith("non_private/") for name in names)
 
 
 def test_a_sweep_without_a_finished_trial_has_no_flagfile(tmp_path):
@@ -118,6 +136,8 @@ def test_a_sweep_without_a_finished_trial_has_no_flagfile(tmp_path):
     study = Study(config, tmp_path, (TrialResult(0, {"rounds": 1}, "failed", reason="x"),))
     (tmp_path / sweep_report.FLAGFILE).touch()
     paths = sweep_report.write(study, COST)
+    # What the epsilon assumes doesn't depend on whether a trial was finished.
+    assert json.loads(paths[1].read_text())["privacy"]["departures"] == SAID.to_json()
     assert sweep_report.FLAGFILE not in [path.name for path in paths]
     assert not (tmp_path / sweep_report.FLAGFILE).exists()
     assert "all trials failed" in sweep_text.describe_best(study)
