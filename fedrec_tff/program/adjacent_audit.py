@@ -117,6 +117,7 @@ def run(
         estimates={},
         bounds={} if distinction is None else {WHOLE_RUNS: distinction.bound},
         checks=found,
+        departures=privacy_plan.find_departures(config),
     )
     return AdjacentAudit(audit_report, comparisons, distinction)
 
