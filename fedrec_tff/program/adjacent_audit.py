@@ -28,12 +28,14 @@ from fedrec_tff.program import (
     adjacent_runs,
     adjacent_sums,
     adjacent_worlds,
+    audit_config,
     canary_audit,
     data,
     federated_run,
     privacy_plan,
     run_directory,
     run_identity,
+    run_process,
     user_draws,
 )
 from fedrec_tff.program import features as features_lib
@@ -82,6 +84,7 @@ def run(
     audit: AuditConfig,
     noise_multiplier: float,
     run_done_fn: RunDoneFn = lambda num_runs: None,
+    charge_fn: audit_config.ChargeFn = lambda: None,
 ) -> AdjacentAudit:
     """Compares, measures and tells apart; in the current TFF context.
 
@@ -90,9 +93,13 @@ def run(
       audit: How to attack.
       noise_multiplier: Of the run, calibrated.
       run_done_fn: Is told of every run that was trained.
+      charge_fn: Takes what the audit costs, once all is prepared, before anybody trains.
 
     Returns:
       What came out.
+
+    Raises:
+      UserError: If the run cannot be built, or training diverges.
     """
     # What is written here is user data, and is gone afterwards.
     with tempfile.TemporaryDirectory(prefix="adjacent-") as folder:
@@ -100,6 +107,9 @@ def run(
         identities = [run_identity.create(config) for _ in range(2)]
         prepared = prepare_pairs(config, noise_multiplier, root, identities[0])
         subject = _choose_subject(prepared)
+        first = subject.first
+        run_process.check_builders(first.config, first.dataset.split.num_items, first.plan)
+        charge_fn()
         comparisons = tuple(map(compare, prepared))
         found = (
             *adjacency.judge(comparisons),
