@@ -35,7 +35,6 @@ from fedrec_tff.program import (
     privacy_plan,
     run_directory,
     run_identity,
-    run_process,
     user_draws,
 )
 from fedrec_tff.program import features as features_lib
@@ -107,8 +106,9 @@ def run(
         identities = [run_identity.create(config) for _ in range(2)]
         prepared = prepare_pairs(config, noise_multiplier, root, identities[0])
         subject = _choose_subject(prepared)
-        first = subject.first
-        run_process.check_builders(first.config, first.dataset.split.num_items, first.plan)
+        rounds, train_fn = min(audit.rounds_per_run, config.rounds), None
+        if audit.num_runs:
+            train_fn = adjacent_runs.build_train_fn(subject.first, rounds)
         charge_fn()
         comparisons = tuple(map(compare, prepared))
         found = (
@@ -117,9 +117,9 @@ def run(
             *check_cohorts(adjacent_runs.give_identity(subject.first, identities[1])),
             *adjacent_sums.check_sums([one for one in prepared if one.is_about_presence]),
         )
-        rounds, distinction = min(audit.rounds_per_run, config.rounds), None
-        if audit.num_runs:
-            distinction = _tell_apart(subject, audit, rounds, run_done_fn)
+        distinction = None
+        if train_fn is not None:
+            distinction = _tell_apart(subject, audit, train_fn, run_done_fn)
     audit_report = report.AuditReport(
         claimed_epsilon=adjacent_runs.claim(subject.first, rounds),
         delta=config.target_delta,
@@ -221,9 +221,11 @@ def _choose_subject(prepared: Sequence[PreparedPair]) -> PreparedPair:
 
 
 def _tell_apart(
-    subject: PreparedPair, audit: AuditConfig, num_rounds: int, run_done_fn: RunDoneFn
+    subject: PreparedPair,
+    audit: AuditConfig,
+    train_fn: adjacent_runs.TrainFn,
+    run_done_fn: RunDoneFn,
 ) -> distinguishing.Distinction:
-    train_fn = adjacent_runs.build_train_fn(subject.first, num_rounds)
     released, num_done = ([], []), 0
     for _ in range(audit.num_runs):
         for session, runs in zip((subject.first, subject.second), released, strict=True):

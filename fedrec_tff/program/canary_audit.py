@@ -35,6 +35,7 @@ from fedrec_tff.privacy.audit import (
 from fedrec_tff.program import (
     audit_config,
     cohorts,
+    divergence,
     mechanism_checks,
     privacy_plan,
     round_metrics,
@@ -198,8 +199,11 @@ def _train(
     initial = mechanism_checks.flatten(state.global_model_weights.trainable)
     aggregates = np.empty([config.rounds, initial.size], np.float32)
     signal_norms, members = np.empty(config.rounds), []
+    check_fn = divergence.build_audit_check(config, split.num_items)
+    check_fn(state)
     charge_fn()
     for index in range(config.rounds):
+        check_fn(state)
         cohort = iterator.select()
         members.append(cohort.rows)
         output = process.next(state, _mark_canaries(cohort, split.train.num_rows))

@@ -17,7 +17,14 @@ from fedrec_tff.models import query_towers, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.privacy import calibration
 from fedrec_tff.privacy.audit import membership, report
-from fedrec_tff.program import audit_config, cohorts, population, privacy_plan, run_process
+from fedrec_tff.program import (
+    audit_config,
+    cohorts,
+    divergence,
+    population,
+    privacy_plan,
+    run_process,
+)
 from fedrec_tff.program.audit_config import AuditConfig
 from fedrec_tff.program.config import RunConfig
 
@@ -214,9 +221,14 @@ def _build_train_fn(
         edge=run_process.choose_edges(config, num_items, plan, draws),
     ).iterator()
 
+    check_fn = divergence.build_audit_check(config, num_items)
+    initial_state = process.initialize()
+    check_fn(initial_state)
+
     def train(round_done_fn: Callable[[], None]) -> two_tower.TwoTowerWeights:
-        state = process.initialize()
+        state = initial_state
         for _ in range(config.rounds):
+            check_fn(state)
             state = process.next(state, iterator.select()).state
             round_done_fn()
         return process.get_model_weights(state).trainable

@@ -132,6 +132,16 @@ def test_data_that_give_no_pair_are_told_in_a_line(config, tmp_path, rows, said)
         run(published, audit_config.ADJACENT, tmp_path)
 
 
+@pytest.mark.parametrize("attack", audit_config.ATTACKS)
+def test_what_cannot_train_is_told_before_the_budget_is_charged(config, attack, tmp_path):
+    # The norm of an update is not finite, for everybody.
+    too_fast = dataclasses.replace(config, client_learning_rate=1e30)
+    with pytest.raises(errors.DivergedError, match="lower --client_learning_rate") as raised:
+        run(too_fast, attack, tmp_path)
+    assert "checkpoint" not in str(raised.value)
+    assert kinds_charged(config) == []
+
+
 # Draws.
 
 

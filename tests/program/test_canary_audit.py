@@ -86,6 +86,15 @@ def test_a_run_without_privacy_claims_nothing_and_is_seen_through():
     assert "NO CLAIM" in done.report.verdict
 
 
+def test_training_that_diverges_ends_in_the_line_that_a_run_gets():
+    # The first round moves the model to where nobody can train.
+    config = dataclasses.replace(
+        audit_faults.CONFIG, target_epsilon=None, server_optimizer="sgd", server_learning_rate=1e36
+    )
+    with pytest.raises(errors.DivergedError, match="training has diverged"):
+        audit(config)
+
+
 # Canaries.
 
 
