@@ -28,6 +28,7 @@ from fedrec_tff.program import (
     adjacent_runs,
     adjacent_sums,
     adjacent_worlds,
+    audit_config,
     canary_audit,
     data,
     federated_run,
@@ -82,6 +83,7 @@ def run(
     audit: AuditConfig,
     noise_multiplier: float,
     run_done_fn: RunDoneFn = lambda num_runs: None,
+    charge_fn: audit_config.ChargeFn = lambda: None,
 ) -> AdjacentAudit:
     """Compares, measures and tells apart; in the current TFF context.
 
@@ -90,9 +92,13 @@ def run(
       audit: How to attack.
       noise_multiplier: Of the run, calibrated.
       run_done_fn: Is told of every run that was trained.
+      charge_fn: Takes what the audit costs, once all is prepared, before anybody trains.
 
     Returns:
       What came out.
+
+    Raises:
+      UserError: If the run cannot be built, or training diverges.
     """
     # What is written here is user data, and is gone afterwards.
     with tempfile.TemporaryDirectory(prefix="adjacent-") as folder:
@@ -100,6 +106,10 @@ def run(
         identities = [run_identity.create(config) for _ in range(2)]
         prepared = prepare_pairs(config, noise_multiplier, root, identities[0])
         subject = _choose_subject(prepared)
+        rounds, train_fn = min(audit.rounds_per_run, config.rounds), None
+        if audit.num_runs:
+            train_fn = adjacent_runs.build_train_fn(subject.first, rounds)
+        charge_fn()
         comparisons = tuple(map(compare, prepared))
         found = (
             *adjacency.judge(comparisons),
@@ -107,9 +117,9 @@ def run(
             *check_cohorts(adjacent_runs.give_identity(subject.first, identities[1])),
             *adjacent_sums.check_sums([one for one in prepared if one.is_about_presence]),
         )
-        rounds, distinction = min(audit.rounds_per_run, config.rounds), None
-        if audit.num_runs:
-            distinction = _tell_apart(subject, audit, rounds, run_done_fn)
+        distinction = None
+        if train_fn is not None:
+            distinction = _tell_apart(subject, audit, train_fn, run_done_fn)
     audit_report = report.AuditReport(
         claimed_epsilon=adjacent_runs.claim(subject.first, rounds),
         delta=config.target_delta,
@@ -117,6 +127,7 @@ def run(
         estimates={},
         bounds={} if distinction is None else {WHOLE_RUNS: distinction.bound},
         checks=found,
+        departures=privacy_plan.find_departures(config),
     )
     return AdjacentAudit(audit_report, comparisons, distinction)
 
@@ -210,9 +221,11 @@ def _choose_subject(prepared: Sequence[PreparedPair]) -> PreparedPair:
 
 
 def _tell_apart(
-    subject: PreparedPair, audit: AuditConfig, num_rounds: int, run_done_fn: RunDoneFn
+    subject: PreparedPair,
+    audit: AuditConfig,
+    train_fn: adjacent_runs.TrainFn,
+    run_done_fn: RunDoneFn,
 ) -> distinguishing.Distinction:
-    train_fn = adjacent_runs.build_train_fn(subject.first, num_rounds)
     released, num_done = ([], []), 0
     for _ in range(audit.num_runs):
         for session, runs in zip((subject.first, subject.second), released, strict=True):

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from fedrec_tff import errors
 from fedrec_tff.datasets import adjacency, loading
 from fedrec_tff.datasets.interactions import Interactions
 from fedrec_tff.program import data
@@ -63,8 +64,12 @@ def write_pairs(config: RunConfig, folder: pathlib.Path) -> list[Pair]:
 
     Returns:
       The pairs: the member has all items in place of its own, one, two, none, or another id.
+
+    Raises:
+      UserError: If there are no others, or nobody to evaluate.
     """
     dataset = data.load_data(_without_preparation(config))
+    _check_dataset(config, dataset)
     writer = _Writer(config, dataset, folder)
     split = dataset.split
     member = _choose_member(dataset, split.train_user_index)
@@ -74,6 +79,19 @@ def write_pairs(config: RunConfig, folder: pathlib.Path) -> list[Pair]:
     return [
         pair for member, trains in members.items() for pair in _write_pairs(writer, member, trains)
     ]
+
+
+def _check_dataset(config: RunConfig, dataset: loading.LoadedDataset) -> None:
+    if np.count_nonzero(dataset.interactions.lengths) < 2:
+        raise errors.UserError(
+            "--attack=adjacent looks for what the data of one user do to others, and no two users "
+            "have any: choose other data"
+        )
+    if not dataset.split.validation.num_rows:
+        raise errors.UserError(
+            f"--split={config.split} leaves nothing to evaluate in its validation part: choose "
+            "another split, or more data"
+        )
 
 
 def _write_pairs(writer: _Writer, member: str, trains: bool) -> Iterator[Pair]:

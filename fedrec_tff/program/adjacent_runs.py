@@ -11,6 +11,7 @@ import tensorflow as tf
 from fedrec_tff.privacy import calibration
 from fedrec_tff.program import (
     devices,
+    divergence,
     federated_run,
     measurement,
     mechanism_checks,
@@ -20,6 +21,9 @@ from fedrec_tff.program import (
     user_draws,
 )
 from fedrec_tff.program.session import Session
+
+# From a run on one data set, with any identity, to what it releases.
+TrainFn = Callable[[Session], np.ndarray]
 
 
 def claim(session: Session, num_rounds: int) -> float:
@@ -39,7 +43,7 @@ def give_identity(session: Session, identity: run_identity.RunIdentity) -> Sessi
     return dataclasses.replace(session, plan=plan, draws=draws, identity=identity)
 
 
-def build_train_fn(session: Session, num_rounds: int) -> Callable[[Session], np.ndarray]:
+def build_train_fn(session: Session, num_rounds: int) -> TrainFn:
     """Builds what trains a run again, in the current TFF context.
 
     Everything is as in `federated_run`, but that popularity, where it is released, is observed and
@@ -52,11 +56,18 @@ def build_train_fn(session: Session, num_rounds: int) -> Callable[[Session], np.
     Returns:
       A function of the run on one data set, with any identity, to what it releases: popularity, the
       model after each round, and the evaluation of the last; float32 [numbers].
+
+    Raises:
+      UserError: If the run cannot be built, or diverges.
     """
     config, popular = session.config, None
     if config.uses_popularity:
         popular = popularity_prior.create_uniform(session.dataset.split.num_items)
     process = federated_run.build_process(session, popular)
+    check_fn = divergence.build_audit_check(
+        config, session.dataset.split.num_items, popular, session.features
+    )
+    check_fn(process.initialize())
     count_fn = None
     if config.popularity_release is not None:
         count_fn = popularity_prior.build_release_fn(session)
@@ -67,6 +78,7 @@ def build_train_fn(session: Session, num_rounds: int) -> Callable[[Session], np.
         iterator = federated_run.create_source(run, population).iterator()
         own_devices, state = devices.Devices(run, popular), process.initialize()
         for _ in range(num_rounds):
+            check_fn(state)
             cohort = own_devices.prepare_cohort(state, iterator.select())
             state = process.next(state, cohort).state
             released.append(mechanism_checks.flatten(state.global_model_weights.trainable))

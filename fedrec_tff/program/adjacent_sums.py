@@ -82,8 +82,10 @@ def check_sums(prepared: Sequence[PreparedPair]) -> Iterator[checks.Check]:
     config = prepared[0].first.config
     training = next(one for one in prepared if one.pair.trains)
     if can_measure_training(training.first):
-        yield _check_updates(training)
-    yield from _check_noise(training)
+        yield check_updates(create_trial(training.first, noise_multiplier=0.0), training)
+    if _server_adds(training.second):
+        multiplier = training.second.plan.mechanism.noise_multiplier
+        yield from check_noise(create_trial(training.second, multiplier), training)
     if config.popularity_release is not None:
         yield from _check_popularity(training)
     if config.evaluation_release is not None:
@@ -101,7 +103,7 @@ def can_measure_training(session: Session) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Trial:
+class Trial:
     """A build whose sums can be read.
 
     Attributes:
@@ -126,7 +128,16 @@ class _Trial:
         return after, moved * (self.mechanism.clients_per_round / self.step)
 
 
-def _create_trial(session: Session, noise_multiplier: float) -> _Trial:
+def create_trial(session: Session, noise_multiplier: float) -> Trial:
+    """Builds a run whose sums can be read; in the current TFF context.
+
+    Args:
+      session: The run.
+      noise_multiplier: 0 for sums without noise.
+
+    Returns:
+      What sums up; for any identity of the run.
+    """
     config, plan = session.config, session.plan
     tower_clip_norm = None if config.tower_clip_norm is None else _CLIP * config.tower_clip_norm
     mechanism = dataclasses.replace(
@@ -152,16 +163,22 @@ def _create_trial(session: Session, noise_multiplier: float) -> _Trial:
         session, config=config, plan=dataclasses.replace(plan, mechanism=mechanism)
     )
     process = federated_run.build_process(measured, popular)
-    return _Trial(process, devices.Devices(session, popular), mechanism, step)
+    return Trial(process, devices.Devices(session, popular), mechanism, step)
 
 
-def _check_updates(prepared: PreparedPair) -> checks.Check:
+def check_updates(trial: Trial, prepared: PreparedPair) -> checks.Check:
     """Compares the sums of one round in both worlds, and what the member adds alone.
 
     Where a step of the aggregator draws at random, what others send differs from time to time, so
     that only what the member adds alone can be measured.
+
+    Args:
+      trial: Without noise.
+      prepared: A pair of which the member trains in one world, and is gone in the other.
+
+    Returns:
+      The check.
     """
-    trial = _create_trial(prepared.first, noise_multiplier=0.0)
     state, (with_member, without) = trial.process.initialize(), _draw_round(prepared)
     alone = _repeat(with_member, prepared.first.dataset, prepared.pair.member, 1)
     first = trial.sum_up(state, with_member)[1]
@@ -212,16 +229,21 @@ def _create_source(session: Session) -> cohorts.CohortDataSource:
     return federated_run.create_source(session, federated_run.stack_clients(session))
 
 
-def _check_noise(prepared: PreparedPair) -> Iterator[checks.Check]:
-    """Looks at sums of nothing: of an empty cohort or, where clients add noise, of who has none."""
+def check_noise(trial: Trial, prepared: PreparedPair) -> Iterator[checks.Check]:
+    """Looks at sums of nothing: of an empty cohort or, where clients add noise, of who has none.
+
+    Args:
+      trial: With the run's noise.
+      prepared: As in `check_updates`.
+
+    Yields:
+      The checks.
+    """
     session, mechanism = prepared.second, prepared.second.plan.mechanism
-    if not _server_adds(session):
-        return
     num_clients = math.ceil(mechanism.clients_per_round)
     count = {catalogue.CENTRAL: 0, catalogue.LOCAL: 1, catalogue.DISTRIBUTED: num_clients}
     count = next(number for names, number in count.items() if mechanism.name in names)
     nobody = _repeat(_draw_round(prepared)[1], session.dataset, prepared.pair.member, count)
-    trial = _create_trial(session, mechanism.noise_multiplier)
     state, first = trial.sum_up(trial.process.initialize(), nobody)
     _, second = trial.sum_up(state, nobody)
     _, other = trial.sum_up(trial.process.initialize(), nobody)
@@ -267,34 +289,32 @@ def _check_evaluation(prepared: PreparedPair) -> Iterator[checks.Check]:
     """Evaluates a model that ranks the member's item first: nobody can count for more."""
     session = prepared.first
     release = session.config.evaluation_release
-    weights = _put_first(_initialize_weights(session), _find_target(session, prepared.pair.member))
+    weights = _create_weights(session, _find_target(session, prepared.pair.member))
 
-    def build(world: Session, noise_multiplier: float) -> Callable[[], np.ndarray]:
+    def build(noise_multiplier: float) -> Callable[[Session], np.ndarray]:
         config = dataclasses.replace(
-            world.config, private_evaluation_noise_multiplier=noise_multiplier
+            session.config, private_evaluation_noise_multiplier=noise_multiplier
         )
-        fn = measurement.build_private_evaluate_fn(dataclasses.replace(world, config=config))
-        return lambda: fn(weights)
+        fn = measurement.build_private_evaluate_fn(dataclasses.replace(session, config=config))
+        return lambda world: fn(weights, world.dataset.split.validation)
 
-    sums = [build(world, 0.0)() for world in (prepared.first, prepared.second)]
+    sums = list(map(build(0.0), (prepared.first, prepared.second)))
     moved = {"the best rank": _distance(*sums)}
     yield _name(EVALUATION_SUM, checks.check_sensitivity(moved, release.sensitivity))
-    evaluate_fn = build(session, release.noise_multiplier)
-    drawn = [evaluate_fn() for _ in range(_NUM_EVALUATIONS)]
+    evaluate_fn = build(release.noise_multiplier)
+    drawn = [evaluate_fn(session) for _ in range(_NUM_EVALUATIONS)]
     halves = [np.concatenate(drawn[0::2]), np.concatenate(drawn[1::2])]
     yield _check_released_noise(EVALUATION_SUM, *halves, release.noise_stddev)
 
 
-def _put_first(weights: two_tower.TwoTowerWeights, item: int) -> two_tower.TwoTowerWeights:
+def _create_weights(session: Session, item: int) -> two_tower.TwoTowerWeights:
+    """Of a model that ranks an item first, for everybody."""
+    config, num_items = session.config, session.dataset.split.num_items
+    initial = two_tower.create_initial_weights(config.two_tower, num_items, config.seed)
+    weights = tf.nest.map_structure(np.asarray, initial)
     bias = np.zeros_like(weights.items.bias)
     bias[item] = _TOP_BIAS
     return weights._replace(items=weights.items._replace(bias=bias))
-
-
-def _initialize_weights(session: Session) -> two_tower.TwoTowerWeights:
-    trial = _create_trial(session, session.plan.mechanism.noise_multiplier)
-    weights = trial.process.initialize().global_model_weights.trainable
-    return tf.nest.map_structure(np.asarray, weights)
 
 
 def _find_target(session: Session, member: str) -> int:

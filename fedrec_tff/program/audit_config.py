@@ -1,6 +1,7 @@
 """What can be chosen about an audit, besides the run that it audits; without TensorFlow."""
 
 import dataclasses
+from collections.abc import Callable
 
 from fedrec_tff import errors
 from fedrec_tff.program.config import RunConfig
@@ -9,6 +10,9 @@ CANARY = "canary"
 MEMBERSHIP = "membership"
 ADJACENT = "adjacent"
 ATTACKS = (CANARY, MEMBERSHIP, ADJACENT)
+
+# Takes from a budget over runs what an audit costs.
+ChargeFn = Callable[[], None]
 
 _FEWEST_CANARIES = 20
 _MOST_CANARIES = 1_000_000
@@ -103,6 +107,24 @@ def validate(audit: AuditConfig, config: RunConfig) -> None:
             "without edges: --attack=adjacent audits edges, or audit dp_gaussian in its place"
         )
     _check_run(config)
+
+
+def check_rounds(audit: AuditConfig, config: RunConfig, num_weights: int) -> None:
+    """Refuses more rounds than can be told apart.
+
+    Args:
+      audit: How to attack.
+      config: The run.
+      num_weights: Of the model.
+
+    Raises:
+      UserError: If there are.
+    """
+    if audit.attack == CANARY and config.rounds > num_weights:
+        raise errors.UserError(
+            f"--rounds={config.rounds}: an audit tells at most as many rounds apart as the model "
+            f"has weights, {num_weights}: choose fewer"
+        )
 
 
 def _check_fields_belong(audit: AuditConfig) -> None:

@@ -5,17 +5,25 @@ are neither read nor written.
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
-import sys
 from typing import Any
 
-import numpy as np
-
 from fedrec_tff import errors
-from fedrec_tff.datasets import keyed_draws, splits
+from fedrec_tff.datasets import loading, splits
 from fedrec_tff.privacy.audit import report
-from fedrec_tff.program import audit_config, data, population, privacy_plan, run_directory
+from fedrec_tff.program import (
+    audit_config,
+    data,
+    model_flags,
+    notices,
+    population,
+    privacy_plan,
+    run_directory,
+    session,
+    user_draws,
+)
 from fedrec_tff.program import config as config_lib
 from fedrec_tff.program.audit_config import AuditConfig
 from fedrec_tff.program.config import RunConfig
@@ -51,11 +59,11 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
     audit_config.validate(audit, config)
     root = _make_empty(pathlib.Path(output_dir))
     dataset = data.load_data(config)
-    print(dataset.summary(), file=sys.stderr, flush=True)
+    notices.say(session.summarize(config, dataset))
+    model_flags.check_size(config, dataset.split.num_items)
     plan = _create_plan(config, audit, dataset.split)
-    if config.population is not None:
-        _charge_population(config, audit, plan, root)
-    print("starting TensorFlow", file=sys.stderr, flush=True)
+    charge_fn = _plan_charge(config, audit, plan, root)
+    notices.say("starting TensorFlow")
 
     from fedrec_tff.reporting import audit_plots, audit_summary
 
@@ -64,7 +72,7 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
         audit_config.MEMBERSHIP: _attack_members,
         audit_config.ADJACENT: _attack_by_adjacent_data,
     }[audit.attack]
-    found, text, drawn, details = attack(config, audit, dataset, plan)
+    found, text, drawn, details = attack(config, audit, dataset, plan, charge_fn)
     picture = root / f"{audit.attack}.png"
     audit_plots.save(drawn, picture)
     run_directory.write_json(
@@ -90,56 +98,65 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
 def _create_plan(
     config: RunConfig, audit: AuditConfig, split: splits.Split
 ) -> privacy_plan.PrivacyPlan:
-    """Mechanism for those who take part in the audited run; halves draw their own cohorts."""
+    """Mechanism for those who take part in the audited run; attacks draw their own cohorts."""
     num_users = split.train.num_rows
+    num_clients = {
+        audit_config.CANARY: num_users + audit.num_canaries,
+        audit_config.MEMBERSHIP: num_users // 2,
+        audit_config.ADJACENT: num_users,
+    }[audit.attack]
     num_weights = config.two_tower.num_weights(split.num_items)
-    if audit.attack == audit_config.MEMBERSHIP:
-        return privacy_plan.create_plan(config, num_users // 2, num_weights)
-    if audit.attack == audit_config.ADJACENT:
-        return privacy_plan.create_plan(config, num_users, num_weights)
-    num_clients = num_users + audit.num_canaries
-    # Users and canaries go by their rows, for canaries have no ids.
-    draws = keyed_draws.KeyedDraws(np.arange(num_clients), population.draw_key(config))
-    return privacy_plan.create_plan(config, num_clients, num_weights, draws=draws)
+    audit_config.check_rounds(audit, config, num_weights)
+    return privacy_plan.create_plan(config, num_clients, num_weights)
 
 
-def _charge_population(
+def _plan_charge(
     config: RunConfig, audit: AuditConfig, plan: privacy_plan.PrivacyPlan, root: pathlib.Path
-) -> None:
-    """Takes what the models cost that the audit trains on the users.
+) -> audit_config.ChargeFn:
+    """What takes the cost of the models that the audit trains on the users; there is room for it.
 
     Each of them counts as if everybody had trained it; shadow models have the audited run's noise.
     """
     models, rounds = 1 + audit.num_shadow_models, config.rounds
     if audit.attack == audit_config.ADJACENT:
         models, rounds = 2 * audit.num_runs, min(audit.rounds_per_run, config.rounds)
-    if not models:
-        return
+    if config.population is None or not models:
+        return lambda: None
     events = [(e, models * count) for e, count in population.plan_events(plan, rounds)]
-    population.charge(
+    relation = plan.mechanism.neighbouring_relation
+    population.check_room(config.population, [events], relation)
+    return functools.partial(
+        population.charge,
         config.population,
         population.AUDIT,
         root,
         f"{models} x {population.describe(plan.mechanism, rounds)}",
         events,
-        plan.mechanism.neighbouring_relation,
+        relation,
         plan.departures,
     )
 
 
 def _attack_with_canaries(
-    config: RunConfig, audit: AuditConfig, dataset: Any, plan: privacy_plan.PrivacyPlan
+    config: RunConfig,
+    audit: AuditConfig,
+    dataset: loading.LoadedDataset,
+    plan: privacy_plan.PrivacyPlan,
+    charge_fn: audit_config.ChargeFn,
 ) -> tuple[report.AuditReport, str, Any, dict[str, Any]]:
     from fedrec_tff.program import canary_audit, execution
     from fedrec_tff.reporting import audit_plots, audit_summary, rounds_display
 
     split = dataset.split
-    parts = canary_audit.create_parts(config, plan)
+    draws = user_draws.draw_with_canaries(
+        dataset.train_user_ids, audit.num_canaries, population.draw_key(config)
+    )
+    parts = canary_audit.create_parts(config, plan, draws)
     with (
         execution.execution_context(config),
         rounds_display.show_rounds(config.rounds) as round_done_fn,
     ):
-        done = canary_audit.run(config, audit, split, parts, round_done_fn)
+        done = canary_audit.run(config, audit, split, parts, round_done_fn, charge_fn)
     found = done.report
     drawn = audit_plots.plot_canaries(
         done.canaries, done.held_out, done.num_dimensions, found.verdict
@@ -158,7 +175,11 @@ def _attack_with_canaries(
 
 
 def _attack_members(
-    config: RunConfig, audit: AuditConfig, dataset: Any, plan: privacy_plan.PrivacyPlan
+    config: RunConfig,
+    audit: AuditConfig,
+    dataset: loading.LoadedDataset,
+    plan: privacy_plan.PrivacyPlan,
+    charge_fn: audit_config.ChargeFn,
 ) -> tuple[report.AuditReport, str, Any, dict[str, Any]]:
     from fedrec_tff.program import execution, membership_audit
     from fedrec_tff.reporting import audit_plots, audit_summary, rounds_display
@@ -168,7 +189,7 @@ def _attack_members(
         execution.execution_context(config),
         rounds_display.show_rounds(rounds) as round_done_fn,
     ):
-        done = membership_audit.run(config, audit, dataset, plan, round_done_fn)
+        done = membership_audit.run(config, audit, dataset, plan, round_done_fn, charge_fn)
     found = done.report
     drawn = audit_plots.plot_roc(done.attacks, found.claimed_epsilon, found.delta, found.verdict)
     attacks = {
@@ -202,7 +223,11 @@ def _attack_members(
 
 
 def _attack_by_adjacent_data(
-    config: RunConfig, audit: AuditConfig, dataset: Any, plan: privacy_plan.PrivacyPlan
+    config: RunConfig,
+    audit: AuditConfig,
+    dataset: loading.LoadedDataset,
+    plan: privacy_plan.PrivacyPlan,
+    charge_fn: audit_config.ChargeFn,
 ) -> tuple[report.AuditReport, str, Any, dict[str, Any]]:
     from fedrec_tff.program import adjacent_audit, execution
     from fedrec_tff.reporting import audit_plots, audit_summary, rounds_display
@@ -212,7 +237,8 @@ def _attack_by_adjacent_data(
         execution.execution_context(config),
         rounds_display.show_rounds(2 * audit.num_runs, "run") as run_done_fn,
     ):
-        done = adjacent_audit.run(config, audit, plan.mechanism.noise_multiplier, run_done_fn)
+        noise_multiplier = plan.mechanism.noise_multiplier
+        done = adjacent_audit.run(config, audit, noise_multiplier, run_done_fn, charge_fn)
     found = done.report
     details = {
         "json": {"comparisons": [one.to_json() for one in done.comparisons]},

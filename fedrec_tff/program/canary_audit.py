@@ -15,7 +15,6 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fedrec_tff import errors
 from fedrec_tff.aggregators import building, registry
 from fedrec_tff.datasets import clients as clients_lib
 from fedrec_tff.datasets import keyed_draws, sequences, splits
@@ -33,7 +32,14 @@ from fedrec_tff.privacy.audit import (
     participation_checks,
     report,
 )
-from fedrec_tff.program import cohorts, mechanism_checks, privacy_plan, round_metrics
+from fedrec_tff.program import (
+    audit_config,
+    cohorts,
+    divergence,
+    mechanism_checks,
+    privacy_plan,
+    round_metrics,
+)
 from fedrec_tff.program.audit_config import AuditConfig
 from fedrec_tff.program.config import RunConfig
 
@@ -53,11 +59,13 @@ class AuditedParts:
 
     Attributes:
       plan: The sampler, and the mechanism whose epsilon is claimed, for users and canaries.
+      draws: Of users, then canaries.
       build_factory: Builds the aggregator.
       supports_row_sparse: Whether to try it with row-sparse updates too.
     """
 
     plan: privacy_plan.PrivacyPlan
+    draws: keyed_draws.KeyedDraws
     build_factory: mechanism_checks.BuildFactoryFn
     supports_row_sparse: bool
 
@@ -79,20 +87,27 @@ class CanaryAudit:
     num_dimensions: int
 
 
-def create_parts(config: RunConfig, plan: privacy_plan.PrivacyPlan) -> AuditedParts:
+def create_parts(
+    config: RunConfig, plan: privacy_plan.PrivacyPlan, draws: keyed_draws.KeyedDraws
+) -> AuditedParts:
     """What a run of these flags consists of.
 
     Args:
       config: The run's flags.
-      plan: For users and canaries together.
+      plan: For users and canaries together; its sampler is replaced.
+      draws: Of users, then canaries.
 
     Returns:
       The parts.
     """
     tower_contract.check(config.two_tower)
     chain = config.aggregator_chain
+    sampler = privacy_plan.create_sampler(config, draws)
     return AuditedParts(
-        plan, functools.partial(building.build_factory, chain), building.can_be_row_sparse(chain)
+        dataclasses.replace(plan, sampler=sampler),
+        draws,
+        functools.partial(building.build_factory, chain),
+        building.can_be_row_sparse(chain),
     )
 
 
@@ -102,6 +117,7 @@ def run(
     split: splits.Split,
     parts: AuditedParts,
     round_done_fn: RoundDoneFn = lambda round_number: None,
+    charge_fn: audit_config.ChargeFn = lambda: None,
 ) -> CanaryAudit:
     """Trains, attacks and judges; in the current TFF context.
 
@@ -111,14 +127,15 @@ def run(
       split: The data.
       parts: From `create_parts`.
       round_done_fn: Is told of every round.
+      charge_fn: Takes what the audit costs, once all is prepared, before the first round.
 
     Returns:
       What came out.
 
     Raises:
-      UserError: If there are more rounds than weights.
+      UserError: If the aggregator cannot be built, or training diverges.
     """
-    observed = _train(config, audit, split, parts, round_done_fn)
+    observed = _train(config, audit, split, parts, round_done_fn, charge_fn)
     probability = config.clients_per_round / (split.train.num_rows + audit.num_canaries)
     basis = canary_scores.create_basis(
         observed.final_model, observed.aggregates, observed.signal_norms
@@ -172,26 +189,24 @@ def _train(
     split: splits.Split,
     parts: AuditedParts,
     round_done_fn: RoundDoneFn,
+    charge_fn: audit_config.ChargeFn,
 ) -> _Observed:
     canary_norm = audit.canary_norm * config.clip_norm
     process = _build_process(config, split, parts, canary_norm)
     population = _create_population(split.train, audit.num_canaries)
-    draws = keyed_draws.KeyedDraws(np.arange(population.num_clients), config.seed)
-    iterator = cohorts.CohortDataSource(population, parts.plan.sampler, draws).iterator()
+    iterator = cohorts.CohortDataSource(population, parts.plan.sampler, parts.draws).iterator()
     state = process.initialize()
     initial = mechanism_checks.flatten(state.global_model_weights.trainable)
-    if config.rounds > initial.size:
-        raise errors.UserError(
-            f"--rounds={config.rounds}: an audit tells at most as many rounds apart as the model "
-            f"has weights, {initial.size}; choose fewer"
-        )
     aggregates = np.empty([config.rounds, initial.size], np.float32)
     signal_norms, members = np.empty(config.rounds), []
+    check_fn = divergence.build_audit_check(config, split.num_items)
+    check_fn(state)
+    charge_fn()
     for index in range(config.rounds):
-        members.append(parts.plan.sampler.sample(index + 1))
-        output = process.next(
-            state, _mark_canaries(iterator.select(), members[-1], split.train.num_rows)
-        )
+        check_fn(state)
+        cohort = iterator.select()
+        members.append(cohort.rows)
+        output = process.next(state, _mark_canaries(cohort, split.train.num_rows))
         state = output.state
         aggregates[index] = mechanism_checks.flatten(state.finalizer[AGGREGATE])
         norm = _clipped_norm(parts.plan.mechanism, output.metrics, canary_norm, initial.size)
@@ -252,9 +267,8 @@ def _create_population(
     return clients_lib.stack_clients(train.take(rows))
 
 
-def _mark_canaries(
-    cohort: stacking.StackedCohort, rows: np.ndarray, num_users: int
-) -> stacking.StackedCohort:
+def _mark_canaries(cohort: cohorts.Cohort, num_users: int) -> stacking.StackedCohort:
+    rows = cohort.rows
     canary_index = np.where(rows < num_users, canaries.NOT_A_CANARY, rows - num_users)
     return stacking.StackedCohort(
         tuple(

@@ -29,16 +29,24 @@ ProbeFn = Callable[[tff.learning.templates.LearningAlgorithmState], bool]
 
 # Rounds without any use in a row, after which a run ends.
 PATIENCE = 3
+# What becomes of what was done.
+_AFTER_A_RUN = ", in a new --output_dir; rounds up to the last checkpoint are kept"
+_AFTER_AN_AUDIT = ": an audit of a model that stands still finds nothing"
+_CANNOT_TRAIN = (
+    "users who train on the model get numbers that are not finite (made-up ones, whom it is tried "
+    "on)"
+)
 # How much the made-up users have: who has much takes more steps, and diverges sooner.
 _LENGTHS = (4, 16, 64)
 
 
-def describe(config: RunConfig, symptom: str) -> str:
+def describe(config: RunConfig, symptom: str, aftermath: str = _AFTER_A_RUN) -> str:
     """What to tell somebody whose run has diverged.
 
     Args:
       config: The run's flags.
       symptom: How it shows.
+      aftermath: What becomes of what was done.
 
     Returns:
       One line.
@@ -47,10 +55,7 @@ def describe(config: RunConfig, symptom: str) -> str:
     if config.personal is not None:
         rates = f"--reconstruction_learning_rate, {rates}"
     bound = "" if config.is_private else ", or bound updates (--aggregator=clip,mean)"
-    return (
-        f"training has diverged: {symptom}; lower {rates}{bound}, in a new --output_dir; rounds up "
-        "to the last checkpoint are kept"
-    )
+    return f"training has diverged: {symptom}; lower {rates}{bound}{aftermath}"
 
 
 @dataclasses.dataclass
@@ -84,13 +89,7 @@ class Watch:
                 )
             )
         if self.probe_fn is not None and not self.probe_fn(state):
-            raise errors.DivergedError(
-                describe(
-                    self.config,
-                    "users who train on the model get numbers that are not finite (made-up ones, "
-                    "whom it is tried on)",
-                )
-            )
+            raise errors.DivergedError(describe(self.config, _CANNOT_TRAIN))
 
     def observe(self, update_was_refused: bool, sums: client_work.ClientMetrics | None) -> None:
         """Takes note of a round.
@@ -125,6 +124,35 @@ def create_watch(
     if not config.is_private and run_process.server_may_see_sums(config):
         return Watch(config, None)
     return Watch(config, build_probe(config, num_items, popular, features))
+
+
+def build_audit_check(
+    config: RunConfig,
+    num_items: int,
+    popular: popularity_prior.Popularity | None = None,
+    features: features_lib.Features = features_lib.NO_FEATURES,
+) -> Callable[[tff.learning.templates.LearningAlgorithmState], None]:
+    """Builds what ends an audit when users can train no more: its verdict would be about nothing.
+
+    Made-up users tell, in runs without differential privacy too: what canaries send is finite
+    whatever becomes of the model.
+
+    Args:
+      config: The audited run's flags.
+      num_items: Size of the catalogue.
+      popular: What is known of items' popularity, where the run uses it.
+      features: What the model knows of items and users.
+
+    Returns:
+      What takes the state of the learning process before a round, and raises `DivergedError`.
+    """
+    probe_fn = build_probe(config, num_items, popular, features)
+
+    def check(state: tff.learning.templates.LearningAlgorithmState) -> None:
+        if not probe_fn(state):
+            raise errors.DivergedError(describe(config, _CANNOT_TRAIN, _AFTER_AN_AUDIT))
+
+    return check
 
 
 def build_probe(

@@ -75,16 +75,15 @@ def build_evaluate_fn(
     return evaluate
 
 
-def build_private_evaluate_fn(
-    session: Session,
-) -> Callable[[two_tower.TwoTowerWeights], np.ndarray]:
+def build_private_evaluate_fn(session: Session) -> Callable[..., np.ndarray]:
     """Builds the release of validation metrics; whoever calls it has it in the ledger.
 
     Args:
       session: The run, in whose TFF context this is called.
 
     Returns:
-      From a model's weights to noised sums; see `private_evaluation`.
+      From a model's weights to noised sums; see `private_evaluation`. Of the run's validation part,
+      or of what is given besides.
     """
     config, split = session.config, session.dataset.split
     computation = private_evaluation.build_private_evaluation(
@@ -95,9 +94,12 @@ def build_private_evaluate_fn(
     )
     everyone = private_evaluation.stack(split.validation)
 
-    def evaluate(weights: two_tower.TwoTowerWeights) -> np.ndarray:
+    def evaluate(
+        weights: two_tower.TwoTowerWeights, others: splits.EvaluationSet | None = None
+    ) -> np.ndarray:
         known = side_features.bake(config.two_tower, weights, session.features.items)
-        return np.asarray(computation(tf.nest.map_structure(np.asarray, known), everyone))
+        evaluated = everyone if others is None else private_evaluation.stack(others)
+        return np.asarray(computation(tf.nest.map_structure(np.asarray, known), evaluated))
 
     return evaluate
 

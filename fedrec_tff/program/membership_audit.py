@@ -17,15 +17,27 @@ from fedrec_tff.models import query_towers, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.privacy import calibration
 from fedrec_tff.privacy.audit import membership, report
-from fedrec_tff.program import cohorts, population, privacy_plan, run_process
+from fedrec_tff.program import (
+    audit_config,
+    cohorts,
+    divergence,
+    population,
+    privacy_plan,
+    run_process,
+)
 from fedrec_tff.program.audit_config import AuditConfig
 from fedrec_tff.program.config import RunConfig
 
-_HALVES_STREAM = 0x4A1F
+# What is drawn.
+_HALF = "half"
+# `--seed` is below.
+_NUM_SEEDS = 2**31
 _LOGITS_PER_BLOCK = 2**22
 
 # Is told the number of the round that is done, of all models together.
 RoundDoneFn = Callable[[int], None]
+# Trains a model once; is given what to call after each round.
+_TrainFn = Callable[[Callable[[], None]], two_tower.TwoTowerWeights]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,6 +63,7 @@ def run(
     dataset: loading.LoadedDataset,
     plan: privacy_plan.PrivacyPlan,
     round_done_fn: RoundDoneFn = lambda round_number: None,
+    charge_fn: audit_config.ChargeFn = lambda: None,
 ) -> MembershipAudit:
     """Trains on half of the users, attacks and judges; in the current TFF context.
 
@@ -60,14 +73,17 @@ def run(
       dataset: The data; of the split, training sequences only are used.
       plan: For half of the users; each half has cohorts of its own.
       round_done_fn: Is told of every round.
+      charge_fn: Takes what the audit costs, once all is prepared, before the first round.
 
     Returns:
       What came out.
+
+    Raises:
+      UserError: If the run cannot be built, or training diverges.
     """
     train, num_items = dataset.split.train, dataset.split.num_items
-    rng = np.random.default_rng([config.seed, _HALVES_STREAM])
-    is_member = membership.draw_half(train.num_rows, rng)
-    halves = membership.draw_shadow_halves(audit.num_shadow_models, train.num_rows, rng)
+    draws = keyed_draws.KeyedDraws(dataset.train_user_ids, config.seed)
+    is_member, *halves = draw_halves(draws, audit.num_shadow_models)
     rounds_done = 0
 
     def count_round() -> None:
@@ -75,18 +91,17 @@ def run(
         rounds_done += 1
         round_done_fn(rounds_done)
 
-    def fit(half: np.ndarray, seed: int, half_plan: privacy_plan.PrivacyPlan) -> membership.UserFit:
-        weights = _train(
-            dataclasses.replace(config, seed=seed), dataset, half, half_plan, count_round
-        )
-        return measure_fit(config.two_tower, weights, train, num_items)
+    def fit(train_fn: _TrainFn) -> membership.UserFit:
+        return measure_fit(config.two_tower, train_fn(count_round), train, num_items)
 
     def fit_shadow(index: int, half: np.ndarray) -> np.ndarray:
-        seed = config.seed + 1 + index
-        shadow_plan = _plan_shadow(dataclasses.replace(config, seed=seed), plan, half, num_items)
-        return fit(half, seed, shadow_plan).loss
+        own_seed = dataclasses.replace(config, seed=(config.seed + 1 + index) % _NUM_SEEDS)
+        shadow_plan = _plan_shadow(own_seed, plan, half, num_items)
+        return fit(_build_train_fn(own_seed, dataset, half, shadow_plan)).loss
 
-    fitted = fit(is_member, config.seed, plan)
+    train_fn = _build_train_fn(config, dataset, is_member, plan)
+    charge_fn()
+    fitted = fit(train_fn)
     shadows = [fit_shadow(index, half) for index, half in enumerate(halves)]
     # Who has nothing to train on, and is in the population all the same, has no loss either.
     has_items = train.lengths > 0
@@ -112,6 +127,27 @@ def run(
         departures=plan.departures,
     )
     return MembershipAudit(audit_report, attacks, num_members, len(is_member) - num_members)
+
+
+def draw_halves(draws: keyed_draws.KeyedDraws, num_shadow_models: int) -> list[np.ndarray]:
+    """On whom models are trained: random halves of the users.
+
+    Args:
+      draws: Of all users, public.
+      num_shadow_models: Even.
+
+    Returns:
+      bool [num_users] for each: the audited model's half, then those of shadow models, each
+      followed by its complement.
+    """
+
+    def draw(number: int) -> np.ndarray:
+        is_member = np.zeros(draws.num_users, np.bool_)
+        is_member[draws.first(draws.num_users // 2, _HALF, number)] = True
+        return is_member
+
+    audited, *drawn = (draw(number) for number in range(1 + num_shadow_models // 2))
+    return [audited, *(half for one in drawn for half in (one, ~one))]
 
 
 def measure_fit(
@@ -167,14 +203,13 @@ def measure_fit(
     return membership.UserFit(_mean_by_user(loss, users), _mean_by_user(reciprocal_rank, users))
 
 
-def _train(
+def _build_train_fn(
     config: RunConfig,
     dataset: loading.LoadedDataset,
     is_member: np.ndarray,
     plan: privacy_plan.PrivacyPlan,
-    round_done_fn: Callable[[], None],
-) -> two_tower.TwoTowerWeights:
-    """Trains as `experiments.train` does, on some of the users."""
+) -> _TrainFn:
+    """Builds what trains as `experiments.train` does, on some of the users."""
     members = dataset.split.train.take(is_member)
     num_items = dataset.split.num_items
     process = run_process.build_process(config, num_items, plan)
@@ -185,11 +220,20 @@ def _train(
         draws,
         edge=run_process.choose_edges(config, num_items, plan, draws),
     ).iterator()
-    state = process.initialize()
-    for _ in range(config.rounds):
-        state = process.next(state, iterator.select()).state
-        round_done_fn()
-    return process.get_model_weights(state).trainable
+
+    check_fn = divergence.build_audit_check(config, num_items)
+    initial_state = process.initialize()
+    check_fn(initial_state)
+
+    def train(round_done_fn: Callable[[], None]) -> two_tower.TwoTowerWeights:
+        state = initial_state
+        for _ in range(config.rounds):
+            check_fn(state)
+            state = process.next(state, iterator.select()).state
+            round_done_fn()
+        return process.get_model_weights(state).trainable
+
+    return train
 
 
 def _plan_shadow(

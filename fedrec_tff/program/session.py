@@ -102,7 +102,7 @@ def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:
             notices.say(f"{directory.root} is complete: see {directory.results}")
             return SessionOutcome(results, results["rounds"])
         session = _prepare(config, directory)
-        notices.say(_summarize(session))
+        notices.say(summarize(config, session.dataset))
         notices.say("starting TensorFlow")
 
         from fedrec_tff.program import federated_run
@@ -214,9 +214,16 @@ def _find_population(
     return found
 
 
-def _summarize(session: Session) -> str:
-    """What the data are; under differential privacy, what is public of them."""
-    config, dataset = session.config, session.dataset
+def summarize(config: RunConfig, dataset: loading.LoadedDataset) -> str:
+    """What the data are; under differential privacy, what is public of them.
+
+    Args:
+      config: The run's flags.
+      dataset: The data.
+
+    Returns:
+      One line.
+    """
     if not config.is_private or config.release_non_private_metrics:
         return dataset.summary()
     split = dataset.split

@@ -6,6 +6,24 @@ import numpy as np
 
 from fedrec_tff.datasets import keyed_draws
 
+# No file that is read has such an id.
+_CANARY = "\0canary"
+
+
+def draw_with_canaries(user_ids: np.ndarray, num_canaries: int, key: int) -> keyed_draws.KeyedDraws:
+    """The draws of users, and of canaries behind them.
+
+    Args:
+      user_ids: object (str) [num_users], raw ids, all different.
+      num_canaries: Who has no id, and gets one that no user has.
+      key: What all are drawn from.
+
+    Returns:
+      Of `num_users + num_canaries` clients.
+    """
+    canary_ids = [f"{_CANARY} {index}" for index in range(num_canaries)]
+    return keyed_draws.KeyedDraws([*user_ids, *canary_ids], key)
+
 
 class UserDraws:
     """The draws of a run's users, in the order of `Split.train`; ids are hashed when needed."""

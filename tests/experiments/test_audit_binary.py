@@ -116,6 +116,8 @@ def test_adjacent_data(finished):
     assert {"population", "split", "cohorts", "sum of updates", "noise level"} <= names
     assert len(found["comparisons"]) == 5
     assert not any(ids for one in found["comparisons"] for ids in one["affected"].values())
+    names = [departure["name"] for departure in found["departures"]]
+    assert names == ["trusted_server", "secret_cohorts", "users_from_data"]
     # The claim is that of a round.
     assert found["bounds"]["whole_runs"]["epsilon"] < found["epsilon_claimed"] < 2.0
     assert (root / "adjacent.png").read_bytes().startswith(b"\x89PNG")

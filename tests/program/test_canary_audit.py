@@ -7,23 +7,32 @@ import tensorflow as tf
 from scipy import stats
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.learning import canaries, client_work
 from fedrec_tff.models import two_tower
-from fedrec_tff.program import audit_config, canary_audit, data, execution, privacy_plan
+from fedrec_tff.program import (
+    audit_config,
+    canary_audit,
+    data,
+    execution,
+    privacy_plan,
+    user_draws,
+)
 
-_SPLIT = data.load_data(audit_faults.CONFIG).split
+_DATASET = data.load_data(audit_faults.CONFIG)
+_SPLIT = _DATASET.split
 
 
 def audit(config=audit_faults.CONFIG, sampler=None, **parts):
     """Audits a run with some parts replaced."""
     num_clients = _SPLIT.train.num_rows + audit_faults.AUDIT.num_canaries
     num_weights = config.two_tower.num_weights(_SPLIT.num_items)
-    draws = keyed_draws.KeyedDraws(np.arange(num_clients), config.seed)
-    plan = privacy_plan.create_plan(config, num_clients, num_weights, draws=draws)
-    made = canary_audit.create_parts(config, plan)
+    draws = user_draws.draw_with_canaries(
+        _DATASET.train_user_ids, audit_faults.AUDIT.num_canaries, config.seed
+    )
+    plan = privacy_plan.create_plan(config, num_clients, num_weights)
+    made = canary_audit.create_parts(config, plan, draws)
     if sampler is not None:
-        plan = dataclasses.replace(plan, sampler=sampler(plan.sampler))
+        plan = dataclasses.replace(made.plan, sampler=sampler(made.plan.sampler))
         made = dataclasses.replace(made, plan=plan)
     made = dataclasses.replace(made, supports_row_sparse=False, **parts)
     with execution.execution_context(config):
@@ -75,6 +84,15 @@ def test_a_run_without_privacy_claims_nothing_and_is_seen_through():
     assert done.report.lower_bound > 20.0
     assert not done.report.accuses
     assert "NO CLAIM" in done.report.verdict
+
+
+def test_training_that_diverges_ends_in_the_line_that_a_run_gets():
+    # The first round moves the model to where nobody can train.
+    config = dataclasses.replace(
+        audit_faults.CONFIG, target_epsilon=None, server_optimizer="sgd", server_learning_rate=1e36
+    )
+    with pytest.raises(errors.DivergedError, match="training has diverged"):
+        audit(config)
 
 
 # Canaries.

@@ -109,25 +109,3 @@ def evaluate_attack(
         },
         bound=lower_bound.bound_epsilon_from_samples(members, non_members, delta, confidence),
     )
-
-
-def draw_half(num_users: int, rng: np.random.Generator) -> np.ndarray:
-    """A random half of the users: bool [users]."""
-    return rng.permutation(num_users) < num_users // 2
-
-
-def draw_shadow_halves(
-    num_shadow_models: int, num_users: int, rng: np.random.Generator
-) -> list[np.ndarray]:
-    """On whom shadow models are trained: random halves, each followed by its complement.
-
-    Args:
-        num_shadow_models: Even.
-        num_users: How many users there are.
-        rng: Randomness.
-
-    Returns:
-        bool [users] for each.
-    """
-    halves = [draw_half(num_users, rng) for _ in range(num_shadow_models // 2)]
-    return [half for drawn in halves for half in (drawn, ~drawn)]
