@@ -42,6 +42,10 @@ SECRET = frozenset(
         "sweep.json",
         # What an audit found of real users.
         "audit.json",
+        # Exact metrics and counts, and recommenders that are exact functions of the data.
+        "baselines.json",
+        "baselines.csv",
+        "models",
     }
 )
 _SECRET_MODE, _SECRET_FOLDER_MODE, _PUBLIC_MODE = 0o600, 0o700, 0o666
