@@ -28,6 +28,7 @@ _EVERY_RUN = (
     "datasets/delimited.py",
     "program/",
     "datasets/movielens.py",
+    "datasets/preparation.py",
 )
 
 

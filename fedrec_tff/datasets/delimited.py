@@ -46,12 +46,15 @@ class TextFormat:
       encoding: Of the text.
       quoting: Whether a field may stand in double quotes, with delimiters inside, and, where no
         malformed rows are allowed, line ends.
+      isolates_rows: Whether a line is a row, whatever the others are: else a quote in one row can
+        swallow those that follow.
     """
 
     delimiter: str = ","
     column_names: tuple[str, ...] = ()
     encoding: str = "utf-8"
     quoting: bool = True
+    isolates_rows: bool = False
 
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 and self.delimiter != "::":
@@ -108,7 +111,7 @@ def read_columns(
     if not names:
         names, header_lines = _read_header(path, text, delimiter, quoting)
     check_names(path, names, list(kinds))
-    spans_lines = not max_malformed_fraction
+    spans_lines = not (max_malformed_fraction or text_format.isolates_rows)
     parsed = None
     if not _needs_care(text, delimiter, quoting, spans_lines, kinds):
         parsed = _parse_fast(text, delimiter, quoting, names, header_lines, kinds)

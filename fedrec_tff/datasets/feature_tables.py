@@ -20,13 +20,14 @@ _PARQUET_SUFFIXES = (".parquet", ".pq")
 _SEPARATOR = "|"
 
 
-def read(path: str | pathlib.Path, id_column: str) -> pd.DataFrame:
+def read(path: str | pathlib.Path, id_column: str, isolates_rows: bool = False) -> pd.DataFrame:
     """Reads a table whose first line is its header.
 
     Args:
       path: A file; `.parquet` and `.pq` are Parquet, `.tsv` and `.tab` have tabs, all others
         commas.
       id_column: The column of raw ids, as the interactions have them.
+      isolates_rows: As `delimited.TextFormat` has it.
 
     Returns:
       The other columns as text, indexed by id; empty cells are empty text.
@@ -39,7 +40,7 @@ def read(path: str | pathlib.Path, id_column: str) -> pd.DataFrame:
     if path.suffix.lower() in _PARQUET_SUFFIXES:
         table = _read_parquet(path, id_column)
     else:
-        table = _read_text(path, id_column)
+        table = _read_text(path, id_column, isolates_rows)
     table = table.set_index(id_column)
     repeated = table.index[table.index.duplicated()]
     if len(repeated):
@@ -65,8 +66,9 @@ def check_matches(table: pd.DataFrame, path: str | pathlib.Path, ids: Collection
         )
 
 
-def _read_text(path: pathlib.Path, id_column: str) -> pd.DataFrame:
-    text_format = delimited.TextFormat(_DELIMITER_OF_SUFFIX.get(path.suffix.lower(), ","))
+def _read_text(path: pathlib.Path, id_column: str, isolates_rows: bool) -> pd.DataFrame:
+    delimiter = _DELIMITER_OF_SUFFIX.get(path.suffix.lower(), ",")
+    text_format = delimited.TextFormat(delimiter, isolates_rows=isolates_rows)
     names = delimited.read_names(path, text_format)
     delimited.check_names(path, names, [id_column])
     kinds = dict.fromkeys(names, "text") | {id_column: "id"}

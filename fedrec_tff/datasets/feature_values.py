@@ -41,7 +41,11 @@ class FeatureValues:
 
 
 def create_feature_values(
-    features: pd.DataFrame | None, columns: Sequence[str], num_buckets: int, flag: str
+    features: pd.DataFrame | None,
+    columns: Sequence[str],
+    num_buckets: int,
+    flag: str,
+    has_fixed_widths: bool = False,
 ) -> FeatureValues:
     """Hashes the values of some columns.
 
@@ -53,6 +57,8 @@ def create_feature_values(
         has that name. At most 16 values of a column count.
       num_buckets: Rows of the table.
       flag: That the columns were given by, for errors.
+      has_fixed_widths: Whether each column has slots for 16 values, so that no row decides how
+        many others have. Else it has as many as its longest row.
 
     Returns:
       The rows.
@@ -64,8 +70,10 @@ def create_feature_values(
         raise errors.UserError(f"--{flag}={','.join(columns)}: name each column once")
     if features is None:
         raise errors.UserError(f"--{flag}={','.join(columns)}: this data set has no such features")
+    width = _MAX_VALUES_PER_COLUMN if has_fixed_widths else None
     parts = [
-        _hash(column, _split_values(features, column, flag), num_buckets) for column in columns
+        _hash(column, _split_values(features, column, flag), num_buckets, width)
+        for column in columns
     ]
     return FeatureValues(np.concatenate(parts, axis=1), tuple(part.shape[1] for part in parts))
 
@@ -92,12 +100,13 @@ def _texts(column: pd.Series) -> list[str]:
     return column.fillna("").astype(str).tolist()
 
 
-def _hash(column: str, values: list[list[str]], num_buckets: int) -> np.ndarray:
+def _hash(column: str, values: list[list[str]], num_buckets: int, width: int | None) -> np.ndarray:
     """The rows of each item's values, without repetition: int32 [items, slots]."""
     distinct = sorted({value for row in values for value in row})
     bucket = {value: _bucket(column, value, num_buckets) for value in distinct}
     rows = [sorted({bucket[value] for value in row[:_MAX_VALUES_PER_COLUMN]}) for row in values]
-    index = np.full((len(rows), max(map(len, rows), default=0) or 1), PADDING, np.int32)
+    slots = width or max(map(len, rows), default=0) or 1
+    index = np.full((len(rows), slots), PADDING, np.int32)
     for position, row in enumerate(rows):
         index[position, : len(row)] = row
     return index

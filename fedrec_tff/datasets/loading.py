@@ -322,8 +322,9 @@ def _read(config: DatasetConfig) -> Source:
 
 
 def _read_table(config: DatasetConfig) -> Source:
-    users = _read_features(config.user_table, config.columns.user)
-    items = _read_features(config.item_table, config.columns.item)
+    users = _read_features(config.user_table, config.columns.user, config.is_private)
+    # Items are public.
+    items = _read_features(config.item_table, config.columns.item, isolates_rows=False)
     log, counts = tables.read(
         config.data_path,
         config.columns,
@@ -333,7 +334,7 @@ def _read_table(config: DatasetConfig) -> Source:
         config.max_malformed_fraction,
         users,
         items,
-        guesses_from_rows=not config.is_private,
+        isolates_rows=config.is_private,
     )
     if users is not None:
         feature_tables.check_matches(users, config.user_table, log.user_ids)
@@ -342,8 +343,10 @@ def _read_table(config: DatasetConfig) -> Source:
     return Source((log,), counts, users, items)
 
 
-def _read_features(path: str | pathlib.Path | None, id_column: str) -> pd.DataFrame | None:
-    return None if path is None else feature_tables.read(path, id_column)
+def _read_features(
+    path: str | pathlib.Path | None, id_column: str, isolates_rows: bool
+) -> pd.DataFrame | None:
+    return None if path is None else feature_tables.read(path, id_column, isolates_rows)
 
 
 def _split(log: Interactions, config: DatasetConfig) -> Split:

@@ -141,19 +141,21 @@ def prepare(
     if config.minimum_value is not None:
         kept = threshold_values(log, config.minimum_value)
         counts["below_threshold"] = log.num_interactions - kept.num_interactions
-        log = _refuse_empty(kept, f"minimum_value={config.minimum_value}")
+        log = _refuse_empty(kept, f"--minimum_value={config.minimum_value:g}")
     least = config.min_interactions_per_user
     if least > 1:
         kept = drop_short_users(log, least)
         counts["short_users"] = _count_users(log) - _count_users(kept)
         counts["short_user_rows"] = log.num_interactions - kept.num_interactions
-        log = _refuse_empty(kept, f"min_interactions_per_user={least}")
+        log = _refuse_empty(kept, f"a split that needs {least} interactions of each user")
     if config.k_core_user > 1 or config.k_core_item > 1:
         # The core may shorten users again, so it takes over the demand on their length.
         kept = filter_k_core(log, max(config.k_core_user, least), config.k_core_item)
         counts["k_core"] = log.num_interactions - kept.num_interactions
         log = _refuse_empty(
-            kept, f"k_core_user={config.k_core_user} and k_core_item={config.k_core_item}"
+            kept,
+            f"--k_core, with {config.k_core_user} interactions a user and {config.k_core_item} an "
+            "item,",
         )
     if config.max_interactions_per_user is not None:
         kept = cap_contributions(log, config.max_interactions_per_user)

@@ -67,7 +67,7 @@ def read(
     max_malformed_fraction: float = 0.0,
     user_features: pd.DataFrame | None = None,
     item_features: pd.DataFrame | None = None,
-    guesses_from_rows: bool = True,
+    isolates_rows: bool = False,
 ) -> tuple[Interactions, DataCounts]:
     """Reads a table with one interaction per row.
 
@@ -82,7 +82,8 @@ def read(
       max_malformed_fraction: The fraction of rows that may be malformed and skipped.
       user_features: What is known of users, indexed by raw id.
       item_features: What is known of items, indexed by raw id.
-      guesses_from_rows: Whether the first row of a file without a header may tell the delimiter.
+      isolates_rows: Whether no row may decide how others are read: the first of a file without a
+        header doesn't tell the delimiter, and no value spans lines.
 
     Returns:
       The log, and what was dropped.
@@ -92,13 +93,15 @@ def read(
     """
     path = pathlib.Path(path)
     kinds = columns.kinds()
-    if column_names and not (delimiter or guesses_from_rows or _is_told_by_suffix(path)):
+    if isolates_rows and column_names and not (delimiter or _is_told_by_suffix(path)):
         raise errors.UserError(
             f"{path}: the first user's row would tell the delimiter of all, which no noise covers: "
             "name the file .csv (commas) or .tsv (tabs), or give it a header in place of "
             "--column_names"
         )
-    parsed = _read_columns(path, kinds, column_names, delimiter, encoding, max_malformed_fraction)
+    parsed = _read_columns(
+        path, kinds, column_names, delimiter, encoding, max_malformed_fraction, isolates_rows
+    )
     frame = parsed.frame
     log = interactions_lib.create_interactions(
         frame[columns.user].to_numpy(),
@@ -140,13 +143,17 @@ def _read_columns(
     delimiter: str | None = None,
     encoding: str = "utf-8",
     max_malformed_fraction: float = 0.0,
+    isolates_rows: bool = False,
 ) -> delimited.ParsedColumns:
     if path.suffix.lower() in _PARQUET_SUFFIXES:
         if column_names or delimiter:
             raise errors.UserError(f"{path} is Parquet, which has names: drop --column_names")
         return _read_parquet(path, kinds, max_malformed_fraction)
     text_format = delimited.TextFormat(
-        delimiter or _guess_delimiter(path), tuple(column_names), encoding
+        delimiter or _guess_delimiter(path),
+        tuple(column_names),
+        encoding,
+        isolates_rows=isolates_rows,
     )
     return delimited.read_columns(path, text_format, kinds, max_malformed_fraction)
 

@@ -58,8 +58,8 @@ from fedrec_tff.privacy.catalogue import (
     MechanismName,
 )
 
-# The clipped indicator is counted as -0.5 or +0.5, so one user who is there or not moves the count
-# by this much.
+# The clipped indicator is counted as -0.5 or +0.5, and as 0 for who sends zeros: one user who is
+# there or not, or has data or none, moves the count by this much.
 _COUNT_SENSITIVITY = 0.5
 _DEFAULT_COUNT_STDDEV_PER_CLIENT = 0.05
 

@@ -258,6 +258,15 @@ class _QuantileEstimatorQuery(tfp.QuantileEstimatorQuery):
         sum_query = GaussianSumQuery(0.5, below_estimate_stddev, self._insecure_seed)
         return tfp.NormalizedQuery(sum_query, denominator=expected_num_records)
 
+    def preprocess_record(self, params: Any, record: tf.Tensor) -> Any:
+        """Counts -1/2 or +1/2, and a norm of zero as 0.
+
+        Who has no data sends zeros: that must move the count no more than who isn't there.
+        """
+        below = tf.cast(record <= params.current_estimate, tf.float32) - 0.5
+        counted = tf.where(tf.equal(record, 0.0), 0.0, below)
+        return self._below_estimate_query.preprocess_record(params.below_estimate_params, counted)
+
     def initial_sample_state(self, template: Any = None) -> tf.Tensor:
         """The count of no records."""
         del template

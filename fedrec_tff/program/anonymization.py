@@ -70,6 +70,7 @@ def run(
     """
     output_dir = export.check_output_dir(output_dir)
     _check_users_file(source, config, users_file)
+    _check_core(source, config)
     progress_fn("reading the data")
     loaded = data.load_data(source)
     log = loaded.interactions
@@ -147,6 +148,14 @@ def _check_users_file(
         raise errors.UserError(
             "--users_file needs --quasi_identifiers: name those of its columns that others may "
             "know of a user"
+        )
+
+
+def _check_core(source: RunConfig, config: config_lib.AnonymizationConfig) -> None:
+    if config.item_epsilon is not None and source.k_core > 1:
+        raise errors.UserError(
+            "--k_core drops rows by the items that were truly taken, of which randomised response "
+            "(--item_epsilon) is to tell little: drop one of them"
         )
 
 

@@ -63,12 +63,13 @@ def create_features(config: RunConfig, dataset: loading.LoadedDataset) -> Featur
     """
     log, buckets = dataset.interactions, config.feature_buckets
 
-    def create(name: str, table: object) -> FeatureValues | None:
+    def create(name: str, table: object, has_fixed_widths: bool) -> FeatureValues | None:
         columns = getattr(config, name)
         if not columns:
             return None
-        return feature_values.create_feature_values(table, columns, buckets, name)
+        return feature_values.create_feature_values(table, columns, buckets, name, has_fixed_widths)
 
     return Features(
-        create("item_features", log.item_features), create("user_features", log.user_features)
+        create("item_features", log.item_features, has_fixed_widths=False),
+        create("user_features", log.user_features, has_fixed_widths=config.is_private),
     )

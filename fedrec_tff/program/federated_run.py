@@ -72,6 +72,7 @@ def execute(session: Session) -> SessionOutcome:
         )
         rehearsal.rehearse(session)
         session = catalogue_selection.apply(session, ledger)
+        rehearsal.check_data(session)
         population = stack_clients(session)
         popular = popularity_prior.obtain(session, population, ledger)
         devices = devices_lib.Devices(session, popular)

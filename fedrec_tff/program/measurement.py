@@ -106,14 +106,43 @@ def _validate(
     session: Session, weights: tff.learning.models.ModelWeights, devices: devices_lib.Devices
 ) -> dict[str, float]:
     """Exact validation metrics, under the names that they may have; none if they are withheld."""
+    _check_weights(session, weights)
     if session.config.withhold_held_out_metrics:
         return {}
     start = time.monotonic()
     score_fn = devices.build_score_fn(weights.trainable)
-    exact = _evaluate(session, score_fn, session.dataset.split.validation)
+    validation = session.dataset.split.validation
+    exact = _measure_real_users(session, lambda: _evaluate(session, score_fn, validation))
     found = {f"{metric_names.VALIDATION}{name}": value for name, value in exact.items()}
     found["time/evaluation_seconds"] = time.monotonic() - start
     return metric_names.mark_all(found, session.config.is_private)
+
+
+def _check_weights(session: Session, weights: tff.learning.models.ModelWeights) -> None:
+    """Ends a run whose model, which is public, is no model."""
+    if not all(np.isfinite(leaf).all() for leaf in tf.nest.flatten(weights.trainable)):
+        raise errors.DivergedError(
+            divergence.describe(session.config, "the model's weights are not finite")
+        )
+
+
+def _measure_real_users(
+    session: Session, measure_fn: Callable[[], dict[str, float]]
+) -> dict[str, float]:
+    """Exact metrics; under DP nothing where a score is no number.
+
+    Everybody sees the end of a private run, so what real users' data do must not decide it.
+    """
+    try:
+        return measure_fn()
+    except errors.DivergedError:
+        if not session.config.is_private:
+            raise
+        notices.say(
+            "warning: there are no exact metrics, for the model's scores of some users are not "
+            "numbers (NaN)"
+        )
+        return {}
 
 
 def _may_release(session: Session, ledger: ledger_lib.PrivacyLedger, name: str) -> bool:
@@ -183,11 +212,15 @@ def measure(
       Everything that `results.json` holds.
 
     Raises:
-      DivergedError: If the model's scores are not numbers.
+      DivergedError: If the model's weights are not finite; without differential privacy, if its
+        scores are not numbers.
     """
     config = session.config
+    _check_weights(session, result.weights)
     results = {
-        **_measure_held_out(session, popular, result.weights, devices),
+        **_measure_real_users(
+            session, lambda: _measure_held_out(session, popular, result.weights, devices)
+        ),
         **_find_noised(session),
         **_describe_epsilon(session, ledger),
         "delta": config.target_delta if ledger is not None else None,

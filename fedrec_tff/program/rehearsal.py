@@ -38,11 +38,8 @@ def rehearse(session: Session) -> None:
     Raises:
       UserError: If the run would fail.
     """
-    _check_evaluation(session)
+    check_data(session)
     _check_space(session)
-    simulation = client_simulation.create_simulation(
-        session.config, session.dataset, session.draws.public
-    )
     if not _is_spent_before_training(session):
         return  # The process itself is tried before the first round, by `try_process`.
     num_items = session.dataset.split.num_items
@@ -53,7 +50,7 @@ def rehearse(session: Session) -> None:
         session.plan,
         uniform,
         session.dataset.interactions.item_features,
-        simulation,
+        client_simulation.create_simulation(session.config, session.dataset, session.draws.public),
         session.features,
     )
     # In a context of its own: the run's may count what it runs, and draw by that.
@@ -62,6 +59,19 @@ def rehearse(session: Session) -> None:
         asyncio.run(try_process(process, state, session.config))
     watch = divergence.create_watch(session.config, num_items, uniform, session.features)
     watch.check_before(state)
+
+
+def check_data(session: Session) -> None:
+    """Refuses data that a run cannot use to its end.
+
+    Args:
+      session: The run; a catalogue that is chosen with noise changes its data.
+
+    Raises:
+      UserError: If there is nothing to evaluate, or an attack's target is no item.
+    """
+    _check_evaluation(session)
+    client_simulation.create_simulation(session.config, session.dataset, session.draws.public)
 
 
 async def try_process(

@@ -46,6 +46,8 @@ SECRET = frozenset(
         "baselines.json",
         "baselines.csv",
         "models",
+        # Stays with who made an anonymised copy.
+        "anonymization_report.json",
     }
 )
 _SECRET_MODE, _SECRET_FOLDER_MODE, _PUBLIC_MODE = 0o600, 0o700, 0o666

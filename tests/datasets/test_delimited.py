@@ -110,6 +110,17 @@ def test_a_malformed_row_changes_no_other(tmp_path, kind, text):
     assert alone["a"].tolist() == together["a"].tolist()
 
 
+def test_isolated_rows_cannot_swallow_others_by_quotes(tmp_path):
+    data = b'u,i\na,1\nb,"2\nc,3\nd,4"\ne,5\n'
+    kinds = {"u": "id", "i": "text"}
+    assert _read(tmp_path, data, kinds=kinds).frame["u"].tolist() == ["a", "b", "e"]
+    message = _refused(tmp_path, data, kinds=kinds, isolates_rows=True)
+    assert message.startswith("/rows.csv:3: ")
+    assert "1 of 5 rows are malformed" in message
+    parsed = _read(tmp_path, data, limit=0.5, kinds=kinds, isolates_rows=True)
+    assert parsed.frame["u"].tolist() == ["a", "c", "d", "e"]
+
+
 def test_a_quote_that_never_closes_costs_its_own_line(tmp_path):
     data = b'a,b\nx,1\ny,"2\nz,"3"\n"w","4"\n'
     parsed = _read(tmp_path, data, limit=0.5, kinds={"a": "id"})

@@ -53,6 +53,16 @@ def test_the_same_text_in_two_columns_is_two_values():
     assert values.widths == (1, 1)
 
 
+def test_with_fixed_widths_a_row_does_not_follow_from_others():
+    def create(*texts):
+        table = pd.DataFrame({"likes": texts})
+        return feature_values.create_feature_values(table, ["likes"], 999, "f", True)
+
+    alone, beside = create("x|y"), create("x|y", "a|b|c|d|e|f|g")
+    assert alone.widths == beside.widths == (16,)
+    assert alone.index[0].tolist() == beside.index[0].tolist()
+
+
 def test_an_item_that_comes_later_gets_the_rows_that_its_values_always_had():
     later = pd.DataFrame({"genres": ["Musical|Drama"]})
     assert len(_rows(_create("genres", table=later))[0] & _rows(_create("genres"))[0]) == 1

@@ -85,6 +85,7 @@ def test_help_shows_every_flag(flags_and_modules):
         (["--quasi_identifiers=", "--k=3"], ["--k", "without quasi-identifiers"]),
         (["--age_bands=young"], ["--age_bands=young", "18,25,35"]),
         (["--item_epsilon=-1"], ["--item_epsilon=-1", "0.01 to 20"]),
+        (["--item_epsilon=1", "--k_core=2"], ["--k_core", "--item_epsilon"]),
         (["--time_granularity=hour"], ["time_granularity", "month"]),
         (["--dataset=adjacency"], ["dataset", "ml-100k"]),
         (["--dataset=csv"], ["--data_dir"]),

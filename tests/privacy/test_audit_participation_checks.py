@@ -38,31 +38,28 @@ def failed(law, cohorts):
 
 @all_laws
 def test_samplers_are_not_accused_and_their_p_values_are_fair(law):
-    # 300 seeds, up to 5 checks. Uniform p-values would be below 0.01 in 3 of 300, and in 12 or more
+    # 100 seeds, up to 5 checks. Uniform p-values would be below 0.01 in 1 of 100, and in 7 or more
     # with probability 1e-4.
     small = {}
-    for seed in range(300):
+    for seed in range(100):
         for check in participation_checks.check_participation(law, draw(law, seed)):
             assert check.passed, check
             if check.p_value is not None:
                 small[check.name] = small.get(check.name, 0) + (check.p_value < 0.01)
     assert small
-    assert max(small.values()) < 12, small
+    assert max(small.values()) < 7, small
 
 
 @all_laws
 def test_law_of_turns_is_what_the_sampler_does(law):
-    # 200 seeds of 300 clients: a frequency has a standard error of 0.002 or less; 5 of them.
+    # 60 seeds of 300 clients: a frequency has a standard error of 0.004 or less; 5 of them.
     expected = participation_checks.create_turns_law(law, _ROUNDS)
     assert expected.sum() == pytest.approx(1.0)
     turns = np.concatenate(
-        [
-            np.bincount(np.concatenate(draw(law, seed)), minlength=_NUM_CLIENTS)
-            for seed in range(200)
-        ]
+        [np.bincount(np.concatenate(draw(law, seed)), minlength=_NUM_CLIENTS) for seed in range(60)]
     )
     found = np.bincount(turns, minlength=_ROUNDS + 1) / len(turns)
-    np.testing.assert_allclose(found, expected, atol=0.011)
+    np.testing.assert_allclose(found, expected, atol=0.02)
 
 
 def test_always_the_same_users_are_accused():

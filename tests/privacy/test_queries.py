@@ -111,6 +111,27 @@ def test_events_carry_the_noise_multiplier():
     assert float(state.sum_state.l2_norm_clip) != 2.0
 
 
+def test_the_count_moves_by_half_a_user_for_any_change_from_nobody_or_from_zeros():
+    query = _adaptive(5)
+    state = query.initial_global_state()
+    params = query.derive_sample_params(state)
+
+    def count(*records):
+        total = _zeros(query, np.zeros(2, np.float32))
+        for record in records:
+            sent = query.preprocess_record(params, tf.constant(record, tf.float32))
+            total = query.accumulate_preprocessed_record(total, sent)
+        grid = query._quantile_estimator_query._below_estimate_query._numerator.grid
+        return float(total.quantile_estimator_state) / grid.max_norm * 0.5
+
+    others = [[0.1, 0.0], [5.0, 5.0], [0.0, 0.0]]
+    for own in ([1.0, 1.0], [30.0, 0.0], [0.0, 0.0], [np.nan, 1.0], [np.inf, 0.0]):
+        for without in (others, [*others, [0.0, 0.0]]):
+            assert abs(count(*others, own) - count(*without)) <= 0.5
+    assert count([0.1, 0.0]) == pytest.approx(0.5, abs=1e-4)
+    assert count([5.0, 5.0]) == pytest.approx(-0.5, abs=1e-4)
+
+
 def test_adaptive_noise_follows_the_clip():
     query = _adaptive(5, noise_multiplier=1.5)
     state = query.initial_global_state()

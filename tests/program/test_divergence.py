@@ -6,6 +6,7 @@ import dataclasses
 import pytest
 
 from fedrec_tff import errors
+from fedrec_tff.evaluation import ranking, scoring
 from fedrec_tff.execution import compiled
 from fedrec_tff.learning import client_work
 from fedrec_tff.privacy import ledger
@@ -76,6 +77,27 @@ def test_under_differential_privacy_real_users_decide_nothing():
     for _ in range(2 * divergence.PATIENCE):
         watch.observe(False, _sums(5.0, 5.0))
         watch.check_before(None)
+
+
+@pytest.mark.parametrize("noise_multiplier", [None, 1.0])
+def test_scores_that_are_no_numbers_end_no_private_run(
+    tmp_path, monkeypatch, capsys, noise_multiplier
+):
+    def refuse(*args, **kwargs):
+        raise scoring.NotNumbersError
+
+    monkeypatch.setattr(ranking, "evaluate", refuse)
+    config = dataclasses.replace(
+        _CONFIG, rounds=1, num_blocks=0, noise_multiplier=noise_multiplier, execution="debug"
+    )
+    if noise_multiplier is None:
+        with pytest.raises(errors.DivergedError, match="not numbers"):
+            session.run(config, tmp_path / "run")
+        return
+    outcome = session.run(config, tmp_path / "run")
+    assert outcome.rounds == 1
+    assert not [name for name in outcome.results if "recall" in name]
+    assert "no exact metrics" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,32 @@ def test_nothing_to_evaluate(tmp_path):
     _assert_spends_nothing(config, tmp_path / "run", "leaves nothing to evaluate in its validation")
 
 
+def test_a_target_that_was_not_chosen_costs_the_catalogue_alone(tmp_path):
+    path = tmp_path / "own.csv"
+    rows = [f"u{user},i{(user + time) % 8},{time}" for user in range(200) for time in range(5)]
+    path.write_text("\n".join(["user_id,item_id,time", *rows, "u0,rare,9"]))
+    config = dataclasses.replace(
+        _CONFIG,
+        dataset="csv",
+        data_dir=str(path),
+        time_column="time",
+        synthetic_users=RunConfig.synthetic_users,
+        synthetic_items=RunConfig.synthetic_items,
+        catalogue="selected",
+        catalogue_noise_multiplier=1.0,
+        noise_multiplier=None,
+        target_epsilon=8.0,
+        popularity_noise_multiplier=5.0,
+        negative_sampling="popularity",
+        attack="target_promotion",
+        attack_target_item="rare",
+    )
+    with pytest.raises(errors.UserError, match="--attack_target_item=rare"):
+        session.run(config, tmp_path / "run")
+    entries = ledger.read_ledger(tmp_path / "run" / "privacy_ledger.jsonl").entries
+    assert [entry.release for entry in entries] == ["catalogue"]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
