@@ -14,7 +14,7 @@ is fitted. docs/baselines.md tells what each is.
 from absl import flags
 
 from experiments import app, field_flags
-from fedrec_tff.program import baselines_config, config_checks
+from fedrec_tff.program import baselines_config
 from fedrec_tff.program import config as config_lib
 from fedrec_tff.program.config import RunConfig
 
@@ -32,7 +32,6 @@ def main(argv: list[str]) -> None:
     """Fits, ranks, and prints what came out."""
     app.check_no_arguments(argv)
     run = RunConfig(**field_flags.read(_RUN))
-    config_checks.validate(run)
     config = baselines_config.BaselinesConfig(**field_flags.read(_BASELINES))
     population = RunConfig(
         **field_flags.read(_POPULATION), target_delta=config.private_popularity_delta

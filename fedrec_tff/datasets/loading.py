@@ -234,6 +234,13 @@ class LoadedDataset:
         """The raw ids of the training users, a row of `split.train` each: object (str)."""
         return self.interactions.user_ids[self.split.train_user_index]
 
+    def public_summary(self) -> str:
+        """Returns one line: what is public of the data where users are protected."""
+        return (
+            f"{self.name}: {self.split.train.num_rows:,} training users {self.population_source}, "
+            f"{self.split.num_items:,} items {self.catalogue_source}"
+        )
+
     def summary(self) -> str:
         """Returns one line: what was read, what was dropped, and what is left."""
         split = self.split

@@ -70,6 +70,24 @@ class Split:
     test: EvaluationSet
 
 
+def check_can_be_evaluated(split: Split, name: str) -> None:
+    """Refuses a split that leaves nothing to measure: before anything is fitted, or spent.
+
+    Args:
+      split: What to check.
+      name: What `--split` calls it.
+
+    Raises:
+      UserError: If nothing is held out for validation, or for the test.
+    """
+    for part in ("validation", "test"):
+        if not getattr(split, part).num_rows:
+            raise errors.UserError(
+                f"--split={name} leaves nothing to evaluate in its {part} part: choose another "
+                "split, or more data"
+            )
+
+
 def leave_last_out(interactions: Interactions) -> Split:
     """Holds out each user's last interaction for the test and the one before for validation.
 

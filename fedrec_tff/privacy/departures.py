@@ -30,6 +30,7 @@ class Choices:
         mechanism_name: One of `catalogue.SAMPLINGS`.
         has_deterministic_noise: Whether the noise follows from the seed.
         has_secret_cohorts: Whether cohorts are drawn from a secret key.
+        samples_users: Whether some take part at a time; if not, nothing rests on who does.
         simulates_deployment: Whether noise and epsilon are those of more users than there are.
         catalogue_kind: Where the catalogue comes from; `data` is the users' data.
         has_public_roster: Whether the population was named apart from the data.
@@ -41,6 +42,7 @@ class Choices:
     mechanism_name: str
     has_deterministic_noise: bool = False
     has_secret_cohorts: bool = True
+    samples_users: bool = True
     simulates_deployment: bool = False
     catalogue_kind: str = DATA_CATALOGUE
     has_public_roster: bool = False
@@ -136,16 +138,17 @@ def find_departures(choices: Choices) -> Departures:
         What voids the number first, then what it assumes.
     """
     is_central = choices.mechanism_name in catalogue.CENTRAL
+    is_sampled = is_central and choices.samples_users
     is_distributed = choices.mechanism_name in catalogue.DISTRIBUTED
     applies = {
         "deterministic_noise": choices.has_deterministic_noise,
         # Others claim nothing from sampling.
-        "seeded_cohorts": is_central and not choices.has_secret_cohorts,
+        "seeded_cohorts": is_sampled and not choices.has_secret_cohorts,
         "simulated_deployment": choices.simulates_deployment,
         "trusted_server": is_central,
         "honest_devices": choices.mechanism_name in catalogue.LOCAL,
         "honest_secure_sum": is_distributed,
-        "secret_cohorts": is_central and choices.has_secret_cohorts,
+        "secret_cohorts": is_sampled and choices.has_secret_cohorts,
         "catalogue_from_data": choices.catalogue_kind == DATA_CATALOGUE,
         "users_from_data": not choices.has_public_roster,
         # Other sums and noises are integers.

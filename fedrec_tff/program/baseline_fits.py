@@ -13,9 +13,10 @@ from fedrec_tff import errors
 from fedrec_tff.datasets import clients, keyed_draws, splits
 from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.evaluation import ease, ials, item_cooccurrence, popularity, scoring
-from fedrec_tff.privacy import accounting, catalogue, departures, release_calibration
+from fedrec_tff.privacy import accounting
 from fedrec_tff.program import baselines_config as names
-from fedrec_tff.program import population, run_directory
+from fedrec_tff.program import run_directory
+from fedrec_tff.program.baseline_release import PrivateRelease
 from fedrec_tff.program.baselines_config import BaselinesConfig
 from fedrec_tff.program.config import PopulationConfig, RunConfig
 
@@ -34,6 +35,7 @@ class Inputs:
       say_fn: Told a line about progress, now and then.
       item_features: What is known of the items; None for nothing.
       population: The budget over runs that a private release takes its cost from; None for none.
+      private: What private popularity is released by; None where it is not.
     """
 
     config: BaselinesConfig
@@ -42,6 +44,12 @@ class Inputs:
     say_fn: Callable[[str], None]
     item_features: FeatureValues | None = None
     population: PopulationConfig | None = None
+    private: PrivateRelease | None = None
+
+    @property
+    def is_private(self) -> bool:
+        """Whether something is released privately, beside which all that is exact is marked."""
+        return self.private is not None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,52 +104,26 @@ def _count_transitions(inputs: Inputs, path: pathlib.Path) -> scoring.ScoreFn:
 
 def _release_popularity(inputs: Inputs, path: pathlib.Path) -> dict[str, Any]:
     """Releases noised counts, once: counts that are there are kept, for others would cost again."""
-    config, train = inputs.config, inputs.split.train
-    epsilon, delta = config.private_popularity_epsilon, config.private_popularity_delta
-    release = release_calibration.calibrate_popularity(
-        epsilon, delta, train.num_rows, config.private_popularity_items_per_user
-    )
-    if not path.exists():
-        from fedrec_tff.execution import compiled
-        from fedrec_tff.learning import private_popularity
-
-        if inputs.population is not None:
-            population.charge(
-                inputs.population,
-                population.POPULARITY,
-                path,
-                f"noise {release.noise_multiplier:.4g}, {release.items_per_user} items a user",
-                [(release.event(release_calibration.RELATION), 1)],
-                release_calibration.RELATION,
-                _find_departures(inputs.run),
-            )
-        computation = private_popularity.build_private_popularity(inputs.split.num_items, release)
-        # Which items a user with too many counts for must not be known, either. The key is used
-        # once, so any names of the users will do.
-        draws = keyed_draws.KeyedDraws(np.arange(train.num_rows), secrets.randbits(_KEY_BITS))
-        everyone = private_popularity.stack(clients.stack_clients(train), draws)
-        with compiled.CompiledContext(compiled.CompiledOptions()).install():
-            counts = np.asarray(computation(everyone))
-        _write(path, counts=counts)
-    warning = accounting.delta_warning(delta, train.num_rows)
+    private, train = inputs.private, inputs.split.train
+    private.obtain(path, lambda: _compute_noised_counts(inputs), inputs.population)
+    warning = accounting.delta_warning(private.ledger.header.delta, train.num_rows)
     if warning is not None:
         inputs.say_fn(f"warning: {warning}")
-    return {
-        "epsilon": release_calibration.bound_epsilon(release, delta),
-        "delta": delta,
-        "noise_multiplier": release.noise_multiplier,
-        "noise_stddev": release.noise_stddev,
-    }
+    return private.describe()
 
 
-def _find_departures(run: RunConfig) -> departures.Departures:
-    """What is said with the epsilon of counts over all users, noised by the server."""
-    choices = departures.Choices(
-        catalogue.DP_GAUSSIAN,
-        catalogue_kind=run.catalogue_kind,
-        has_public_roster=run.has_public_roster,
-    )
-    return departures.find_departures(choices).without("secret_cohorts")
+def _compute_noised_counts(inputs: Inputs) -> np.ndarray:
+    from fedrec_tff.execution import compiled
+    from fedrec_tff.learning import private_popularity
+
+    private, split = inputs.private, inputs.split
+    computation = private_popularity.build_private_popularity(split.num_items, private.release)
+    # Which items a user with too many counts for must not be known, either: a key that is used
+    # once, and kept nowhere.
+    draws = keyed_draws.KeyedDraws(private.user_ids, secrets.randbits(_KEY_BITS))
+    everyone = private_popularity.stack(clients.stack_clients(split.train), draws)
+    with compiled.CompiledContext(compiled.CompiledOptions()).install():
+        return np.asarray(computation(everyone))
 
 
 def _read_popularity(inputs: Inputs, path: pathlib.Path) -> scoring.ScoreFn:

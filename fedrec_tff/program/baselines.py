@@ -5,6 +5,7 @@ interrupted goes on with the next. The test split is read when all are fitted, a
 on what comes out. Sampled negatives and blocks are those of runs with the same seed.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -21,6 +22,7 @@ from fedrec_tff.datasets import loading, splits
 from fedrec_tff.evaluation import ranking, scoring
 from fedrec_tff.program import (
     baseline_fits,
+    baseline_release,
     baselines_config,
     data,
     features,
@@ -29,12 +31,15 @@ from fedrec_tff.program import (
     notices,
     provenance,
     run_directory,
+    run_identity,
 )
 from fedrec_tff.program.baselines_config import BaselinesConfig
 from fedrec_tff.program.config import PopulationConfig, RunConfig
 
 RESULTS = "baselines.json"
 _MODELS = "models"
+# What `config.json` has, and the results too.
+_DATA, _MODEL_DIGEST = "data", "model_digest"
 _PACKAGES = ("numpy", "scipy")
 
 
@@ -86,54 +91,80 @@ def _run(
     directory: run_directory.RunDirectory,
     population: PopulationConfig | None,
 ) -> dict[str, Any]:
-    dataset = data.load_data(run_config)
-    notices.say(dataset.summary())
+    is_private = baselines_config.releases_privately(config, run_config)
+    dataset = data.load_data(run_config, is_private=is_private)
+    notices.say(dataset.public_summary() if is_private else dataset.summary())
     known = features.create_features(run_config, dataset)
     inputs = baseline_fits.Inputs(
         config, run_config, dataset.split, notices.say, known.items, population
     )
     chosen, left_out = _choose(config, inputs)
-    models = directory.root / _MODELS
-    model_digest = model_flags.digest_model(run_config)
+    # Before anything is fitted, or spent.
+    splits.check_can_be_evaluated(dataset.split, run_config.split)
     stored = run_directory.read_config(directory)
     if stored is not None:
-        fingerprint = stored["data"]["fingerprint"]
-        run_directory.check_fingerprint(directory, fingerprint, dataset.fingerprint)
-        fingerprint = stored["data"].get("features_fingerprint")
-        run_directory.check_fingerprint(directory, fingerprint, known.fingerprint)
-        is_new_model = stored.get("model_digest") != model_digest
-        if is_new_model and _record_of(models, baselines_config.TWO_TOWER).exists():
-            raise run_directory.refuse_version(directory, "model")
-    run_directory.write_json(
-        directory.config,
-        {
+        _check_goes_on(directory, stored, dataset, known, run_config)
+    with contextlib.ExitStack() as stack:
+        begun = {
             "flags": flags,
-            "data": {
+            metric_names.mark(_DATA, is_private): {
                 "fingerprint": dataset.fingerprint,
                 "features_fingerprint": known.fingerprint,
             },
-            "model_digest": model_digest,
-        },
-    )
-    models.mkdir(exist_ok=True)
-    k = config.k_for(run_config)
-    found, score_fns = {}, {}
-    for name in chosen:
-        found[name], score_fns[name] = _obtain(name, inputs, models, k)
-    for name, score_fn in score_fns.items():
-        notices.say(f"{name}: test")
-        test = metric_names.mark("test", "epsilon" in found[name])
-        found[name][test] = _evaluate(score_fn, dataset.split.test, inputs, k)
+            _MODEL_DIGEST: model_flags.digest_model(run_config),
+        }
+        if is_private:
+            private = stack.enter_context(
+                baseline_release.open_release(config, dataset, directory, stored)
+            )
+            inputs = dataclasses.replace(inputs, private=private)
+            begun[run_identity.RUN_ID] = private.run_id
+        run_directory.write_json(directory.config, begun)
+        models = run_directory.make_folder(directory.root / _MODELS)
+        found = _fit_and_measure(chosen, inputs, models)
     return {
         "flags": flags,
-        "k": k,
+        "k": config.k_for(run_config),
         "seed": run_config.seed,
-        "data": _describe_data(dataset),
+        metric_names.mark(_DATA, is_private): _describe_data(dataset),
         "baselines": found,
         "left_out": left_out,
         "git_revision": provenance.git_revision(),
         "versions": provenance.versions(_find_packages(chosen)),
     }
+
+
+def _check_goes_on(
+    directory: run_directory.RunDirectory,
+    stored: dict[str, Any],
+    dataset: loading.LoadedDataset,
+    known: features.Features,
+    run_config: RunConfig,
+) -> None:
+    """Refuses to go on with other data, or with another version of the model."""
+    before = metric_names.find(stored, _DATA)
+    run_directory.check_fingerprint(directory, before["fingerprint"], dataset.fingerprint)
+    run_directory.check_fingerprint(
+        directory, before.get("features_fingerprint"), known.fingerprint
+    )
+    is_new_model = stored.get(_MODEL_DIGEST) != model_flags.digest_model(run_config)
+    fitted = _record_of(directory.root / _MODELS, baselines_config.TWO_TOWER)
+    if is_new_model and fitted.exists():
+        raise run_directory.refuse_version(directory, "model")
+
+
+def _fit_and_measure(
+    chosen: Sequence[str], inputs: baseline_fits.Inputs, models: pathlib.Path
+) -> dict[str, dict[str, Any]]:
+    """Fits and validates all, and then tests all."""
+    found, score_fns = {}, {}
+    for name in chosen:
+        found[name], score_fns[name] = _obtain(name, inputs, models)
+    for name, score_fn in score_fns.items():
+        notices.say(f"{name}: test")
+        test = metric_names.mark("test", inputs.is_private)
+        found[name][test] = _evaluate(score_fn, inputs.split.test, inputs)
+    return found
 
 
 def _choose(
@@ -154,7 +185,7 @@ def _choose(
 
 
 def _obtain(
-    name: str, inputs: baseline_fits.Inputs, models: pathlib.Path, k: int
+    name: str, inputs: baseline_fits.Inputs, models: pathlib.Path
 ) -> tuple[dict[str, Any], scoring.ScoreFn]:
     """Fits and validates, or reads what was fitted before."""
     record, path = _record_of(models, name), models / f"{name}.npz"
@@ -171,19 +202,21 @@ def _obtain(
         details = baseline.fit_fn(named, path)
         score_fn = baseline.restore_fn(inputs, path)
         seconds = time.monotonic() - start
-        validation = _evaluate(score_fn, inputs.split.validation, inputs, k)
+        validation = _evaluate(score_fn, inputs.split.validation, inputs)
     except (scoring.NotNumbersError, np.linalg.LinAlgError) as error:
         raise errors.UserError(
             f"{name} has diverged: its scores are no numbers; change its parameters, --{name}_..., "
             "in another --output_dir"
         ) from error
-    notices.say(f"{name}: {seconds:.1f} s, validation recall@{k} {validation[f'recall@{k}']:.4f}")
+    recall = f"recall@{inputs.config.k_for(inputs.run)}"
+    said = metric_names.mark(f"validation/{recall}", inputs.is_private)
+    notices.say(f"{name}: {seconds:.1f} s, {said} {validation[recall]:.4f}")
+    # All but what is released privately is exact, and outside of its epsilon.
+    is_exact = inputs.is_private and name != baselines_config.PRIVATE_POPULARITY
     found = {
         "parameters": _describe_parameters(name, inputs),
-        "seconds": seconds,
-        **details,
-        # What has an epsilon has exact metrics of held-out interactions that are outside of it.
-        metric_names.mark("validation", "epsilon" in details): validation,
+        **metric_names.mark_all(details, is_exact),
+        **metric_names.mark_all({"seconds": seconds, "validation": validation}, inputs.is_private),
     }
     run_directory.write_json(record, found)
     return found, score_fn
@@ -210,14 +243,15 @@ def _evaluate(
     score_fn: scoring.ScoreFn,
     evaluation_set: splits.EvaluationSet,
     inputs: baseline_fits.Inputs,
-    k: int,
 ) -> dict[str, float]:
+    k = inputs.config.k_for(inputs.run)
     return ranking.evaluate(
         score_fn, evaluation_set, inputs.split.num_items, (k,), seed=inputs.run.seed
     )
 
 
 def _describe_data(dataset: loading.LoadedDataset) -> dict[str, Any]:
+    """Exact counts."""
     return {
         "summary": dataset.summary(),
         "num_users": dataset.interactions.num_users,

@@ -150,6 +150,11 @@ def choose_baselines(config: BaselinesConfig, run: RunConfig) -> tuple[str, ...]
     return tuple(name for name in BASELINES if name not in unsuited)
 
 
+def releases_privately(config: BaselinesConfig, run: RunConfig) -> bool:
+    """Whether something is released privately, so that all that is exact beside it is marked."""
+    return PRIVATE_POPULARITY in choose_baselines(config, run)
+
+
 def validate(
     config: BaselinesConfig, run: RunConfig, population: PopulationConfig | None = None
 ) -> None:
@@ -157,12 +162,14 @@ def validate(
 
     Args:
       config: What to check.
-      run: The flags of data and model, valid by themselves.
+      run: The flags of data and model.
       population: The budget over runs; None for none.
 
     Raises:
       UserError: At the first mistake, naming the flag and the way out.
     """
+    chosen = choose_baselines(config, run)
+    _check_run(run, releases_privately(config, run))
     for field in dataclasses.fields(config):
         config_checks.check_range(field.name, getattr(config, field.name), field.metadata["spec"])
     for name in config.baselines or ():
@@ -181,7 +188,6 @@ def validate(
             "--query_tower=set: only experiments.train trains it; choose mean, which is the same "
             "function of a history, trained on what came before each item"
         )
-    chosen = choose_baselines(config, run)
     if not chosen:
         raise errors.UserError(f"--baselines: name at least one of {', '.join(BASELINES)}")
     _check_flags_mean_something(config, run, chosen)
@@ -208,6 +214,16 @@ def to_flags(config: BaselinesConfig, run: RunConfig) -> dict[str, Any]:
     return {name: list(v) if isinstance(v, tuple) else v for name, v in flags.items()}
 
 
+def _check_run(run: RunConfig, is_private: bool) -> None:
+    """Refuses flags of data and model that contradict each other, in words of what there is."""
+    if run.catalogue == "selected":
+        raise errors.UserError(
+            "--catalogue=selected: only experiments.train chooses a catalogue with noise; use "
+            "table, if there is a table of the items, or data"
+        )
+    config_checks.validate(dataclasses.replace(run, catalogue=run.catalogue_kind_if(is_private)))
+
+
 def _check_flags_mean_something(
     config: BaselinesConfig, run: RunConfig, chosen: tuple[str, ...]
 ) -> None:
@@ -224,11 +240,12 @@ def _check_flags_mean_something(
         if baseline not in chosen and f"{baseline}_{name}" in changed
     ]
     if TWO_TOWER not in chosen:
+        catalogue_kind = run.catalogue_kind_if(PRIVATE_POPULARITY in chosen)
         idle += [
             (name, TWO_TOWER)
             for name in MODEL_FLAGS
             if getattr(run, name) != getattr(RunConfig, name)
-            and not (name == "item_table" and run.catalogue_kind == "table")
+            and not (name == "item_table" and catalogue_kind == "table")
         ]
     for name, baseline in idle:
         raise errors.UserError(

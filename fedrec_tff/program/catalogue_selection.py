@@ -31,20 +31,26 @@ def apply(session: Session, ledger: ledger_lib.PrivacyLedger | None) -> Session:
     Raises:
       UserError: If no item was chosen, or the folder's catalogue is not that of these data.
     """
-    if session.config.catalogue_release is None:
+    config = session.config
+    if config.catalogue_release is None:
         return session
     path = session.directory.private_catalogue
     content = single_releases.obtain(
-        path, privacy_plan.CATALOGUE, session.config, ledger, lambda: _release(session)
+        path,
+        privacy_plan.CATALOGUE,
+        ledger,
+        lambda: _release(session),
+        config.target_epsilon,
+        config.budget_name,
     )
     item_ids = _read(content, path)
-    dataset = data.load_data(session.config, item_ids)
+    dataset = data.load_data(config, item_ids)
     interactions.save_id_maps(dataset.interactions, session.directory.ids)
     notices.say(f"chosen with noise: a catalogue of {dataset.split.num_items:,} items")
     return dataclasses.replace(
         session,
         dataset=dataset,
-        features=features_lib.create_features(session.config, dataset),
+        features=features_lib.create_features(config, dataset),
     )
 
 

@@ -722,9 +722,13 @@ class RunConfig:
     @property
     def catalogue_kind(self) -> str:
         """Where the items come from, one of `CATALOGUES`; of the data is an assumption."""
+        return self.catalogue_kind_if(self.is_private)
+
+    def catalogue_kind_if(self, is_private: bool) -> str:
+        """The same for what is private by other means than the aggregator, or is not."""
         if self.catalogue is not None:
             return self.catalogue
-        return "table" if self.is_private and self.has_item_table else "data"
+        return "table" if is_private and self.has_item_table else "data"
 
     @property
     def has_public_roster(self) -> bool:

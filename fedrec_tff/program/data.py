@@ -5,7 +5,9 @@ from fedrec_tff.program.config import RunConfig
 
 
 def load_data(
-    config: RunConfig, catalogue_ids: tuple[str, ...] | None = None
+    config: RunConfig,
+    catalogue_ids: tuple[str, ...] | None = None,
+    is_private: bool | None = None,
 ) -> loading.LoadedDataset:
     """Reads or generates the data of a run, prepares and splits them.
 
@@ -13,6 +15,7 @@ def load_data(
       config: The run's flags.
       catalogue_ids: Raw ids of the items that were chosen for the catalogue; until they are, a
         catalogue that is to be chosen is that of the data.
+      is_private: Whether users are protected from one another; None for what the aggregator says.
 
     Returns:
       The data.
@@ -20,6 +23,8 @@ def load_data(
     Raises:
       UserError: If files are missing or malformed, or too little is left.
     """
+    is_private = config.is_private if is_private is None else is_private
+    catalogue = config.catalogue_kind_if(is_private)
     is_table = config.dataset == "csv"
     k_core = 0 if config.k_core == 1 else config.k_core
     return loading.load(
@@ -42,9 +47,9 @@ def load_data(
             ),
             split=config.split,
             seed=config.seed,
-            is_private=config.is_private,
+            is_private=is_private,
             roster=config.roster,
-            catalogue=loading.DATA if config.catalogue_release else config.catalogue_kind,
+            catalogue=loading.DATA if config.catalogue_release else catalogue,
             catalogue_ids=catalogue_ids,
             synthetic=synthetic.SyntheticConfig(
                 num_users=config.synthetic_users,

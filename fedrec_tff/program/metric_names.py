@@ -23,7 +23,7 @@ def mark(name: str, is_private: bool) -> str:
     return f"{NON_PRIVATE}{name}" if is_private else name
 
 
-def mark_all(metrics: Mapping[str, float], is_private: bool) -> dict[str, float]:
+def mark_all(metrics: Mapping[str, Any], is_private: bool) -> dict[str, Any]:
     """The same for all metrics of a mapping."""
     return {mark(name, is_private): value for name, value in metrics.items()}
 

@@ -66,7 +66,14 @@ def obtain(
             np.save(content, build_release_fn(session)(population, session.draws.secret))
             return content.getvalue()
 
-        released = single_releases.obtain(path, privacy_plan.POPULARITY, config, ledger, release_fn)
+        released = single_releases.obtain(
+            path,
+            privacy_plan.POPULARITY,
+            ledger,
+            release_fn,
+            config.target_epsilon,
+            config.budget_name,
+        )
         counts = _read(released, path, split.num_items)
         probabilities = private_popularity.create_popularity_probabilities_from_counts(
             counts, release.noise_stddev

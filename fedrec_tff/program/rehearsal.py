@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow_federated as tff
 
 from fedrec_tff import errors
+from fedrec_tff.datasets import splits
 from fedrec_tff.execution import debug, forms
 from fedrec_tff.learning import client_work, private_evaluation
 from fedrec_tff.program import (
@@ -105,12 +106,7 @@ def _is_spent_before_training(session: Session) -> bool:
 
 def _check_evaluation(session: Session) -> None:
     split = session.dataset.split
-    for name in ("validation", "test"):
-        if not getattr(split, name).num_rows:
-            raise errors.UserError(
-                f"--split={session.config.split} leaves nothing to evaluate in its {name} part: "
-                "choose another split, or more data"
-            )
+    splits.check_can_be_evaluated(split, session.config.split)
     if session.config.evaluation_release is not None:
         private_evaluation.stack(split.validation)
 

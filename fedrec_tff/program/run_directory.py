@@ -42,6 +42,10 @@ SECRET = frozenset(
         "sweep.json",
         # What an audit found of real users.
         "audit.json",
+        # Exact metrics and counts, and recommenders that are exact functions of the data.
+        "baselines.json",
+        "baselines.csv",
+        "models",
         # Stays with who made an anonymised copy.
         "anonymization_report.json",
     }

@@ -226,13 +226,11 @@ def summarize(config: RunConfig, dataset: loading.LoadedDataset) -> str:
     """
     if not config.is_private or config.release_non_private_metrics:
         return dataset.summary()
-    split = dataset.split
-    items = f"{split.num_items:,} items {dataset.catalogue_source}"
-    if config.catalogue_release is not None:
-        items = "a catalogue that is to be chosen"
+    if config.catalogue_release is None:
+        return dataset.public_summary()
     return (
-        f"{config.dataset}: {split.train.num_rows:,} training users {dataset.population_source}, "
-        f"{items}"
+        f"{config.dataset}: {dataset.split.train.num_rows:,} training users "
+        f"{dataset.population_source}, a catalogue that is to be chosen"
     )
 
 

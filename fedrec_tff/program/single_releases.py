@@ -6,24 +6,25 @@ from collections.abc import Callable
 from fedrec_tff import errors
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.program import run_directory
-from fedrec_tff.program.config import RunConfig
 
 
 def obtain(
     path: pathlib.Path,
     name: str,
-    config: RunConfig,
     ledger: ledger_lib.PrivacyLedger,
     release_fn: Callable[[], bytes],
+    target_epsilon: float | None,
+    budget_name: str,
 ) -> bytes:
     """Reads what was released; releases it if the file is not there.
 
     Args:
       path: The file.
       name: Of the release, as the ledger has it.
-      config: The run's flags.
       ledger: Records the release before it is computed.
       release_fn: Computes it, with fresh noise, and returns the file's content.
+      target_epsilon: What the ledger's run may cost; None for no limit.
+      budget_name: What limits the cost, for messages.
 
     Returns:
       The content.
@@ -39,10 +40,10 @@ def obtain(
                 "choose another --output_dir"
             )
         return path.read_bytes()
-    if not ledger.may_release(name, config.target_epsilon):
+    if not ledger.may_release(name, target_epsilon):
         raise errors.UserError(
             f"{name} was released before, {path} is missing, and once more would pass "
-            f"{config.budget_name}: restore the file, or choose another --output_dir"
+            f"{budget_name}: restore the file, or choose another --output_dir"
         )
     ledger.append_release(name)
     released = release_fn()

@@ -11,9 +11,11 @@ import rich.box
 import rich.console
 import rich.table
 
+from fedrec_tff.privacy import departures
 from fedrec_tff.program import baselines, metric_names, run_directory
 
 _PARTS = ("validation", "test")
+_SECONDS, _DATA = "seconds", "data"
 _CSV = "baselines.csv"
 _TENSORBOARD = "tensorboard"
 
@@ -37,11 +39,13 @@ def describe_notes(results: Mapping[str, Any]) -> list[str]:
     notes = []
     for name, found in results["baselines"].items():
         if "epsilon" in found:
+            said = _summarize_departures(found)
             notes.append(
-                f"{name}: its counts are released once with epsilon={found['epsilon']:.4g} at "
+                f"{name}: its counts are released with epsilon={found['epsilon']:.4g} at "
                 f"delta={found['delta']:g} (noise multiplier {found['noise_multiplier']:g}), for "
-                "each user with all training interactions, whether there or not; the metrics and "
-                "all other baselines are exact statistics"
+                "each user with all training interactions, whether there or not"
+                + (f"; {said}" if said else "")
+                + "; the metrics and all other baselines are exact statistics"
             )
     return notes + [f"left out: {reason}" for reason in results["left_out"].values()]
 
@@ -63,6 +67,11 @@ def write(results: Mapping[str, Any], output_dir: str | os.PathLike) -> list[pat
     return [root / baselines.RESULTS, root / _CSV]
 
 
+def _summarize_departures(found: Mapping[str, Any]) -> str:
+    """What must be said with a baseline's epsilon, in a line; empty where nothing is known."""
+    return departures.Departures.from_json(found.get("departures", [])).summarize()
+
+
 def _create_table(results: Mapping[str, Any]) -> str:
     metrics = _find_metrics(results)
     table = rich.table.Table(box=rich.box.SIMPLE)
@@ -74,9 +83,8 @@ def _create_table(results: Mapping[str, Any]) -> str:
     for name, found in results["baselines"].items():
         values = [f"{metric_names.find(found, 'test')[metric]:.4f}" for metric in metrics]
         validated = f"{metric_names.find(found, 'validation')[metrics[0]]:.4f}"
-        table.add_row(
-            name + ("*" if _is_marked(found) else ""), *values, validated, f"{found['seconds']:.1f}"
-        )
+        seconds = f"{metric_names.find(found, _SECONDS):.1f}"
+        table.add_row(name + ("*" if _is_marked(found) else ""), *values, validated, seconds)
     # As wide as it needs.
     console = rich.console.Console(width=400, color_system=None)
     with console.capture() as capture:
@@ -97,11 +105,13 @@ def _to_csv(results: Mapping[str, Any]) -> str:
     """A row for each baseline; its parameters have columns of their own."""
     rows = []
     for name, found in results["baselines"].items():
-        row = {"baseline": name, "seed": results["seed"], "seconds": found["seconds"]}
+        row = {"baseline": name, "seed": results["seed"], **_name_seconds(found, _SECONDS)}
         row |= {key: found[key] for key in ("epsilon", "delta") if key in found}
+        if "epsilon" in found:
+            row["departures"] = _summarize_departures(found)
         row |= _name_metrics(found)
         row |= {f"{name}_{key}": value for key, value in found["parameters"].items()}
-        rows.append(row | {"fingerprint": results["data"]["fingerprint"]})
+        rows.append(row | _name_fingerprint(results))
     columns = dict.fromkeys(column for row in rows for column in row)
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -117,6 +127,17 @@ def _name_metrics(found: Mapping[str, Any]) -> dict[str, float]:
         for part in _PARTS
         for metric, value in metric_names.find(found, part).items()
     }
+
+
+def _name_seconds(found: Mapping[str, Any], name: str) -> dict[str, float]:
+    """What a clock told, marked where it is in the results."""
+    is_marked = metric_names.are_marked(found, _SECONDS)
+    return {metric_names.mark(name, is_marked): metric_names.find(found, _SECONDS)}
+
+
+def _name_fingerprint(results: Mapping[str, Any]) -> dict[str, str]:
+    name = metric_names.mark("fingerprint", metric_names.are_marked(results, _DATA))
+    return {name: metric_names.find(results, _DATA)["fingerprint"]}
 
 
 def _write_tensorboard(results: Mapping[str, Any], folder: pathlib.Path) -> None:
@@ -135,4 +156,5 @@ def _write_tensorboard(results: Mapping[str, Any], folder: pathlib.Path) -> None
             hparams.hparams({"baseline": name, **shared, **parameters})
             for metric, value in _name_metrics(found).items():
                 tf.summary.scalar(metric, value, step=0)
-            tf.summary.scalar("time/seconds", found["seconds"], step=0)
+            for metric, value in _name_seconds(found, "time/seconds").items():
+                tf.summary.scalar(metric, value, step=0)

@@ -84,7 +84,8 @@ def _has_marked(rows: Iterable[_Row]) -> bool:
 def _said(group: _Group) -> str:
     """What must be said with the epsilons of a group, which are of the same flags."""
     guarantees = [ranking.guarantee for folder in group for ranking in folder.rankings]
-    return next((guarantee.said for guarantee in guarantees if guarantee is not None), "")
+    said = [guarantee.said for guarantee in guarantees if guarantee is not None]
+    return next(filter(None, said), "")
 
 
 def _group_by_seed(folders: Iterable[ResultFolder]) -> list[_Group]:

@@ -173,7 +173,7 @@ def _from_baselines(
             "dataset": RunConfig.dataset,
         },
         unsaid_flags=frozenset({"data_dir"}),
-        fingerprint=config["data"]["fingerprint"],
+        fingerprint=metric_names.find(config, "data")["fingerprint"],
         rankings=tuple(
             _read_baseline(flags, baseline, found)
             for baseline, found in results["baselines"].items()
@@ -184,14 +184,15 @@ def _from_baselines(
 
 
 def _read_baseline(flags: Mapping[str, Any], baseline: str, found: Mapping[str, Any]) -> Ranking:
+    metrics, is_marked = metric_names.find(found, "test"), metric_names.are_marked(found, "test")
     if baseline == baselines_config.POPULARITY:
-        return Ranking(_title_popularity(flags), found["test"], is_of_data=True)
+        return Ranking(_title_popularity(flags), metrics, is_of_data=True, is_marked=is_marked)
     return Ranking(
         f"{{name}}: {baseline}",
-        metric_names.find(found, "test"),
-        Guarantee(found.get("epsilon")),
-        seconds=found["seconds"],
-        is_marked="test" not in found,
+        metrics,
+        _find_guarantee(found),
+        seconds=metric_names.find(found, "seconds"),
+        is_marked=is_marked,
     )
 
 

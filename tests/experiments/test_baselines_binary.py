@@ -116,6 +116,10 @@ def test_help_lists_what_means_something_here():
         (["--rounds=3"], "rounds"),
         (["--baselines=pop"], "'pop' is unknown"),
         (["--baselines=ease", "--ials_dim=3"], "--ials_dim means nothing without ials"),
+        (
+            ["--private_popularity_epsilon=1", "--catalogue=selected"],
+            "--catalogue=selected: only experiments.train chooses a catalogue with noise",
+        ),
     ],
 )
 def test_mistakes_are_told_in_a_line(tmp_path, flags, said):

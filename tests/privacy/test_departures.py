@@ -29,11 +29,12 @@ def _expect(choices):
         insecure.add("deterministic_noise")
     if central:
         assumed.add("trusted_server")
+    if central and choices.samples_users:
         if choices.has_secret_cohorts:
             assumed.add("secret_cohorts")
         else:
             insecure.add("seeded_cohorts")
-    else:
+    if not central:
         assumed.add("honest_devices" if local else "honest_secure_sum")
     if choices.simulates_deployment:
         simulated.add("simulated_deployment")

@@ -12,10 +12,16 @@ from fedrec_tff.datasets import sequences as sequences_lib
 from fedrec_tff.evaluation import popularity, ranking
 from fedrec_tff.learning import negative_sampling
 from fedrec_tff.models import two_tower
-from fedrec_tff.privacy import population_ledger
-from fedrec_tff.program import baseline_fits, baselines, baselines_config, data
+from fedrec_tff.program import (
+    baseline_fits,
+    baseline_release,
+    baselines,
+    baselines_config,
+    data,
+    run_directory,
+)
 from fedrec_tff.program.baselines_config import BaselinesConfig
-from fedrec_tff.program.config import PopulationConfig, RunConfig
+from fedrec_tff.program.config import RunConfig
 from fedrec_tff.reporting import baselines_report
 
 _RUN = RunConfig(synthetic_users=80, synthetic_items=60, embedding_dim=8, num_blocks=0)
@@ -27,12 +33,17 @@ _QUICK_RUN = dataclasses.replace(_RUN, embedding_dim=RunConfig.embedding_dim, nu
 
 
 @pytest.fixture(scope="module")
-def split():
-    return data.load_data(_RUN).split
+def dataset():
+    return data.load_data(_RUN)
 
 
 @pytest.fixture(scope="module")
-def scores(split, tmp_path_factory):
+def split(dataset):
+    return dataset.split
+
+
+@pytest.fixture(scope="module")
+def scores(dataset, split, tmp_path_factory):
     """What each baseline scores when it was fitted with other targets, and with none to look at."""
     root = tmp_path_factory.mktemp("fits")
     rng = np.random.default_rng(0)
@@ -46,10 +57,18 @@ def scores(split, tmp_path_factory):
         split, validation=corrupt(split.validation), test=corrupt(split.test)
     )
     hidden = dataclasses.replace(split, validation=None, test=None)
+    releases = []
+    for number in range(2):
+        folder = root / str(number)
+        folder.mkdir()
+        directory = run_directory.RunDirectory(folder)
+        releases.append(baseline_release.open_release(_CONFIG, dataset, directory, None))
     found = {}
     for name, baseline in baseline_fits.FITS.items():
         for number, seen in enumerate((corrupted, hidden)):
-            inputs = baseline_fits.Inputs(_CONFIG, _RUN, seen, lambda line: None)
+            inputs = baseline_fits.Inputs(
+                _CONFIG, _RUN, seen, lambda line: None, private=releases[number]
+            )
             path = root / f"{name}{number}.npz"
             details = baseline.fit_fn(inputs, path)
             score_fn = baseline.restore_fn(inputs, path)
@@ -74,37 +93,6 @@ def test_private_popularity_is_noised_secretly_and_within_its_budget(scores, spl
     deviation = np.std(first[0] - second[0]) / np.sqrt(2.0)
     assert details["noise_stddev"] == pytest.approx(details["noise_multiplier"] * np.sqrt(50))
     assert deviation == pytest.approx(details["noise_stddev"], rel=0.4)
-
-
-def test_a_release_that_is_there_is_not_made_again(split, tmp_path):
-    path = tmp_path / "private_popularity.npz"
-    counts = np.arange(split.num_items, dtype=np.float32)
-    np.savez(path, counts=counts)
-    inputs = baseline_fits.Inputs(_CONFIG, _RUN, split, lambda line: None)
-    baseline = baseline_fits.FITS["private_popularity"]
-    baseline.fit_fn(inputs, path)
-    found = baseline.restore_fn(inputs, path)(split.test.history)
-    np.testing.assert_array_equal(found[0], counts)
-
-
-def test_a_private_release_takes_its_cost_from_the_budget_over_runs(split, tmp_path):
-    config = BaselinesConfig(baselines=("private_popularity",), private_popularity_epsilon=2.0)
-    budget = PopulationConfig(str(tmp_path / "users.jsonl"), 3.0, 1e-5)
-    inputs = baseline_fits.Inputs(config, _RUN, split, print, None, budget)
-    fit_fn = baseline_fits.FITS["private_popularity"].fit_fn
-    details = fit_fn(inputs, tmp_path / "a.npz")
-    # What is there costs nothing again.
-    fit_fn(inputs, tmp_path / "a.npz")
-    (entry,) = population_ledger.read_population(budget.ledger).entries
-    # All users are asked, so no cohort is to be secret.
-    assert entry.assumes == ("trusted_server", "catalogue_from_data", "users_from_data")
-    assert entry.voided_by == ()
-    ((event, count),) = entry.events
-    assert (entry.state, entry.kind, count) == ("settled", "popularity", 1)
-    assert event.noise_multiplier == details["noise_multiplier"]
-    with pytest.raises(errors.UserError, match="of the budget of 'users'"):
-        fit_fn(inputs, tmp_path / "b.npz")
-    assert not (tmp_path / "b.npz").exists()
 
 
 def test_an_interrupted_session_goes_on_and_reads_the_test_split_last(

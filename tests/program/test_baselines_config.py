@@ -9,6 +9,7 @@ from fedrec_tff.program import baselines_config
 from fedrec_tff.program.baselines_config import BaselinesConfig
 from fedrec_tff.program.config import PopulationConfig, RunConfig
 
+_WITH_ITEMS = RunConfig(dataset="csv", data_dir="somewhere", item_table="items.csv")
 _ADJACENCY = RunConfig(dataset="adjacency", split="published", data_dir="somewhere")
 
 
@@ -19,6 +20,14 @@ def test_a_budget_over_runs_is_for_what_is_private_alone():
     baselines_config.validate(alone, run, budget)
     with pytest.raises(errors.UserError, match="--population_ledger: all baselines but one"):
         baselines_config.validate(BaselinesConfig(private_popularity_epsilon=1.0), run, budget)
+
+
+def test_a_table_of_items_is_the_catalogue_of_what_is_private():
+    private = BaselinesConfig(baselines=("private_popularity",), private_popularity_epsilon=1.0)
+    baselines_config.validate(private, _WITH_ITEMS)
+    of_data = dataclasses.replace(_WITH_ITEMS, catalogue="data")
+    with pytest.raises(errors.UserError, match="--item_table means nothing"):
+        baselines_config.validate(private, of_data)
 
 
 def test_by_default_what_suits_the_data_and_needs_no_budget():
@@ -67,6 +76,9 @@ def test_every_parameter_belongs_to_a_baseline():
         ({"private_popularity_epsilon": -1.0}, {}, "must be more than 0"),
         ({"private_popularity_epsilon": 1.0}, {"k_core": 5}, "--k_core"),
         ({"private_popularity_epsilon": 1.0}, {"split": "global_time"}, "--split=global_time"),
+        ({}, {"catalogue": "selected"}, "only experiments.train chooses a catalogue with noise"),
+        ({"private_popularity_epsilon": 1.0}, {"catalogue": "selected"}, "use table, if there is"),
+        ({}, {"dataset": "csv", "data_dir": "x", "item_table": "y"}, "--item_table means nothing"),
     ],
 )
 def test_mistakes_are_told(chosen, run, said):

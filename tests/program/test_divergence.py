@@ -17,6 +17,7 @@ from fedrec_tff.program import (
     privacy_plan,
     run_process,
     session,
+    user_draws,
 )
 from fedrec_tff.program.config import RunConfig
 
@@ -115,7 +116,8 @@ def test_made_up_users_train_as_real_ones_do(flags, rates):
     for rate in rates:
         config = dataclasses.replace(_CONFIG, num_blocks=0, client_learning_rate=rate, **flags)
         dataset = data.load_data(config)
-        simulation = client_simulation.create_simulation(config, dataset)
+        draws = user_draws.UserDraws(dataset.train_user_ids, config.seed)
+        simulation = client_simulation.create_simulation(config, dataset, draws.public)
         num_items = dataset.split.num_items
         plan = privacy_plan.create_plan(config, dataset.split.train.num_rows, 1)
         process = run_process.build_process(config, num_items, plan, simulation=simulation)

@@ -66,7 +66,7 @@ def test_secret_files_and_folders_are_so_before_anything_is_in_them(
         return replace(path, target)
 
     monkeypatch.setattr(pathlib.Path, "replace", note)
-    for name in ("config.json", "results.json", "study.json", "audit.json"):
+    for name in ("config.json", "results.json", "study.json", "audit.json", "baselines.csv"):
         run_directory.write_json(tmp_path / name, 1)
     folder = run_directory.make_folder(tmp_path / "devices")
     with run_directory.open_whole(folder / "round_1.npy") as file:
@@ -76,13 +76,14 @@ def test_secret_files_and_folders_are_so_before_anything_is_in_them(
         ("results.json", 0o666),
         ("study.json", 0o600),
         ("audit.json", 0o600),
+        ("baselines.csv", 0o600),
         ("round_1.npy", 0o600),
     ]
     found = {
         name: run_directory.make_folder(tmp_path / name).stat().st_mode & 0o777
-        for name in ("checkpoints", "ids", "devices", "trials", "models")
+        for name in ("checkpoints", "ids", "devices", "trials", "models", "tensorboard")
     }
-    assert found.pop("models") == 0o777
+    assert found.pop("tensorboard") == 0o777
     assert set(found.values()) == {0o700}
 
 
