@@ -4,12 +4,13 @@ VENV  := .venv
 STAMP := $(VENV)/.installed
 RUN   := $(VENV)/bin/python
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test test-all lint clean
 
 help:
 	@echo 'make setup   install the locked environment into $(VENV) (done by the others where it is needed)'
 	@echo 'make demo    train a private recommender, measure it and show what it recommends'
-	@echo 'make test    lint, then run the tests'
+	@echo 'make test    lint, then run the tests but for the slow ones'
+	@echo 'make test-all  the same, with the slow ones'
 	@echo 'make lint    check style and format, change nothing'
 	@echo 'make clean   remove caches and build output; keeps $(VENV) and runs/'
 	@echo
@@ -21,6 +22,9 @@ demo: $(STAMP)
 	@$(RUN) -m experiments.demo
 
 test: lint
+	@$(RUN) -m pytest -n 2 --dist loadfile -m 'not slow'
+
+test-all: lint
 	@$(RUN) -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)
