@@ -110,8 +110,6 @@ def test_one_client_moves_the_sum_of_ten_thousand_by_no_more_than_the_clip(form)
 
 # Every context, any number of shards.
 
-_NAMES = ("dp_gaussian", "dp_adaptive", "dp_tree", "dp_banded_mf")
-
 
 @functools.cache
 def _private(name, form):
@@ -150,8 +148,24 @@ def _two_rounds(name, form):
 
 
 @pytest.mark.usefixtures("native")
-@pytest.mark.parametrize("form", ["dense", "row_sparse"])
-@pytest.mark.parametrize("name", _NAMES)
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("dp_gaussian", "dense"),
+        ("dp_adaptive", "row_sparse"),
+        ("dp_tree", "dense"),
+        ("dp_banded_mf", "row_sparse"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ("dp_gaussian", "row_sparse"),
+                ("dp_adaptive", "dense"),
+                ("dp_tree", "row_sparse"),
+                ("dp_banded_mf", "dense"),
+            )
+        ),
+    ],
+)
 def test_all_contexts_and_shards_have_the_same_bits(name, form):
     expected = _two_rounds(name, form)
     for context in (*map(_compiled, _SHARDS), debug.DebugContext()):
