@@ -20,6 +20,8 @@ import tensorflow_federated as tff
 
 from fedrec_tff.execution import compiled, debug
 
+pytestmark = pytest.mark.slow
+
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _MEGABYTE = 1e6
 _LENGTHS = (6, 10)

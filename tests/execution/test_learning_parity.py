@@ -72,13 +72,20 @@ _CONTEXTS = {
     ),
     "debug": debug.DebugContext,
 }
+_ALWAYS = ("mean, row-sparse", "weighted_mean, dense", "dp_gaussian, dense")
 # Everything compiled and split; a few in the other contexts too.
 _RUNS = [
-    *((case, "compiled, 2 shards") for case in _CASES),
-    ("mean, row-sparse", "compiled, 1 shard"),
-    ("mean, row-sparse", "debug"),
+    *((case, "compiled, 2 shards") for case in _ALWAYS),
     ("dp_adaptive, row-sparse", "debug"),
-    ("robust", "debug"),
+    *(
+        pytest.param(*case, marks=pytest.mark.slow)
+        for case in (
+            *((case, "compiled, 2 shards") for case in _CASES if case not in _ALWAYS),
+            ("mean, row-sparse", "compiled, 1 shard"),
+            ("mean, row-sparse", "debug"),
+            ("robust", "debug"),
+        )
+    ),
 ]
 
 

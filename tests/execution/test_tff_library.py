@@ -9,6 +9,8 @@ import tensorflow as tf
 import tensorflow_federated as tff
 import tensorflow_privacy as tfp
 
+pytestmark = pytest.mark.slow
+
 _VALUE = tff.to_type(
     collections.OrderedDict(w=tff.TensorType(np.float32, [4]), b=tff.TensorType(np.float32))
 )

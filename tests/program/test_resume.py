@@ -15,8 +15,14 @@ KILLED = -signal.SIGKILL
 INSECURE = "privacy/insecure_epsilon"
 # Without --insecure_deterministic_noise.
 SECRET = {**TINY, "noise_multiplier": 1.5}
-BUDGET = {**TINY, "target_epsilon": 2.0, "rounds": 10, "clients_per_round": 50}
-ONE_ROUND = {**TINY, "target_epsilon": 2.0, "rounds": 1}
+BUDGET = {
+    **TINY,
+    "target_epsilon": 2.0,
+    "rounds": 10,
+    "clients_per_round": 50,
+    "execution": "debug",
+}
+ONE_ROUND = {**TINY, "target_epsilon": 2.0, "rounds": 1, "execution": "debug"}
 # Where sessions end, one after the other, until the last one comes through. Checkpoints are due
 # after rounds 3, 6 and 8.
 CUTS = {

@@ -28,6 +28,8 @@ RELEASED = {
     "rounds": 6,
     "release_non_private_metrics": True,
 }
+# Nothing in these is about what is compiled.
+UNCOMPILED = {**TINY, "execution": "debug"}
 NOT_PRIVATE = {**TINY, "rounds": 3}
 ADAPTIVE = {**TINY, "rounds": 4, "target_epsilon": 5.0, "aggregator": "dp_adaptive"}
 RELEASES = {
@@ -47,20 +49,20 @@ RELEASES = {
     "rounds_per_checkpoint": 1,
 }
 LOCAL = {
-    **TINY,
+    **UNCOMPILED,
     "rounds": 2,
     "noise_multiplier": 5.0,
     "aggregator": "local_gaussian",
     "max_rounds_per_user": 1,
 }
 DISTRIBUTED = {
-    **TINY,
+    **UNCOMPILED,
     "rounds": 6,
     "noise_multiplier": 3.0,
     "aggregator": "ddp_skellam",
 }
 SIMULATED = {
-    **TINY,
+    **UNCOMPILED,
     "withhold_held_out_metrics": True,
     "rounds": 2,
     "target_epsilon": 2.0,
@@ -69,7 +71,7 @@ SIMULATED = {
 }
 # The noise drowns all else, and the server only subtracts it.
 LOUD = {
-    **TINY,
+    **UNCOMPILED,
     "noise_multiplier": 100.0,
     "rounds": 2,
     "rounds_per_checkpoint": 1,
@@ -78,7 +80,7 @@ LOUD = {
     "clip_norm": 0.25,
 }
 SELECTED = {
-    **TINY,
+    **UNCOMPILED,
     "catalogue": "selected",
     "catalogue_noise_multiplier": 0.25,
     "target_epsilon": 60.0,
