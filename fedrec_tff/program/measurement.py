@@ -137,13 +137,10 @@ def _measure_real_users(
     """
     try:
         return measure_fn()
-    except errors.DivergedError:
+    except errors.DivergedError as error:
         if not session.config.is_private:
             raise
-        notices.say(
-            "warning: there are no exact metrics, for the model's scores of some users are not "
-            "numbers (NaN)"
-        )
+        notices.say(f"warning: there are no exact metrics: {error}")
         return {}
 
 

@@ -146,9 +146,9 @@ def test_users_may_stay_without_interactions(keeps_items):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"minimum_value": 6}, "minimum_value=6"),
-        ({"min_interactions_per_user": 50}, "min_interactions_per_user=50"),
-        ({"k_core_item": 50}, "k_core_item=50"),
+        ({"minimum_value": 6}, "--minimum_value=6"),
+        ({"min_interactions_per_user": 50}, "needs 50 interactions of each user"),
+        ({"k_core_item": 50}, "50 an item"),
     ],
 )
 def test_nothing_left_is_an_error_that_names_the_cause(options, message):
