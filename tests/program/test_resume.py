@@ -231,11 +231,11 @@ def test_damaged_checkpoint_is_named_and_the_one_before_does(uninterrupted, serv
 
 def test_other_data_are_refused(uninterrupted, server, tmp_path):
     root = tmp_path / "run"
-    root.mkdir()
+    shutil.copytree(uninterrupted.run.root, root)
+    (root / "results.json").unlink()
     config = uninterrupted.run.config
     config["non_private/data"]["fingerprint"] = "another"
     (root / "config.json").write_text(json.dumps(config))
-    chain = server.start([train_step(DETERMINISTIC, root)])
+    chain = server.start([train_step({**DETERMINISTIC, "resume_copy": True}, root)])
     assert server.wait(chain) == [2]
-    (line,) = server.stderr(chain).splitlines()
-    assert "the data are not those" in line
+    assert "the data are not those" in server.stderr(chain).splitlines()[-1]

@@ -174,5 +174,10 @@ class Run:
 
 def without_times(rows):
     return [
-        {name: value for name, value in row.items() if not name.startswith("time/")} for row in rows
+        {
+            name: value
+            for name, value in row.items()
+            if not name.removeprefix("non_private/").startswith("time/")
+        }
+        for row in rows
     ]
