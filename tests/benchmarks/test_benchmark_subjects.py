@@ -18,6 +18,8 @@ from fedrec_tff.benchmarks import (
 from fedrec_tff.learning import client_work, negative_sampling
 from fedrec_tff.models import two_tower
 
+pytestmark = pytest.mark.slow
+
 _SETTING = plan.Setting(
     num_users=12,
     interactions_per_user=21,

@@ -20,6 +20,8 @@ from fedrec_tff.program import (
     run_identity,
 )
 
+pytestmark = pytest.mark.slow
+
 _RELEASES = {"popularity_noise_multiplier": 1.0, "private_evaluation_noise_multiplier": 1.0}
 
 

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from training_runs import DETERMINISTIC, ROOT, TINY, Run, kill, train_step
 
+pytestmark = pytest.mark.slow
+
 NOT_PRIVATE = {**TINY, "rounds": 6, "rounds_per_checkpoint": 3}
 ELSEWHERE = {"execution": "native"}
 IN_THE_CLEAR = {

@@ -11,6 +11,8 @@ from training_runs import DETERMINISTIC, TINY, Run, kill, train_step, without_ti
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.privacy import population_ledger
 
+pytestmark = pytest.mark.slow
+
 KILLED = -signal.SIGKILL
 INSECURE = "privacy/insecure_epsilon"
 # Without --insecure_deterministic_noise.

@@ -19,6 +19,8 @@ from fedrec_tff.program import data, model_file, robustness_config, robustness_s
 from fedrec_tff.program.config import RunConfig
 from fedrec_tff.reporting import robustness_plots, robustness_report
 
+pytestmark = pytest.mark.slow
+
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _BASE = RunConfig(
     synthetic_users=80,
