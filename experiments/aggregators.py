@@ -17,9 +17,8 @@ from experiments import app, plugin_commands
 from fedrec_tff import errors
 from fedrec_tff.aggregators import registry
 from fedrec_tff.aggregators.aggregator import FLAG, TERMINAL, Aggregator
+from fedrec_tff.checks import aggregator_check_config, aggregator_text
 from fedrec_tff.plugins import signatures
-from fedrec_tff.program import aggregator_check_config
-from fedrec_tff.reporting import aggregator_text
 
 _PARAMETERS = flags.DEFINE_multi_string(
     "aggregator_param",
@@ -60,7 +59,7 @@ def _check(text: str) -> int | None:
     config = aggregator_check_config.read_config(text, _PARAMETERS.value)
 
     # Imports TensorFlow.
-    from fedrec_tff.program import aggregator_check
+    from fedrec_tff.checks import aggregator_check
 
     return plugin_commands.tell(aggregator_check.check(config))
 

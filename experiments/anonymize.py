@@ -16,10 +16,9 @@ from absl import flags
 
 from experiments import app, field_flags
 from fedrec_tff import errors
-from fedrec_tff.datasets.anonymization import config as config_lib
-from fedrec_tff.datasets.anonymization import keys
-from fedrec_tff.program import config as run_config
-from fedrec_tff.program import config_checks
+from fedrec_tff.anonymization import config as config_lib
+from fedrec_tff.anonymization import keys
+from fedrec_tff.config import config_checks, run_config
 
 _DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv")  # adjacency sets have no order to speak of
 _DATASET = flags.DEFINE_enum("dataset", _DATASETS[0], _DATASETS, "What to anonymise.")
@@ -190,10 +189,10 @@ def main(argv: list[str]) -> None:
     key = keys.read_key(_KEY_FILE.value)
 
     # Imported late: pandas and SciPy take a second, and a wrong flag is told before.
-    from fedrec_tff.datasets.anonymization import export, report
-    from fedrec_tff.program import anonymization
+    from fedrec_tff.anonymization import export, report
+    from fedrec_tff.studies.anonymization import session as anonymization_session
 
-    outcome = anonymization.run(
+    outcome = anonymization_session.run(
         source,
         config,
         key,

@@ -14,7 +14,7 @@ from absl import flags
 
 from experiments import app
 from experiments import flags as run_flags
-from fedrec_tff.program import audit_config
+from fedrec_tff.studies.audit import config as audit_config
 
 _DEFAULTS = audit_config.AuditConfig()
 # What it attacks is the run's privacy; the flag of a run that has the same name makes users attack.
@@ -70,7 +70,7 @@ def main(argv: list[str]) -> int | None:
         confidence=_CONFIDENCE.value,
     )
 
-    from fedrec_tff.program import audit_session
+    from fedrec_tff.studies.audit import session as audit_session
 
     outcome = audit_session.run(config, audit, _OUTPUT_DIR.value)
     print(outcome.text)

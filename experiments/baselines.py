@@ -14,15 +14,15 @@ is fitted. docs/baselines.md tells what each is.
 from absl import flags
 
 from experiments import app, field_flags
-from fedrec_tff.program import baselines_config
-from fedrec_tff.program import config as config_lib
-from fedrec_tff.program.config import RunConfig
+from fedrec_tff.config import run_config
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.studies.baselines import config as baselines_config
 
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "Folder of models and results; made if missing.", required=True
 )
 _RUN = field_flags.define(RunConfig, (*baselines_config.DATA_FLAGS, *baselines_config.MODEL_FLAGS))
-_POPULATION = field_flags.define(RunConfig, config_lib.POPULATION_FLAGS)
+_POPULATION = field_flags.define(RunConfig, run_config.POPULATION_FLAGS)
 _BASELINES = field_flags.define(baselines_config.BaselinesConfig)
 
 flags.adopt_module_key_flags(field_flags)
@@ -38,10 +38,11 @@ def main(argv: list[str]) -> None:
     ).population
     baselines_config.validate(config, run, population)
 
-    from fedrec_tff.program import baselines
-    from fedrec_tff.reporting import baselines_report, summary
+    from fedrec_tff.run.display import summary
+    from fedrec_tff.studies.baselines import report as baselines_report
+    from fedrec_tff.studies.baselines import session as baselines_session
 
-    results = baselines.run(config, run, _OUTPUT_DIR.value, population)
+    results = baselines_session.run(config, run, _OUTPUT_DIR.value, population)
     paths = baselines_report.write(results, _OUTPUT_DIR.value)
     print(baselines_report.describe(results))
     print(f"results: {', '.join(map(str, paths))}")

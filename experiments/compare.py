@@ -23,9 +23,9 @@ _RELATIVE_TO = flags.DEFINE_string(
 
 def main(argv: list[str]) -> None:
     """Prints the comparison."""
-    from fedrec_tff.reporting import comparison
+    from fedrec_tff.studies.comparison import report as comparison_report
 
-    print(comparison.compare([pathlib.Path(path) for path in argv[1:]], _RELATIVE_TO.value))
+    print(comparison_report.compare([pathlib.Path(path) for path in argv[1:]], _RELATIVE_TO.value))
 
 
 if __name__ == "__main__":

@@ -16,11 +16,11 @@ import numpy as np
 from absl import flags
 
 from experiments import app
+from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.privacy import departures
-from fedrec_tff.program.config import RunConfig
 
 if TYPE_CHECKING:
-    from fedrec_tff.program import session
+    from fedrec_tff.run import session
 
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "Folder of the two runs; by default, a new one under runs/."
@@ -52,8 +52,8 @@ def main(argv: list[str]) -> int | None:
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     root = pathlib.Path(_OUTPUT_DIR.value or f"runs/demo-{stamp}")
 
-    from fedrec_tff.program import session
-    from fedrec_tff.reporting import summary
+    from fedrec_tff.run import session
+    from fedrec_tff.run.display import summary
 
     print("1/2  with user-level differential privacy (DP-FedAvg)", flush=True)
     private = session.run(_PRIVATE, root / "private")

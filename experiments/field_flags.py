@@ -22,7 +22,7 @@ def define(config_class: type, names: Iterable[str] | None = None) -> dict[str, 
     The caller adopts this module's flags as its own: `flags.adopt_module_key_flags(field_flags)`.
 
     Args:
-      config_class: A dataclass whose fields carry a `program.config.FieldSpec` as `spec`.
+      config_class: A dataclass whose fields carry a `run_config.FieldSpec` as `spec`.
       names: Which fields; None for all.
 
     Returns:

@@ -5,15 +5,14 @@ from collections.abc import Collection
 from absl import flags
 
 from experiments import field_flags
-from fedrec_tff.program import config as config_lib
-from fedrec_tff.program import config_checks
+from fedrec_tff.config import config_checks, run_config
 
-_HOLDERS = field_flags.define(config_lib.RunConfig)
+_HOLDERS = field_flags.define(run_config.RunConfig)
 
 flags.adopt_module_key_flags(field_flags)
 
 
-def read_config(ignored: Collection[str] = (), is_checked: bool = True) -> config_lib.RunConfig:
+def read_config(ignored: Collection[str] = (), is_checked: bool = True) -> run_config.RunConfig:
     """Reads and checks the flags.
 
     Args:
@@ -27,7 +26,7 @@ def read_config(ignored: Collection[str] = (), is_checked: bool = True) -> confi
       UserError: If a flag is wrong, or two contradict each other.
     """
     holders = {name: holder for name, holder in _HOLDERS.items() if name not in ignored}
-    config = config_lib.RunConfig(**field_flags.read(holders))
+    config = run_config.RunConfig(**field_flags.read(holders))
     if is_checked:
         config_checks.validate(config)
     return config

@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int | None:
 def _show(path: str) -> None:
     _check_flags()
     from fedrec_tff.privacy import population_ledger
-    from fedrec_tff.reporting import population_text
+    from fedrec_tff.run.display import population_text
 
     print(population_text.to_table(population_ledger.read_population(path)))
 
@@ -85,7 +85,8 @@ def _add(path: str) -> None:
 
 def _settle(path: str, folder: str) -> None:
     _check_flags()
-    from fedrec_tff.program import population, run_directory
+    from fedrec_tff.run import population
+    from fedrec_tff.run.folder import run_directory
 
     directory = run_directory.RunDirectory(pathlib.Path(folder))
     if not directory.ledger.exists():
@@ -97,7 +98,7 @@ def _settle(path: str, folder: str) -> None:
 
 def _show_again(path: str) -> None:
     from fedrec_tff.privacy import population_ledger
-    from fedrec_tff.reporting import population_text
+    from fedrec_tff.run.display import population_text
 
     print(population_text.describe_budget(population_ledger.read_population(path)))
 

@@ -14,11 +14,10 @@ from absl import flags
 
 from experiments import app, field_flags, plugin_commands
 from fedrec_tff import errors
+from fedrec_tff.checks import model_check_config, model_text
+from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.models import plugin
 from fedrec_tff.plugins import loading, signatures
-from fedrec_tff.program import model_check_config
-from fedrec_tff.program.config import RunConfig
-from fedrec_tff.reporting import model_text
 
 _HOLDERS = field_flags.define(RunConfig, model_check_config.FLAGS)
 _USAGE = "write one of: list; describe NAME; check NAME"
@@ -57,7 +56,7 @@ def _check(name: str) -> int | None:
     config = model_check_config.create_config(name, **field_flags.read(_HOLDERS))
 
     # Imports TensorFlow.
-    from fedrec_tff.program import model_check
+    from fedrec_tff.checks import model_check
 
     return plugin_commands.tell(model_check.check(config))
 

@@ -21,12 +21,12 @@ from absl import flags
 from experiments import app
 from fedrec_tff import errors
 from fedrec_tff.aggregators import registry
+from fedrec_tff.config import config_checks, run_config
 from fedrec_tff.privacy import accounting, departures, planning
-from fedrec_tff.program import config as config_lib
-from fedrec_tff.program import config_checks, privacy_plan
-from fedrec_tff.reporting import plan_text
+from fedrec_tff.run import privacy_plan
+from fedrec_tff.studies.privacy_plan import text as plan_text
 
-_FIELDS = {field.name: field for field in dataclasses.fields(config_lib.RunConfig)}
+_FIELDS = {field.name: field for field in dataclasses.fields(run_config.RunConfig)}
 _DEFAULT_TARGET = 8.0
 _DEFAULT_SHARES = (0.01, 0.04, 0.16)
 # Noise under edges depends on how many there are, which is none of this table's columns.
@@ -50,7 +50,7 @@ _NUM_USERS = flags.DEFINE_integer(
     "Users who train.",
     required=True,
     lower_bound=1,
-    upper_bound=config_lib.MOST,
+    upper_bound=run_config.MOST,
 )
 _NUM_ITEMS = flags.DEFINE_integer(
     "num_items",
@@ -58,7 +58,7 @@ _NUM_ITEMS = flags.DEFINE_integer(
     "Items of the catalogue.",
     required=True,
     lower_bound=1,
-    upper_bound=config_lib.MOST,
+    upper_bound=run_config.MOST,
 )
 _ROUNDS = flags.DEFINE_list("rounds", ["100", "300", "1000"], "Numbers of rounds, by commas.")
 _CLIENTS_PER_ROUND = flags.DEFINE_list(
@@ -85,7 +85,7 @@ _AGGREGATOR = flags.DEFINE_enum(
 _CATALOGUE = flags.DEFINE_enum(
     "catalogue",
     "data",
-    config_lib.CATALOGUES,
+    run_config.CATALOGUES,
     "Where the items come from, as in experiments.train: a public table; the users' data, which is "
     "told as an assumption; or selected from these with noise, which is a part of epsilon.",
 )
@@ -159,8 +159,8 @@ def _plan_grid() -> tuple[list[planning.PlannedRun], departures.Departures, list
 
 def _create_config(
     rounds: int, clients_per_round: float, target_epsilon: float | None
-) -> config_lib.RunConfig:
-    return config_lib.RunConfig(
+) -> run_config.RunConfig:
+    return run_config.RunConfig(
         # A table of one's own, of which nothing is read.
         dataset="csv",
         data_dir=".",
@@ -190,7 +190,7 @@ def _create_setting(
 
 
 def _num_weights(dim_divisor: int = 1) -> int:
-    config = config_lib.RunConfig(
+    config = run_config.RunConfig(
         embedding_dim=max(1, _OF_RUN["embedding_dim"].value // dim_divisor),
         num_blocks=_OF_RUN["num_blocks"].value,
     )
@@ -235,7 +235,7 @@ def _warnings(run: planning.PlannedRun, said: departures.Departures) -> list[str
 
 
 def _draw(path: pathlib.Path, runs: Sequence[planning.PlannedRun]) -> None:
-    from fedrec_tff.reporting import privacy_plots
+    from fedrec_tff.studies.privacy_plan import plots as privacy_plots
 
     longest = max(run.setting.rounds for run in runs)
     curves = []

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from fedrec_tff import errors
-from fedrec_tff.program import findings
-from fedrec_tff.reporting import plugin_text
+from fedrec_tff.checks import findings, plugin_text
 
 _EXIT_FAILED = 1
 

@@ -16,7 +16,7 @@ from absl import flags
 
 from experiments import app
 from experiments import flags as run_flags
-from fedrec_tff.program import robustness_config
+from fedrec_tff.studies.robustness import config as robustness_config
 
 _AGGREGATORS = flags.DEFINE_multi_string(
     "aggregators",
@@ -48,8 +48,9 @@ def main(argv: list[str]) -> int | None:
         robustness_config.split_attacks(_ATTACKS.value),
     )
 
-    from fedrec_tff.program import robustness_study
-    from fedrec_tff.reporting import robustness_report, summary
+    from fedrec_tff.run.display import summary
+    from fedrec_tff.studies.robustness import report as robustness_report
+    from fedrec_tff.studies.robustness import study as robustness_study
 
     study = robustness_study.run(cells, _OUTPUT_DIR.value)
     if study is None:

@@ -21,7 +21,8 @@ from absl import flags
 from experiments import app
 from experiments import flags as run_flags
 from fedrec_tff import errors
-from fedrec_tff.program import sweep_config, sweep_space
+from fedrec_tff.studies.sweep import config as sweep_config
+from fedrec_tff.studies.sweep import space as sweep_space
 
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "Folder of the sweep; made if missing.", required=True
@@ -94,8 +95,10 @@ def main(argv: list[str]) -> int | None:
         sweep_config.create_trials(config)
 
     # Accounting takes half a second to import, and data longer; wrong flags are told before.
-    from fedrec_tff.program import sweep_session
-    from fedrec_tff.reporting import summary, sweep_report, sweep_text
+    from fedrec_tff.run.display import summary
+    from fedrec_tff.studies.sweep import report as sweep_report
+    from fedrec_tff.studies.sweep import session as sweep_session
+    from fedrec_tff.studies.sweep import text as sweep_text
 
     options = sweep_session.Options(_NUM_PROCESSES.value, _RETRY_FAILED.value)
     outcome = sweep_session.run(config, _OUTPUT_DIR.value, options)

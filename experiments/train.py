@@ -24,8 +24,8 @@ def main(argv: list[str]) -> int | None:
     config = run_flags.read_config()
 
     # Imported late: TensorFlow takes ten seconds, and a wrong flag is told before.
-    from fedrec_tff.program import session
-    from fedrec_tff.reporting import summary
+    from fedrec_tff.run import session
+    from fedrec_tff.run.display import summary
 
     outcome = session.run(config, _OUTPUT_DIR.value)
     if outcome.results is None:

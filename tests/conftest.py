@@ -4,12 +4,20 @@ import os
 import pathlib
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 # XLA reads its flags once in a process: what compiles first must not decide over other tests.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_enable_fast_min_max=false"
 
 _DEFAULT_DATA_DIR = pathlib.Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+# Examples of the property tests may take their time on a busy machine.
+hypothesis.settings.register_profile(
+    "fedrec_tff", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("fedrec_tff")
 
 
 @pytest.fixture(scope="session")

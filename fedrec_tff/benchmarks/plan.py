@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fedrec_tff import errors
-from fedrec_tff.program.config import RunConfig
+from fedrec_tff.config.run_config import RunConfig
 
 NATIVE = "native"
 COMPILED = "compiled"

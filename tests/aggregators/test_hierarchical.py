@@ -17,7 +17,7 @@ from fedrec_tff.execution import compiled
 from fedrec_tff.models import two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.privacy import mechanisms, queries
-from fedrec_tff.program import mechanism_checks
+from fedrec_tff.studies.audit import mechanism_checks
 
 _NUM_ITEMS = 12
 _NUM_EDGES = 3

@@ -8,7 +8,7 @@ import updates
 from fedrec_tff import errors
 from fedrec_tff.aggregators import registry, secure
 from fedrec_tff.execution import compiled, debug
-from fedrec_tff.execution.encryption import encrypted_sum
+from fedrec_tff.secure_sums.encryption import encrypted_sum
 
 _NUM_ITEMS = 6
 _CLIP = 1.5

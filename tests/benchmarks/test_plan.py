@@ -6,7 +6,7 @@ import pytest
 
 from fedrec_tff import errors
 from fedrec_tff.benchmarks import plan
-from fedrec_tff.program.config import RunConfig
+from fedrec_tff.config.run_config import RunConfig
 
 
 def rows(**choices):

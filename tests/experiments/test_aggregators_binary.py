@@ -8,7 +8,7 @@ import plugin_binaries
 import pytest
 
 from fedrec_tff.aggregators import registry
-from fedrec_tff.reporting import aggregator_text
+from fedrec_tff.checks import aggregator_text
 
 ROOT = plugin_binaries.ROOT
 EXAMPLES = "examples/custom_aggregator"

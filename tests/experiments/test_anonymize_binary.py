@@ -12,9 +12,9 @@ import sys
 
 import pytest
 
+from fedrec_tff.anonymization.config import AnonymizationConfig
+from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import loading, tables
-from fedrec_tff.datasets.anonymization.config import AnonymizationConfig
-from fedrec_tff.program.config import RunConfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 300.0

@@ -111,11 +111,11 @@ def test_mistakes_are_told_in_a_line(arguments, said):
 
 
 def test_flags_of_a_run_say_the_same_here():
-    from fedrec_tff.program import config
+    from fedrec_tff.config import run_config
 
     shown = run_binary("--help").stdout
     text = " ".join(shown.split())
     for name in ("embedding_dim", "clip_norm", "target_delta", "min_separation"):
-        help_text = config.RunConfig.__dataclass_fields__[name].metadata["spec"].help
+        help_text = run_config.RunConfig.__dataclass_fields__[name].metadata["spec"].help
         assert f"--{name}:" in shown
         assert " ".join(help_text.split()) in text

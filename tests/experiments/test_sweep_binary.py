@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
+from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.privacy import accounting, ledger
-from fedrec_tff.program.config import RunConfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 300.0
@@ -64,14 +64,14 @@ def test_trials_are_checked_without_anything_heavy(tmp_path):
         "from experiments import sweep\n"
         "from absl import flags\n"
         f"flags.FLAGS(['sweep', '--output_dir=x', *{FLAGS!r}])\n"
-        "from fedrec_tff.program import sweep_config\n"
+        "from fedrec_tff.studies.sweep import config as sweep_config\n"
         "config = sweep._read_config()\n"
         "sweep_config.check(config)\n"
         "assert len(sweep_config.create_trials(config)) == 2\n"
         "heavy = {'tensorflow', 'pandas', 'scipy', 'dp_accounting', 'vizier'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "from fedrec_tff.program import sweep_session\n"
-        "from fedrec_tff.reporting import sweep_report\n"
+        "from fedrec_tff.studies.sweep import session\n"
+        "from fedrec_tff.studies.sweep import report\n"
         "assert 'tensorflow' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=TIMEOUT_SECONDS)

@@ -13,7 +13,7 @@ import time
 import psutil
 import pytest
 
-from fedrec_tff.program.config import RunConfig
+from fedrec_tff.config.run_config import RunConfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 300.0
@@ -41,7 +41,7 @@ def defaults():
         "import json, sys\n"
         "from experiments import train\n"
         "from absl import flags\n"
-        "from fedrec_tff.program.config import RunConfig\n"
+        "from fedrec_tff.config.run_config import RunConfig\n"
         "f = flags.FLAGS\n"
         "names = RunConfig.__dataclass_fields__\n"
         "known = {n: [f[n].default, type(f[n].default).__name__, f[n].help] for n in names}\n"

@@ -13,17 +13,16 @@ from fedrec_tff.aggregators import registry
 from fedrec_tff.aggregators.hierarchical import factory as hierarchical_factory
 from fedrec_tff.execution import compiled
 from fedrec_tff.learning import (
-    attacks,
     client_work,
     guidance_memory,
     hierarchical_process,
     negative_sampling,
     optimizers,
     schedules,
-    simulated_clients,
 )
 from fedrec_tff.learning import process as process_lib
 from fedrec_tff.learning.config import ClientWorkConfig, OptimizerConfig, ScheduleConfig
+from fedrec_tff.learning.simulation import attacks, simulated_clients
 from fedrec_tff.models import two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 

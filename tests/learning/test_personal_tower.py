@@ -5,15 +5,10 @@ import tensorflow as tf
 from scipy import special
 
 from fedrec_tff.aggregators import row_sparse
-from fedrec_tff.learning import (
-    client_work,
-    negative_sampling,
-    optimizers,
-    personal_state,
-    personal_tower,
-)
+from fedrec_tff.learning import client_work, negative_sampling, optimizers, personal_tower
 from fedrec_tff.learning import process as process_lib
 from fedrec_tff.learning.config import LOSSES, ClientWorkConfig, OptimizerConfig
+from fedrec_tff.learning.on_device import personal_state
 from fedrec_tff.learning.personal_config import PersonalConfig
 from fedrec_tff.models import two_tower
 from fedrec_tff.models.config import TwoTowerConfig

@@ -8,15 +8,10 @@ import scipy.linalg
 import tensorflow as tf
 
 from fedrec_tff.datasets import loading, sequences, synthetic
-from fedrec_tff.learning import (
-    centralized_sequences,
-    device_map,
-    local_models,
-    negative_sampling,
-    personal_state,
-)
+from fedrec_tff.learning import centralized_sequences, negative_sampling
 from fedrec_tff.learning.client_work import ClientData
 from fedrec_tff.learning.config import ClientWorkConfig, OptimizerConfig
+from fedrec_tff.learning.on_device import device_map, local_models, personal_state
 from fedrec_tff.learning.personal_config import PersonalConfig
 from fedrec_tff.models import plugin, two_tower
 from fedrec_tff.models.config import TwoTowerConfig

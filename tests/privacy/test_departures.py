@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.privacy import catalogue, departures
-from fedrec_tff.program import privacy_plan
-from fedrec_tff.program.config import RunConfig
+from fedrec_tff.run import privacy_plan
 
 _FLAGS = [f.name for f in dataclasses.fields(departures.Choices) if f.type is bool]
 

@@ -1,0 +1,128 @@
+"""Writes an anonymised log: all of the folder, or nothing of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import secrets
+import shutil
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from fedrec_tff import errors
+from fedrec_tff.anonymization import config as config_lib
+from fedrec_tff.anonymization import pipeline, pseudonyms
+
+INTERACTIONS = "interactions.csv"
+USERS = "users.csv"
+REPORT = "anonymization_report.json"
+
+
+def check_output_dir(output_dir: str | pathlib.Path) -> pathlib.Path:
+    """Refuses a folder that holds something, or cannot be made, before any work is done.
+
+    Args:
+      output_dir: The folder; missing or empty.
+
+    Returns:
+      Its path.
+
+    Raises:
+      UserError: If it is no such folder.
+    """
+    path = pathlib.Path(output_dir)
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise errors.UserError(
+                f"--output_dir={path}: there is something already; choose another"
+            )
+    except OSError as error:
+        raise errors.UserError(f"--output_dir={path}: {error.strerror}") from error
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+        raise errors.UserError(f"--output_dir={path}: {nearest} is no folder to write to")
+    return path
+
+
+@contextlib.contextmanager
+def whole_folder(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a folder beside `output_dir` to write to, and renames it when the block succeeds.
+
+    Args:
+      output_dir: Missing or empty.
+
+    Yields:
+      The folder to write to.
+
+    Raises:
+      UserError: If something has come into `output_dir` meanwhile.
+    """
+    target = output_dir.absolute()
+    partial = target.with_name(f".{target.name}.partial-{secrets.token_hex(4)}")
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise errors.UserError(f"--output_dir={output_dir}: {error.strerror}") from error
+    try:
+        yield partial
+        try:
+            partial.replace(target)
+        except OSError as error:
+            raise errors.UserError(f"--output_dir={output_dir}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write(
+    result: pipeline.Anonymized,
+    pseudonymizer: pseudonyms.Pseudonymizer,
+    folder: pathlib.Path,
+) -> None:
+    """Writes `interactions.csv` and `users.csv`, sorted by pseudonym: their order tells nothing.
+
+    Args:
+      result: What to write.
+      pseudonymizer: Names users, and items if so configured.
+      folder: Where to.
+    """
+    log, rows = result.log, result.rows
+    users = np.flatnonzero(result.keep_user)
+    user_names = np.empty(log.num_users, object)
+    user_names[users] = pseudonymizer.pseudonyms(log.user_ids[users], "user")
+    item_names = log.item_ids
+    if result.config.item_ids == "pseudonym":
+        item_names = np.array(pseudonymizer.pseudonyms(log.item_ids, "item"), object)
+
+    users = users[np.argsort(user_names[users])]
+    rank = np.empty(log.num_users, np.int64)
+    rank[users] = np.arange(len(users))
+    rows = rows.take(np.argsort(rank[rows.user_index], kind="stable"))
+    interactions = pd.DataFrame(
+        {"user_id": user_names[rows.user_index], "item_id": item_names[rows.item_index]}
+    )
+    if result.time_granularity != "none":
+        interactions["time"] = rows.period
+    if rows.value is not None:
+        interactions["value"] = rows.value
+    interactions.to_csv(folder / INTERACTIONS, index=False, lineterminator="\n")
+    table = pd.DataFrame({"user_id": user_names[users]})
+    if result.generalized is not None:
+        for name, labels in result.generalized.labels.items():
+            table[name] = labels.to_numpy()[users]
+    chosen = result.chosen
+    if chosen.sensitive_name not in (None, config_lib.TOP_GENRE):  # that one is in the items
+        table[chosen.sensitive_name] = chosen.sensitive[users]
+    table.to_csv(folder / USERS, index=False, lineterminator="\n")
+
+
+def training_flags(result: pipeline.Anonymized, output_dir: pathlib.Path) -> str:
+    """Returns the flags that `experiments.train` reads the interactions with."""
+    flags = f"--dataset=csv --data_dir={output_dir / INTERACTIONS}"
+    if result.time_granularity != "none":
+        flags += " --time_column=time"
+    if result.rows.value is not None:
+        flags += " --value_column=value"
+    return flags

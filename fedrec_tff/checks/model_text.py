@@ -1,0 +1,52 @@
+"""Models as text: what there is, and how one of somebody's own is used."""
+
+from collections.abc import Mapping
+
+from fedrec_tff.checks import plugin_text
+from fedrec_tff.models import config as model_config
+from fedrec_tff.plugins import signatures
+
+_BUILTIN = {
+    model_config.MEAN: "the mean of a history's embeddings, then residual MLPs",
+    model_config.RECENCY: "the same, with a learned weight for each age",
+    model_config.GRU: "a gated recurrent unit, then residual MLPs (causal)",
+    model_config.ATTENTION: "causal self-attention",
+    model_config.SET: "the mean of a history, trained to predict each item from all the others",
+}
+
+
+def to_list(offered: Mapping[str, str]) -> str:
+    """Renders what there is.
+
+    Args:
+      offered: The models that installed packages offer, with a line about each.
+
+    Returns:
+      A line for each, by the flag that chooses it.
+    """
+    rows = {f"--query_tower={name}": text for name, text in _BUILTIN.items()}
+    rows |= {f"--model={name}": text for name, text in offered.items()}
+    rows["--model=PATH.py:BUILDER"] = "one of yours; docs/custom_models.md tells how"
+    width = max(map(len, rows))
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in rows.items())
+
+
+def to_description(name: str, builder: str, signature: signatures.Signature) -> str:
+    """Renders all that is known of a model without importing it.
+
+    Args:
+      name: What the flag says.
+      builder: What that stands for.
+      signature: Of the builder.
+
+    Returns:
+      Several paragraphs.
+    """
+    parts = [name] if name == builder else [name, f"  {builder}"]
+    if signature.docstring:
+        parts += ["", signature.docstring]
+    parts += ["", "Parameters:", *plugin_text.describe_parameters(signature)]
+    flags = [f"--model_param {text}" for text in plugin_text.choose_examples(signature)]
+    command = ["python -m experiments.train --output_dir=runs/new", f"--model={name}", *flags]
+    parts += ["", "Usage:", "  " + " \\\n      ".join(command)]
+    return "\n".join(parts)

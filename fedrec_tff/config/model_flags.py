@@ -1,0 +1,79 @@
+"""Which flags go with a model of somebody's own; told, where possible, before it is imported."""
+
+from fedrec_tff import errors
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.models import plugin
+from fedrec_tff.plugins import loading
+
+_OF_BUILTIN_MODELS = ("query_tower", "num_blocks", "num_heads")
+# Offsets into tables are 32-bit integers.
+_MOST_WEIGHTS = 2**31 - 1
+
+
+def check(config: RunConfig) -> None:
+    """Refuses flags that nothing reads, and a `--model` that cannot be found.
+
+    Args:
+      config: What to check.
+
+    Raises:
+      UserError: If there is a mistake.
+    """
+    if config.model is None:
+        if config.model_param:
+            raise errors.UserError("--model_param means nothing without --model: drop it")
+        return
+    for name in _OF_BUILTIN_MODELS:
+        if getattr(config, name) != getattr(RunConfig, name):
+            raise errors.UserError(
+                f"--{name} is of the built-in models and means nothing with --model: drop one of "
+                "them; a model of yours has --model_param"
+            )
+    plugin.parse(config.model, config.model_param)
+
+
+def check_size(config: RunConfig, num_items: int) -> None:
+    """Refuses a model that no table can hold, once the catalogue is known.
+
+    Args:
+      config: The run's flags.
+      num_items: Size of the catalogue.
+
+    Raises:
+      UserError: If there are too many weights.
+    """
+    num_weights = config.two_tower.num_weights(num_items)
+    if num_weights > _MOST_WEIGHTS:
+        raise errors.UserError(
+            f"--embedding_dim={config.embedding_dim}: with {num_items:,} items the model has "
+            f"{num_weights:,} weights, more than {_MOST_WEIGHTS:,}: lower it"
+        )
+
+
+def digest_model(config: RunConfig) -> str | None:
+    """The SHA-256 of the file of a model of somebody's own; None for a built-in one.
+
+    Args:
+      config: The run's flags.
+
+    Returns:
+      Hexadecimal digits.
+    """
+    found = config.model_plugin
+    return None if found is None else loading.digest_source(found.builder, plugin.FLAG)
+
+
+def check_loaded(config: RunConfig) -> None:
+    """Refuses what only the model itself, once imported, shows to mean nothing.
+
+    Args:
+      config: What to check.
+
+    Raises:
+      UserError: If there is a mistake.
+    """
+    if config.tower_clip_norm is not None and not config.two_tower.tower:
+        raise errors.UserError(
+            f"--tower_clip_norm means nothing with --model={config.model}, which has no weights "
+            "besides the item table: drop it"
+        )

@@ -1,0 +1,85 @@
+"""Refuses personal towers and fine-tuning that mean nothing, or that void a guarantee."""
+
+from fedrec_tff import errors
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.learning import config as learning_config
+from fedrec_tff.privacy import sampling
+
+_TOWER_FLAGS = (
+    "personal_state",
+    "reconstruction_steps",
+    "reconstruction_learning_rate",
+    "support_fraction",
+)
+
+
+def check(config: RunConfig) -> None:
+    """Checks the flags of what stays on devices.
+
+    Under differential privacy a personal part changes nothing about what is sent: a clipped update
+    that follows from one user's data, from what was released, and from what the user's own device
+    keeps. The last depends on the rounds that the user was in. Where users join by coins of their
+    own (`poisson`), the accounting holds all the same, even if the others' coins were known: given
+    those and what was released before, a round's update is a mixture over the rounds that the user
+    was in, each part of it is accounted for, and the divergences are jointly convex. For other
+    laws nothing is claimed.
+
+    Args:
+      config: The run's flags.
+
+    Raises:
+      UserError: At the first mistake.
+    """
+    has_tower = config.personal is not None
+    _check_idle(config, "--personal_tower=embedding or scale_and_shift", has_tower, _TOWER_FLAGS)
+    _check_idle(
+        config, "--finetuning_epochs", config.finetuning_epochs > 0, ("finetuning_learning_rate",)
+    )
+    if not has_tower:
+        return
+    _check_idle(
+        config,
+        "--reconstruction_steps above 0",
+        config.reconstruction_steps > 0,
+        ("personal_state", "reconstruction_learning_rate", "support_fraction"),
+    )
+    name = config.personal_tower
+    if config.loss == learning_config.IN_BATCH_SOFTMAX:
+        raise errors.UserError(
+            f"--personal_tower={name} learns nothing by --loss=in_batch_softmax, which tells the "
+            "user's items from each other alone: choose another loss, or drop the tower"
+        )
+    if config.private_evaluation_noise_multiplier is not None:
+        raise errors.UserError(
+            "--private_evaluation_noise_multiplier measures the model without its personal part: "
+            f"drop it, or --personal_tower={name}"
+        )
+    if config.personal.is_persistent:
+        _check_persistent(config)
+
+
+def _check_persistent(config: RunConfig) -> None:
+    for flag in ("attack", "failure"):
+        if getattr(config, flag) is not None:
+            raise errors.UserError(
+                f"--personal_state=persistent: what a device keeps through --{flag} is not "
+                "simulated: drop one of them, or --personal_state=reconstructed"
+            )
+    if config.aggregator_chain.terminal.has_edges:
+        raise errors.UserError(
+            "--personal_state=persistent is fitted to the global model, and clients of "
+            f"--aggregator={config.aggregator_chain.name} train their edge's: drop one of them, or "
+            "--personal_state=reconstructed"
+        )
+    if config.is_private and config.sampling_law != sampling.POISSON:
+        raise errors.UserError(
+            f"--personal_state=persistent: the cost of --sampling={config.sampling_law} is not "
+            "known where devices remember earlier rounds: use --sampling=poisson and an aggregator "
+            "that allows it, or --personal_state=reconstructed"
+        )
+
+
+def _check_idle(config: RunConfig, needed: str, is_there: bool, names: tuple[str, ...]) -> None:
+    for name in names:
+        if not is_there and getattr(config, name) != getattr(RunConfig, name):
+            raise errors.UserError(f"--{name} means nothing without {needed}: drop it, or add that")

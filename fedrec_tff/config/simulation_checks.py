@@ -1,0 +1,95 @@
+"""Refuses simulated attacks and failures that are out of range, or that void a guarantee."""
+
+from fedrec_tff import errors
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.learning.simulation import attack_config, failure_config
+from fedrec_tff.privacy import catalogue, sampling
+
+_FLAGS = {
+    "attack": ("attack_fraction", "attack_scale", "attack_target_item"),
+    "failure": ("failure_rate", "failure_staleness"),
+}
+
+
+def check(config: RunConfig) -> None:
+    """Checks the flags of attacks and failures.
+
+    Attackers are part of the population, so clip and noise cover them, and honest users from them:
+    but for those who know more of others than what was released. A failure leaves the guarantee
+    alone if it does not change who may be in a round, or makes that less likely by a coin that does
+    not depend on data.
+
+    Args:
+      config: The run's flags.
+
+    Raises:
+      UserError: At the first mistake.
+    """
+    for switch, names in _FLAGS.items():
+        for name in names:
+            if getattr(config, switch) is None and getattr(config, name) != getattr(
+                RunConfig, name
+            ):
+                raise errors.UserError(
+                    f"--{name} means nothing without --{switch}: drop it, or add that"
+                )
+    if config.attack_config is not None:
+        attack_config.validate(config.attack_config)
+    if config.failure_config is not None:
+        failure_config.validate(config.failure_config)
+    _check_edges(config)
+    if config.attack == attack_config.ALIE and config.secure_sum != "plain":
+        raise errors.UserError(
+            f"--attack=alie sums honest updates in the clear beside --secure_sum="
+            f"{config.secure_sum}: drop one of them"
+        )
+    if config.is_private:
+        _check_attack_is_covered(config)
+        _check_failure_is_covered(config)
+
+
+def _check_edges(config: RunConfig) -> None:
+    for flag, names in (
+        ("attack", attack_config.WITH_MEMORY),
+        ("failure", failure_config.WITH_MEMORY),
+    ):
+        if config.aggregator_chain.terminal.has_edges and getattr(config, flag) in names:
+            raise errors.UserError(
+                f"--{flag}={getattr(config, flag)} needs what the server kept of earlier rounds, "
+                f"and --aggregator={config.aggregator_chain.name} keeps models at its edges: drop "
+                "one of them"
+            )
+
+
+def _check_attack_is_covered(config: RunConfig) -> None:
+    if config.attack is None:
+        return
+    if config.attack == attack_config.ALIE:
+        raise errors.UserError(
+            "--attack=alie hands attackers the exact mean and deviation of honest updates, which "
+            "no noise covers: under differential privacy choose another attack"
+        )
+    if config.mechanism_name not in catalogue.CENTRAL:
+        raise errors.UserError(
+            f"--attack={config.attack}: {config.aggregator_name} clips and adds noise on the "
+            "device, which an attacker would leave out, and here does not: choose one of "
+            f"{', '.join(catalogue.CENTRAL)}, or drop --attack"
+        )
+
+
+def _check_failure_is_covered(config: RunConfig) -> None:
+    if config.failure in failure_config.SKEWED:
+        raise errors.UserError(
+            f"--failure={config.failure}: who takes part would follow from what users did, which "
+            "the accounting does not cover: drop it under differential privacy"
+        )
+    if config.failure not in failure_config.ABSENCES:
+        return
+    if config.mechanism_name in catalogue.CENTRAL and config.sampling_law == sampling.POISSON:
+        # A smaller probability in the same law, by a public coin: epsilon is an upper bound.
+        return
+    raise errors.UserError(
+        f"--failure={config.failure} changes the law of cohorts, and the cost of "
+        f"{config.aggregator_name} with --sampling={config.sampling_law} is not known for that: "
+        "drop it, or choose dp_gaussian or dp_adaptive with --sampling=poisson"
+    )

@@ -1,0 +1,265 @@
+"""Scores by the model that each user's own device has: the global one with what it adds itself.
+
+A device that is asked for recommendations knows its user's history, and may first
+
+* reconstruct the personal part of the model (`personal_tower`) from all of it,
+* fine-tune a copy of the global part on all of it, by the client work of a round (Cheng et al.
+  2021, "Fine-tuning is fine in federated learning", arXiv 2108.07313),
+
+in this order, and then score the catalogue. Nothing of this leaves the device. Many devices are
+simulated at once; none of them keeps a table of its own, but for the rows that it changed.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from fedrec_tff.datasets import clients as clients_lib
+from fedrec_tff.datasets import feature_values
+from fedrec_tff.datasets.feature_values import FeatureValues
+from fedrec_tff.datasets.sequences import Sequences
+from fedrec_tff.learning import (
+    client_work,
+    local_rows,
+    local_training,
+    negative_sampling,
+    optimizers,
+    personal_tower,
+)
+from fedrec_tff.learning import config as learning_config
+from fedrec_tff.learning.config import ClientWorkConfig
+from fedrec_tff.learning.on_device import device_map
+from fedrec_tff.models import query_towers, side_features, two_tower
+from fedrec_tff.models.config import TwoTowerConfig
+
+# Keeps the negatives of these devices apart from those of training.
+_SCORING_STREAM = 0x5C0BE
+_SHORTEST_BUCKET = 16
+
+
+class _Device(NamedTuple):
+    """One device.
+
+    Attributes:
+      client: What it knows; `personal` is what it begins with, () without a personal part.
+      first: int32 scalar, the first position that is an example.
+    """
+
+    client: client_work.ClientData
+    first: tf.Tensor
+
+
+class _DeviceScores(NamedTuple):
+    """What a device computes.
+
+    Attributes:
+      query: float32 [dim]; () where `logits` are of the whole catalogue.
+      ids: int32 [slots], the items whose rows the device changed, and some of them twice; () where
+        it changed none, or all.
+      logits: float32, of `ids` or of the whole catalogue; () where it changed none.
+    """
+
+    query: Any
+    ids: Any
+    logits: Any
+
+
+class LocalModelScorer:
+    """Scores histories as the users' own devices would; compiled once for all models of a run."""
+
+    def __init__(
+        self,
+        model: TwoTowerConfig,
+        work: ClientWorkConfig,
+        sampler: negative_sampling.NegativeSampler,
+        seed: int,
+        item_features: FeatureValues | None = None,
+        user_features: FeatureValues | None = None,
+        finetuning: ClientWorkConfig | None = None,
+    ) -> None:
+        """Initialises the scorer.
+
+        Args:
+          model: The model's shape.
+          work: How clients train; has the personal part's configuration, if there is one.
+          sampler: Where negatives come from.
+          seed: Of the negatives, with the user's history: the same history has the same scores.
+          item_features: What is known of the items; None for nothing.
+          user_features: What is known of the users, a row for each; None for nothing.
+          finetuning: How a device trains its copy of the global part; None for no fine-tuning.
+        """
+        self._model, self._personal = model, work.personal
+        self._item_features, self._user_features, self._seed = item_features, user_features, seed
+        is_whole = (finetuning or work).needs_whole_table
+        if finetuning is not None:
+            # Features, or a candidate tower, that a device trains change every item.
+            is_whole |= bool(model.item_feature_buckets) or model.plugin is not None
+        device_fn = _build_device_fn(model, work, sampler, item_features, finetuning, is_whole)
+        if finetuning is None:
+            signature = _DeviceScores(tf.float32, (), ())
+        elif is_whole:
+            signature = _DeviceScores((), (), tf.float32)
+        else:
+            signature = _DeviceScores(tf.float32, tf.int32, tf.float32)
+        self._map = device_map.DeviceMap(device_fn, signature)
+
+    def build_score_fn(
+        self, weights: two_tower.TwoTowerWeights, states: np.ndarray | None = None
+    ) -> Callable[[Sequences], np.ndarray]:
+        """Builds a scorer of histories.
+
+        Args:
+          weights: The global model.
+          states: float32 [num_users, size], what devices keep of the personal part, for histories
+            that say whose they are; a device without any begins with zeros, as all do with None.
+
+        Returns:
+          A function from histories (one row per user, oldest item first) to float32 scores
+          [rows, num_items].
+        """
+        weights = tf.nest.map_structure(tf.convert_to_tensor, weights)
+        baked = side_features.bake(self._model, weights, self._item_features)
+        items = query_towers.encode_candidates(self._model, baked.tower, baked.items)
+        shape = self._model.temperature, self._model.similarity
+
+        def score_fn(history: Sequences) -> np.ndarray:
+            scores = np.empty([history.num_rows, items.bias.shape[0]], np.float32)
+            for rows, devices in self._create_devices(history, states):
+                found = self._map(weights, devices)
+                if isinstance(found.query, tuple):
+                    scores[rows] = found.logits
+                    continue
+                block = two_tower.all_logits(tf.constant(found.query), items, *shape).numpy()
+                if not isinstance(found.ids, tuple):
+                    np.put_along_axis(block, found.ids, found.logits, axis=1)
+                scores[rows] = block
+            return scores
+
+        return score_fn
+
+    def _create_devices(
+        self, history: Sequences, states: np.ndarray | None
+    ) -> Sequence[tuple[np.ndarray, _Device]]:
+        """The devices by the lengths of their histories, each with its rows of `history`."""
+        longest = int(history.lengths.max(initial=0))
+        first = np.zeros(history.num_rows, np.int32)
+        if self._model.is_causal:
+            # What came before the first of these is cut off, so it is no example.
+            first = (history.lengths > self._model.history_length).astype(np.int32)
+        if self._model.takes_one_step:
+            longest = min(longest, self._model.history_length)
+        sizes = [_SHORTEST_BUCKET]
+        while sizes[-1] < longest:
+            sizes.append(2 * sizes[-1])
+        if self._model.takes_one_step:
+            sizes[-1] = min(sizes[-1], self._model.history_length)
+        population = clients_lib.stack_clients(history, sizes, max(longest, 1))
+        devices = []
+        for bucket in population.buckets:
+            rows = bucket.client_row
+            client = client_work.ClientData(
+                # One more cell: the query is that of the position after the last item.
+                np.pad(bucket.item_index, [(0, 0), (0, 1)]),
+                bucket.num_interactions,
+                _create_seeds(self._seed, bucket.item_index),
+                self._take_user_features(history, rows),
+                self._take_states(history, rows, states),
+            )
+            devices.append((rows, _Device(client, first[rows])))
+        return devices
+
+    def _take_user_features(self, history: Sequences, rows: np.ndarray) -> Any:
+        if self._user_features is None:
+            return ()
+        if history.user_index is None:
+            width = self._user_features.index.shape[1]
+            return np.full([len(rows), width], feature_values.PADDING, np.int32)
+        return self._user_features.index[history.user_index[rows]]
+
+    def _take_states(self, history: Sequences, rows: np.ndarray, states: np.ndarray | None) -> Any:
+        if self._personal is None:
+            return ()
+        if states is None or history.user_index is None:
+            size = self._personal.num_weights(self._model.embedding_dim)
+            return np.zeros([len(rows), size], np.float32)
+        return states[history.user_index[rows]]
+
+
+def create_finetuning(
+    work: ClientWorkConfig, num_epochs: int, learning_rate: float
+) -> ClientWorkConfig:
+    """How a device fine-tunes: as in training, by plain SGD, without what bounds a round's steps.
+
+    Args:
+      work: How clients train.
+      num_epochs: Passes over the user's examples.
+      learning_rate: Of the steps.
+
+    Returns:
+      A configuration whose steps keep no state.
+    """
+    optimizer = dataclasses.replace(
+        work.optimizer, name="sgd", learning_rate=learning_rate, momentum=0.0, schedule=None
+    )
+    return dataclasses.replace(
+        work,
+        optimizer=optimizer,
+        local_epochs=num_epochs,
+        proximal_weight=0.0,
+        max_local_steps=None,
+        normalizes_update=False,
+        algorithm=learning_config.FEDAVG,
+    )
+
+
+def _build_device_fn(
+    model: TwoTowerConfig,
+    work: ClientWorkConfig,
+    sampler: negative_sampling.NegativeSampler,
+    item_features: FeatureValues | None,
+    finetuning: ClientWorkConfig | None,
+    is_whole: bool,
+) -> Callable[[two_tower.TwoTowerWeights, _Device], _DeviceScores]:
+    """What one device computes; `is_whole`: over the whole table, not over the rows it touches."""
+    create_table = client_work.take_whole_table if is_whole else client_work.gather_local_table
+    optimizer = None
+    if finetuning is not None:
+        optimizer = optimizers.create_optimizer(finetuning.optimizer)
+
+    def compute_scores(weights: two_tower.TwoTowerWeights, device: _Device) -> _DeviceScores:
+        client = device.client
+        table = create_table(sampler, weights, client, device.first, item_features)
+        examples, trained, adapt_fn = table.examples, table.weights, tf.identity
+        if work.personal is not None:
+            personal = personal_tower.reconstruct(model, work, trained, examples, client.personal)
+            adapt_fn = personal_tower.build_adapt_fn(work.personal, personal)
+        if finetuning is not None:
+            trained, _, _ = local_training.train(
+                model, finetuning, optimizer, trained, examples, client.seed, adapt_fn
+            )
+        known = local_training.add_item_features(model, trained, examples)
+        after_last = client.num_interactions[tf.newaxis]
+        query = adapt_fn(local_training.encode(model, known, examples, after_last, None))
+        if finetuning is None:
+            return _DeviceScores(query[0], (), ())
+        candidates = query_towers.encode_candidates(model, known.tower, known.items)
+        logits = two_tower.all_logits(query, candidates, model.temperature, model.similarity)[0]
+        if is_whole:
+            return _DeviceScores((), (), logits)
+        # A slot that is not used holds an item of another slot, which was trained in that one.
+        used_slot = local_rows.find_slots(table.rows.ids, table.rows.ids)
+        return _DeviceScores(query[0], table.rows.ids, tf.gather(logits, used_slot))
+
+    return compute_scores
+
+
+def _create_seeds(seed: int, item_index: np.ndarray) -> np.ndarray:
+    """int32 [devices, 2]: of the run, and of the history itself, whoever asks and in what block."""
+    key = np.random.SeedSequence([seed, _SCORING_STREAM]).generate_state(1).astype(np.int32)[0]
+    places = np.arange(1, item_index.shape[1] + 1, dtype=np.int64)
+    # Padding is zero and does not count.
+    digests = (item_index.astype(np.int64) * places).sum(axis=1) % 2**31
+    return np.stack([np.full(len(digests), key), digests.astype(np.int32)], axis=1)

@@ -1,0 +1,312 @@
+"""Attacks: what malicious clients do to their data before training, and to what they send after.
+
+An attacker is a user of the population who runs the same program as everybody, trains as it does,
+and then sends something else: after the checks on the device, so that what is not finite reaches
+the server. Attacks on data (`LABEL_FLIP`, `TARGET_PROMOTION`) train on other data instead. What is
+sent always has the form of an honest update: the item rows that it names are those that the
+client's training touched, each once. So attacks are the same over dense and row-sparse updates, and
+which items are named gives no attacker away. Weights are honest: a false weight does what a larger
+scale does.
+
+An `ALIE` attacker knows the honest updates' mean and deviation in the round before, and
+`DELTA_FREE_RIDER` the last two models; both are in the server's state for them (`client_memory`).
+"""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from fedrec_tff.aggregators import row_sparse
+from fedrec_tff.learning import client_memory, client_work, negative_sampling
+from fedrec_tff.learning.simulation import attack_config
+from fedrec_tff.models import two_tower
+
+_NOISE_STREAM = 0xA77AC4
+_SWAP_STREAM = 0x5A4B
+# As many as float32 tells apart below one.
+_UNIFORM_STEPS = 2**24
+
+Update = two_tower.TwoTowerWeights | row_sparse.RowSparse
+
+
+@dataclasses.dataclass(frozen=True)
+class Attack:
+    """An attack with nothing left to choose.
+
+    Attributes:
+      name: One of `attack_config.ATTACKS`.
+      scale: See `attack_config.AttackConfig`.
+      target_index: The item to promote.
+    """
+
+    name: str
+    scale: float
+    target_index: int
+
+
+class HonestMoments(NamedTuple):
+    """The state of `ALIE`: of the honest clients of the last round that had any.
+
+    Attributes:
+      mean: Of their updates, as `TwoTowerWeights`; zeros before the first round.
+      deviation: The standard deviation of each coordinate.
+    """
+
+    mean: two_tower.TwoTowerWeights
+    deviation: two_tower.TwoTowerWeights
+
+
+class _Sums(NamedTuple):
+    """What an honest client adds to a round's sums; nothing, if it is an attacker."""
+
+    count: tf.Tensor
+    values: Any
+    squares: Any
+
+
+def create_memory(attack: Attack) -> client_memory.ClientMemory | None:
+    """What attackers must know of earlier rounds; None if nothing."""
+    if attack.name == attack_config.ALIE:
+        return _MomentsMemory()
+    if attack.name == attack_config.DELTA_FREE_RIDER:
+        return _DeltaMemory()
+    return None
+
+
+def poison_data(
+    attack: Attack,
+    client: client_work.ClientData,
+    is_attacker: tf.Tensor,
+    sampler: negative_sampling.NegativeSampler,
+) -> tuple[client_work.ClientData, negative_sampling.NegativeSampler]:
+    """What a client trains on.
+
+    `LABEL_FLIP`: positives and negatives change places. The sequence becomes items drawn as
+    negatives are, and the negatives become what the user took, so that training pushes down the
+    user's own items and up those it never took. With a loss without drawn negatives, the first half
+    of that is left.
+
+    `TARGET_PROMOTION`: the target takes every other place of the user's own sequence, the newest
+    first. A fake account that copies a real one: its other items are as popular as everybody's
+    (the bandwagon attack), without a statistic of other users.
+
+    Args:
+      attack: What to do.
+      client: The user's data.
+      is_attacker: bool scalar; others train on their own data.
+      sampler: Of honest clients' negatives.
+
+    Returns:
+      The data, and where negatives come from.
+    """
+    length = tf.shape(client.item_index)[0]
+    positions = tf.range(length)
+    if attack.name == attack_config.TARGET_PROMOTION:
+        is_target = tf.equal((client.num_interactions - 1 - positions) % 2, 0)
+        items = tf.where(is_target & is_attacker, attack.target_index, client.item_index)
+        return client._replace(item_index=items), sampler
+    if attack.name == attack_config.LABEL_FLIP:
+        drawn = sampler.sample(_fold(client.seed, _SWAP_STREAM))
+        flipped = tf.gather(drawn, positions % sampler.num_negatives)
+        taken_positions = (
+            tf.range(sampler.num_negatives) * client.num_interactions // sampler.num_negatives
+        )
+        taken = tf.gather(client.item_index, taken_positions)
+        swapped = _SwappedNegatives(
+            sampler.num_items, sampler.num_negatives, sampler.probabilities, taken, is_attacker
+        )
+        items = tf.where(is_attacker, flipped, client.item_index)
+        return client._replace(item_index=items), swapped
+    return client, sampler
+
+
+def poison_update(
+    attack: Attack, update: Update, is_attacker: tf.Tensor, state: Any, seed: tf.Tensor
+) -> Update:
+    """What a client sends.
+
+    Args:
+      attack: What to do.
+      update: The result of the client's training.
+      is_attacker: bool scalar; others send `update`.
+      state: Of the attack's memory; () where it has none.
+      seed: int32 [2], of the client's own randomness in this round.
+
+    Returns:
+      An update of the same form.
+    """
+    poisoned = _create_poison(attack, update, state, seed)
+    if isinstance(update, row_sparse.RowSparse):
+        return row_sparse.RowSparse(update.ids, _select(is_attacker, poisoned, update.value))
+    return _select(is_attacker, poisoned, update)
+
+
+def _create_poison(
+    attack: Attack, update: Update, state: Any, seed: tf.Tensor
+) -> two_tower.TwoTowerWeights:
+    """What an attacker sends in the place of its update's tensors."""
+    value = _value_of(update)
+    name, scale = attack.name, attack.scale
+    if name == attack_config.SIGN_FLIP:
+        return _multiply(value, -scale)
+    if name == attack_config.GAUSSIAN:
+        noise = _create_noise(update, seed)
+        norms = [tf.linalg.global_norm(tf.nest.flatten(part)) for part in (value, noise)]
+        return _multiply(noise, scale * norms[0] / tf.maximum(norms[1], 1e-30))
+    if name == attack_config.GARBAGE:
+        return _multiply(_create_noise(update, seed), scale)
+    if name == attack_config.NAN:
+        return tf.nest.map_structure(lambda t: tf.fill(tf.shape(t), math.nan), value)
+    if name == attack_config.FREE_RIDER:
+        return tf.nest.map_structure(tf.zeros_like, value)
+    if name == attack_config.ALIE:
+        return _take_rows(
+            update, tf.nest.map_structure(lambda m, d: m - scale * d, state.mean, state.deviation)
+        )
+    if name == attack_config.DELTA_FREE_RIDER:
+        return _take_rows(update, _multiply(state, scale))
+    # `SCALING`, and the attacks on data.
+    return _multiply(value, scale)
+
+
+def _value_of(update: Update) -> two_tower.TwoTowerWeights:
+    return update.value if isinstance(update, row_sparse.RowSparse) else update
+
+
+def _select(condition: tf.Tensor, first: Any, second: Any) -> Any:
+    return tf.nest.map_structure(lambda a, b: tf.where(condition, a, b), first, second)
+
+
+def _multiply(value: Any, factor: float | tf.Tensor) -> Any:
+    return tf.nest.map_structure(lambda t: factor * t, value)
+
+
+def _find_named_rows(update: Update) -> tf.Tensor:
+    """The rows of an update that its client's training touched: bool [rows]."""
+    if isinstance(update, row_sparse.RowSparse):
+        first = tf.fill([tf.minimum(tf.size(update.ids), 1)], True)
+        return tf.concat([first, tf.not_equal(update.ids[1:], update.ids[:-1])], 0)
+    is_touched = tf.reduce_any(tf.not_equal(update.items.embedding, 0.0), axis=1)
+    return is_touched | tf.not_equal(update.items.bias, 0.0)
+
+
+def _keep_rows(update: Update, items: two_tower.ItemRows) -> two_tower.ItemRows:
+    """Zeros for the rows that the update does not name."""
+    is_named = _find_named_rows(update)
+    return two_tower.ItemRows(
+        tf.where(is_named[:, tf.newaxis], items.embedding, 0.0),
+        tf.where(is_named, items.bias, 0.0),
+    )
+
+
+def _take_rows(update: Update, whole: two_tower.TwoTowerWeights) -> two_tower.TwoTowerWeights:
+    """Of something as large as the model, the rows that the update names."""
+    items = whole.items
+    if isinstance(update, row_sparse.RowSparse):
+        items = two_tower.gather_items(items, update.ids)
+    return two_tower.TwoTowerWeights(_keep_rows(update, items), whole.tower)
+
+
+def _create_noise(update: Update, seed: tf.Tensor) -> two_tower.TwoTowerWeights:
+    """Standard normal numbers in the rows that the update names, and in the tower."""
+    value, stream = _value_of(update), _fold(seed, _NOISE_STREAM)
+    leaves = tf.nest.flatten(value)
+    drawn = [_create_normal(_fold(stream, i), tf.shape(t)) for i, t in enumerate(leaves)]
+    noise = tf.nest.pack_sequence_as(value, drawn)
+    return two_tower.TwoTowerWeights(_keep_rows(update, noise.items), noise.tower)
+
+
+def _create_normal(seed: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+    """Box and Muller's normal numbers, of integers: XLA would make other floats of a seed."""
+    bits = tf.random.stateless_uniform(
+        tf.concat([[2], shape], 0), seed, 0, _UNIFORM_STEPS, tf.int32, alg="philox"
+    )
+    # In (0, 1): the logarithm is finite.
+    uniform = (tf.cast(bits, tf.float32) + 0.5) / _UNIFORM_STEPS
+    return tf.sqrt(-2.0 * tf.math.log(uniform[0])) * tf.cos(2.0 * math.pi * uniform[1])
+
+
+def _fold(seed: tf.Tensor, stream: int) -> tf.Tensor:
+    return tf.random.experimental.stateless_fold_in(seed, stream, alg="philox")
+
+
+@dataclasses.dataclass(frozen=True)
+class _SwappedNegatives(negative_sampling.NegativeSampler):
+    """Gives an attacker the items it took.
+
+    Attributes:
+      taken: int32 [num_negatives].
+      is_attacker: bool scalar.
+    """
+
+    taken: tf.Tensor | None = None
+    is_attacker: tf.Tensor | None = None
+
+    def sample(self, seed: tf.Tensor) -> tf.Tensor:
+        """The items, or negatives as everybody draws them."""
+        return tf.where(self.is_attacker, self.taken, super().sample(seed))
+
+
+class _MomentsMemory(client_memory.ClientMemory):
+    """Mean and deviation of the honest clients, whom the simulation can tell from attackers."""
+
+    def create_initial_state(self, weights: two_tower.TwoTowerWeights) -> HonestMoments:
+        """Zeros: nothing is known."""
+        zeros = tf.nest.map_structure(tf.zeros_like, weights)
+        return HonestMoments(zeros, zeros)
+
+    def report(self, client: Any, result: client_work.ClientResult) -> Any:
+        """An honest client's update and its square, if they are finite."""
+        value = _value_of(result.update)
+        squares = tf.nest.map_structure(tf.square, value)
+        is_counted = tf.math.is_finite(
+            tf.add_n([tf.reduce_sum(t) for t in tf.nest.flatten(squares)])
+        ) & tf.logical_not(client.is_attacker)
+        zeros = tf.nest.map_structure(tf.zeros_like, value)
+        sums = _Sums(
+            tf.cast(is_counted, tf.float32),
+            _select(is_counted, value, zeros),
+            _select(is_counted, squares, zeros),
+        )
+        if isinstance(result.update, row_sparse.RowSparse):
+            return row_sparse.RowSparse(result.update.ids, sums)
+        return sums
+
+    def update(
+        self,
+        state: HonestMoments,
+        reports: _Sums,
+        weights: two_tower.TwoTowerWeights,
+        new_weights: two_tower.TwoTowerWeights,
+    ) -> HonestMoments:
+        """The round's moments; those before, where nobody honest was there."""
+        del weights, new_weights
+        count = tf.maximum(reports.count, 1.0)
+        mean = tf.nest.map_structure(lambda t: t / count, reports.values)
+        deviation = tf.nest.map_structure(
+            lambda square, m: tf.sqrt(tf.maximum(square / count - tf.square(m), 0.0)),
+            reports.squares,
+            mean,
+        )
+        return _select(reports.count > 0.0, HonestMoments(mean, deviation), state)
+
+
+class _DeltaMemory(client_memory.ClientMemory):
+    """The model before the last round minus the one after: what an honest update looks like."""
+
+    def create_initial_state(self, weights: two_tower.TwoTowerWeights) -> two_tower.TwoTowerWeights:
+        """Zeros."""
+        return tf.nest.map_structure(tf.zeros_like, weights)
+
+    def update(
+        self,
+        state: two_tower.TwoTowerWeights,
+        reports: Any,
+        weights: two_tower.TwoTowerWeights,
+        new_weights: two_tower.TwoTowerWeights,
+    ) -> two_tower.TwoTowerWeights:
+        """The round's difference."""
+        del state, reports
+        return tf.nest.map_structure(tf.subtract, weights, new_weights)

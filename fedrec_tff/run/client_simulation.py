@@ -1,0 +1,181 @@
+"""Which users attack, and whose devices fail in which round: public, drawn from seed and raw id."""
+
+import dataclasses
+
+import numpy as np
+
+from fedrec_tff import errors
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.datasets import keyed_draws, loading
+from fedrec_tff.learning import client_work
+from fedrec_tff.learning.simulation import attacks, failure_config, simulated_clients
+from fedrec_tff.learning.simulation.attack_config import AttackConfig
+from fedrec_tff.learning.simulation.failure_config import FailureConfig
+
+# What is drawn.
+_ATTACKER = "attacker"
+_FAILURE = "failure"
+# Keeps the target apart from the other streams of the seed.
+_TARGET_STREAM = 0x7A46E7
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClientSimulation:
+    """What is simulated in a run.
+
+    Attributes:
+      draws: Of the population, for failures; public.
+      attack: What attackers do; None for no attackers.
+      failure: How devices fail; None if they don't.
+      is_attacker: bool [num_users].
+      failure_rate: float64 [num_users], of each user's device.
+    """
+
+    draws: keyed_draws.KeyedDraws
+    attack: attacks.Attack | None
+    failure: FailureConfig | None
+    is_attacker: np.ndarray
+    failure_rate: np.ndarray
+
+    def keep_available(self, round_number: int, rows: np.ndarray) -> np.ndarray:
+        """Leaves out the clients of whom nothing will arrive.
+
+        Args:
+          round_number: The round.
+          rows: int64 [cohort], rows of the population.
+
+        Returns:
+          int64 [at most cohort], in the same order.
+        """
+        if self.failure is None or self.failure.name not in failure_config.ABSENCES:
+            return rows
+        return rows[~self._draw_failures(round_number, rows)]
+
+    def mark(
+        self, round_number: int, rows: np.ndarray, data: client_work.ClientData
+    ) -> simulated_clients.SimulatedClient:
+        """Says of clients what becomes of them.
+
+        Args:
+          round_number: The round.
+          rows: int64 [clients], rows of the population.
+          data: Of these clients, stacked.
+
+        Returns:
+          The clients, stacked.
+        """
+        has_failed = np.zeros(len(rows), np.bool_)
+        if self.failure is not None and self.failure.name not in failure_config.ABSENCES:
+            has_failed = self._draw_failures(round_number, rows)
+        return simulated_clients.SimulatedClient(data, self.is_attacker[rows], has_failed)
+
+    def _draw_failures(self, round_number: int, rows: np.ndarray) -> np.ndarray:
+        """Who of some users fails in a round: bool [rows], a coin for each user and round."""
+        drawn = self.draws.take(rows).uniforms(_FAILURE, round_number)
+        return drawn < self.failure_rate[rows]
+
+
+def create_simulation(
+    config: RunConfig, dataset: loading.LoadedDataset, draws: keyed_draws.KeyedDraws
+) -> ClientSimulation | None:
+    """Chooses attackers and target.
+
+    Args:
+      config: The run's flags.
+      dataset: The data.
+      draws: Of the training users, public.
+
+    Returns:
+      What to simulate; None for nothing.
+
+    Raises:
+      UserError: If the target item is not in the catalogue.
+    """
+    if config.attack_config is None and config.failure_config is None:
+        return None
+    train, attack = dataset.split.train, None
+    if config.attack_config is not None:
+        attack = attacks.Attack(
+            config.attack_config.name,
+            config.attack_config.resolve_scale(config.clients_per_round),
+            find_target(config.attack_config, config.seed, dataset.interactions.item_ids),
+        )
+    return ClientSimulation(
+        draws,
+        attack,
+        config.failure_config,
+        choose_attackers(config.attack_config, draws, config.is_private),
+        _find_failure_rates(config.failure_config, np.asarray(train.lengths)),
+    )
+
+
+def choose_attackers(
+    attack: AttackConfig | None, draws: keyed_draws.KeyedDraws, is_private: bool
+) -> np.ndarray:
+    """Chooses a fixed random part of the population.
+
+    Args:
+      attack: None for no attackers.
+      draws: Of the population.
+      is_private: Whether each user attacks by a coin of their own, so that nobody else decides it;
+        how many attack is then left to chance, and may be none. Otherwise it is the fraction asked
+        for, and at least one user.
+
+    Returns:
+      bool [num_users].
+    """
+    if attack is None:
+        return np.zeros(draws.num_users, np.bool_)
+    if is_private:
+        return draws.coins(attack.fraction, _ATTACKER)
+    is_attacker = np.zeros(draws.num_users, np.bool_)
+    num_attackers = max(1, round(attack.fraction * draws.num_users))
+    is_attacker[draws.first(num_attackers, _ATTACKER)] = True
+    return is_attacker
+
+
+def find_target(attack: AttackConfig | None, seed: int, item_ids: np.ndarray) -> int:
+    """Finds the item that is promoted, or would be.
+
+    Args:
+      attack: May name it.
+      seed: Chooses one where none is named.
+      item_ids: object (str) [num_items], raw ids.
+
+    Returns:
+      Its index.
+
+    Raises:
+      UserError: If there is no such item.
+    """
+    target_item = None if attack is None else attack.target_item
+    if target_item is None:
+        return int(np.random.default_rng([seed, _TARGET_STREAM]).integers(len(item_ids)))
+    found = np.flatnonzero(np.asarray(item_ids) == target_item)
+    if not len(found):
+        raise errors.UserError(
+            f"--attack_target_item={target_item}: no item of the data has this id; see "
+            "ids/item_ids.csv in the folder of any run of the same data"
+        )
+    return int(found[0])
+
+
+def _find_failure_rates(failure: FailureConfig | None, lengths: np.ndarray) -> np.ndarray:
+    """How often each user's device fails: float64 [num_users], `failure.rate` in the mean.
+
+    Skewed failures go by rank among all users, so differential privacy refuses them.
+    """
+    if failure is None:
+        return np.zeros(len(lengths))
+    if failure.name == failure_config.SKEWED_HEAVY:
+        return 2.0 * failure.rate * (1.0 - _rank_activity(lengths))
+    if failure.name == failure_config.SKEWED_LIGHT:
+        return 2.0 * failure.rate * _rank_activity(lengths)
+    return np.full(len(lengths), failure.rate)
+
+
+def _rank_activity(lengths: np.ndarray) -> np.ndarray:
+    """Of each user, where it is between the least and the most active: mean 1/2 over all users."""
+    _, group, counts = np.unique(lengths, return_inverse=True, return_counts=True)
+    below = np.cumsum(counts) - counts
+    return (below + 0.5 * counts)[group] / len(lengths)

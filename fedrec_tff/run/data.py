@@ -1,0 +1,60 @@
+"""From a run's flags to its data."""
+
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.datasets import loading, preparation, synthetic, tables
+
+
+def load_data(
+    config: RunConfig,
+    catalogue_ids: tuple[str, ...] | None = None,
+    is_private: bool | None = None,
+) -> loading.LoadedDataset:
+    """Reads or generates the data of a run, prepares and splits them.
+
+    Args:
+      config: The run's flags.
+      catalogue_ids: Raw ids of the items that were chosen for the catalogue; until they are, a
+        catalogue that is to be chosen is that of the data.
+      is_private: Whether users are protected from one another; None for what the aggregator says.
+
+    Returns:
+      The data.
+
+    Raises:
+      UserError: If files are missing or malformed, or too little is left.
+    """
+    is_private = config.is_private if is_private is None else is_private
+    catalogue = config.catalogue_kind_if(is_private)
+    is_table = config.dataset == "csv"
+    k_core = 0 if config.k_core == 1 else config.k_core
+    return loading.load(
+        loading.DatasetConfig(
+            name=config.dataset,
+            data_dir=None if is_table else config.data_dir,
+            data_path=config.data_dir if is_table else None,
+            columns=tables.TableColumns(
+                config.user_column, config.item_column, config.time_column, config.value_column
+            ),
+            column_names=tuple(config.column_names.split(",")) if config.column_names else (),
+            item_table=config.item_table,
+            user_table=config.user_table,
+            max_malformed_fraction=config.max_malformed_fraction,
+            preparation=preparation.PreparationConfig(
+                minimum_value=config.minimum_value,
+                k_core_user=k_core,
+                k_core_item=k_core,
+                max_interactions_per_user=config.max_interactions_per_user,
+            ),
+            split=config.split,
+            seed=config.seed,
+            is_private=is_private,
+            roster=config.roster,
+            catalogue=loading.DATA if config.catalogue_release else catalogue,
+            catalogue_ids=catalogue_ids,
+            synthetic=synthetic.SyntheticConfig(
+                num_users=config.synthetic_users,
+                num_items=config.synthetic_items,
+                seed=config.seed,
+            ),
+        )
+    )

@@ -1,0 +1,95 @@
+"""The live line of a run: rounds, rate, remaining time, and the metrics that matter."""
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+import rich.console
+import rich.progress
+import tensorflow_federated as tff
+
+from fedrec_tff.privacy import departures
+from fedrec_tff.run.metrics import metric_names
+
+_RECALL = "recall@10"
+# What leaves on request alone is shown where it does. A star: see `metric_names.FOOTNOTE`.
+_SHOWN = {
+    **{f"privacy/{name}": name for name in departures.EPSILON_NAMES.values()},
+    "train/loss": "loss",
+    f"{metric_names.VALIDATION}{_RECALL}": _RECALL,
+    metric_names.mark(f"{metric_names.VALIDATION}{_RECALL}", is_private=True): f"{_RECALL}*",
+    f"{metric_names.PRIVATE}{_RECALL}": f"noised {_RECALL}",
+}
+_EVALUATED = tuple(name for name in _SHOWN if name.endswith(_RECALL))
+
+
+class ProgressReleaseManager(tff.program.ReleaseManager):
+    """Shows released metrics: a live line on a terminal, a line for each evaluation elsewhere."""
+
+    def __init__(self, rounds: int, first_round: int, clients_per_round: float) -> None:
+        """Initialises the display; it appears inside a `with` block.
+
+        Args:
+          rounds: Rounds of the whole run.
+          first_round: The round that comes first in this session.
+          clients_per_round: Expected; the rate is in expected users, which tells nothing of the
+            real cohorts.
+        """
+        self._rounds = rounds
+        self._first_round = first_round
+        self._clients_per_round = clients_per_round
+        self._latest: dict[str, float] = {}
+        self._start = time.monotonic()
+        self._is_live = sys.stderr.isatty()
+        self._progress = rich.progress.Progress(
+            rich.progress.TextColumn("round"),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.BarColumn(bar_width=8),
+            rich.progress.TextColumn("{task.fields[metrics]}"),
+            rich.progress.TextColumn("left"),
+            rich.progress.TimeRemainingColumn(),
+            console=rich.console.Console(stderr=True),
+            disable=not self._is_live,
+        )
+        self._task = self._progress.add_task(
+            "", total=rounds, completed=first_round - 1, metrics="starting"
+        )
+
+    def __enter__(self) -> Self:
+        self._start = time.monotonic()
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    async def release(self, value: Mapping[str, float], key: int) -> None:
+        """Shows a round.
+
+        Args:
+          value: Metrics by name.
+          key: The round's number.
+        """
+        self._latest.update({name: value[name] for name in _SHOWN if name in value})
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        rounds_done = key - self._first_round + 1
+        rate = rounds_done * self._clients_per_round / seconds
+        shown = [f"{label} {self._latest[name]:.4g}" for name, label in _SHOWN.items()
+                 if name in self._latest]  # fmt: skip
+        line = "  ".join([*shown, f"{rate:,.0f} users/s"])
+        self._progress.update(self._task, completed=key, metrics=line)
+        is_evaluation = any(name in value for name in _EVALUATED)
+        if not self._is_live and (is_evaluation or key == self._rounds):
+            left = (self._rounds - key) * seconds / rounds_done
+            print(
+                f"round {key}/{self._rounds}  {line}  {left:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )

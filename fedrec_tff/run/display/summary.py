@@ -1,0 +1,102 @@
+"""The last words of a run: a small table, what it cost in privacy, and where to look."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import rich.box
+import rich.console
+import rich.table
+
+from fedrec_tff.run.metrics import metric_names
+
+# By exact counts, and by released ones.
+_BASELINES = ("popularity", "private_popularity")
+_PERSONALIZED = f"{metric_names.PERSONALIZED}{metric_names.TEST}"
+_COLUMNS = {
+    "recall@10": "recall@10",
+    "ndcg@10": "ndcg@10",
+    "mrr": "mrr",
+    "sampled_99/hit_rate@10": "hit_rate@10 of 100",
+}
+
+
+def describe_results(results: Mapping[str, Any], output_dir: str | os.PathLike) -> str:
+    """Describes the results of one run.
+
+    Args:
+      results: What `results.json` holds.
+      output_dir: The run's folder.
+
+    Returns:
+      Several lines: test metrics, beside those after fine-tuning and popularity's where the run has
+      them, what was released with noise, the privacy statement, where to look.
+    """
+    folders = {"this model": metric_names.TEST, "fine-tuned on devices": _PERSONALIZED}
+    folders |= {title: f"{title}/{metric_names.TEST}" for title in _BASELINES}
+    rows = {
+        title: (results, folder)
+        for title, folder in folders.items()
+        if metric_names.select(results, folder)
+    }
+    shown = [create_table(rows)] if rows else []
+    return "\n".join(
+        [
+            *shown,
+            *_describe_noised(results, is_asked_for=not rows),
+            str(results["privacy_statement"]),
+            f"{results['rounds']} rounds, {metric_names.find(results, 'seconds'):.0f} s, "
+            f"{metric_names.find(results, 'users_per_second'):.0f} users/s",
+            f"results: {os.path.join(output_dir, 'results.json')}",
+            describe_tensorboard(output_dir),
+        ]
+    )
+
+
+def _describe_noised(results: Mapping[str, Any], is_asked_for: bool) -> list[str]:
+    """The last validation that was released with noise; how to have one where nothing else is."""
+    found = []
+    for metric in ("recall@10", "ndcg@10", "mrr"):
+        name = f"{metric_names.PRIVATE}{metric}"
+        if name in results:
+            low, high = results[f"{name}_low"], results[f"{name}_high"]
+            found.append(f"{metric} {results[name]:.4f} ({low:.4f} to {high:.4f})")
+    if found:
+        return [f"validation, noised, a part of epsilon: {', '.join(found)}"]
+    if is_asked_for:
+        return [
+            "exact metrics of held-out interactions are withheld; "
+            "--private_evaluation_noise_multiplier gives noised ones"
+        ]
+    return []
+
+
+def create_table(rows: Mapping[str, tuple[Mapping[str, Any], str]]) -> str:
+    """Renders test metrics on the full catalogue (and one on sampled candidates).
+
+    Args:
+      rows: For each row's name, the results it is read from and the prefix of its metrics.
+
+    Returns:
+      A table of several lines; with a footnote where metrics are marked.
+    """
+    table = rich.table.Table(box=rich.box.SIMPLE)
+    table.add_column("test")
+    for title in _COLUMNS.values():
+        table.add_column(title, justify="right")
+    for name, (results, prefix) in rows.items():
+        found = metric_names.select(results, prefix)
+        values = [found.get(metric) for metric in _COLUMNS]
+        star = "*" if metric_names.are_marked(results, prefix) else ""
+        table.add_row(name + star, *("-" if value is None else f"{value:.4f}" for value in values))
+    console = rich.console.Console(width=100, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    is_marked = any(metric_names.are_marked(*row) for row in rows.values())
+    footnote = f"\n  {metric_names.FOOTNOTE}" if is_marked else ""
+    return capture.get().rstrip() + footnote
+
+
+def describe_tensorboard(output_dir: str | os.PathLike) -> str:
+    """The command that opens TensorBoard on a folder of runs."""
+    return f"TensorBoard: .venv/bin/tensorboard --logdir {os.fspath(output_dir)}"

@@ -1,0 +1,75 @@
+"""What a run's model knows of items and users besides interactions."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.datasets import feature_values, loading
+from fedrec_tff.datasets.feature_values import FeatureValues
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Features:
+    """The features that the flags name.
+
+    Attributes:
+      items: Of all items, by their index; None for none.
+      users: Of all users of the log, by their index; None for none.
+    """
+
+    items: FeatureValues | None = None
+    users: FeatureValues | None = None
+
+    @property
+    def both(self) -> tuple[FeatureValues | None, FeatureValues | None]:
+        """Items' and users', as `scoring.build_score_fn` takes them."""
+        return self.items, self.users
+
+    @property
+    def num_user_slots(self) -> int:
+        """How many values a user has, with padding."""
+        return 0 if self.users is None else self.users.index.shape[1]
+
+    @property
+    def fingerprint(self) -> str | None:
+        """A SHA-256 over the features: another one means other data; None without any."""
+        present = [values for values in self.both if values is not None]
+        if not present:
+            return None
+        digest = hashlib.sha256()
+        for values in present:
+            digest.update(repr(values.index.shape).encode())
+            digest.update(values.index.tobytes())
+        return digest.hexdigest()
+
+
+NO_FEATURES = Features()
+
+
+def create_features(config: RunConfig, dataset: loading.LoadedDataset) -> Features:
+    """Reads the features that the flags name from the data.
+
+    Args:
+      config: The run's flags.
+      dataset: The data.
+
+    Returns:
+      The features.
+
+    Raises:
+      UserError: If the data have no such columns.
+    """
+    log, buckets = dataset.interactions, config.feature_buckets
+
+    def create(name: str, table: object, has_fixed_widths: bool) -> FeatureValues | None:
+        columns = getattr(config, name)
+        if not columns:
+            return None
+        return feature_values.create_feature_values(table, columns, buckets, name, has_fixed_widths)
+
+    return Features(
+        create("item_features", log.item_features, has_fixed_widths=False),
+        create("user_features", log.user_features, has_fixed_widths=config.is_private),
+    )

@@ -1,0 +1,377 @@
+"""The part of a session that needs TensorFlow: builds the process, trains, measures, reports."""
+
+import asyncio
+import contextlib
+import errno
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fedrec_tff import errors
+from fedrec_tff.config import run_config
+from fedrec_tff.datasets import clients
+from fedrec_tff.execution import native
+from fedrec_tff.execution.secure_sum import SecureSum
+from fedrec_tff.learning import guidance_memory
+from fedrec_tff.privacy import accounting, calibration, departures, statement
+from fedrec_tff.privacy import ledger as ledger_lib
+from fedrec_tff.run import (
+    catalogue_selection,
+    client_simulation,
+    cohorts,
+    divergence,
+    execution,
+    interruption,
+    measurement,
+    notices,
+    popularity_prior,
+    profiling,
+    rehearsal,
+    run_process,
+    training,
+)
+from fedrec_tff.run import devices as devices_lib
+from fedrec_tff.run.display import progress as progress_lib
+from fedrec_tff.run.display import tensorboard
+from fedrec_tff.run.folder import model_file, run_directory, run_identity
+from fedrec_tff.run.metrics import metric_names
+from fedrec_tff.run.session import Session, SessionOutcome
+
+_BYTES_PER_WEIGHT = 4
+_NUM_CHECKPOINTS = 3
+
+
+def execute(session: Session) -> SessionOutcome:
+    """Trains the session's run to its end or to a stop, and writes what came out.
+
+    Args:
+      session: From `session.run`, which holds the run's lock.
+
+    Returns:
+      How it ended.
+    """
+    run_directory.mend_after_crash(session.directory)
+    with (
+        _shortage_as_user_error(session.directory),
+        execution.execution_context(session.config) as secure_sum,
+        _open_ledger(session) as ledger,
+        interruption.stop_on_signals() as stop,
+    ):
+        _warn(session)
+        tensorboard.write_run_description(
+            session.directory.tensorboard,
+            run_config.to_flags(session.config),
+            session.derived,
+            f"As planned: {_state_planned_privacy(session)}",
+            session.plan.departures if session.config.is_private else None,
+        )
+        rehearsal.rehearse(session)
+        session = catalogue_selection.apply(session, ledger)
+        rehearsal.check_data(session)
+        population = stack_clients(session)
+        popular = popularity_prior.obtain(session, population, ledger)
+        devices = devices_lib.Devices(session, popular)
+        result = asyncio.run(
+            _train(session, population, popular, ledger, stop, secure_sum, devices)
+        )
+        if not result.is_complete:
+            notices.say(f"stopped after round {result.rounds}; the same command resumes")
+            return SessionOutcome(None, result.rounds, session.dataset)
+        # Whatever becomes of the measuring, the model is there; without results, the run resumes.
+        model_file.save(session.directory.model, result.weights.trainable)
+        privacy_statement = _state_privacy(session, ledger, result.rounds)
+        results = measurement.measure(session, popular, ledger, result, privacy_statement, devices)
+    run_directory.write_json(session.directory.results, results)
+    tensorboard.write_final_privacy_statement(
+        session.directory.tensorboard, privacy_statement, result.rounds
+    )
+    tensorboard.write_final_metrics(
+        session.directory.tensorboard,
+        {
+            name: value
+            for name, value in results.items()
+            if name.removeprefix(metric_names.NON_PRIVATE).startswith(metric_names.PERSONALIZED)
+        },
+        result.rounds,
+    )
+    if result.budget_is_spent:
+        notices.say(
+            f"stopped after round {result.rounds} of {session.config.rounds}: one more would pass "
+            f"{session.config.budget_name}, because rounds that were cut short and computed again "
+            "count twice"
+        )
+    score_fn = devices.build_score_fn(result.weights.trainable)
+    return SessionOutcome(results, result.rounds, session.dataset, score_fn)
+
+
+async def _train(
+    session: Session,
+    population: clients.ClientPopulation,
+    popular: popularity_prior.Popularity | None,
+    ledger: ledger_lib.PrivacyLedger | None,
+    stop: interruption.StopRequest,
+    secure_sum: SecureSum | None,
+    devices: devices_lib.Devices,
+) -> training.TrainingResult:
+    config, directory = session.config, session.directory
+    process = build_process(session, popular)
+    state_manager = devices.create_state_manager(
+        run_directory.make_folder(directory.checkpoints),
+        keep_total=_NUM_CHECKPOINTS,
+        keep_first=False,
+    )
+    start = await training.load_progress(
+        process, state_manager, averages=config.averaging_decay > 0.0
+    )
+    _check_ledger_is_whole(session, ledger, start)
+    devices.resume(start.round_number)
+    if start.round_number < config.rounds:
+        await rehearsal.try_process(process, start.state, config)
+    if start.round_number:
+        notices.say(f"resuming after round {start.round_number}")
+    next_round = start.round_number + 1
+    source = create_source(session, population, next_round)
+    with (
+        progress_lib.ProgressReleaseManager(
+            config.rounds, next_round, config.clients_per_round
+        ) as progress,
+        profiling.RoundProfiler(config.rounds_to_profile, directory.tensorboard) as profiler,
+    ):
+        release_manager = tff.program.GroupingReleaseManager(
+            [
+                tff.program.TensorBoardReleaseManager(directory.tensorboard),
+                tff.program.CSVFileReleaseManager(directory.metrics, key_fieldname="round"),
+                progress,
+            ]
+        )
+        return await training.train(
+            process,
+            source.iterator(),
+            start,
+            measurement.build_evaluate_fn(session, ledger, devices),
+            release_manager,
+            state_manager,
+            ledger,
+            _create_options(session, start.state.global_model_weights, secure_sum, devices),
+            stop,
+            profiler,
+            divergence.create_watch(
+                config, session.dataset.split.num_items, popular, session.features
+            ),
+        )
+
+
+def build_process(
+    session: Session, popular: popularity_prior.Popularity | None
+) -> tff.learning.templates.LearningProcess:
+    """Builds the learning process of a run.
+
+    Args:
+      session: The run.
+      popular: What is known of items' popularity, where the run uses it.
+
+    Returns:
+      The process.
+    """
+    dataset = session.dataset
+    return run_process.build_process(
+        session.config,
+        dataset.split.num_items,
+        session.plan,
+        popular,
+        dataset.interactions.item_features,
+        _create_simulation(session),
+        session.features,
+    )
+
+
+def create_source(
+    session: Session, population: clients.ClientPopulation, next_round: int = 1
+) -> cohorts.CohortDataSource:
+    """Creates what draws the cohorts of a run.
+
+    Args:
+      session: The run.
+      population: From `stack_clients`.
+      next_round: The round to begin with.
+
+    Returns:
+      The source.
+    """
+    num_items, draws = session.dataset.split.num_items, session.draws
+    return cohorts.CohortDataSource(
+        population,
+        session.plan.sampler,
+        draws.secret,
+        next_round,
+        _create_simulation(session),
+        _select_user_features(session),
+        run_process.choose_edges(session.config, num_items, session.plan, draws.public),
+    )
+
+
+def stack_clients(session: Session) -> clients.ClientPopulation:
+    """Makes clients of all training users of a run.
+
+    Args:
+      session: The run.
+
+    Returns:
+      The population.
+    """
+    train, model = session.dataset.split.train, session.config.two_tower
+    if not model.takes_one_step:
+        return clients.stack_clients(train)
+    longest = int(train.lengths.max(initial=0))
+    lengths = clients.stretch_bucket_lengths(longest, model.history_length + 1)
+    return clients.stack_clients(train, lengths)
+
+
+def _create_simulation(session: Session) -> client_simulation.ClientSimulation | None:
+    return client_simulation.create_simulation(
+        session.config, session.dataset, session.draws.public
+    )
+
+
+def _select_user_features(session: Session) -> np.ndarray | None:
+    """What is known of each training user, by the user's row of the population."""
+    users = session.features.users
+    return None if users is None else users.index[session.dataset.split.train_user_index]
+
+
+def _create_options(
+    session: Session,
+    weights: tff.learning.models.ModelWeights,
+    secure_sum: SecureSum | None,
+    devices: devices_lib.Devices,
+) -> training.TrainingOptions:
+    config = session.config
+    num_weights = sum(math.prod(w.shape) for w in tf.nest.flatten(weights.trainable))
+    num_weights += guidance_memory.count_statistics(config.client_work, weights.trainable)
+    return training.TrainingOptions(
+        rounds=config.rounds,
+        rounds_per_evaluation=config.rounds_per_evaluation,
+        rounds_per_checkpoint=config.checkpoint_period,
+        target_epsilon=config.target_epsilon,
+        release_non_private_metrics=config.release_non_private_metrics,
+        averaging_decay=config.averaging_decay,
+        download_megabytes=config.clients_per_round * num_weights * _BYTES_PER_WEIGHT / 1e6,
+        sums_client_metrics=run_process.server_may_see_sums(config),
+        read_secure_sum_costs_fn=lambda: getattr(secure_sum, "costs", None),
+        learning_rates=run_process.create_learning_rates(config),
+        prepare_cohort_fn=devices.prepare_cohort,
+    )
+
+
+def _check_ledger_is_whole(
+    session: Session, ledger: ledger_lib.PrivacyLedger | None, start: training.Progress
+) -> None:
+    if ledger is not None and start.round_number and not ledger.holds(start.ledger_digest):
+        raise errors.UserError(
+            f"{ledger.path} lacks the line that was its last when the checkpoint of round "
+            f"{start.round_number} was written: lines were cut off, or the checkpoint is of "
+            "another copy, so what was spent is not known; restore both, or choose another "
+            "--output_dir"
+        )
+
+
+@contextlib.contextmanager
+def _shortage_as_user_error(directory: run_directory.RunDirectory) -> Iterator[None]:
+    """A full disk, which TensorFlow tells in an error of its own, and a worker that was killed."""
+    try:
+        yield
+    except native.WorkerLostError as error:
+        raise errors.UserError(
+            f"{error}: the same command resumes {directory.root} from its last checkpoint; a "
+            "smaller --clients_per_round or --embedding_dim needs less memory"
+        ) from error
+    except (tf.errors.ResourceExhaustedError, OSError) as error:
+        is_full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+        if not is_full:
+            raise
+        raise errors.UserError(
+            f"no space left for {directory.root}: free some; the same command resumes from the "
+            "last checkpoint"
+        ) from error
+
+
+@contextlib.contextmanager
+def _open_ledger(session: Session) -> Iterator[ledger_lib.PrivacyLedger | None]:
+    if session.plan.mechanism is None:
+        yield None
+        return
+    parts = session.directory, session.config, session.plan, session.identity, session.reservation
+    with run_identity.open_ledger(*parts) as ledger:
+        if ledger.num_copies:
+            notices.say(f"warning:{_describe_copies(ledger)}")
+        yield ledger
+
+
+def _state_planned_privacy(session: Session) -> str:
+    """What the run guarantees if all of its rounds are computed once."""
+    config, mechanism = session.config, session.plan.mechanism
+    if mechanism is None:
+        return statement.privacy_statement(None)
+    bound = calibration.bound_run(
+        mechanism, config.target_delta, config.rounds, session.plan.releases
+    )
+    return statement.privacy_statement(
+        mechanism,
+        bound,
+        config.target_delta,
+        config.rounds,
+        departures=session.plan.departures,
+        releases=session.plan.releases,
+    )
+
+
+def _state_privacy(session: Session, ledger: ledger_lib.PrivacyLedger | None, rounds: int) -> str:
+    if ledger is None:
+        return statement.privacy_statement(None)
+    text = statement.privacy_statement(
+        session.plan.mechanism,
+        ledger.accountant.bound(),
+        session.config.target_delta,
+        rounds,
+        num_executions=ledger.accountant.num_executions,
+        departures=session.plan.departures,
+        releases=session.plan.releases,
+        num_releases=ledger.accountant.num_releases,
+    )
+    return text + _describe_copies(ledger)
+
+
+def _describe_copies(ledger: ledger_lib.PrivacyLedger) -> str:
+    if not ledger.num_copies:
+        return ""
+    return (
+        " The run went on in a copy of its folder (--resume_copy), and epsilon is that of this "
+        "copy's history alone: what another copy has released since is not in it, is about the "
+        "same users in the same rounds, and costs more than the sum of both."
+    )
+
+
+def _warn(session: Session) -> None:
+    if session.plan.mechanism is None:
+        return
+    if not session.config.withhold_held_out_metrics:
+        notices.say(metric_names.FOOTNOTE)
+    warning = accounting.delta_warning(
+        session.config.target_delta, session.plan.mechanism.accounted_clients
+    )
+    if warning is not None:
+        notices.say(f"warning: {warning}")
+    config, mechanism = session.config, session.plan.mechanism
+    voided_by = session.plan.departures.voided_by
+    if voided_by:
+        title = "NOT PRIVATE" if voided_by == departures.INSECURE else "SIMULATED"
+        notices.say(f"warning: {title}: {session.plan.departures.describe(voided_by)}")
+    asked = config.rounds * config.clients_per_round
+    if asked > (mechanism.max_rounds_per_user or math.inf) * mechanism.num_clients:
+        notices.say(
+            f"note: all users together may be asked {mechanism.max_rounds_per_user} times each, "
+            "too few for all rounds: cohorts run out"
+        )

@@ -1,0 +1,314 @@
+"""From a run's flags to its learning process."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow_federated as tff
+
+from fedrec_tff import errors
+from fedrec_tff.aggregators import building, contract, registry
+from fedrec_tff.aggregators import chain as chain_lib
+from fedrec_tff.aggregators.hierarchical import config as hierarchy_config
+from fedrec_tff.config import model_flags
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.datasets import keyed_draws
+from fedrec_tff.learning import (
+    client_work,
+    feature_embedding,
+    guidance_memory,
+    hierarchical_process,
+    negative_sampling,
+    optimizers,
+    schedules,
+)
+from fedrec_tff.learning import process as process_lib
+from fedrec_tff.learning.config import EVERYBODY_THE_SAME, POPULARITY
+from fedrec_tff.learning.simulation import simulated_clients
+from fedrec_tff.models import tower_contract
+from fedrec_tff.privacy import catalogue
+from fedrec_tff.run import client_simulation, popularity_prior, privacy_plan
+from fedrec_tff.run import features as features_lib
+
+# What is drawn.
+_EDGE = "edge"
+
+
+def build_process(
+    config: RunConfig,
+    num_items: int,
+    plan: privacy_plan.PrivacyPlan,
+    popular: popularity_prior.Popularity | None = None,
+    item_features: pd.DataFrame | None = None,
+    simulation: client_simulation.ClientSimulation | None = None,
+    features: features_lib.Features = features_lib.NO_FEATURES,
+) -> tff.learning.templates.LearningProcess:
+    """Builds the learning process of a run.
+
+    Args:
+      config: The run's flags.
+      num_items: Size of the catalogue.
+      plan: Sampler and mechanism.
+      popular: What is known of items' popularity, where the run uses it.
+      item_features: A row for each item, where there are any.
+      simulation: Who attacks, and whose devices fail; None for nobody.
+      features: What the model knows of items and users.
+
+    Returns:
+      The process; row-sparse where aggregator and client optimiser allow it.
+
+    Raises:
+      UserError: If embeddings are to start from features, and there are none, or a model of
+        somebody's own breaks its contract.
+    """
+    _check_model(config)
+    chain, work = config.aggregator_chain, config.client_work
+    row_sparse = _is_row_sparse(config)
+    sampler = create_sampler(config, num_items, popular)
+    build_update = _bind_client_update(config, features)
+    context = _create_context(config, num_items, plan, row_sparse)
+    factory = building.build_factory(chain, context)
+    _check_weighs(config, factory)
+    if chain.has_plugin:
+        factory = contract.wrap(factory, chain.name, num_items)
+    memory = guidance_memory.create_memory(
+        work, weighs=isinstance(factory, tff.aggregators.WeightedAggregationFactory)
+    )
+    client_type = client_work.create_client_data_type(
+        features.num_user_slots, config.num_stored_weights, chain.terminal.has_edges
+    )
+    if simulation is None:
+        client_update_fn = build_update(sampler)
+    else:
+        client_type = simulated_clients.create_simulated_client_type(client_type)
+        client_update_fn, memory = simulated_clients.build_simulated_client_work(
+            build_update,
+            sampler,
+            simulation.attack,
+            simulation.failure,
+            memory,
+        )
+    if chain.terminal.has_edges:
+        build_learning_process = functools.partial(
+            hierarchical_process.build_hierarchical_process,
+            _find_hierarchy(chain, context),
+            edge_fn=_get_edge,
+            replaces_non_finite=not _edges_exclude_non_finite(chain),
+        )
+    else:
+        build_learning_process = functools.partial(
+            process_lib.build_learning_process,
+            replaces_non_finite=not _excludes_non_finite(chain),
+        )
+    return build_learning_process(
+        config.two_tower,
+        num_items,
+        client_update_fn,
+        factory,
+        optimizers.create_optimizer(config.server),
+        config.seed,
+        client_type,
+        sums_client_metrics=server_may_see_sums(config),
+        initial_item_bias=popular.initial_bias if config.initial_bias == POPULARITY else None,
+        initial_item_embedding=_create_initial_embedding(config, num_items, item_features),
+        client_memory=memory,
+        server_learning_rates=schedules.create_learning_rates(config.server),
+    )
+
+
+def build_client_update(
+    config: RunConfig,
+    num_items: int,
+    popular: popularity_prior.Popularity | None,
+    features: features_lib.Features,
+) -> client_work.ClientUpdateFn:
+    """Builds what an honest client does in a round, without the rest of the process.
+
+    Args:
+      config: The run's flags.
+      num_items: Size of the catalogue.
+      popular: What is known of items' popularity, where the run uses it.
+      features: What the model knows of items and users.
+
+    Returns:
+      Client work.
+    """
+    return _bind_client_update(config, features)(create_sampler(config, num_items, popular))
+
+
+def create_sampler(
+    config: RunConfig, num_items: int, popular: popularity_prior.Popularity | None
+) -> negative_sampling.NegativeSampler:
+    """Where clients' negatives come from.
+
+    Args:
+      config: The run's flags.
+      num_items: Size of the catalogue.
+      popular: What is known of items' popularity, where the run uses it.
+
+    Returns:
+      The sampler.
+    """
+    return negative_sampling.NegativeSampler(
+        num_items,
+        config.num_negatives,
+        popular.probabilities if config.negative_sampling == POPULARITY else None,
+    )
+
+
+def choose_edges(
+    config: RunConfig,
+    num_items: int,
+    plan: privacy_plan.PrivacyPlan,
+    draws: keyed_draws.KeyedDraws,
+) -> np.ndarray | None:
+    """Chooses each user's edge, once and for all: a public draw of the user's own.
+
+    Args:
+      config: The run's flags.
+      num_items: Size of the catalogue.
+      plan: The mechanism.
+      draws: Of the population, public.
+
+    Returns:
+      int32 [num_users]; None where no edges stand between clients and server.
+    """
+    chain = config.aggregator_chain
+    if not chain.terminal.has_edges:
+        return None
+    context = _create_context(config, num_items, plan, _is_row_sparse(config))
+    num_edges = _find_hierarchy(chain, context).num_edges
+    return draws.integers(num_edges, _EDGE).astype(np.int32)
+
+
+def check_builders(config: RunConfig, num_items: int, plan: privacy_plan.PrivacyPlan) -> None:
+    """Calls builders, which check their parameters, before a run begins, and tries a model.
+
+    Args:
+      config: The run's flags.
+      num_items: Size of the catalogue.
+      plan: Sampler and mechanism.
+
+    Raises:
+      UserError: If a parameter is wrong, or somebody else's builder is.
+    """
+    _check_model(config)
+    chain = config.aggregator_chain
+    context = _create_context(config, num_items, plan, _is_row_sparse(config))
+    _check_weighs(config, building.build_factory(chain, context))
+
+
+def create_learning_rates(config: RunConfig) -> dict[str, np.ndarray]:
+    """The learning rates of client and server by round, where they have a schedule.
+
+    Args:
+      config: The run's flags.
+
+    Returns:
+      float32 [rounds] by the side's name.
+    """
+    sides = {"client": config.client_work.optimizer, "server": config.server}
+    rates = {side: schedules.create_learning_rates(own) for side, own in sides.items()}
+    return {side: found for side, found in rates.items() if found is not None}
+
+
+def _check_model(config: RunConfig) -> None:
+    tower_contract.check(config.two_tower)
+    model_flags.check_loaded(config)
+
+
+def _check_weighs(config: RunConfig, factory: Any) -> None:
+    """Refuses a weighting for an aggregator that takes no weights; somebody's own is known here."""
+    weighting = config.client_weighting
+    if weighting in (None, EVERYBODY_THE_SAME):
+        return
+    if not isinstance(factory, tff.aggregators.WeightedAggregationFactory):
+        raise errors.UserError(
+            f"--client_weighting={weighting} means nothing with --aggregator="
+            f"{config.aggregator_chain.name}, which is no WeightedAggregationFactory, so that "
+            "everybody counts the same: drop it"
+        )
+
+
+def _bind_client_update(
+    config: RunConfig, features: features_lib.Features
+) -> simulated_clients.BuildClientUpdateFn:
+    """Client work but for where negatives come from."""
+    build = client_work.build_dense_client_update
+    if _is_row_sparse(config):
+        build = client_work.build_row_sparse_client_update
+    return functools.partial(
+        build, config.two_tower, config.client_work, item_features=features.items
+    )
+
+
+def _is_row_sparse(config: RunConfig) -> bool:
+    """Whether clients send the rows that they touch: if all that stands in their way allows it."""
+    work = config.client_work
+    can_be = building.can_be_row_sparse(config.aggregator_chain)
+    return can_be and work.optimizer.is_stateless and not work.needs_whole_table
+
+
+def _create_context(
+    config: RunConfig, num_items: int, plan: privacy_plan.PrivacyPlan, row_sparse: bool
+) -> registry.AggregatorContext:
+    return registry.AggregatorContext(
+        num_items=num_items,
+        clients_per_round=config.clients_per_round,
+        row_sparse=row_sparse,
+        mechanism=plan.mechanism,
+        insecure_noise_seed=config.seed if config.insecure_deterministic_noise else None,
+        max_clients=plan.max_clients,
+        clip_norm=config.clip_norm,
+        seed=config.seed,
+        model=config.two_tower,
+        server_sees_sums=server_may_see_sums(config),
+    )
+
+
+def _edges_exclude_non_finite(chain: chain_lib.Chain) -> bool:
+    rule = dict(chain.links[-1].parameters).get("edge")
+    return rule in hierarchy_config.ROBUST_RULES and all(s.excludes_non_finite for s in chain.steps)
+
+
+def _excludes_non_finite(chain: chain_lib.Chain) -> bool:
+    return all(found.excludes_non_finite for found in chain.aggregators)
+
+
+def _find_hierarchy(
+    chain: chain_lib.Chain, context: registry.AggregatorContext
+) -> hierarchy_config.Hierarchy:
+    """The upper level of a hierarchical aggregator, which the learning process carries out."""
+    return building.build_factory(chain_lib.Chain(chain.links[-1:]), context).hierarchy
+
+
+def _get_edge(client: client_work.ClientData | simulated_clients.SimulatedClient) -> Any:
+    """The client's edge, which is public."""
+    return hierarchical_process.get_edge(client.data if hasattr(client, "data") else client)
+
+
+def server_may_see_sums(config: RunConfig) -> bool:
+    """Whether the server is trusted with clients' exact metrics.
+
+    Args:
+      config: The run's flags.
+
+    Returns:
+      Whether it is; otherwise clients send zeros.
+    """
+    if config.secure_sum != "plain":
+        return False
+    return not config.is_private or config.aggregator_name in catalogue.CENTRAL
+
+
+def _create_initial_embedding(
+    config: RunConfig, num_items: int, item_features: pd.DataFrame | None
+) -> np.ndarray | None:
+    if config.initial_embedding != "features":
+        return None
+    if item_features is None:
+        item_features = pd.DataFrame(index=range(num_items))
+    return feature_embedding.create_feature_embedding(
+        item_features, config.embedding_dim, config.seed
+    )

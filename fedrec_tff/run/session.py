@@ -1,0 +1,276 @@
+"""One session of a run: from flags to results, or to the checkpoint that the next session resumes.
+
+This module is light. TensorFlow is imported once the flags, the folder and the data are found good.
+"""
+
+import dataclasses
+import os
+from typing import Any
+
+from fedrec_tff import errors
+from fedrec_tff.aggregators import aggregator
+from fedrec_tff.config import model_flags, run_config
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.datasets import interactions as interactions_lib
+from fedrec_tff.datasets import loading
+from fedrec_tff.evaluation import scoring
+from fedrec_tff.plugins import loading as plugin_loading
+from fedrec_tff.privacy import population_ledger
+from fedrec_tff.run import data, notices, population, privacy_plan, user_draws
+from fedrec_tff.run import features as features_lib
+from fedrec_tff.run.folder import run_directory, run_identity
+
+_POPULATION_ID = "population_ledger_id"
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """What a session works with.
+
+    Attributes:
+      config: The flags.
+      directory: The run's folder.
+      dataset: The data.
+      plan: Sampler and mechanism.
+      derived: What `config.json` says besides the flags.
+      draws: What is drawn for each training user.
+      identity: The run's id, and the key of its cohorts.
+      features: What the model knows of items and users.
+      reservation: What the run may spend of a budget over runs; None for one that stands alone.
+    """
+
+    config: RunConfig
+    directory: run_directory.RunDirectory
+    dataset: loading.LoadedDataset
+    plan: privacy_plan.PrivacyPlan
+    derived: dict[str, Any]
+    draws: user_draws.UserDraws
+    identity: run_identity.RunIdentity
+    features: features_lib.Features = features_lib.NO_FEATURES
+    reservation: population_ledger.Reservation | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SessionOutcome:
+    """How a session ended.
+
+    Attributes:
+      results: What `results.json` holds; None if the run is not complete.
+      rounds: Rounds that the model has seen.
+      dataset: The data; None if the run was complete before.
+      score_fn: The final model's scores of histories; None if the run was complete before, or is
+        not complete.
+    """
+
+    results: dict[str, Any] | None
+    rounds: int
+    dataset: loading.LoadedDataset | None = None
+    score_fn: scoring.ScoreFn | None = None
+
+
+def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:
+    """Starts a run, or resumes the one in the folder, and prints what it does.
+
+    Args:
+      config: Valid flags.
+      output_dir: The run's folder.
+
+    Returns:
+      How it ended.
+
+    Raises:
+      UserError: If the folder holds another run, the data cannot be used, or another process
+        works on the run.
+    """
+    flags = run_config.to_flags(config)
+    may_differ = run_config.names_that_may_change_on_resume()
+    directory = run_directory.open_run_directory(output_dir, flags, may_differ)
+    with run_directory.lock(directory):
+        # Again: another process may have begun a run in here since.
+        run_directory.open_run_directory(output_dir, flags, may_differ)
+        results = run_directory.read_results(directory)
+        if results is not None:
+            _settle(config, directory)
+            notices.say(f"{directory.root} is complete: see {directory.results}")
+            return SessionOutcome(results, results["rounds"])
+        session = _prepare(config, directory)
+        notices.say(summarize(config, session.dataset))
+        notices.say("starting TensorFlow")
+
+        from fedrec_tff.run import federated_run
+
+        try:
+            outcome = federated_run.execute(session)
+        except errors.UserError:
+            _settle_failed(config, directory)
+            raise
+        if outcome.results is not None:
+            _settle(config, directory)
+        return outcome
+
+
+def _settle(config: RunConfig, directory: run_directory.RunDirectory) -> None:
+    if config.population is not None:
+        population.settle(config.population.ledger, directory)
+
+
+def _settle_failed(config: RunConfig, directory: run_directory.RunDirectory) -> None:
+    """Frees what a run has not spent that a mistake has ended; resumed, it reserves again."""
+    try:
+        _settle(config, directory)
+    except (errors.UserError, OSError) as error:
+        # What ended the run is what is to be told in the end.
+        notices.say(f"warning: the run keeps what it reserved: {error}")
+
+
+def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Session:
+    """Loads the data, plans, and writes what a new run begins with, `config.json` last."""
+    dataset = data.load_data(config)
+    model_flags.check_size(config, dataset.split.num_items)
+    features = features_lib.create_features(config, dataset)
+    stored = run_directory.read_config(directory)
+    noise_multiplier, has_new_plugin = None, False
+    if stored is None:
+        identity = run_identity.create(config)
+    else:
+        identity = run_identity.read(directory, config, stored)
+        fingerprint = stored["non_private/data"]["fingerprint"]
+        run_directory.check_fingerprint(directory, fingerprint, dataset.fingerprint)
+        fingerprint = stored["non_private/data"].get("features_fingerprint")
+        run_directory.check_fingerprint(directory, fingerprint, features.fingerprint)
+        noise_multiplier = stored["derived"]["noise_multiplier"]
+        before = stored["derived"]
+        has_new_model = before.get("model_digest") != model_flags.digest_model(config)
+        has_new_plugin = has_new_model or before.get("plugins", {}) != _digest_plugins(config)
+        if has_new_plugin:
+            _check_has_no_rounds(directory, "model" if has_new_model else "aggregator")
+    draws = user_draws.UserDraws(dataset.train_user_ids, config.seed, identity.cohort_key)
+    num_weights = config.two_tower.num_weights(dataset.split.num_items)
+    plan = privacy_plan.create_plan(
+        config, dataset.split.train.num_rows, num_weights, noise_multiplier, draws.secret
+    )
+    is_unchecked = stored is None or has_new_plugin
+    has_plugin = config.model is not None or config.aggregator_chain.has_plugin
+    if is_unchecked and (config.aggregator_param or has_plugin):
+        # What is wrong with these is told before the folder is taken, for which TensorFlow must be
+        # there already.
+        from fedrec_tff.run import run_process
+
+        run_process.check_builders(config, dataset.split.num_items, plan)
+    population_id = _find_population(config, directory, plan, stored)
+    derived = _derive(config, dataset, plan, identity, population_id)
+    if stored is None:
+        run_identity.write(directory, config, plan, identity)
+        ids = run_directory.make_folder(directory.ids)
+        interactions_lib.save_id_maps(dataset.interactions, ids)
+    elif plan.mechanism is not None:
+        # A copy, and what breaks the mechanism's law, is told before TensorFlow starts.
+        run_identity.open_ledger(directory, config, plan, identity).close()
+    if is_unchecked:
+        run_directory.write_json(
+            directory.config,
+            {
+                "flags": run_config.to_flags(config),
+                "derived": derived,
+                "non_private/data": _describe_data(dataset, features),
+            },
+        )
+    reservation = None if population_id is None else population.join(config, directory, plan)
+    return Session(
+        config, directory, dataset, plan, derived, draws, identity, features, reservation
+    )
+
+
+def _find_population(
+    config: RunConfig,
+    directory: run_directory.RunDirectory,
+    plan: privacy_plan.PrivacyPlan,
+    stored: dict[str, Any] | None,
+) -> str | None:
+    """Which population ledger it is, by its identity; for a new run it must have room."""
+    found = None
+    if config.population is not None:
+        if plan.departures.voided_by:
+            raise errors.UserError(
+                "--population_ledger: this run has no epsilon of these users: "
+                f"{plan.departures.describe(plan.departures.voided_by)}"
+            )
+        relation = plan.mechanism.neighbouring_relation
+        planned = [population.plan_events(plan, config.rounds)] if stored is None else []
+        found = population.check_room(config.population, planned, relation).identity
+    if stored is not None and stored["derived"].get(_POPULATION_ID) != found:
+        raise errors.UserError(
+            f"--population_ledger={config.population_ledger} is not the one that the run in "
+            f"{directory.root} was begun with: name that, or choose another --output_dir"
+        )
+    return found
+
+
+def summarize(config: RunConfig, dataset: loading.LoadedDataset) -> str:
+    """What the data are; under differential privacy, what is public of them.
+
+    Args:
+      config: The run's flags.
+      dataset: The data.
+
+    Returns:
+      One line.
+    """
+    if not config.is_private or config.release_non_private_metrics:
+        return dataset.summary()
+    if config.catalogue_release is None:
+        return dataset.public_summary()
+    return (
+        f"{config.dataset}: {dataset.split.train.num_rows:,} training users "
+        f"{dataset.population_source}, a catalogue that is to be chosen"
+    )
+
+
+def _derive(
+    config: RunConfig,
+    dataset: loading.LoadedDataset,
+    plan: privacy_plan.PrivacyPlan,
+    identity: run_identity.RunIdentity,
+    population_id: str | None,
+) -> dict[str, Any]:
+    return {
+        _POPULATION_ID: population_id,
+        run_identity.RUN_ID: identity.run_id,
+        "aggregator": config.aggregator_chain.name,
+        "plugins": _digest_plugins(config),
+        "model_digest": model_flags.digest_model(config),
+        "sampling_probability": plan.sampling_probability,
+        "sampling": config.sampling_law,
+        "noise_multiplier": plan.mechanism.noise_multiplier if plan.mechanism else None,
+        "num_training_users": dataset.split.train.num_rows,
+        # None where they are yet to be chosen: how many were taken is nobody's business.
+        "num_items": None if config.catalogue_release else dataset.split.num_items,
+        "catalogue": config.catalogue_kind,
+        # None where the users are those of the data.
+        "roster_digest": dataset.roster_digest,
+    }
+
+
+def _digest_plugins(config: RunConfig) -> dict[str, str]:
+    """The SHA-256 of the file of each aggregator of somebody's own, by what the flag calls it."""
+    found = [(a.name, a.builder) for a in config.aggregator_chain.aggregators if a.is_plugin]
+    return {name: plugin_loading.digest_source(b, aggregator.FLAG) for name, b in found}
+
+
+def _check_has_no_rounds(directory: run_directory.RunDirectory, kind: str) -> None:
+    """Refuses to go on with a plug-in that has changed since the run's first round."""
+    if directory.has_rounds:
+        raise run_directory.refuse_version(directory, kind)
+
+
+def _describe_data(
+    dataset: loading.LoadedDataset, features: features_lib.Features
+) -> dict[str, Any]:
+    """Exact statistics of user data; the fingerprints let a resumed run see that they changed."""
+    return {
+        "num_users": dataset.interactions.num_users,
+        "num_interactions": dataset.interactions.num_interactions,
+        "counts": dataclasses.asdict(dataset.counts),
+        "fingerprint": dataset.fingerprint,
+        "features_fingerprint": features.fingerprint,
+    }

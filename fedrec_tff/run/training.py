@@ -1,0 +1,288 @@
+"""The training program: cohort, ledger, round, evaluation, release, checkpoint."""
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow_federated as tff
+
+from fedrec_tff import errors
+from fedrec_tff.learning import averaging
+from fedrec_tff.privacy import ledger as ledger_lib
+from fedrec_tff.run import divergence
+from fedrec_tff.run.interruption import StopRequest
+from fedrec_tff.run.metrics import communication, round_metrics
+from fedrec_tff.run.profiling import RoundProfiler
+
+# From a model's weights to its validation metrics, by their full names.
+EvaluateFn = Callable[[tff.learning.models.ModelWeights], dict[str, float]]
+ReadCostsFn = Callable[[], communication.SecureSumCosts | None]
+# From the process's state and a cohort to the cohort as its devices then are.
+PrepareCohortFn = Callable[[Any, Any], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingOptions:
+    """How long to train, and what to do between rounds.
+
+    Attributes:
+      rounds: Rounds of the whole run.
+      rounds_per_evaluation: Rounds between evaluations; the last round always has one.
+      rounds_per_checkpoint: Rounds between checkpoints; the last round always has one.
+      target_epsilon: The run stops before a round that would pass it; None for no budget.
+      release_non_private_metrics: See `round_metrics.select_releasable`.
+      download_megabytes: What the whole expected cohort downloads in a round.
+      averaging_decay: See `averaging.update_average`; 0 keeps the last model alone.
+      sums_client_metrics: Whether clients' metrics are summed; they are zeros otherwise.
+      read_secure_sum_costs_fn: Reads what the latest round's secure sum cost, if there was one.
+      learning_rates: float32 [rounds] of each side, client or server, that has a schedule.
+      prepare_cohort_fn: What devices do before a round, by themselves.
+    """
+
+    rounds: int
+    rounds_per_evaluation: int
+    rounds_per_checkpoint: int
+    target_epsilon: float | None
+    release_non_private_metrics: bool
+    download_megabytes: float
+    averaging_decay: float = 0.0
+    sums_client_metrics: bool = True
+    read_secure_sum_costs_fn: ReadCostsFn = lambda: None
+    learning_rates: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    prepare_cohort_fn: PrepareCohortFn = lambda state, cohort: cohort
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingResult:
+    """Where training ended.
+
+    Attributes:
+      weights: The global model, averaged if the run averages.
+      rounds: Rounds that the model has seen.
+      seconds: Time spent in rounds and evaluations, over all sessions of the run.
+      is_complete: False if a stop was requested before the last round.
+      budget_is_spent: Whether training ended early because one more round would have passed the
+        target epsilon, or what is left to the population.
+    """
+
+    weights: tff.learning.models.ModelWeights
+    rounds: int
+    seconds: float
+    is_complete: bool
+    budget_is_spent: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far a run has come: the program state that checkpoints hold.
+
+    Attributes:
+      state: Of the learning process.
+      round_number: The last round that the state has seen.
+      seconds: As in `TrainingResult`.
+      average: The average of the models so far; None where the run does not average.
+      ledger_digest: Of the ledger's last line; empty without differential privacy.
+    """
+
+    state: tff.learning.templates.LearningAlgorithmState
+    round_number: int
+    seconds: float
+    average: tff.learning.models.ModelWeights | None = None
+    ledger_digest: str = ""
+
+    def weights(
+        self, process: tff.learning.templates.LearningProcess
+    ) -> tff.learning.models.ModelWeights:
+        """The model to evaluate and to keep."""
+        return process.get_model_weights(self.state) if self.average is None else self.average
+
+
+async def load_progress(
+    process: tff.learning.templates.LearningProcess,
+    state_manager: tff.program.FileProgramStateManager,
+    averages: bool = False,
+) -> Progress:
+    """Loads the latest checkpoint, or initialises the process where there is none.
+
+    Args:
+      process: The learning process, in whose context this is called.
+      state_manager: Of the run's checkpoints.
+      averages: Whether the run averages its models.
+
+    Returns:
+      Where to go on.
+
+    Raises:
+      UserError: If a checkpoint cannot be read.
+    """
+    initial_state = process.initialize()
+    average = process.get_model_weights(initial_state) if averages else None
+    start = Progress(initial_state, 0, 0.0, average)
+    structure = _to_program_state(start)
+    versions = await state_manager.get_versions()
+    if versions is None:
+        return start
+    version = versions[-1]
+    try:
+        saved = await state_manager.load(version, structure)
+    # TensorFlow's loader raises a dozen kinds of errors on a damaged file.
+    except Exception as error:
+        raise errors.UserError(
+            f"the checkpoint of round {version} cannot be read: remove "
+            f"checkpoints/program_state_{version} in the run's folder to go on from the one before"
+        ) from error
+    return Progress(
+        saved["state"],
+        version,
+        float(saved["seconds"]),
+        saved["average"] if averages else None,
+        saved["ledger_digest"].decode(),
+    )
+
+
+async def train(
+    process: tff.learning.templates.LearningProcess,
+    cohorts: tff.program.FederatedDataSourceIterator,
+    start: Progress,
+    evaluate_fn: EvaluateFn,
+    release_manager: tff.program.ReleaseManager,
+    state_manager: tff.program.FileProgramStateManager,
+    ledger: ledger_lib.PrivacyLedger | None,
+    options: TrainingOptions,
+    stop: StopRequest,
+    profiler: RoundProfiler,
+    watch: divergence.Watch,
+) -> TrainingResult:
+    """Trains from `start` to the last round, to the end of the budget, or to a stop.
+
+    A round is entered into the ledger, on disk, before it is computed.
+
+    Args:
+      process: The learning process.
+      cohorts: Positioned at the round after `start`.
+      start: From `load_progress`.
+      evaluate_fn: Computes validation metrics.
+      release_manager: Gets each round's metrics, by name, with the round's number as key.
+      state_manager: Gets checkpoints.
+      ledger: Counts what is spent; None for a run without differential privacy.
+      options: See `TrainingOptions`.
+      stop: Checked after each round.
+      profiler: Traces rounds.
+      watch: Ends a run that has diverged.
+
+    Returns:
+      Where it ended; the state is checkpointed.
+
+    Raises:
+      DivergedError: If no round is worth its cost any more; nothing is entered for it.
+    """
+    progress, budget_is_spent, saved_round = start, False, start.round_number
+    while progress.round_number < options.rounds and not stop:
+        round_number = progress.round_number + 1
+        watch.check_before(progress.state)
+        if ledger is not None:
+            if not ledger.may_execute(round_number, options.target_epsilon):
+                budget_is_spent = True
+                break
+            ledger.append(round_number)
+        with profiler.trace(round_number):
+            progress, metrics = _run_round(process, cohorts, progress, ledger, options, watch)
+        if _is_due(round_number, options.rounds_per_evaluation, options.rounds):
+            progress, evaluated = _evaluate(process, evaluate_fn, progress)
+            metrics.update(evaluated)
+        round_metrics.check(metrics, is_private=ledger is not None)
+        await release_manager.release(round_metrics.order(metrics), round_number)
+        if _is_due(round_number, options.rounds_per_checkpoint, options.rounds):
+            await _save(state_manager, _note_ledger(progress, ledger))
+            saved_round = round_number
+        await asyncio.sleep(0)
+    if saved_round < progress.round_number:
+        await _save(state_manager, _note_ledger(progress, ledger))
+    return TrainingResult(
+        weights=progress.weights(process),
+        rounds=progress.round_number,
+        seconds=progress.seconds,
+        is_complete=budget_is_spent or progress.round_number == options.rounds,
+        budget_is_spent=budget_is_spent,
+    )
+
+
+def _is_due(round_number: int, period: int, last: int) -> bool:
+    return round_number % period == 0 or round_number == last
+
+
+def _run_round(
+    process: tff.learning.templates.LearningProcess,
+    cohorts: tff.program.FederatedDataSourceIterator,
+    progress: Progress,
+    ledger: ledger_lib.PrivacyLedger | None,
+    options: TrainingOptions,
+    watch: divergence.Watch,
+) -> tuple[Progress, dict[str, float]]:
+    start = time.monotonic()
+    cohort = options.prepare_cohort_fn(progress.state, cohorts.select())
+    output = process.next(progress.state, cohort)
+    seconds = time.monotonic() - start
+    sums = output.metrics["client_work"] if options.sums_client_metrics else None
+    watch.observe(output.metrics["finalizer"]["update_non_finite"], sums)
+    metrics = {
+        "communication/download_megabytes": options.download_megabytes,
+        **round_metrics.create_learning_rate_metrics(
+            options.learning_rates, progress.round_number + 1
+        ),
+        **round_metrics.create_aggregate_metrics(output.metrics),
+        **round_metrics.select_releasable(
+            round_metrics.create_cohort_metrics(
+                sums,
+                {
+                    **round_metrics.create_measurement_metrics(output.metrics["aggregator"]),
+                    **communication.describe_messages(output.metrics["aggregator"]),
+                    **communication.describe_secure_sum(options.read_secure_sum_costs_fn()),
+                },
+                seconds,
+            ),
+            is_private=ledger is not None,
+            release_non_private=options.release_non_private_metrics,
+        ),
+    }
+    if ledger is not None:
+        name = ledger.header.departures.epsilon_name
+        metrics[f"privacy/{name}"] = ledger.accountant.epsilon()
+    round_number, average = progress.round_number + 1, progress.average
+    if average is not None:
+        weights = process.get_model_weights(output.state)
+        average = averaging.update_average(average, weights, options.averaging_decay, round_number)
+    return Progress(output.state, round_number, progress.seconds + seconds, average), metrics
+
+
+def _evaluate(
+    process: tff.learning.templates.LearningProcess, evaluate_fn: EvaluateFn, progress: Progress
+) -> tuple[Progress, dict[str, float]]:
+    start = time.monotonic()
+    metrics = evaluate_fn(progress.weights(process))
+    seconds = time.monotonic() - start
+    return dataclasses.replace(progress, seconds=progress.seconds + seconds), metrics
+
+
+async def _save(state_manager: tff.program.FileProgramStateManager, progress: Progress) -> None:
+    await state_manager.save(_to_program_state(progress), progress.round_number)
+
+
+def _note_ledger(progress: Progress, ledger: ledger_lib.PrivacyLedger | None) -> Progress:
+    """Notes where the ledger ends, so that one that was cut short is told at resume."""
+    if ledger is None:
+        return progress
+    return dataclasses.replace(progress, ledger_digest=ledger.digest)
+
+
+def _to_program_state(progress: Progress) -> dict[str, Any]:
+    average = () if progress.average is None else progress.average
+    return {
+        "state": progress.state,
+        "seconds": progress.seconds,
+        "average": average,
+        "ledger_digest": progress.ledger_digest,
+    }

@@ -1,0 +1,23 @@
+"""From the name of a secure sum, as `--secure_sum` has it, to what sums."""
+
+from fedrec_tff.execution import secure_sum
+
+
+def create_secure_sum(name: str) -> secure_sum.SecureSum | None:
+    """Creates the secure sum that a run's devices send to.
+
+    Args:
+      name: One of `run_config.SECURE_SUMS`.
+
+    Returns:
+      The sum; None for sums in the clear.
+    """
+    if name == "plain":
+        return None
+    if name == "masked":
+        from fedrec_tff.secure_sums.masking import masked_sum
+
+        return masked_sum.MaskedSum()
+    from fedrec_tff.secure_sums.encryption import encrypted_sum
+
+    return encrypted_sum.EncryptedSum(name)

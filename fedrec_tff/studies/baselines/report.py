@@ -1,0 +1,162 @@
+"""Reference recommenders as a table, a CSV file and TensorBoard."""
+
+import csv
+import io
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import rich.box
+import rich.console
+import rich.table
+
+from fedrec_tff.privacy import departures
+from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.metrics import metric_names
+from fedrec_tff.studies.baselines import session as baselines_session
+
+_PARTS = ("validation", "test")
+_SECONDS, _DATA = "seconds", "data"
+_CSV = "baselines.csv"
+_TENSORBOARD = "tensorboard"
+
+
+def describe(results: Mapping[str, Any]) -> str:
+    """Renders what came out as a table, baselines in rows, and what has a guarantee.
+
+    Args:
+      results: What `baselines.json` holds.
+
+    Returns:
+      Several lines.
+    """
+    is_any_marked = any(map(_is_marked, results["baselines"].values()))
+    footnote = [metric_names.FOOTNOTE] if is_any_marked else []
+    return "\n".join([_create_table(results), *footnote, *describe_notes(results)])
+
+
+def describe_notes(results: Mapping[str, Any]) -> list[str]:
+    """What the table does not say: what was released privately, and what was left out."""
+    notes = []
+    for name, found in results["baselines"].items():
+        if "epsilon" in found:
+            said = _summarize_departures(found)
+            notes.append(
+                f"{name}: its counts are released with epsilon={found['epsilon']:.4g} at "
+                f"delta={found['delta']:g} (noise multiplier {found['noise_multiplier']:g}), for "
+                "each user with all training interactions, whether there or not"
+                + (f"; {said}" if said else "")
+                + "; the metrics and all other baselines are exact statistics"
+            )
+    return notes + [f"left out: {reason}" for reason in results["left_out"].values()]
+
+
+def write(results: Mapping[str, Any], output_dir: str | os.PathLike) -> list[pathlib.Path]:
+    """Writes `baselines.csv` and `tensorboard/` beside `baselines.json`.
+
+    Args:
+      results: What `baselines.json` holds.
+      output_dir: Its folder.
+
+    Returns:
+      Both files, without TensorBoard's.
+    """
+    root = pathlib.Path(output_dir)
+    with run_directory.open_whole(root / _CSV) as file:
+        file.write(_to_csv(results).encode())
+    _write_tensorboard(results, root / _TENSORBOARD)
+    return [root / baselines_session.RESULTS, root / _CSV]
+
+
+def _summarize_departures(found: Mapping[str, Any]) -> str:
+    """What must be said with a baseline's epsilon, in a line; empty where nothing is known."""
+    return departures.Departures.from_json(found.get("departures", [])).summarize()
+
+
+def _create_table(results: Mapping[str, Any]) -> str:
+    metrics = _find_metrics(results)
+    table = rich.table.Table(box=rich.box.SIMPLE)
+    table.add_column("test")
+    for metric in metrics:
+        table.add_column(metric, justify="right", no_wrap=True)
+    for title in (f"validation recall@{results['k']}", "seconds"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, found in results["baselines"].items():
+        values = [f"{metric_names.find(found, 'test')[metric]:.4f}" for metric in metrics]
+        validated = f"{metric_names.find(found, 'validation')[metrics[0]]:.4f}"
+        seconds = f"{metric_names.find(found, _SECONDS):.1f}"
+        table.add_row(name + ("*" if _is_marked(found) else ""), *values, validated, seconds)
+    # As wide as it needs.
+    console = rich.console.Console(width=400, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
+
+
+def _find_metrics(results: Mapping[str, Any]) -> list[str]:
+    """The metrics that all have, those of the full catalogue first."""
+    return list(metric_names.find(next(iter(results["baselines"].values())), "test"))
+
+
+def _is_marked(found: Mapping[str, Any]) -> bool:
+    return metric_names.are_marked(found, "test")
+
+
+def _to_csv(results: Mapping[str, Any]) -> str:
+    """A row for each baseline; its parameters have columns of their own."""
+    rows = []
+    for name, found in results["baselines"].items():
+        row = {"baseline": name, "seed": results["seed"], **_name_seconds(found, _SECONDS)}
+        row |= {key: found[key] for key in ("epsilon", "delta") if key in found}
+        if "epsilon" in found:
+            row["departures"] = _summarize_departures(found)
+        row |= _name_metrics(found)
+        row |= {f"{name}_{key}": value for key, value in found["parameters"].items()}
+        rows.append(row | _name_fingerprint(results))
+    columns = dict.fromkeys(column for row in rows for column in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _name_metrics(found: Mapping[str, Any]) -> dict[str, float]:
+    """All metrics of a baseline by their full names, as files have them."""
+    return {
+        metric_names.mark(f"{part}/{metric}", _is_marked(found)): value
+        for part in _PARTS
+        for metric, value in metric_names.find(found, part).items()
+    }
+
+
+def _name_seconds(found: Mapping[str, Any], name: str) -> dict[str, float]:
+    """What a clock told, marked where it is in the results."""
+    is_marked = metric_names.are_marked(found, _SECONDS)
+    return {metric_names.mark(name, is_marked): metric_names.find(found, _SECONDS)}
+
+
+def _name_fingerprint(results: Mapping[str, Any]) -> dict[str, str]:
+    name = metric_names.mark("fingerprint", metric_names.are_marked(results, _DATA))
+    return {name: metric_names.find(results, _DATA)["fingerprint"]}
+
+
+def _write_tensorboard(results: Mapping[str, Any], folder: pathlib.Path) -> None:
+    """A run for each baseline, with its parameters as hyperparameters."""
+    # Imported here, so that the table needs no TensorFlow.
+    import tensorflow as tf
+    from tensorboard.plugins.hparams import api as hparams
+
+    # What an earlier report left would show twice.
+    for path in folder.rglob("events.out.tfevents.*"):
+        path.unlink()
+    for name, found in results["baselines"].items():
+        with tf.summary.create_file_writer(os.fspath(folder / name)).as_default():
+            parameters = {f"{name}_{key}": value for key, value in found["parameters"].items()}
+            shared = {key: results["flags"][key] for key in ("dataset", "split", "seed")}
+            hparams.hparams({"baseline": name, **shared, **parameters})
+            for metric, value in _name_metrics(found).items():
+                tf.summary.scalar(metric, value, step=0)
+            for metric, value in _name_seconds(found, "time/seconds").items():
+                tf.summary.scalar(metric, value, step=0)

@@ -1,0 +1,211 @@
+"""What folders of results hold, in one form: those of `experiments.train` and of baselines."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fedrec_tff import errors
+from fedrec_tff.config import run_config
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.privacy import departures
+from fedrec_tff.run.metrics import metric_names
+from fedrec_tff.studies.baselines import config as baselines_config
+from fedrec_tff.studies.baselines.config import BaselinesConfig
+
+_EXACT_POPULARITY = "popularity/test/"
+_RELEASED_POPULARITY = "private_popularity/test/"
+_FINETUNED = "personalized/test/"
+
+
+@dataclasses.dataclass(frozen=True)
+class Guarantee:
+    """What differential privacy is claimed for.
+
+    Attributes:
+      epsilon: The claim; None for none.
+      voided_by: `simulated` or `insecure` where the number is no guarantee; else empty.
+      said: What must be said with it, in a line.
+    """
+
+    epsilon: float | None
+    voided_by: str = ""
+    said: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranking:
+    """Something that ranks items, and its test metrics.
+
+    Attributes:
+      title: What to call it, with `{name}` for the folder's name.
+      metrics: By name, without a prefix.
+      guarantee: None where nothing is said of it beside the run that it is a part of.
+      rounds: Of training; None for what has none.
+      users_per_second: Of training; None as well.
+      seconds: Of training or fitting; None where it is a part of a run.
+      is_of_data: Whether it is the same for all folders with the same data.
+      is_marked: Whether its metrics are exact ones of a private run.
+    """
+
+    title: str
+    metrics: Mapping[str, float]
+    guarantee: Guarantee | None = None
+    rounds: int | None = None
+    users_per_second: float | None = None
+    seconds: float | None = None
+    is_of_data: bool = False
+    is_marked: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ResultFolder:
+    """A complete output folder, read.
+
+    Attributes:
+      name: Of the folder.
+      binary: The module that made it.
+      flags: All flags' values, as JSON has them.
+      default_flags: What a command need not say.
+      unsaid_flags: What makes no other run of a run, and is not said in a command.
+      fingerprint: Of the data.
+      rankings: What is compared, at least one.
+      revision: The commit of the code.
+      versions: By the package's name.
+    """
+
+    name: str
+    binary: str
+    flags: Mapping[str, Any]
+    default_flags: Mapping[str, Any]
+    unsaid_flags: frozenset[str]
+    fingerprint: str
+    rankings: tuple[Ranking, ...]
+    revision: str
+    versions: Mapping[str, str]
+
+
+def read(path: pathlib.Path) -> ResultFolder:
+    """Reads a folder of `experiments.train` or `experiments.baselines`.
+
+    Args:
+      path: The folder.
+
+    Returns:
+      What it holds.
+
+    Raises:
+      UserError: If it holds no complete results of either.
+    """
+    for file, create in (("results.json", _from_run), ("baselines.json", _from_baselines)):
+        if (path / file).exists():
+            try:
+                config = json.loads((path / "config.json").read_text())
+                return create(path.name, config, json.loads((path / file).read_text()))
+            except (OSError, ValueError, KeyError) as error:
+                raise errors.UserError(
+                    f"{path} holds a {file} that cannot be read: run its command again in another "
+                    "--output_dir"
+                ) from error
+    raise errors.UserError(
+        f"{path} holds no complete run of experiments.train or experiments.baselines"
+    )
+
+
+def _from_run(name: str, config: Mapping[str, Any], results: Mapping[str, Any]) -> ResultFolder:
+    return ResultFolder(
+        name=name,
+        binary="experiments.train",
+        flags=config["flags"],
+        default_flags=run_config.to_flags(RunConfig()),
+        unsaid_flags=frozenset({"data_dir", *run_config.names_that_may_change_on_resume()}),
+        fingerprint=config["non_private/data"]["fingerprint"],
+        rankings=tuple(_iterate_rankings(config["flags"], results)),
+        revision=str(results["git_revision"]),
+        versions=results["versions"],
+    )
+
+
+def _iterate_rankings(flags: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Ranking]:
+    """Exact popularity, the run's model, and what else came out of the run."""
+    exact = metric_names.select(results, _EXACT_POPULARITY)
+    if exact:
+        yield Ranking(
+            _title_popularity(flags),
+            exact,
+            is_of_data=True,
+            is_marked=metric_names.are_marked(results, _EXACT_POPULARITY),
+        )
+    yield Ranking(
+        "{name}",
+        metric_names.select(results, metric_names.TEST),
+        _find_guarantee(results),
+        results["rounds"],
+        metric_names.find(results, "users_per_second"),
+        metric_names.find(results, "seconds"),
+        is_marked=metric_names.are_marked(results, metric_names.TEST),
+    )
+    for title, folder in (
+        ("{name}, fine-tuned on devices", _FINETUNED),
+        ("popularity as {name} released it", _RELEASED_POPULARITY),
+    ):
+        found = metric_names.select(results, folder)
+        if found:
+            yield Ranking(title, found, is_marked=metric_names.are_marked(results, folder))
+
+
+def _from_baselines(
+    name: str, config: Mapping[str, Any], results: Mapping[str, Any]
+) -> ResultFolder:
+    flags = results["flags"]
+    # What is fitted by default, and the lists' length, depend on these two.
+    defaults = baselines_config.to_flags(
+        BaselinesConfig(private_popularity_epsilon=flags["private_popularity_epsilon"]),
+        RunConfig(dataset=flags["dataset"]),
+    )
+    return ResultFolder(
+        name=name,
+        binary="experiments.baselines",
+        flags=flags,
+        default_flags={
+            **defaults,
+            "private_popularity_epsilon": BaselinesConfig.private_popularity_epsilon,
+            "dataset": RunConfig.dataset,
+        },
+        unsaid_flags=frozenset({"data_dir"}),
+        fingerprint=metric_names.find(config, "data")["fingerprint"],
+        rankings=tuple(
+            _read_baseline(flags, baseline, found)
+            for baseline, found in results["baselines"].items()
+        ),
+        revision=str(results["git_revision"]),
+        versions=results["versions"],
+    )
+
+
+def _read_baseline(flags: Mapping[str, Any], baseline: str, found: Mapping[str, Any]) -> Ranking:
+    metrics, is_marked = metric_names.find(found, "test"), metric_names.are_marked(found, "test")
+    if baseline == baselines_config.POPULARITY:
+        return Ranking(_title_popularity(flags), metrics, is_of_data=True, is_marked=is_marked)
+    return Ranking(
+        f"{{name}}: {baseline}",
+        metrics,
+        _find_guarantee(found),
+        seconds=metric_names.find(found, "seconds"),
+        is_marked=is_marked,
+    )
+
+
+def _title_popularity(flags: Mapping[str, Any]) -> str:
+    """Names the data, and the split where it is not the usual one."""
+    split = "" if flags["split"] == RunConfig.split else f", {flags['split']}"
+    return f"popularity on {flags['dataset']}{split}"
+
+
+def _find_guarantee(results: Mapping[str, Any]) -> Guarantee:
+    voided_by, epsilon = departures.find_epsilon(results)
+    if epsilon is None:
+        return Guarantee(None)
+    said = departures.Departures.from_json(results.get("departures", [])).summarize()
+    return Guarantee(float(epsilon), voided_by, said)

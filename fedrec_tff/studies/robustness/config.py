@@ -1,0 +1,157 @@
+"""What a robustness study consists of: cells, each a run of its own; without TensorFlow."""
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+
+from fedrec_tff import errors
+from fedrec_tff.config import config_checks
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.learning.simulation import attack_config, failure_config
+
+CLEAN = "clean"
+DEFAULT_ATTACKS = (
+    attack_config.SIGN_FLIP,
+    attack_config.SCALING,
+    attack_config.GAUSSIAN,
+    attack_config.LABEL_FLIP,
+    attack_config.ALIE,
+    attack_config.TARGET_PROMOTION,
+    attack_config.NAN,
+    attack_config.GARBAGE,
+    attack_config.FREE_RIDER,
+)
+
+# Fields that the cells set.
+_CELL_FLAGS = ("aggregator", "aggregator_param", "attack", "attack_scale", "failure")
+_LONGEST_SLUG = 60
+_DIGEST_LENGTH = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One run.
+
+    Attributes:
+      aggregator: As it was asked for: names, then parameters.
+      attack: As it was asked for: a name, `name:scale`, a failure, or `CLEAN`.
+      config: The run's flags.
+    """
+
+    aggregator: str
+    attack: str
+    config: RunConfig
+
+    @property
+    def folder(self) -> str:
+        """Of the cell's run, below that of the study."""
+        return f"cells/{_slug(self.aggregator)}/{_slug(self.attack.replace(':', '='))}"
+
+
+def split_aggregators(texts: Iterable[str]) -> tuple[str, ...]:
+    """Takes apart `;`-separated lists: each part is `NAME[,NAME...] [key=value ...]`."""
+    return _distinct(part for text in texts for part in text.split(";"))
+
+
+def split_attacks(texts: Iterable[str]) -> tuple[str, ...]:
+    """Takes apart lists separated by `,` or `;`: each part is `NAME` or `NAME:SCALE`."""
+    return _distinct(part for text in texts for part in re.split("[,;]", text))
+
+
+def create_cells(
+    base: RunConfig, aggregators: Sequence[str], attacks: Sequence[str]
+) -> tuple[Cell, ...]:
+    """Lays out a study: for each aggregator a run without attackers, and one for each attack.
+
+    Args:
+      base: The flags that all runs share.
+      aggregators: Parts as `split_aggregators` gives them.
+      attacks: Parts as `split_attacks` gives them.
+
+    Returns:
+      The cells, each valid.
+
+    Raises:
+      UserError: If a flag belongs to the cells, or a cell's flags contradict each other.
+    """
+    for name in _CELL_FLAGS:
+        if getattr(base, name) != getattr(RunConfig, name):
+            raise errors.UserError(
+                f"--{name} differs from run to run in a study: drop it, and name --aggregators "
+                "(with parameters, as in 'clip,trimmed_mean fraction=0.3') and --attacks "
+                "(with scales, as in sign_flip:5)"
+            )
+    if base.personal is not None:
+        raise errors.UserError(
+            f"--personal_tower={base.personal_tower}: a study measures what the global part of a "
+            "model recommends: drop it"
+        )
+    if base.finetuning_epochs:
+        raise errors.UserError(
+            "--finetuning_epochs: a study measures what the global model recommends: drop it"
+        )
+    if base.withhold_held_out_metrics:
+        raise errors.UserError(
+            "--withhold_held_out_metrics: a study compares exact metrics of the test: drop it"
+        )
+    if not aggregators:
+        raise errors.UserError("--aggregators: name at least one")
+    columns = _distinct((CLEAN, *attacks))
+    cells = []
+    for aggregator in aggregators:
+        name, *parameters = aggregator.split()
+        config = dataclasses.replace(base, aggregator=name, aggregator_param=tuple(parameters))
+        cells += [Cell(aggregator, attack, _with_attack(config, attack)) for attack in columns]
+    for cell in cells:
+        config_checks.validate(cell.config)
+    return tuple(cells)
+
+
+def _with_attack(config: RunConfig, attack: str) -> RunConfig:
+    """The flags of a cell; those of what it has no use for are at their defaults."""
+    name, _, scale = attack.partition(":")
+    is_attack, is_failure = name in attack_config.ATTACKS, name in failure_config.FAILURES
+    if not (is_attack or is_failure or name == CLEAN) or (scale and not is_attack):
+        raise errors.UserError(
+            f"--attacks: {attack!r} is unknown; choose from "
+            f"{', '.join((*attack_config.ATTACKS, *failure_config.FAILURES))}; attacks may have a "
+            "scale, as in sign_flip:5"
+        )
+    if is_attack:
+        config = dataclasses.replace(
+            config, attack=name, attack_scale=_read_scale(attack, scale) if scale else None
+        )
+    if is_failure:
+        config = dataclasses.replace(config, failure=name)
+    idle = []
+    if not is_attack:
+        idle += ["attack_fraction"]
+    if name != attack_config.TARGET_PROMOTION:
+        idle += ["attack_target_item"]
+    if not is_failure:
+        idle += ["failure_rate"]
+    if name != failure_config.STALE:
+        idle += ["failure_staleness"]
+    return dataclasses.replace(config, **{name: getattr(RunConfig, name) for name in idle})
+
+
+def _read_scale(attack: str, scale: str) -> float:
+    try:
+        return float(scale)
+    except ValueError as error:
+        raise errors.UserError(f"--attacks: {attack!r}: the scale must be a number") from error
+
+
+def _distinct(parts: Iterable[str]) -> tuple[str, ...]:
+    stripped = [" ".join(part.split()) for part in parts]
+    return tuple(dict.fromkeys(part for part in stripped if part))
+
+
+def _slug(text: str) -> str:
+    """A name for a folder; different for different texts."""
+    plain = re.sub(r"[^A-Za-z0-9_.=-]+", "+", text)[:_LONGEST_SLUG]
+    if plain == text and set(text) != {"."}:
+        return plain
+    digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
+    return f"{plain}-{digest}"

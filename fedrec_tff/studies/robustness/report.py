@@ -1,0 +1,120 @@
+"""A robustness study as tables, files and TensorBoard."""
+
+import csv
+import dataclasses
+import io
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+
+import rich.box
+import rich.console
+import rich.table
+
+from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.metrics import metric_names
+from fedrec_tff.studies.robustness import plots as robustness_plots
+from fedrec_tff.studies.robustness.study import MEASURED, CellResult, Study
+
+_TABLES: dict[str, Callable[[CellResult], str]] = {
+    "recall@10 (share of the aggregator's own clean run)": lambda cell: (
+        "diverged" if cell.has_diverged else f"{cell.recall:.4f} ({_percent(cell.recall_kept)})"
+    ),
+    "share of the clean plain mean's recall@10": lambda cell: _percent(cell.recall_kept_of_mean),
+    "ndcg@10": lambda cell: f"{cell.ndcg:.4f}",
+    "target's exposure": lambda cell: f"{cell.exposure:.1%}",
+}
+
+
+def describe(study: Study) -> str:
+    """Renders a study as tables, aggregators in rows and attacks in columns.
+
+    Args:
+      study: What came out.
+
+    Returns:
+      Several lines.
+    """
+    aggregators, attacks = robustness_plots.find_axes(study)
+    by_name = {(cell.aggregator, cell.attack): cell for cell in study.cells}
+    parts = []
+    for title, text_fn in _TABLES.items():
+        table = rich.table.Table(title=title, box=rich.box.SIMPLE, title_justify="left")
+        table.add_column("aggregator")
+        for attack in attacks:
+            table.add_column(attack, justify="right", no_wrap=True)
+        for aggregator in aggregators:
+            cells = [by_name[aggregator, attack] for attack in attacks]
+            star = "*" if cells[0].is_private else ""
+            table.add_row(aggregator + star, *(text_fn(cell) for cell in cells))
+        parts.append(_render(table))
+    if any(cell.is_private for cell in study.cells):
+        parts.append(metric_names.FOOTNOTE)
+    return "\n\n".join([*parts, f"target item: {study.target_item}"])
+
+
+def write(study: Study, output_dir: str | os.PathLike) -> list[pathlib.Path]:
+    """Writes `robustness.csv`, `robustness.json`, `robustness.png` and `tensorboard/`.
+
+    Args:
+      study: What came out.
+      output_dir: The study's folder.
+
+    Returns:
+      The files, without TensorBoard's.
+    """
+    root = pathlib.Path(output_dir)
+    paths = [root / f"robustness.{ending}" for ending in ("csv", "json", "png")]
+    with run_directory.open_whole(paths[0]) as file:
+        file.write(_to_csv(study.cells).encode())
+    cells = [cell.name_values() for cell in study.cells]
+    run_directory.write_json(paths[1], {**dataclasses.asdict(study), "cells": cells})
+    with run_directory.open_whole(paths[2]) as file:
+        robustness_plots.save(robustness_plots.draw(study), file)
+    _write_tensorboard(study, root / "tensorboard", paths[2])
+    return paths
+
+
+def _to_csv(cells: Sequence[CellResult]) -> str:
+    text = io.StringIO()
+    rows = [cell.name_values() for cell in cells]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _write_tensorboard(study: Study, folder: pathlib.Path, picture: pathlib.Path) -> None:
+    """A run for each cell, with its place in the study as hyperparameters; and the heat maps."""
+    # Imported here, so that the tables need no TensorFlow.
+    import tensorflow as tf
+    from tensorboard.plugins.hparams import api as hparams
+
+    # What an earlier report left would show twice.
+    for path in folder.rglob("events.out.tfevents.*"):
+        path.unlink()
+    for cell in study.cells:
+        run = folder / pathlib.Path(cell.folder).relative_to("cells")
+        with tf.summary.create_file_writer(os.fspath(run)).as_default():
+            hparams.hparams({"aggregator": cell.aggregator, "attack": cell.attack})
+            for name in MEASURED:
+                value = getattr(cell, name)
+                if value is not None:
+                    name = metric_names.mark(f"robustness/{name}", cell.is_private)
+                    tf.summary.scalar(name, value, step=0)
+    with tf.summary.create_file_writer(os.fspath(folder)).as_default():
+        image = tf.io.decode_png(picture.read_bytes(), channels=3)
+        tf.summary.image("robustness/heat_map", image[tf.newaxis], step=0)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
+
+
+def _render(table: rich.table.Table) -> str:
+    # As wide as it needs: a table of many attacks is read in a file, or by scrolling.
+    console = rich.console.Console(width=400, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())

@@ -1,0 +1,370 @@
+"""What a sweep consists of: trials, each tried with every seed; without TensorFlow."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fedrec_tff import errors
+from fedrec_tff.config import config_checks, run_config
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.run.metrics import metric_names
+from fedrec_tff.studies.sweep import space as sweep_space
+
+GRID = "grid"
+RANDOM = "random"
+VIZIER = "vizier"
+SEARCHES = (GRID, RANDOM, VIZIER)
+
+FIXED = "fixed"
+# The random ones are `privacy.tuning.DISTRIBUTIONS`, which takes half a second to import.
+TRIALS_DISTRIBUTIONS = (FIXED, "negative_binomial", "poisson")
+
+VALIDATION = metric_names.VALIDATION
+PRIVATE = metric_names.PRIVATE
+PERSONALIZED = metric_names.PERSONALIZED
+_FINETUNING = "finetuning_"
+DEFAULT_OBJECTIVE = "validation/recall@10"
+_FULL = ("recall@10", "ndcg@10", "hit_rate@10", "mrr")
+_SAMPLED = ("sampled_99/hit_rate@10", "sampled_99/ndcg@10", "sampled_99/mrr")
+_PRIVATE_METRICS = ("recall@10", "ndcg@10", "mrr")
+
+_LARGEST_TRIALS_SHAPE = 100.0
+_MOST_TRIALS = 1000
+
+# A search whose best run alone is private compares runs on one population.
+DATA_FLAGS = frozenset((*run_config.DATA_FLAGS, "user_table", "item_table"))
+# Flags that change neither who takes part how often, nor the noise in multiples of the clip, nor
+# what else is released: whatever their values, a run costs the same. All others may matter.
+COSTLESS_FLAGS = frozenset(
+    {
+        "embedding_dim",
+        "history_length",
+        "num_blocks",
+        "dropout",
+        "feature_buckets",
+        "similarity",
+        "temperature",
+        "initial_embedding",
+        "loss",
+        "label_smoothing",
+        "spreadout_weight",
+        "num_negatives",
+        "batch_size",
+        "local_epochs",
+        "max_local_steps",
+        "proximal_weight",
+        "client_optimizer",
+        "client_learning_rate",
+        "client_learning_rate_schedule",
+        "client_momentum",
+        "server_optimizer",
+        "server_learning_rate",
+        "server_learning_rate_schedule",
+        "warmup_rounds",
+        "final_learning_rate_fraction",
+        "server_momentum",
+        "server_epsilon",
+        "averaging_decay",
+        "clip_norm",
+        "execution",
+        "device",
+        "num_parallel_shards",
+        "clients_per_block",
+        "rounds_per_checkpoint",
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepConfig:
+    """A sweep, but for where it is stored.
+
+    Attributes:
+      base: The flags that all trials share; its seed is that of the search too.
+      dimensions: What differs.
+      search: One of `SEARCHES`.
+      num_trials: How many trials, or how many on average; None for a grid.
+      seeds: Each trial is run with each of them.
+      objective: The metric by which the best trial is chosen.
+      minimize: Whether less is better.
+      trials_distribution: Whether `num_trials` is the number, or the mean of a random one.
+      trials_shape: Of the negative binomial distribution.
+    """
+
+    base: RunConfig
+    dimensions: tuple[sweep_space.Dimension, ...]
+    search: str = GRID
+    num_trials: int | None = None
+    seeds: tuple[int, ...] = (0,)
+    objective: str = DEFAULT_OBJECTIVE
+    minimize: bool = False
+    trials_distribution: str = FIXED
+    trials_shape: float = 1.0
+
+    @property
+    def has_random_number(self) -> bool:
+        """Whether the number of trials is drawn."""
+        return self.trials_distribution != FIXED
+
+    @property
+    def objective_name(self) -> str:
+        """What the objective is called where it is shown: as in the runs, marked if exact."""
+        is_exact = not self.objective.startswith(PRIVATE)
+        return metric_names.mark(self.objective, is_exact and self._has_private_runs)
+
+    @property
+    def _has_private_runs(self) -> bool:
+        return any(self.config_of(v, self.base.seed).is_private for v in self.extremes)
+
+    @property
+    def extremes(self) -> list[dict[str, Any]]:
+        """Trials with values and ends of ranges, one flag at a time, the others at their first."""
+        first = {dimension.name: dimension.extremes[0] for dimension in self.dimensions}
+        changes = [{d.name: value} for d in self.dimensions for value in d.extremes[1:]]
+        return [first, *({**first, **change} for change in changes)]
+
+    def config_of(self, values: dict[str, Any], seed: int) -> RunConfig:
+        """The flags of one run.
+
+        Args:
+          values: Of the trial, by flag.
+          seed: Of the run.
+
+        Returns:
+          The flags, not checked.
+        """
+        return dataclasses.replace(self.base, **values, seed=seed)
+
+    def is_better(self, objective: float, other: float) -> bool:
+        """Whether one value of the objective is better than another."""
+        return objective < other if self.minimize else objective > other
+
+
+def check(config: SweepConfig) -> None:
+    """Refuses a sweep that makes no sense, but for its trials.
+
+    Args:
+      config: What to check.
+
+    Raises:
+      UserError: At the first mistake, naming the flag and the way out.
+    """
+    if not config.dimensions:
+        raise errors.UserError("--sweep: name a flag to search over, as in clip_norm=0.1,0.3,1")
+    _check_search(config)
+    _check_seeds(config.seeds)
+    _check_objective(config)
+    _check_random_number(config)
+
+
+def create_trials(config: SweepConfig, entropy: int | None = None) -> list[dict[str, Any]]:
+    """Lays out the trials of a grid or random search, each checked as `experiments.train` would.
+
+    Args:
+      config: A checked sweep.
+      entropy: What random trials are drawn from; None for the base's seed.
+
+    Returns:
+      Values by flag for every trial; of a random search as many as `num_trials` says.
+
+    Raises:
+      UserError: If a trial's flags are out of range, or contradict each other.
+    """
+    if config.search == GRID:
+        trials = list(sweep_space.enumerate_grid(config.dimensions))
+    else:
+        generator = np.random.default_rng(config.base.seed if entropy is None else entropy)
+        trials = [sweep_space.draw(config.dimensions, generator) for _ in range(config.num_trials)]
+    for values in trials:
+        check_trial(config, values)
+    return trials
+
+
+def check_extremes(config: SweepConfig) -> None:
+    """Checks values and ends of ranges, one flag at a time, the others at their first.
+
+    For searches whose trials are not known beforehand.
+
+    Args:
+      config: A checked sweep.
+
+    Raises:
+      UserError: If one is no run that can be.
+    """
+    for values in config.extremes:
+        check_trial(config, values)
+
+
+def check_trial(config: SweepConfig, values: dict[str, Any]) -> None:
+    """Checks one trial, as `experiments.train` would.
+
+    Args:
+      config: A checked sweep.
+      values: Of the trial, by flag.
+
+    Raises:
+      UserError: If it is no run that can be, or one without the objective.
+    """
+    run = config.config_of(values, config.seeds[0])
+    try:
+        config_checks.validate(run)
+    except errors.UserError as error:
+        raise errors.UserError(f"the trial with {describe(values)}: {error}") from error
+    if config.objective.startswith(PRIVATE) and run.private_evaluation_noise_multiplier is None:
+        raise errors.UserError(
+            f"--objective={config.objective} needs --private_evaluation_noise_multiplier, which "
+            f"the trial with {describe(values)} lacks"
+        )
+    if run.withhold_held_out_metrics and not config.objective.startswith(PRIVATE):
+        raise errors.UserError(
+            f"--objective={config.objective} is what --withhold_held_out_metrics withholds: choose "
+            f"by {PRIVATE}recall@10, with --private_evaluation_noise_multiplier"
+        )
+    if config.objective.startswith(PERSONALIZED) and not run.finetuning_epochs:
+        raise errors.UserError(
+            f"--objective={config.objective} needs --finetuning_epochs, which the trial with "
+            f"{describe(values)} lacks"
+        )
+
+
+def describe(values: dict[str, Any]) -> str:
+    """A trial in a line: its flags' values as a command line has them."""
+    return " ".join(f"{name}={format_value(value)}" for name, value in values.items())
+
+
+def format_value(value: Any) -> str:
+    """A value as `--sweep` takes it; a number with all of its digits."""
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return " ".join(value) if isinstance(value, tuple | list) else str(value)
+
+
+def to_arguments(config: RunConfig) -> list[str]:
+    """The flags of a command that differ from their defaults; `seed` is always there.
+
+    Args:
+      config: Of a run.
+
+    Returns:
+      One `--name=value` for each; several for a flag that may be repeated.
+    """
+    arguments = []
+    for name, value in run_config.to_flags(config).items():
+        if value is None or (value == _default(name) and name != "seed"):
+            continue
+        for one in run_config.split_value(name, value):
+            arguments.append(f"--{name}={format_value(one)}")
+    return arguments
+
+
+def _default(name: str) -> Any:
+    default = getattr(RunConfig, name)
+    return list(default) if isinstance(default, tuple) else default
+
+
+def _check_search(config: SweepConfig) -> None:
+    if config.search != GRID:
+        if config.num_trials is None:
+            raise errors.UserError(f"--search={config.search} needs --num_trials")
+        if not 1 <= config.num_trials <= _MOST_TRIALS:
+            raise errors.UserError(
+                f"--num_trials={config.num_trials}: give a number from 1 to {_MOST_TRIALS}"
+            )
+        return
+    if config.num_trials is not None:
+        raise errors.UserError("--num_trials means nothing with --search=grid: drop it")
+    num_trials = 1
+    for dimension in config.dimensions:
+        if dimension.is_range:
+            raise errors.UserError(
+                f"--sweep={dimension.name}: a grid needs values, as in 0.1,0.3,1; ranges are for "
+                "--search=random and --search=vizier"
+            )
+        num_trials *= len(dimension.values)
+    if num_trials > _MOST_TRIALS:
+        raise errors.UserError(
+            f"--search=grid: these are {num_trials} trials, more than {_MOST_TRIALS}; name fewer "
+            "values, or --search=random"
+        )
+
+
+def _check_seeds(seeds: Sequence[int]) -> None:
+    if not seeds:
+        raise errors.UserError("--seeds: name at least one")
+    if len(set(seeds)) < len(seeds):
+        raise errors.UserError(f"--seeds={','.join(map(str, seeds))}: a seed is there twice")
+    for seed in seeds:
+        if not 0 <= seed < 2**31:
+            raise errors.UserError(f"--seeds={seed}: give numbers from 0 to 2147483647")
+
+
+def _check_objective(config: SweepConfig) -> None:
+    objective = config.objective
+    model = PERSONALIZED if objective.startswith(PERSONALIZED) else ""
+    if objective.startswith(f"{model}test/"):
+        raise errors.UserError(
+            f"--objective={objective}: what is chosen by the test split is no longer tested by it, "
+            "which is read once; choose by "
+            f"{model}{VALIDATION}{objective.removeprefix(f'{model}test/')}"
+        )
+    exact = [f"{VALIDATION}{name}" for name in (*_FULL, *_SAMPLED)]
+    known = [*exact, *(f"{PRIVATE}{name}" for name in _PRIVATE_METRICS)]
+    known += [f"{PERSONALIZED}{name}" for name in exact]
+    if objective not in known:
+        raise errors.UserError(f"--objective={objective}: choose one of {', '.join(known)}")
+    for dimension in config.dimensions:
+        if dimension.name.startswith(_FINETUNING) and not model:
+            raise errors.UserError(
+                f"--sweep={dimension.name}: devices fine-tune after training, which cannot move "
+                f"--objective={objective}: choose by {PERSONALIZED}{DEFAULT_OBJECTIVE}, or drop it"
+            )
+
+
+def _check_random_number(config: SweepConfig) -> None:
+    if not config.has_random_number:
+        if config.trials_shape != SweepConfig.trials_shape:
+            raise errors.UserError(
+                "--trials_shape means nothing without --trials_distribution=negative_binomial: "
+                "drop it"
+            )
+        return
+    name = config.trials_distribution
+    if config.search != RANDOM:
+        raise errors.UserError(
+            f"--trials_distribution={name} needs trials that are drawn independently of each "
+            "other: --search=random"
+        )
+    if name == "poisson" and config.trials_shape != SweepConfig.trials_shape:
+        raise errors.UserError("--trials_shape is of the negative binomial alone: drop it")
+    if not -1.0 < config.trials_shape <= _LARGEST_TRIALS_SHAPE:
+        raise errors.UserError(
+            f"--trials_shape={config.trials_shape:g}: must be above -1 and at most "
+            f"{_LARGEST_TRIALS_SHAPE:g}"
+        )
+    if any(config.config_of(v, config.base.seed).population_ledger for v in config.extremes):
+        # Each run would leave a line there, and where there is no room the number of trials would
+        # no longer follow the law.
+        raise errors.UserError(
+            f"--population_ledger: with --trials_distribution={name} nobody may see how many "
+            "trials there are, and each run would write itself down there: drop it, and count what "
+            "the sweep says that it costs by python -m experiments.ledger add"
+        )
+    for dimension in config.dimensions:
+        if dimension.name in DATA_FLAGS:
+            raise errors.UserError(
+                f"--sweep={dimension.name}: with --trials_distribution={name} all trials must "
+                "be on the same data: drop it"
+            )
+        if dimension.is_range and dimension.name not in COSTLESS_FLAGS:
+            raise errors.UserError(
+                f"--sweep={dimension.name}: with --trials_distribution={name} every run that "
+                "could be drawn counts for the privacy cost: give values, not a range"
+            )
+
+    from fedrec_tff.privacy import tuning
+
+    tuning.TrialsDistribution(name, config.num_trials, config.trials_shape)

@@ -1,0 +1,124 @@
+"""The runs of a sweep on disk: where they are, and what came out of each."""
+
+import csv
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.metrics import metric_names
+from fedrec_tff.studies.sweep import config as sweep_config
+
+FINISHED = "finished"
+FAILED = "failed"
+UNFINISHED = "unfinished"
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepRun:
+    """One run: a trial with a seed.
+
+    Attributes:
+      trial: Number of the trial, from 0.
+      seed: Of the run.
+      config: Its flags.
+      root: The sweep's folder.
+    """
+
+    trial: int
+    seed: int
+    config: RunConfig
+    root: pathlib.Path
+
+    @property
+    def name(self) -> str:
+        """Its folder, below that of the sweep."""
+        return f"trials/{self.trial:03d}/seed-{self.seed}"
+
+    @property
+    def directory(self) -> run_directory.RunDirectory:
+        """Its folder, that of a complete run."""
+        return run_directory.RunDirectory(self.root / self.name)
+
+    @property
+    def log(self) -> pathlib.Path:
+        """What it said; beside the folder, which a run wants for itself."""
+        return self.root / f"{self.name}.log"
+
+    @property
+    def failure(self) -> pathlib.Path:
+        """Why it cannot be made; there only if so."""
+        return self.root / f"{self.name}.failed.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOutcome:
+    """What came out of a run.
+
+    Attributes:
+      status: `FINISHED`, `FAILED` or `UNFINISHED`.
+      objective: Of a finished run.
+      results: What `results.json` holds, of a finished run.
+      reason: Why a run failed.
+    """
+
+    status: str
+    objective: float | None = None
+    results: dict[str, Any] | None = None
+    reason: str | None = None
+
+
+def read(run: SweepRun, objective: str) -> RunOutcome:
+    """Reads what came out of a run.
+
+    Args:
+      run: Which.
+      objective: Name of the metric by which the best is chosen.
+
+    Returns:
+      The outcome; unfinished where nothing tells otherwise.
+    """
+    results = run_directory.read_results(run.directory)
+    if results is not None:
+        value = _find_objective(run, results, objective)
+        if value is None:
+            return RunOutcome(FAILED, reason=f"it has no {objective}")
+        return RunOutcome(FINISHED, value, results)
+    if run.failure.exists():
+        return RunOutcome(FAILED, reason=json.loads(run.failure.read_text())["reason"])
+    return RunOutcome(UNFINISHED)
+
+
+def keep_failure(run: SweepRun, status: int) -> None:
+    """Notes that a run cannot be made, so that it is not tried again."""
+    run_directory.write_json(run.failure, {"status": status, "reason": find_reason(run, status)})
+
+
+def find_reason(run: SweepRun, status: int) -> str:
+    """The last thing a run said before it failed.
+
+    Args:
+      run: Which.
+      status: Its exit status, or minus the signal that killed it.
+
+    Returns:
+      A line.
+    """
+    text = run.log.read_text(errors="replace") if run.log.exists() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    told = lines[-1].removeprefix("train: ") if lines else "it said nothing"
+    if status < 0:
+        return f"killed by signal {-status}, after: {told}"
+    return told
+
+
+def _find_objective(run: SweepRun, results: dict[str, Any], objective: str) -> float | None:
+    """A metric of the final model; noised ones stand in the table of rounds alone."""
+    if not objective.startswith(sweep_config.PRIVATE):
+        return metric_names.find(results, objective)
+    with run.directory.metrics.open(newline="") as file:
+        values = [row.get(objective) for row in csv.DictReader(file)]
+    # The last round always has an evaluation; where its release was left out there is no value.
+    return float(values[-1]) if values and values[-1] else None

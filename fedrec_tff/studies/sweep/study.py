@@ -1,0 +1,346 @@
+"""Runs a sweep: trials as child processes, a few at a time, resumed from what is on disk.
+
+Every run is a complete run of `experiments.train` in a folder of its own, so that a sweep that was
+interrupted goes on where it was, and any run can be looked at, or gone on with, by itself.
+"""
+
+import dataclasses
+import os
+import pathlib
+import statistics
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fedrec_tff import errors
+from fedrec_tff.run import interruption
+from fedrec_tff.run.folder import run_directory
+from fedrec_tff.studies.sweep import child_processes
+from fedrec_tff.studies.sweep import config as sweep_config
+from fedrec_tff.studies.sweep import runs as sweep_runs
+from fedrec_tff.studies.sweep import state as sweep_state
+from fedrec_tff.studies.sweep.config import SweepConfig
+from fedrec_tff.studies.sweep.runs import FAILED, FINISHED, UNFINISHED, RunOutcome, SweepRun
+
+TRAIN = (sys.executable, "-m", "experiments.train")
+_WAIT_SECONDS = 1.0
+_USER_ERROR = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialResult:
+    """What came out of a trial.
+
+    Attributes:
+      number: From 0.
+      values: By flag.
+      status: `finished`, `failed` or `unfinished`.
+      objective: Mean over the seeds, of a finished trial.
+      deviation: Standard deviation over the seeds (of the sample); None for one seed.
+      objectives: Of every finished run, by seed.
+      reason: Why it failed.
+    """
+
+    number: int
+    values: dict[str, Any]
+    status: str
+    objective: float | None = None
+    deviation: float | None = None
+    objectives: dict[int, float] = dataclasses.field(default_factory=dict)
+    reason: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A complete sweep.
+
+    Attributes:
+      config: What was asked for.
+      root: Its folder.
+      trials: In the order of their numbers.
+    """
+
+    config: SweepConfig
+    root: pathlib.Path
+    trials: tuple[TrialResult, ...]
+
+    @property
+    def best(self) -> TrialResult | None:
+        """The trial with the best objective; of equals the first. None if all failed."""
+        best = None
+        for trial in self.trials:
+            if trial.objective is None:
+                continue
+            if best is None or self.config.is_better(trial.objective, best.objective):
+                best = trial
+        return best
+
+    def runs_of(self, trial: TrialResult) -> list[SweepRun]:
+        """The runs of a trial, one for each seed."""
+        return _create_runs(self.config, self.root, trial.number, trial.values)
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepProgress:
+    """How far a sweep is.
+
+    Attributes:
+      num_done: Trials that are finished or failed.
+      num_trials: All.
+      num_running: Runs that are being made.
+      num_runs_made: Runs that ended in this session.
+      num_runs_left: Runs that are still to end.
+      seconds: Since the session began.
+      best: The best trial so far.
+    """
+
+    num_done: int
+    num_trials: int
+    num_running: int
+    num_runs_made: int
+    num_runs_left: int
+    seconds: float
+    best: TrialResult | None
+
+
+@dataclasses.dataclass(frozen=True)
+class RunnerOptions:
+    """How runs are made.
+
+    Attributes:
+      num_processes: At most so many at a time.
+      command: Makes one, given its flags and `--output_dir`.
+      report_fn: Is told how far the sweep is, whenever that changes.
+      retries_failed: Whether runs that failed in an earlier session are tried again.
+    """
+
+    num_processes: int
+    command: Sequence[str] = TRAIN
+    report_fn: Callable[[SweepProgress], None] = lambda progress: None
+    retries_failed: bool = False
+
+
+def default_num_processes() -> int:
+    """Half of the cores, at least one: a run keeps two busy."""
+    return max(1, child_processes.count_cores() // 2)
+
+
+def run(state: sweep_state.SweepState, config: SweepConfig, options: RunnerOptions) -> Study | None:
+    """Makes the runs that are not complete, and reads the others.
+
+    Args:
+      state: Of the sweep, in its locked folder.
+      config: The sweep.
+      options: How runs are made.
+
+    Returns:
+      What came out; None if a stop was requested.
+
+    Raises:
+      UserError: If a stored trial is not what the search suggests.
+    """
+    session = _Session(state, config, options)
+    with child_processes.ProcessPool() as pool, interruption.stop_on_signals() as stop:
+        while session.fill(pool) or pool.num_running:
+            for ended in pool.wait_some(_WAIT_SECONDS):
+                session.end(ended)
+            session.report(pool.num_running)
+            if stop:
+                _interrupt(pool)
+                return None
+    return None if stop else session.finish()
+
+
+def _interrupt(pool: child_processes.ProcessPool) -> None:
+    """Lets the runs finish their rounds and save; a second Ctrl-C ends them at once."""
+    print(f"stopping {pool.num_running} runs after their rounds", file=sys.stderr, flush=True)
+    pool.interrupt()
+    while pool.num_running:
+        for _ in pool.wait_some(_WAIT_SECONDS):
+            pass
+
+
+class _Session:
+    """Which runs there are, which are next, and what came out so far."""
+
+    def __init__(
+        self, state: sweep_state.SweepState, config: SweepConfig, options: RunnerOptions
+    ) -> None:
+        self._state, self._config, self._options = state, config, options
+        self._root = state.path.parent
+        self._threads = max(1, child_processes.count_cores() // options.num_processes)
+        self._start = time.monotonic()
+        self._num_made = 0
+        self._reported: tuple[int, int, int] | None = None
+        self._trials: list[list[SweepRun]] = []
+        self._outcomes: dict[str, RunOutcome] = {}
+        self._waiting: deque[SweepRun] = deque()
+        self._running: dict[str, SweepRun] = {}
+        for values in state.trials:
+            self._add(values)
+        self._designer = self._replay() if config.search == sweep_config.VIZIER else None
+
+    def fill(self, pool: child_processes.ProcessPool) -> bool:
+        """Starts runs while there is room; returns whether any may still have to be started."""
+        while pool.num_running < self._options.num_processes:
+            run = self._take()
+            if run is None:
+                break
+            self._launch(pool, run)
+        return bool(self._waiting) or len(self._trials) < self._num_trials
+
+    def end(self, ended: child_processes.Ended) -> None:
+        """Reads what came out of a run that has ended."""
+        run = self._running.pop(ended.name)
+        outcome = sweep_runs.read(run, self._config.objective)
+        if outcome.status == UNFINISHED:
+            # What the program refuses will be refused again; a crash may have been the machine's.
+            if ended.status == _USER_ERROR:
+                sweep_runs.keep_failure(run, ended.status)
+            outcome = RunOutcome(FAILED, reason=sweep_runs.find_reason(run, ended.status))
+        self._outcomes[run.name] = outcome
+        self._num_made += 1
+
+    def report(self, num_running: int) -> None:
+        """Tells how far the sweep is, if that has changed."""
+        results = self._results()
+        num_done = sum(result.status != UNFINISHED for result in results)
+        counts = (num_done, num_running, self._num_made)
+        if counts == self._reported:
+            return
+        self._reported = counts
+        # Runs of a trial that has failed are not made.
+        left = (self._num_trials - len(self._trials)) * len(self._config.seeds) + sum(
+            self._outcomes[run.name].status == UNFINISHED
+            for result in results
+            if result.status != FAILED
+            for run in self._trials[result.number]
+        )
+        self._options.report_fn(
+            SweepProgress(
+                num_done,
+                self._num_trials,
+                num_running,
+                self._num_made,
+                left,
+                time.monotonic() - self._start,
+                Study(self._config, self._root, tuple(results)).best,
+            )
+        )
+
+    def finish(self) -> Study:
+        """What came out of all trials."""
+        return Study(self._config, self._root, tuple(self._results()))
+
+    @property
+    def _num_trials(self) -> int:
+        is_open = self._config.search == sweep_config.VIZIER
+        return self._config.num_trials if is_open else len(self._trials)
+
+    def _add(self, values: dict[str, Any]) -> None:
+        """Reads a trial's runs, and queues those that are not complete."""
+        runs = _create_runs(self._config, self._root, len(self._trials), values)
+        self._trials.append(runs)
+        for run in runs:
+            run_directory.make_folder(self._root / "trials")
+            run.log.parent.mkdir(exist_ok=True)
+            if self._options.retries_failed:
+                run.failure.unlink(missing_ok=True)
+            self._outcomes[run.name] = sweep_runs.read(run, self._config.objective)
+            if self._outcomes[run.name].status == UNFINISHED:
+                self._waiting.append(run)
+
+    def _take(self) -> SweepRun | None:
+        """The next run to make; None if there is none at the moment."""
+        while self._waiting or self._suggest():
+            run = self._waiting.popleft() if self._waiting else None
+            # A trial without one of its seeds has no objective: its other runs are not made.
+            if run is not None and self._result(run.trial).status != FAILED:
+                return run
+        return None
+
+    def _launch(self, pool: child_processes.ProcessPool, run: SweepRun) -> None:
+        config = run.config
+        is_shared = config.execution == "compiled" and config.device == "cpu"
+        if is_shared and config.num_parallel_shards is None:
+            config = dataclasses.replace(config, num_parallel_shards=self._threads)
+        folder = os.fspath(run.directory.root)
+        pool.start(
+            run.name,
+            [
+                *self._options.command,
+                *sweep_config.to_arguments(config),
+                f"--output_dir={folder}",
+            ],
+            run.log,
+            child_processes.limit_threads(os.environ, self._threads),
+        )
+        self._running[run.name] = run
+
+    def _results(self) -> list[TrialResult]:
+        return [self._result(number) for number in range(len(self._trials))]
+
+    def _result(self, number: int) -> TrialResult:
+        values = self._state.trials[number]
+        outcomes = {run.seed: self._outcomes[run.name] for run in self._trials[number]}
+        found = {s: o.objective for s, o in outcomes.items() if o.status == FINISHED}
+        for seed, outcome in outcomes.items():
+            if outcome.status == FAILED:
+                reason = f"seed {seed}: {outcome.reason}"
+                return TrialResult(number, values, FAILED, objectives=found, reason=reason)
+        if len(found) < len(outcomes):
+            return TrialResult(number, values, UNFINISHED, objectives=found)
+        deviation = statistics.stdev(found.values()) if len(found) > 1 else None
+        mean = statistics.fmean(found.values())
+        return TrialResult(number, values, FINISHED, mean, deviation, found)
+
+    def _suggest(self) -> bool:
+        """Asks Vizier for one more trial; False if there is none, or it has to wait for others."""
+        if self._designer is None or len(self._trials) >= self._num_trials:
+            return False
+        # What a suggestion rests on is the same however fast runs are: all trials but the latest.
+        for number in range(len(self._state.told), len(self._trials) - self._state.batch + 1):
+            result = self._result(number)
+            if result.status == UNFINISHED:
+                return False
+            self._designer.tell(number, result.objective)
+            self._state.told.append(result.objective)
+        values = self._designer.suggest()
+        self._state.trials.append(values)
+        self._state.save()
+        self._add(values)
+        try:
+            sweep_config.check_trial(self._config, values)
+        except errors.UserError as error:
+            for run in self._trials[-1]:
+                self._outcomes[run.name] = RunOutcome(FAILED, reason=str(error))
+        return True
+
+    def _replay(self) -> Any:
+        """A designer that knows what that of earlier sessions knew."""
+        from fedrec_tff.studies.sweep import vizier as sweep_vizier
+
+        config, state = self._config, self._state
+        designer = sweep_vizier.Designer(config.dimensions, config.base.seed, config.minimize)
+        num_told = 0
+        for number, values in enumerate(state.trials):
+            for _ in range(num_told, number - state.batch + 1):
+                designer.tell(num_told, state.told[num_told])
+                num_told += 1
+            if designer.suggest() != values:
+                raise errors.UserError(
+                    f"{self._root}: the installed google-vizier suggests other trials than those "
+                    "there: install the version that the sweep was begun with, or choose another "
+                    "--output_dir"
+                )
+        for number in range(num_told, len(state.told)):
+            designer.tell(number, state.told[number])
+        return designer
+
+
+def _create_runs(
+    config: SweepConfig, root: pathlib.Path, number: int, values: dict[str, Any]
+) -> list[SweepRun]:
+    return [SweepRun(number, seed, config.config_of(values, seed), root) for seed in config.seeds]

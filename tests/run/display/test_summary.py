@@ -1,0 +1,81 @@
+from experiments import demo
+from fedrec_tff.config import config_checks
+from fedrec_tff.run.display import summary
+
+RESULTS = {
+    "test/recall@10": 0.25,
+    "test/ndcg@10": 0.125,
+    "test/mrr": 0.0625,
+    "test/sampled_99/hit_rate@10": 0.5,
+    "test/sampled_99/ndcg@10": 0.375,
+    "popularity/test/recall@10": 0.03,
+    "popularity/test/ndcg@10": 0.02,
+    "popularity/test/mrr": 0.01,
+    "epsilon": 1.23456,
+    "privacy_statement": "This run has privacy.",
+    "rounds": 7,
+    "seconds": 60.0,
+    "users_per_second": 1234.5,
+    "git_revision": "abc",
+    "versions": {"tensorflow": "2.14.1"},
+}
+
+
+def cells(table, first):
+    """The cells of the row that begins with some text."""
+    (line,) = [line for line in table.splitlines() if line.strip().startswith(first)]
+    return line.split(first)[1].split()
+
+
+def test_table_has_each_value_in_its_column():
+    rows = {"this model": (RESULTS, "test/"), "popularity": (RESULTS, "popularity/test/")}
+    table = summary.create_table(rows)
+    assert cells(table, "this model") == ["0.2500", "0.1250", "0.0625", "0.5000"]
+    assert cells(table, "popularity") == ["0.0300", "0.0200", "0.0100", "-"]
+    header = next(line for line in table.splitlines() if "recall@10" in line)
+    names = ["recall@10", "ndcg@10", "mrr", "hit_rate@10"]
+    positions = [header.index(name) for name in names]
+    assert positions == sorted(positions)
+    assert all(len(line) <= 100 for line in table.splitlines())
+    assert "\x1b" not in table
+
+
+def test_description_says_cost_time_and_where_to_look():
+    text = summary.describe_results(RESULTS, "runs/x")
+    assert "This run has privacy." in text
+    assert "7 rounds, 60 s" in text
+    assert "runs/x/results.json" in text
+    assert "tensorboard --logdir runs/x" in text
+    assert cells(text, "this model")[0] == "0.2500"
+
+
+def test_exact_metrics_of_a_private_run_are_starred_and_noised_ones_are_beside_them():
+    marked = {f"non_private/{k}" if "/" in k else k: v for k, v in RESULTS.items()}
+    noised = {
+        f"private/{name}{end}": value
+        for name in ("recall@10", "ndcg@10", "mrr")
+        for end, value in (("", 0.2), ("_low", 0.15), ("_high", 0.26))
+    }
+    text = summary.describe_results(marked | noised, "runs/x")
+    assert cells(text, "this model*") == ["0.2500", "0.1250", "0.0625", "0.5000"]
+    assert cells(text, "popularity*")[0] == "0.0300"
+    assert "* exact, of held-out interactions: not covered by epsilon" in text
+    assert "a part of epsilon: recall@10 0.2000 (0.1500 to 0.2600)" in text
+    assert "not covered" not in summary.describe_results(RESULTS, "runs/x")
+
+
+def test_where_metrics_are_withheld_the_way_to_noised_ones_is_told():
+    withheld = {k: v for k, v in RESULTS.items() if "test/" not in k}
+    text = summary.describe_results(withheld, "runs/x")
+    assert "--private_evaluation_noise_multiplier" in text
+    assert "recall" not in text
+    assert "7 rounds, 60 s" in text
+
+
+def test_demo_is_a_valid_private_run_and_the_same_without():
+    private, plain = demo._PRIVATE, demo._WITHOUT_NOISE
+    for config in (private, plain):
+        config_checks.validate(config)
+        assert config.dataset == "synthetic"
+    assert private.is_private
+    assert not plain.is_private

@@ -1,0 +1,220 @@
+import json
+import multiprocessing
+import os
+import pathlib
+
+import pytest
+
+from fedrec_tff.config import run_config
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.errors import UserError
+from fedrec_tff.run.folder import run_directory
+
+FLAGS = run_config.to_flags(RunConfig())
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """The folder of a run that was begun with the default flags."""
+    directory = run_directory.open_run_directory(tmp_path / "run", FLAGS)
+    run_directory.write_json(directory.config, {"flags": FLAGS, "derived": {"x": 1.5}})
+    return directory
+
+
+def test_json_is_written_as_a_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "x.json"
+    value = {"epsilon": float("inf"), "list": [1.5, -float("inf")], "none": None}
+    run_directory.write_json(path, value)
+    assert json.loads(path.read_text()) == {"epsilon": "inf", "list": [1.5, "-inf"], "none": None}
+    before = path.read_bytes()
+    for bad in ({"x": float("nan")}, {"x": object()}):
+        with pytest.raises((TypeError, ValueError)):
+            run_directory.write_json(path, bad)
+        assert path.read_bytes() == before
+
+
+def test_json_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    path, synced = tmp_path / "x.json", []
+    real_fsync = os.fsync
+
+    def fsync(descriptor):
+        real_fsync(descriptor)
+        synced.append(path.exists())
+
+    monkeypatch.setattr(run_directory.os, "fsync", fsync)
+    run_directory.write_json(path, 1)
+    # Then the folder, with the name.
+    assert synced == [False, True]
+    assert path.exists()
+
+
+@pytest.fixture
+def open_umask():
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def test_secret_files_and_folders_are_so_before_anything_is_in_them(
+    tmp_path, open_umask, monkeypatch
+):
+    modes = []
+    replace = pathlib.Path.replace
+
+    def note(path, target):
+        modes.append((target.name, path.stat().st_mode & 0o777))
+        return replace(path, target)
+
+    monkeypatch.setattr(pathlib.Path, "replace", note)
+    for name in ("config.json", "results.json", "study.json", "audit.json", "baselines.csv"):
+        run_directory.write_json(tmp_path / name, 1)
+    folder = run_directory.make_folder(tmp_path / "devices")
+    with run_directory.open_whole(folder / "round_1.npy") as file:
+        file.write(b"x")
+    assert modes == [
+        ("config.json", 0o600),
+        ("results.json", 0o666),
+        ("study.json", 0o600),
+        ("audit.json", 0o600),
+        ("baselines.csv", 0o600),
+        ("round_1.npy", 0o600),
+    ]
+    found = {
+        name: run_directory.make_folder(tmp_path / name).stat().st_mode & 0o777
+        for name in ("checkpoints", "ids", "devices", "trials", "models", "tensorboard")
+    }
+    assert found.pop("tensorboard") == 0o777
+    assert set(found.values()) == {0o700}
+
+
+def test_a_secret_folder_that_was_open_is_closed(tmp_path, open_umask):
+    (tmp_path / "checkpoints").mkdir()
+    folder = run_directory.make_folder(tmp_path / "checkpoints")
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_new_folders_are_made_with_their_parents(tmp_path):
+    directory = run_directory.open_run_directory(tmp_path / "a" / "b", FLAGS)
+    assert directory.root.is_dir()
+    assert run_directory.read_config(directory) is None
+    assert run_directory.read_results(directory) is None
+
+
+def test_the_same_flags_go_on(begun):
+    again = run_directory.open_run_directory(begun.root, FLAGS)
+    assert run_directory.read_config(again) == {"flags": FLAGS, "derived": {"x": 1.5}}
+
+
+def test_what_a_crash_before_the_configuration_leaves_is_no_obstacle(tmp_path):
+    (tmp_path / ".lock").touch()
+    (tmp_path / "ids").mkdir()
+    (tmp_path / "config.json.partial").write_text("{")
+    run_directory.open_run_directory(tmp_path, FLAGS)
+
+
+def test_other_flags_are_refused_and_every_difference_named(begun):
+    changed = {**FLAGS, "rounds": 7, "target_epsilon": 2.0}
+    before = begun.config.read_bytes()
+    with pytest.raises(UserError) as caught:
+        run_directory.open_run_directory(begun.root, changed)
+    message = str(caught.value)
+    assert "--rounds=7 (there: 200)" in message
+    assert "--target_epsilon=2.0 (there: None)" in message
+    assert message.count("there:") == 2
+    assert "--output_dir" in message
+    assert begun.config.read_bytes() == before
+
+
+def test_a_flag_that_one_version_lacks_is_a_difference(begun):
+    with pytest.raises(UserError, match="--new_flag=1"):
+        run_directory.open_run_directory(begun.root, {**FLAGS, "new_flag": 1})
+
+
+@pytest.mark.parametrize("name", ["thesis.tex", "results.json", "metrics.csv"])
+def test_folders_with_something_else_are_refused(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match="not empty"):
+        run_directory.open_run_directory(tmp_path, FLAGS)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"flags": 3}', '{"flags": null}', "{}", "\xff"])
+def test_a_foreign_config_file_is_refused(tmp_path, content):
+    (tmp_path / "config.json").write_text(content, encoding="latin-1")
+    with pytest.raises(UserError, match=r"config\.json"):
+        run_directory.open_run_directory(tmp_path, FLAGS)
+    assert (tmp_path / "config.json").read_text(encoding="latin-1") == content
+
+
+def test_a_file_in_the_folders_place_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "below", "/proc/no/such"):
+        with pytest.raises(UserError, match="--output_dir="):
+            run_directory.open_run_directory(path, FLAGS)
+
+
+def test_other_data_are_refused(begun):
+    run_directory.check_fingerprint(begun, "abc", "abc")
+    with pytest.raises(UserError, match="data"):
+        run_directory.check_fingerprint(begun, "abc", "abd")
+
+
+def _hold(root, is_held, may_end):
+    with run_directory.lock(run_directory.RunDirectory(root)):
+        is_held.set()
+        may_end.wait(60)
+        # A crash: nothing is released in order.
+        os._exit(1)
+
+
+def test_one_process_at_a_time_and_a_crash_releases(begun):
+    context = multiprocessing.get_context("fork")
+    is_held, may_end = context.Event(), context.Event()
+    child = context.Process(target=_hold, args=(begun.root, is_held, may_end))
+    child.start()
+    try:
+        assert is_held.wait(60)
+        with (
+            pytest.raises(UserError, match="another process works on"),
+            run_directory.lock(begun),
+        ):
+            raise AssertionError("two processes at once")
+    finally:
+        may_end.set()
+        child.join(60)
+    with run_directory.lock(begun):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("content", "mended"),
+    [
+        (b"round,x\r\n1,2\r\n", b"round,x\r\n1,2\r\n"),
+        (b"round,x\r\n1,2\r\n2,", b"round,x\r\n1,2\r\n"),
+        (b"round,x\r\n1,2\r\n2,3\r", b"round,x\r\n1,2\r\n"),
+        (b"round,x\r\n1", b"round,x\r\n"),
+        (b"rou", None),
+        (b"", None),
+        (None, None),
+    ],
+)
+def test_torn_last_lines_are_removed(tmp_path, content, mended):
+    path = tmp_path / "metrics.csv"
+    if content is not None:
+        path.write_bytes(content)
+    run_directory.mend_torn_line(path)
+    assert (path.read_bytes() if path.exists() else None) == mended
+
+
+def test_leftovers_of_a_crash_are_removed_and_nothing_else(begun):
+    run_directory.mend_after_crash(begun)
+    kept = ["metrics.csv", "privacy_ledger.jsonl", "checkpoints/program_state_3/saved_model.pb"]
+    left = ["metrics.csv_temp1234", "checkpoints/program_state_6_temp77/saved_model.pb"]
+    for name in [*kept, *left]:
+        path = begun.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("round\n")
+    run_directory.mend_after_crash(begun)
+    found = {str(path.relative_to(begun.root)) for path in begun.root.rglob("*") if path.is_file()}
+    assert found == {"config.json", *kept}
+    assert [path.name for path in begun.checkpoints.iterdir()] == ["program_state_3"]

@@ -1,0 +1,155 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fedrec_tff import errors
+from fedrec_tff.config import config_checks
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.datasets import clients, keyed_draws
+from fedrec_tff.learning import client_work
+from fedrec_tff.learning.simulation import simulated_clients
+from fedrec_tff.privacy import sampling
+from fedrec_tff.run import client_simulation, cohorts, data
+
+_CONFIG = RunConfig(synthetic_users=200, synthetic_items=60)
+_DATASET = data.load_data(_CONFIG)
+_LENGTHS = np.asarray(_DATASET.split.train.lengths)
+_EVERYBODY = np.arange(200)
+
+
+def simulate(**flags):
+    config = dataclasses.replace(_CONFIG, **flags)
+    draws = keyed_draws.KeyedDraws(_DATASET.train_user_ids, config.seed)
+    return client_simulation.create_simulation(config, _DATASET, draws)
+
+
+def test_a_fixed_part_of_the_users_attacks_and_the_seed_chooses_them():
+    attack = {"attack": "nan", "attack_fraction": 0.15}
+    first = simulate(**attack).is_attacker
+    assert first.sum() == 30
+    np.testing.assert_array_equal(first, simulate(**attack).is_attacker)
+    assert (first != simulate(**attack, seed=1).is_attacker).any()
+    assert simulate(attack="nan", attack_fraction=1e-6).is_attacker.sum() == 1
+    assert simulate(failure="dropout").is_attacker.sum() == 0
+    assert simulate() is None
+
+
+def test_under_differential_privacy_each_user_attacks_by_a_coin():
+    private = {"attack": "nan", "attack_fraction": 0.15, "target_epsilon": 8.0}
+    counts = [simulate(**private, seed=s).is_attacker.sum() for s in range(40)]
+    # 8,000 coins; 5 standard deviations of their mean, and not one number for all.
+    assert np.mean(counts) == pytest.approx(30, abs=5 * (200 * 0.15 * 0.85 / 40) ** 0.5)
+    assert len(set(counts)) > 5
+    assert simulate(attack="nan", attack_fraction=1e-6, target_epsilon=8.0).is_attacker.sum() == 0
+
+
+def test_the_target_is_found_by_its_id_or_chosen_by_the_seed():
+    ids = _DATASET.interactions.item_ids
+    named = simulate(attack="target_promotion", attack_target_item=str(ids[17]))
+    assert named.attack.target_index == 17
+    chosen = {simulate(attack="target_promotion", seed=s).attack.target_index for s in range(8)}
+    assert len(chosen) > 3
+    with pytest.raises(errors.UserError, match="--attack_target_item=unheard-of"):
+        simulate(attack="target_promotion", attack_target_item="unheard-of")
+
+
+@pytest.mark.parametrize("failure", ["dropout", "late_dropout"])
+def test_those_who_drop_out_are_not_in_the_cohort(failure):
+    simulation = simulate(failure=failure, failure_rate=0.3)
+    kept = [simulation.keep_available(r, _EVERYBODY) for r in range(50)]
+    # 10,000 coins: the share is known to 0.0046; 5 of that.
+    assert np.mean([len(rows) for rows in kept]) / 200 == pytest.approx(0.7, abs=0.023)
+    np.testing.assert_array_equal(kept[0], simulation.keep_available(0, _EVERYBODY))
+    assert set(kept[0]) != set(kept[1])
+    few = _EVERYBODY[::-7]
+    np.testing.assert_array_equal(simulation.keep_available(0, few), few[np.isin(few, kept[0])])
+
+
+@pytest.mark.parametrize(("failure", "sign"), [("skewed_heavy", 1.0), ("skewed_light", -1.0)])
+def test_skewed_availability_depends_on_how_much_a_user_did(failure, sign):
+    simulation = simulate(failure=failure, failure_rate=0.4)
+    is_kept = [np.isin(_EVERYBODY, simulation.keep_available(r, _EVERYBODY)) for r in range(200)]
+    share = np.mean(is_kept, axis=0)
+    assert share.mean() == pytest.approx(0.6, abs=0.02)
+    rank = (stats.rankdata(sign * _LENGTHS) - 0.5) / 200
+    # 200 coins: each share is known to 0.035 at most; 5 of that.
+    np.testing.assert_allclose(share, 1.0 - 0.8 * (1.0 - rank), atol=0.18)
+
+
+def test_a_cohort_says_of_each_client_what_becomes_of_it():
+    simulation = simulate(attack="nan", failure="straggler", failure_rate=0.5)
+    population = clients.stack_clients(_DATASET.split.train)
+    draws = keyed_draws.KeyedDraws(_DATASET.train_user_ids, 3)
+    sampler = sampling.create_sampler(sampling.POISSON, draws, 80.0)
+    plain = cohorts.CohortDataSource(population, sampler, draws).iterator()
+    marked = cohorts.CohortDataSource(population, sampler, draws, simulation=simulation).iterator()
+    assert marked.federated_type.member == simulated_clients.create_simulated_client_type(
+        client_work.CLIENT_DATA_TYPE
+    )
+    num_failed, num_clients = 0, 0
+    for round_number in (1, 2, 3):
+        rows = sampler.sample(round_number)
+        users, same_users = plain.select().unstack(), marked.select().unstack()
+        assert len(users) == len(same_users) == len(rows)
+        for row, user, same in zip(rows, users, same_users, strict=True):
+            np.testing.assert_array_equal(user.item_index, same.data.item_index)
+            np.testing.assert_array_equal(user.seed, same.data.seed)
+            assert same.is_attacker == simulation.is_attacker[row]
+            num_failed += int(same.has_failed)
+        num_clients += len(rows)
+    assert 0.3 < num_failed / num_clients < 0.7
+
+
+_PRIVATE = {"target_epsilon": 8.0}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"attack_scale": 3.0}, "--attack_scale means nothing without --attack"),
+        ({"failure_rate": 0.5}, "--failure_rate means nothing without --failure"),
+        ({"attack": "nan", "attack_scale": 3.0}, "--attack_scale means nothing"),
+        ({"attack": "alie", **_PRIVATE}, "no noise covers"),
+        ({"attack": "alie", "aggregator": "hierarchical"}, "models at its edges"),
+        ({"failure": "stale", "aggregator": "hierarchical"}, "models at its edges"),
+        (
+            {
+                "attack": "sign_flip",
+                "aggregator": "local_gaussian",
+                "max_rounds_per_user": 3,
+                **_PRIVATE,
+            },
+            "on the device",
+        ),
+        ({"failure": "skewed_light", **_PRIVATE}, "accounting does not cover"),
+        ({"failure": "dropout", "sampling": "fixed_size", **_PRIVATE}, "changes the law"),
+        (
+            {
+                "failure": "late_dropout",
+                "aggregator": "dp_tree",
+                "min_separation": 8,
+                **_PRIVATE,
+            },
+            "changes the law",
+        ),
+    ],
+)
+def test_what_means_nothing_or_voids_the_guarantee_is_refused(flags, message):
+    with pytest.raises(errors.UserError, match=message):
+        config_checks.validate(RunConfig(**flags))
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"attack": "sign_flip", "attack_scale": 3.0},
+        {"attack": "delta_free_rider"},
+        {"failure": "dropout"},
+        {"failure": "straggler", "sampling": "fixed_size"},
+        {"failure": "stale", "failure_staleness": 3},
+    ],
+)
+def test_what_the_accounting_covers_is_allowed(flags):
+    config_checks.validate(RunConfig(**flags, **_PRIVATE))
