@@ -20,7 +20,7 @@ from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.privacy import departures
 
 if TYPE_CHECKING:
-    from fedrec_tff.run import session
+    from fedrec_tff.run import records
 
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "Folder of the two runs; by default, a new one under runs/."
@@ -80,7 +80,7 @@ def main(argv: list[str]) -> int | None:
     return None
 
 
-def _describe_recommendations(private: "session.SessionOutcome") -> str:
+def _describe_recommendations(private: "records.SessionOutcome") -> str:
     from fedrec_tff.evaluation import recommend
 
     titles = private.dataset.interactions.item_features["title"].to_numpy()

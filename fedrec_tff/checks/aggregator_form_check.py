@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow_federated as tff
 
 from fedrec_tff import errors
-from fedrec_tff.checks import aggregator_outcome, aggregator_trial, made_up_updates
+from fedrec_tff.aggregators import outcome as aggregator_outcome
+from fedrec_tff.checks import aggregator_trial, made_up_updates
 from fedrec_tff.checks.findings import FAIL, OK, SKIP, WARN, Finding
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.run.metrics import round_metrics

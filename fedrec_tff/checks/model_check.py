@@ -7,7 +7,8 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff import errors
-from fedrec_tff.checks import aggregator_outcome, watched_context
+from fedrec_tff.aggregators import outcome as aggregator_outcome
+from fedrec_tff.checks import watched_context
 from fedrec_tff.checks.findings import FAIL, OK, WARN, Finding
 from fedrec_tff.checks.model_check_config import NUM_ITEMS, POPULATION
 from fedrec_tff.config.run_config import RunConfig

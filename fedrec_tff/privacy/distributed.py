@@ -23,7 +23,7 @@ TensorFlow.
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import attr
 import dp_accounting
@@ -31,9 +31,6 @@ import numpy as np
 
 from fedrec_tff.errors import UserError
 from fedrec_tff.privacy import catalogue, noise_tables
-
-if TYPE_CHECKING:
-    from fedrec_tff.privacy import mechanisms
 
 DISCRETE_GAUSSIAN = "discrete_gaussian"
 SKELLAM = "skellam"
@@ -59,6 +56,18 @@ _MAX_MODULUS_BITS = 62
 _LEAST_SHARE_STDDEV = 0.5
 # A bound on the rounding errors of a few dozen float64 operations.
 _ROUND_UP = 1.0 + 1e-12
+
+
+class DistributedMechanism(Protocol):
+    """What of a mechanism decides its distributed noise; see `mechanisms.Mechanism`."""
+
+    name: str
+    noise_multiplier: float
+    clip_norm: float
+    clients_per_round: float
+    num_weights: int | None
+    modulus_bits: int | None
+    colluding_clients: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +143,7 @@ class DistributedNoiseDpEvent(dp_accounting.DpEvent):
     num_weights: int
 
 
-def create_distributed_noise(mechanism: "mechanisms.Mechanism") -> DistributedNoise:
+def create_distributed_noise(mechanism: DistributedMechanism) -> DistributedNoise:
     """Chooses the grid and the shares of noise for a mechanism.
 
     The grid is as fine as three things allow: no wrap-around (`modulus_bits` bits for all clients
@@ -174,7 +183,7 @@ def create_distributed_noise(mechanism: "mechanisms.Mechanism") -> DistributedNo
     )
 
 
-def noise_multiplier_limit(mechanism: "mechanisms.Mechanism") -> float:
+def noise_multiplier_limit(mechanism: DistributedMechanism) -> float:
     """Returns the value that the noise multiplier must stay below for the grid to be fine enough.
 
     Args:
@@ -192,7 +201,7 @@ def noise_multiplier_limit(mechanism: "mechanisms.Mechanism") -> float:
     return min(table, _modulus_limit(mechanism, mechanism.modulus_bits))
 
 
-def create_event(mechanism: "mechanisms.Mechanism") -> dp_accounting.DpEvent:
+def create_event(mechanism: DistributedMechanism) -> dp_accounting.DpEvent:
     """Returns the event of one round for a user who takes part; see `create_distributed_noise`.
 
     Only the shares of those who don't collude count.
@@ -341,7 +350,7 @@ def _least_scaled_clip_norm(num_weights: int) -> float:
     return min(certain, likely)
 
 
-def _find_scaled_clip_norm(mechanism: "mechanisms.Mechanism") -> float:
+def _find_scaled_clip_norm(mechanism: DistributedMechanism) -> float:
     """How many steps of the grid the clip norm is."""
     num_clients, multiplier = mechanism.clients_per_round, mechanism.noise_multiplier
     arithmetic = _largest_exact_norm(mechanism.num_weights)
@@ -359,7 +368,7 @@ def _largest_exact_norm(num_weights: int) -> float:
     return 2.0 ** (_MAX_SQUARE_BITS / 2.0) / math.sqrt(num_weights)
 
 
-def _modulus_limit(mechanism: "mechanisms.Mechanism", modulus_bits: int) -> float:
+def _modulus_limit(mechanism: DistributedMechanism, modulus_bits: int) -> float:
     """Which noise multiplier leaves a modulus with just the least scaled clip norm."""
     num_clients = mechanism.clients_per_round
     room = 2.0 ** (modulus_bits - 1) - 1.0 - num_clients
@@ -367,7 +376,7 @@ def _modulus_limit(mechanism: "mechanisms.Mechanism", modulus_bits: int) -> floa
     return (room / least - num_clients) / _NOISE_DEVIATIONS
 
 
-def _check_modulus(mechanism: "mechanisms.Mechanism") -> None:
+def _check_modulus(mechanism: DistributedMechanism) -> None:
     if mechanism.modulus_bits > _MAX_MODULUS_BITS:
         raise UserError(
             f"--modulus_bits={mechanism.modulus_bits}: the integers of a secure sum have at most "
@@ -377,7 +386,7 @@ def _check_modulus(mechanism: "mechanisms.Mechanism") -> None:
         raise UserError(_too_coarse(mechanism))
 
 
-def _too_coarse(mechanism: "mechanisms.Mechanism") -> str:
+def _too_coarse(mechanism: DistributedMechanism) -> str:
     """What is wrong where rounding to the grid would more than double a user's influence."""
     num_clients, multiplier = int(mechanism.clients_per_round), mechanism.noise_multiplier
     enough = [

@@ -12,7 +12,7 @@ from fedrec_tff.privacy import partition_selection
 from fedrec_tff.run import data, notices, privacy_plan
 from fedrec_tff.run import features as features_lib
 from fedrec_tff.run.folder import single_releases
-from fedrec_tff.run.session import Session
+from fedrec_tff.run.records import Session
 
 
 def apply(session: Session, ledger: ledger_lib.PrivacyLedger | None) -> Session:

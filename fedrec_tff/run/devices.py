@@ -11,14 +11,14 @@ from fedrec_tff.execution import stacking
 from fedrec_tff.learning.config import ClientWorkConfig
 from fedrec_tff.learning.on_device import local_models, personal_state
 from fedrec_tff.models import scoring, two_tower
-from fedrec_tff.run import cohorts, device_store, popularity_prior, run_process
-from fedrec_tff.run.session import Session
+from fedrec_tff.run import cohorts, device_store, known_popularity, run_process
+from fedrec_tff.run.records import Session
 
 
 class Devices:
     """The devices of a run's users, simulated."""
 
-    def __init__(self, session: Session, popular: popularity_prior.Popularity | None) -> None:
+    def __init__(self, session: Session, popular: known_popularity.Popularity | None) -> None:
         """Initialises the devices; none has anything yet.
 
         Args:

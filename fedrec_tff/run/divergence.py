@@ -22,7 +22,7 @@ from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.learning import client_work
 from fedrec_tff.learning import guidance as guidance_lib
 from fedrec_tff.run import features as features_lib
-from fedrec_tff.run import popularity_prior, run_process
+from fedrec_tff.run import known_popularity, run_process
 
 # From the state of a learning process to whether made-up users can still train on its model.
 ProbeFn = Callable[[tff.learning.templates.LearningAlgorithmState], bool]
@@ -107,7 +107,7 @@ class Watch:
 def create_watch(
     config: RunConfig,
     num_items: int,
-    popular: popularity_prior.Popularity | None,
+    popular: known_popularity.Popularity | None,
     features: features_lib.Features,
 ) -> Watch:
     """Creates the watch of a run.
@@ -129,7 +129,7 @@ def create_watch(
 def build_audit_check(
     config: RunConfig,
     num_items: int,
-    popular: popularity_prior.Popularity | None = None,
+    popular: known_popularity.Popularity | None = None,
     features: features_lib.Features = features_lib.NO_FEATURES,
 ) -> Callable[[tff.learning.templates.LearningAlgorithmState], None]:
     """Builds what ends an audit when users can train no more: its verdict would be about nothing.
@@ -158,7 +158,7 @@ def build_audit_check(
 def build_probe(
     config: RunConfig,
     num_items: int,
-    popular: popularity_prior.Popularity | None = None,
+    popular: known_popularity.Popularity | None = None,
     features: features_lib.Features = features_lib.NO_FEATURES,
 ) -> ProbeFn:
     """Builds honest client work over made-up users.

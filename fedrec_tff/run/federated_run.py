@@ -25,6 +25,7 @@ from fedrec_tff.run import (
     divergence,
     execution,
     interruption,
+    known_popularity,
     measurement,
     notices,
     popularity_prior,
@@ -38,7 +39,7 @@ from fedrec_tff.run.display import progress as progress_lib
 from fedrec_tff.run.display import tensorboard
 from fedrec_tff.run.folder import model_file, run_directory, run_identity
 from fedrec_tff.run.metrics import metric_names
-from fedrec_tff.run.session import Session, SessionOutcome
+from fedrec_tff.run.records import Session, SessionOutcome
 
 _BYTES_PER_WEIGHT = 4
 _NUM_CHECKPOINTS = 3
@@ -110,7 +111,7 @@ def execute(session: Session) -> SessionOutcome:
 async def _train(
     session: Session,
     population: clients.ClientPopulation,
-    popular: popularity_prior.Popularity | None,
+    popular: known_popularity.Popularity | None,
     ledger: ledger_lib.PrivacyLedger | None,
     stop: interruption.StopRequest,
     secure_sum: SecureSum | None,
@@ -165,7 +166,7 @@ async def _train(
 
 
 def build_process(
-    session: Session, popular: popularity_prior.Popularity | None
+    session: Session, popular: known_popularity.Popularity | None
 ) -> tff.learning.templates.LearningProcess:
     """Builds the learning process of a run.
 

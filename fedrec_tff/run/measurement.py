@@ -19,10 +19,10 @@ from fedrec_tff.learning.config import FEDAVG
 from fedrec_tff.models import side_features, two_tower
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.run import devices as devices_lib
-from fedrec_tff.run import divergence, execution, notices, popularity_prior, privacy_plan, training
+from fedrec_tff.run import divergence, execution, known_popularity, notices, privacy_plan, training
 from fedrec_tff.run.folder import provenance
 from fedrec_tff.run.metrics import communication, metric_names, round_metrics
-from fedrec_tff.run.session import Session
+from fedrec_tff.run.records import Session
 
 _HELD_OUT = ("validation", "test")
 _PACKAGES = (
@@ -182,7 +182,7 @@ def _measure_finetuned(
 
 def measure(
     session: Session,
-    popular: popularity_prior.Popularity | None,
+    popular: known_popularity.Popularity | None,
     ledger: ledger_lib.PrivacyLedger | None,
     result: training.TrainingResult,
     privacy_statement: str,
@@ -229,7 +229,7 @@ def measure(
 
 def _measure_held_out(
     session: Session,
-    popular: popularity_prior.Popularity | None,
+    popular: known_popularity.Popularity | None,
     weights: tff.learning.models.ModelWeights,
     devices: devices_lib.Devices,
 ) -> dict[str, float]:
@@ -270,7 +270,7 @@ def _describe_time(config: RunConfig, result: training.TrainingResult) -> dict[s
 
 
 def _create_baselines(
-    session: Session, popular: popularity_prior.Popularity | None
+    session: Session, popular: known_popularity.Popularity | None
 ) -> dict[str, popularity.PopularityRecommender]:
     """Popularity, where it may be known: exact counts of training data are not private."""
     config, split = session.config, session.dataset.split

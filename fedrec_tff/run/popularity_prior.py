@@ -1,6 +1,5 @@
 """How often items were taken, as far as a run may know it: exact, or released once with noise."""
 
-import dataclasses
 import io
 import pathlib
 from collections.abc import Callable
@@ -13,33 +12,11 @@ from fedrec_tff.learning import negative_sampling, private_popularity
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.run import privacy_plan
 from fedrec_tff.run.folder import single_releases
-from fedrec_tff.run.session import Session
+from fedrec_tff.run.known_popularity import Popularity
+from fedrec_tff.run.records import Session
 
 # From all users, and what is drawn for them in secret, to float32 [num_items].
 ReleaseFn = Callable[[clients.ClientPopulation, keyed_draws.KeyedDraws], np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Popularity:
-    """What is known of items' popularity.
-
-    Attributes:
-      probabilities: float64 [num_items], all positive.
-      noised_counts: float32 [num_items], as released; None where the counts are exact.
-    """
-
-    probabilities: np.ndarray
-    noised_counts: np.ndarray | None = None
-
-    @property
-    def initial_bias(self) -> np.ndarray:
-        """Item biases with which an empty model ranks by popularity: float32 [num_items]."""
-        return private_popularity.create_initial_bias(self.probabilities)
-
-
-def create_uniform(num_items: int) -> Popularity:
-    """What is known where nobody asked: every item is as popular as the others."""
-    return Popularity(np.full(num_items, 1.0 / num_items))
 
 
 def obtain(

@@ -11,13 +11,13 @@ import numpy as np
 import tensorflow_federated as tff
 
 from fedrec_tff import errors
-from fedrec_tff.checks import aggregator_check
+from fedrec_tff.aggregators import before_training
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import splits
 from fedrec_tff.execution import debug, forms
 from fedrec_tff.learning import client_work, private_evaluation
-from fedrec_tff.run import client_simulation, divergence, popularity_prior, run_process
-from fedrec_tff.run.session import Session
+from fedrec_tff.run import client_simulation, divergence, known_popularity, run_process
+from fedrec_tff.run.records import Session
 
 _BYTES_PER_NUMBER = 4
 # Model, average and what an optimiser keeps, in each of a few checkpoints.
@@ -38,7 +38,7 @@ def rehearse(session: Session) -> None:
     if not _is_spent_before_training(session):
         return  # The process itself is tried before the first round, by `try_process`.
     num_items = session.dataset.split.num_items
-    uniform = popularity_prior.Popularity(np.full(num_items, 1.0 / num_items))
+    uniform = known_popularity.create_uniform(num_items)
     process = run_process.build_process(
         session.config,
         num_items,
@@ -86,7 +86,8 @@ async def try_process(
     """
     if config.aggregator_chain.has_plugin:
         _check_sums_securely(config, process)
-        await aggregator_check.check_before_training(process, state, config)
+        name, law = config.aggregator_chain.name, config.sampling_law
+        await before_training.check(process, state, name, law)
 
 
 def _is_spent_before_training(session: Session) -> bool:

@@ -28,7 +28,7 @@ from fedrec_tff.learning.config import EVERYBODY_THE_SAME, POPULARITY
 from fedrec_tff.learning.simulation import simulated_clients
 from fedrec_tff.models import tower_contract
 from fedrec_tff.privacy import catalogue
-from fedrec_tff.run import client_simulation, popularity_prior, privacy_plan
+from fedrec_tff.run import client_simulation, known_popularity, privacy_plan
 from fedrec_tff.run import features as features_lib
 
 # What is drawn.
@@ -39,7 +39,7 @@ def build_process(
     config: RunConfig,
     num_items: int,
     plan: privacy_plan.PrivacyPlan,
-    popular: popularity_prior.Popularity | None = None,
+    popular: known_popularity.Popularity | None = None,
     item_features: pd.DataFrame | None = None,
     simulation: client_simulation.ClientSimulation | None = None,
     features: features_lib.Features = features_lib.NO_FEATURES,
@@ -120,7 +120,7 @@ def build_process(
 def build_client_update(
     config: RunConfig,
     num_items: int,
-    popular: popularity_prior.Popularity | None,
+    popular: known_popularity.Popularity | None,
     features: features_lib.Features,
 ) -> client_work.ClientUpdateFn:
     """Builds what an honest client does in a round, without the rest of the process.
@@ -138,7 +138,7 @@ def build_client_update(
 
 
 def create_sampler(
-    config: RunConfig, num_items: int, popular: popularity_prior.Popularity | None
+    config: RunConfig, num_items: int, popular: known_popularity.Popularity | None
 ) -> negative_sampling.NegativeSampler:
     """Where clients' negatives come from.
 

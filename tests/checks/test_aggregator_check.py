@@ -1,18 +1,12 @@
 """The contract check, against aggregators that keep it and that each break it in one place."""
 
-import asyncio
-import dataclasses
 import pathlib
-import types
 
 import pytest
-import tensorflow_federated as tff
 
 from fedrec_tff import errors
 from fedrec_tff.checks import aggregator_check, aggregator_check_config
 from fedrec_tff.checks.findings import FAIL, OK, SKIP, WARN
-from fedrec_tff.execution import compiled
-from fedrec_tff.run import privacy_plan, run_process
 
 _BROKEN = pathlib.Path(__file__).parents[1] / "whole_runs" / "broken_aggregators.py"
 _EXAMPLES = pathlib.Path(__file__).parents[2] / "examples" / "custom_aggregator"
@@ -109,28 +103,3 @@ def test_a_mistake_is_told_where_it_is(builder, name, status, text):
 def test_a_wrong_command_is_no_finding(text, parameters, message):
     with pytest.raises(errors.UserError, match=message):
         aggregator_check_config.read_config(text, parameters)
-
-
-@pytest.fixture(scope="module")
-def process():
-    config = aggregator_check_config.read_config(f"{_BROKEN}:build_state_spoiled_by_nobody")
-    plan = privacy_plan.create_plan(config, 1000, 1000)
-    return config, run_process.build_process(config, 24, plan)
-
-
-def test_a_state_that_nobody_spoils_is_refused_before_training(process):
-    config, process = process
-    fixed_size = dataclasses.replace(config, sampling="fixed_size")
-    with compiled.CompiledContext().install():
-        state = process.initialize()
-        with pytest.raises(errors.UserError, match=r"broken_aggregators.*poisson.*\(norm\)"):
-            asyncio.run(aggregator_check.check_before_training(process, state, config))
-        # There, nobody never happens.
-        asyncio.run(aggregator_check.check_before_training(process, state, fixed_size))
-
-
-def test_a_state_without_a_checkpoint_is_refused_before_training(process):
-    config, process = process
-    state = types.SimpleNamespace(aggregator={"helper": tff.structure.Struct([("a", 1.0)])})
-    with pytest.raises(errors.UserError, match="its state cannot be checkpointed"):
-        asyncio.run(aggregator_check.check_before_training(process, state, config))

@@ -17,7 +17,7 @@ from fedrec_tff.datasets import sequences
 from fedrec_tff.privacy import accounting, departures, mechanisms, population_ledger
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.privacy.population_format import RESERVED, SETTLED
-from fedrec_tff.run import population, session
+from fedrec_tff.run import population, records, session
 from fedrec_tff.run.folder import run_directory, run_identity
 from fedrec_tff.studies.robustness import config as robustness_config
 from fedrec_tff.studies.robustness import study as robustness_study
@@ -78,10 +78,10 @@ class Training:
         if self.error is not None:
             raise self.error
         if self.rounds is not None:
-            return session.SessionOutcome(None, done)
+            return records.SessionOutcome(None, done)
         results = {"rounds": done}
         run_directory.write_json(opened.directory.results, results)
-        return session.SessionOutcome(results, done)
+        return records.SessionOutcome(results, done)
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,7 @@ from fedrec_tff.privacy.audit import (
 from fedrec_tff.run import data, federated_run, privacy_plan, user_draws
 from fedrec_tff.run import features as features_lib
 from fedrec_tff.run.folder import run_directory, run_identity
-from fedrec_tff.run.session import Session
+from fedrec_tff.run.records import Session
 from fedrec_tff.studies.audit import (
     adjacent_data,
     adjacent_runs,

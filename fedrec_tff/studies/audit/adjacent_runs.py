@@ -13,13 +13,14 @@ from fedrec_tff.run import (
     devices,
     divergence,
     federated_run,
+    known_popularity,
     measurement,
     popularity_prior,
     privacy_plan,
     user_draws,
 )
 from fedrec_tff.run.folder import run_identity
-from fedrec_tff.run.session import Session
+from fedrec_tff.run.records import Session
 from fedrec_tff.studies.audit import mechanism_checks
 
 # From a run on one data set, with any identity, to what it releases.
@@ -62,7 +63,7 @@ def build_train_fn(session: Session, num_rounds: int) -> TrainFn:
     """
     config, popular = session.config, None
     if config.uses_popularity:
-        popular = popularity_prior.create_uniform(session.dataset.split.num_items)
+        popular = known_popularity.create_uniform(session.dataset.split.num_items)
     process = federated_run.build_process(session, popular)
     check_fn = divergence.build_audit_check(
         config, session.dataset.split.num_items, popular, session.features

@@ -22,8 +22,15 @@ from fedrec_tff.execution import stacking
 from fedrec_tff.models import two_tower
 from fedrec_tff.privacy import catalogue, mechanisms
 from fedrec_tff.privacy.audit import checks
-from fedrec_tff.run import cohorts, devices, federated_run, measurement, popularity_prior
-from fedrec_tff.run.session import Session
+from fedrec_tff.run import (
+    cohorts,
+    devices,
+    federated_run,
+    known_popularity,
+    measurement,
+    popularity_prior,
+)
+from fedrec_tff.run.records import Session
 from fedrec_tff.studies.audit import mechanism_checks
 from fedrec_tff.studies.audit.adjacent_data import Pair
 
@@ -152,7 +159,7 @@ def create_trial(session: Session, noise_multiplier: float) -> Trial:
     )
     popular = None
     if config.uses_popularity:
-        popular = popularity_prior.create_uniform(session.dataset.split.num_items)
+        popular = known_popularity.create_uniform(session.dataset.split.num_items)
     measured = dataclasses.replace(
         session, config=config, plan=dataclasses.replace(plan, mechanism=mechanism)
     )

@@ -14,7 +14,7 @@ from fedrec_tff.execution import stacking
 from fedrec_tff.learning import private_evaluation, private_popularity
 from fedrec_tff.privacy.audit import adjacency
 from fedrec_tff.run import cohorts, federated_run
-from fedrec_tff.run.session import Session
+from fedrec_tff.run.records import Session
 
 # Stages, in the order in which a run comes to them.
 PREPARATION = "preparation"

@@ -12,7 +12,7 @@ from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.privacy import chained_file
 from fedrec_tff.privacy import ledger as ledger_lib
-from fedrec_tff.run import session
+from fedrec_tff.run import records, session
 from fedrec_tff.run.folder import run_directory, run_identity
 
 CONFIG = RunConfig(
@@ -38,7 +38,7 @@ def train(monkeypatch):
         with run_identity.open_ledger(*parts) as ledger:
             for _ in range(rounds):
                 ledger.append(ledger.last_round + 1)
-        return session.SessionOutcome(None, rounds)
+        return records.SessionOutcome(None, rounds)
 
     module = types.SimpleNamespace(execute=execute)
     monkeypatch.setitem(sys.modules, "fedrec_tff.run.federated_run", module)

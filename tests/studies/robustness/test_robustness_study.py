@@ -16,7 +16,7 @@ from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import sequences
 from fedrec_tff.evaluation import recommend
 from fedrec_tff.models import scoring
-from fedrec_tff.run import data, session
+from fedrec_tff.run import data, records, session
 from fedrec_tff.run.folder import model_file
 from fedrec_tff.studies.robustness import config as robustness_config
 from fedrec_tff.studies.robustness import plots as robustness_plots
@@ -102,7 +102,7 @@ def test_a_study_is_resumed_where_it_was(study, root, monkeypatch):
 
     def run_cell(config, output_dir):
         trained.append(pathlib.Path(output_dir).relative_to(root))
-        return session.SessionOutcome(None, 1)
+        return records.SessionOutcome(None, 1)
 
     missing = root / study.cells[2].folder / "results.json"
     kept = missing.rename(missing.with_name("kept"))

@@ -1,0 +1,57 @@
+"""What a session of a run works with, and how it ended: plain records, light to import."""
+
+import dataclasses
+from typing import Any
+
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.datasets import loading
+from fedrec_tff.evaluation import scoring
+from fedrec_tff.privacy import population_ledger
+from fedrec_tff.run import features as features_lib
+from fedrec_tff.run import privacy_plan, user_draws
+from fedrec_tff.run.folder import run_directory, run_identity
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """What a session works with.
+
+    Attributes:
+      config: The flags.
+      directory: The run's folder.
+      dataset: The data.
+      plan: Sampler and mechanism.
+      derived: What `config.json` says besides the flags.
+      draws: What is drawn for each training user.
+      identity: The run's id, and the key of its cohorts.
+      features: What the model knows of items and users.
+      reservation: What the run may spend of a budget over runs; None for one that stands alone.
+    """
+
+    config: RunConfig
+    directory: run_directory.RunDirectory
+    dataset: loading.LoadedDataset
+    plan: privacy_plan.PrivacyPlan
+    derived: dict[str, Any]
+    draws: user_draws.UserDraws
+    identity: run_identity.RunIdentity
+    features: features_lib.Features = features_lib.NO_FEATURES
+    reservation: population_ledger.Reservation | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SessionOutcome:
+    """How a session ended.
+
+    Attributes:
+      results: What `results.json` holds; None if the run is not complete.
+      rounds: Rounds that the model has seen.
+      dataset: The data; None if the run was complete before.
+      score_fn: The final model's scores of histories; None if the run was complete before, or is
+        not complete.
+    """
+
+    results: dict[str, Any] | None
+    rounds: int
+    dataset: loading.LoadedDataset | None = None
+    score_fn: scoring.ScoreFn | None = None
