@@ -84,9 +84,9 @@ def _measure_aggregators(names: list[str]) -> list:
 
 
 def _measure_secure_sums() -> list:
-    from fedrec_tff.benchmarks import secure_sums
+    from fedrec_tff.benchmarks import secure_sum_costs
 
-    return secure_sums.measure(
+    return secure_sum_costs.measure(
         SECURE_SUMS, _NUM_WEIGHTS.value, _NUM_CLIENTS.value, _BITS.value, _SEED.value, _tell
     )
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from fedrec_tff.benchmarks import aggregator_rounds, secure_sums
+from fedrec_tff.benchmarks import aggregator_rounds, secure_sum_costs
 
 
 def to_markdown(
-    costs: Sequence[aggregator_rounds.AggregatorCost] | Sequence[secure_sums.SecureSumCost],
+    costs: Sequence[aggregator_rounds.AggregatorCost] | Sequence[secure_sum_costs.SecureSumCost],
 ) -> str:
     """A table.
 
@@ -16,7 +16,7 @@ def to_markdown(
     Returns:
       Markdown.
     """
-    if isinstance(costs[0], secure_sums.SecureSumCost):
+    if isinstance(costs[0], secure_sum_costs.SecureSumCost):
         return _write_table(
             ("integers", "sum", "seconds per client", "kB up", "kB down", "up : plain"),
             [_secure_sum_row(cost, _find_plain(costs, cost.num_weights)) for cost in costs],
@@ -40,7 +40,7 @@ def _aggregator_row(cost: aggregator_rounds.AggregatorCost) -> list[str]:
     ]
 
 
-def _secure_sum_row(cost: secure_sums.SecureSumCost, plain_bytes: float | None) -> list[str]:
+def _secure_sum_row(cost: secure_sum_costs.SecureSumCost, plain_bytes: float | None) -> list[str]:
     return [
         f"{cost.num_weights:,}",
         cost.name,
@@ -51,7 +51,7 @@ def _secure_sum_row(cost: secure_sums.SecureSumCost, plain_bytes: float | None) 
     ]
 
 
-def _find_plain(costs: Sequence[secure_sums.SecureSumCost], num_weights: int) -> float | None:
+def _find_plain(costs: Sequence[secure_sum_costs.SecureSumCost], num_weights: int) -> float | None:
     for cost in costs:
         if cost.name == "plain" and cost.num_weights == num_weights:
             return cost.upload_bytes

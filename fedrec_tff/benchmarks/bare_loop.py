@@ -14,7 +14,7 @@ import tensorflow as tf
 from fedrec_tff.benchmarks import measurement, memory, plan, timing, users
 from fedrec_tff.execution import xla_flags
 from fedrec_tff.learning import local_rows, negative_sampling
-from fedrec_tff.models import losses, query_towers, two_tower
+from fedrec_tff.models import losses, tower_encoding, two_tower
 
 
 class LoopResult(NamedTuple):
@@ -138,7 +138,7 @@ class BareLoop:
         positive_index = tf.gather(steps.sequence, positions)
         positives = two_tower.gather_items(weights.items, positive_index)
         negatives = two_tower.gather_items(weights.items, steps.negatives)
-        query = query_towers.encode_histories(
+        query = tower_encoding.encode_histories(
             self._model, weights.items.embedding, weights.tower, history, history_mask
         )
         return losses.sampled_softmax(

@@ -15,7 +15,7 @@ import tensorflow_federated as tff
 from fedrec_tff.benchmarks import measurement, memory, plan, timing, users
 from fedrec_tff.execution import native
 from fedrec_tff.learning import optimizers
-from fedrec_tff.models import losses, query_towers, two_tower
+from fedrec_tff.models import losses, tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 
 
@@ -170,7 +170,7 @@ class _LossLayer(tf.keras.layers.Layer):
         item_index, negative_index = features["item_index"], features["negatives"]
         positives = two_tower.gather_items(items, item_index)
         negatives = two_tower.gather_items(items, negative_index)
-        query = query_towers.encode_histories(
+        query = tower_encoding.encode_histories(
             self._config, embedding, tuple(tower), features["history"], features["history_mask"]
         )
         return losses.sampled_softmax(

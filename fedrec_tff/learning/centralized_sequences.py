@@ -19,7 +19,7 @@ from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.execution import exceptions, xla_flags
 from fedrec_tff.learning import config as learning_config
 from fedrec_tff.learning import local_training, negative_sampling
-from fedrec_tff.models import query_towers, side_features, tower_contract, two_tower
+from fedrec_tff.models import side_features, tower_contract, tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 
 # Told the epoch that is done, from 1, and the loss of its last step.
@@ -80,7 +80,7 @@ class SequenceModel(tfrs.Model):
         )
         weights = side_features.bake(self._config, weights, self._item_features)
         sequence, seed = features["sequence"], features["seed"]
-        queries = query_towers.encode_sequences(
+        queries = tower_encoding.encode_sequences(
             self._config,
             weights.items.embedding,
             weights.tower,

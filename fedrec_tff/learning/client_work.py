@@ -17,9 +17,9 @@ from fedrec_tff.learning import config as learning_config
 from fedrec_tff.learning import guidance as guidance_lib
 from fedrec_tff.learning import (
     local_rows,
-    local_steps,
     local_training,
     negative_sampling,
+    normalized_averaging,
     optimizers,
     personal_tower,
 )
@@ -262,7 +262,7 @@ def _train(
     if work.normalizes_update:
         num_steps = local_training.plan_steps(model, work, examples).total
         rate = guidance_lib.find_learning_rate(work, guidance)
-        update = local_steps.normalize(update, work, num_steps, rate)
+        update = normalized_averaging.normalize(update, work, num_steps, rate)
     return update, loss_sum, num_examples
 
 

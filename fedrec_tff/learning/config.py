@@ -94,7 +94,7 @@ class ClientWorkConfig:
       spreadout_weight: See there.
       proximal_weight: mu of FedProx; see `local_training.add_proximal_gradient`.
       max_local_steps: The most steps in a round; None for as many as the epochs have.
-      normalizes_update: Whether the update is divided by its steps; see `local_steps`.
+      normalizes_update: Whether the update is divided by its steps; see `normalized_averaging`.
       weighting: One of `CLIENT_WEIGHTINGS`: how much a client counts, where that counts.
       algorithm: One of `CLIENT_ALGORITHMS`.
       personal: The part of the model that stays on the device; None for none.

@@ -20,7 +20,12 @@ import tensorflow_federated as tff
 from fedrec_tff.aggregators.hierarchical import edges
 from fedrec_tff.aggregators.hierarchical.config import Hierarchy
 from fedrec_tff.learning import client_memory as client_memory_lib
-from fedrec_tff.learning import client_work, edge_models, initial_weights, scheduled_finalizer
+from fedrec_tff.learning import (
+    client_work,
+    hierarchical_server,
+    initial_weights,
+    scheduled_finalizer,
+)
 from fedrec_tff.models.config import TwoTowerConfig
 
 CLIENT_DATA_TYPE = client_work.create_client_data_type(has_edge=True)
@@ -74,11 +79,12 @@ def build_hierarchical_process(
 
     Returns:
       A process like that of `process.build_learning_process`. With a sync period above one round,
-      its state's `distributor` is `edge_models.EdgeModels`, and the state's global model and the
-      server's optimizer change in rounds with a sync alone. Between syncs `get_model_weights` gives
-      what is best known of all edges: the server's combination of their models, assigned without
-      the optimizer; after a sync, the global model. `set_model_weights` makes all edges start from
-      what it is given. An edge whose aggregate is not finite leaves out the round.
+      its state's `distributor` is `hierarchical_server.EdgeModels`, and the state's global model
+      and the server's optimizer change in rounds with a sync alone. Between syncs
+      `get_model_weights` gives what is best known of all edges: the server's combination of their
+      models, assigned without the optimizer; after a sync, the global model. `set_model_weights`
+      makes all edges start from what it is given. An edge whose aggregate is not finite leaves out
+      the round.
     """
     initial_weights_fn = initial_weights.build_initial_weights(
         model, num_items, seed, initial_item_bias, initial_item_embedding
@@ -87,7 +93,11 @@ def build_hierarchical_process(
     finalizer = scheduled_finalizer.build_finalizer(
         server_optimizer, weights_type, server_learning_rates
     )
-    build_level = edge_models.EveryRound if hierarchy.sync_period == 1 else edge_models.EveryPeriod
+    build_level = (
+        hierarchical_server.EveryRound
+        if hierarchy.sync_period == 1
+        else hierarchical_server.EveryPeriod
+    )
     level = build_level(hierarchy, weights_type, finalizer)
 
     @tff.tensorflow.computation(weights_type)

@@ -10,7 +10,7 @@ from fedrec_tff.learning import config as learning_config
 from fedrec_tff.learning import guidance as guidance_lib
 from fedrec_tff.learning import optimizers
 from fedrec_tff.learning.config import ClientWorkConfig
-from fedrec_tff.models import losses, query_towers, side_features, two_tower
+from fedrec_tff.models import losses, side_features, tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 
 _SHUFFLE_STREAM = 1
@@ -55,7 +55,7 @@ class Examples(NamedTuple):
         return tf.maximum(self.num_interactions - self.first, 0)
 
 
-class LocalSteps(NamedTuple):
+class StepPlan(NamedTuple):
     """How a client's examples are divided into steps.
 
     Attributes:
@@ -131,7 +131,7 @@ def train(
     return trained, loss_sum, _count_examples_seen(work, steps, examples)
 
 
-def plan_steps(model: TwoTowerConfig, work: ClientWorkConfig, examples: Examples) -> LocalSteps:
+def plan_steps(model: TwoTowerConfig, work: ClientWorkConfig, examples: Examples) -> StepPlan:
     """Divides a client's examples into steps.
 
     Args:
@@ -148,7 +148,7 @@ def plan_steps(model: TwoTowerConfig, work: ClientWorkConfig, examples: Examples
     total = work.local_epochs * per_epoch
     if work.max_local_steps is not None:
         total = tf.minimum(total, work.max_local_steps)
-    return LocalSteps(is_one_step, batch_size, per_epoch, total)
+    return StepPlan(is_one_step, batch_size, per_epoch, total)
 
 
 def add_proximal_gradient(
@@ -224,9 +224,7 @@ def _create_optimizer_state(
     return optimizers.set_learning_rate(optimizer, state, rate)
 
 
-def _count_examples_seen(
-    work: ClientWorkConfig, steps: LocalSteps, examples: Examples
-) -> tf.Tensor:
+def _count_examples_seen(work: ClientWorkConfig, steps: StepPlan, examples: Examples) -> tf.Tensor:
     """The examples of all steps: float32 scalar."""
     if work.max_local_steps is None:
         return tf.cast(work.local_epochs * examples.num_examples, tf.float32)
@@ -237,7 +235,7 @@ def _count_examples_seen(
 
 
 def _order_positions(
-    steps: LocalSteps, examples: Examples, order: tf.Tensor, seed: tf.Tensor, step: tf.Tensor
+    steps: StepPlan, examples: Examples, order: tf.Tensor, seed: tf.Tensor, step: tf.Tensor
 ) -> tf.Tensor:
     """The order in which an epoch takes the positions, new in its first step: int32 [length]."""
     if steps.is_one_step:
@@ -252,7 +250,7 @@ def _order_positions(
 
 
 def _take_batch(
-    steps: LocalSteps, examples: Examples, order: tf.Tensor, step: tf.Tensor
+    steps: StepPlan, examples: Examples, order: tf.Tensor, step: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """A step's positions and which of them are examples: int32 and float32 [batch]."""
     slots = step % steps.per_epoch * steps.batch_size + tf.range(steps.batch_size)
@@ -324,11 +322,11 @@ def encode(
     """
     embedding, tower = weights.items.embedding, weights.tower
     if model.is_causal:
-        queries = query_towers.encode_sequence(model, embedding, tower, examples.sequence, seed)
+        queries = tower_encoding.encode_sequence(model, embedding, tower, examples.sequence, seed)
         query = tf.gather(queries, positions)
     elif model.reads_whole_sets:
         is_real = tf.range(tf.shape(examples.sequence)[0]) < examples.num_interactions
-        others = query_towers.encode_others(
+        others = tower_encoding.encode_others(
             model, embedding, tower, examples.sequence, tf.cast(is_real, tf.float32)
         )
         query = tf.gather(others, positions)
@@ -336,7 +334,7 @@ def encode(
         window = positions[:, tf.newaxis] + tf.range(-model.history_length, 0)[tf.newaxis, :]
         history = tf.gather(examples.sequence, tf.maximum(window, 0))
         mask = tf.cast(window >= 0, tf.float32)
-        query = query_towers.encode_histories(model, embedding, tower, history, mask)
+        query = tower_encoding.encode_histories(model, embedding, tower, history, mask)
     if examples.user_features is None or not model.user_feature_buckets:
         return query
     return query + side_features.embed_users(model, tower, examples.user_features)
@@ -384,7 +382,7 @@ def _example_losses(
     positive_log_q = tf.gather(examples.sequence_log_q, positions)
     positives = _gather_candidates(model, weights, positive_index)
     if work.loss == learning_config.FULL_SOFTMAX:
-        candidates = query_towers.encode_candidates(model, weights.tower, weights.items)
+        candidates = tower_encoding.encode_candidates(model, weights.tower, weights.items)
         logits = two_tower.all_logits(query, candidates, model.temperature, model.similarity)
         return losses.full_softmax(logits, positive_index, work.label_smoothing)
     if work.loss == learning_config.IN_BATCH_SOFTMAX:
@@ -419,4 +417,4 @@ def _gather_candidates(
 ) -> two_tower.ItemRows:
     """What queries are scored against, of the items at these rows of the table."""
     items = two_tower.gather_items(weights.items, index)
-    return query_towers.encode_candidates(model, weights.tower, items)
+    return tower_encoding.encode_candidates(model, weights.tower, items)

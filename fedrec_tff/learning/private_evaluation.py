@@ -15,7 +15,7 @@ from fedrec_tff import errors
 from fedrec_tff.datasets import clients as clients_lib
 from fedrec_tff.datasets import splits
 from fedrec_tff.execution import stacking
-from fedrec_tff.models import query_towers, two_tower
+from fedrec_tff.models import tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.privacy import queries, releases
 
@@ -184,14 +184,14 @@ def _find_position(
         tf.range(model.history_length) < num_history, tf.gather(is_history, window)
     )
     shown = tf.where(mask, tf.gather(client.history, window), 0)
-    query = query_towers.encode_histories(
+    query = tower_encoding.encode_histories(
         model,
         weights.items.embedding,
         weights.tower,
         shown[tf.newaxis],
         tf.cast(mask, tf.float32)[tf.newaxis],
     )
-    candidates = query_towers.encode_candidates(model, weights.tower, weights.items)
+    candidates = tower_encoding.encode_candidates(model, weights.tower, weights.items)
     scores = two_tower.all_logits(query, candidates, model.temperature, model.similarity)[0]
 
     # One more place than there are items takes what is no item.

@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from fedrec_tff.datasets.feature_values import FeatureValues
-from fedrec_tff.models import query_towers, side_features, two_tower
+from fedrec_tff.models import side_features, tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 
 
@@ -51,7 +51,7 @@ class TwoTowerRetrievalModel(tfrs.Model):
 
     def encode_query(self, history: tf.Tensor, history_mask: tf.Tensor) -> tf.Tensor:
         """Encodes histories: float32 [batch, embedding_dim]."""
-        return query_towers.encode_histories(
+        return tower_encoding.encode_histories(
             self._config, self._known_items().embedding, tuple(self._tower), history, history_mask
         )
 
@@ -71,7 +71,7 @@ class TwoTowerRetrievalModel(tfrs.Model):
         Args:
           items: Any rows of the table, with what features add.
         """
-        return query_towers.encode_candidates(self._config, tuple(self._tower), items)
+        return tower_encoding.encode_candidates(self._config, tuple(self._tower), items)
 
     def compute_loss(self, features: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """In-batch softmax by `tfrs.tasks.Retrieval`: a float32 scalar, the batch's mean.

@@ -8,7 +8,7 @@ import tensorflow as tf
 from fedrec_tff.datasets import feature_values
 from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.datasets.sequences import Sequences
-from fedrec_tff.models import query_towers, side_features, two_tower
+from fedrec_tff.models import side_features, tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 
 
@@ -31,7 +31,7 @@ def build_score_fn(
       `user_index` nothing is known) to float32 scores [rows, num_items].
     """
     weights = side_features.bake(config, weights, item_features)
-    candidates = query_towers.encode_candidates(config, weights.tower, weights.items)
+    candidates = tower_encoding.encode_candidates(config, weights.tower, weights.items)
     num_slots = 1 if user_features is None else user_features.index.shape[1]
 
     @tf.function(
@@ -44,7 +44,7 @@ def build_score_fn(
     )
     def score(history: tf.Tensor, length: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
         mask = tf.sequence_mask(length, config.history_length, tf.float32)
-        query = query_towers.encode_histories(
+        query = tower_encoding.encode_histories(
             config, weights.items.embedding, tuple(weights.tower), history, mask
         )
         if user_features is not None:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from fedrec_tff import errors
 from fedrec_tff.models import plugin as plugin_lib
-from fedrec_tff.models import query_towers, tower_graph, two_tower
+from fedrec_tff.models import tower_encoding, tower_graph, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.models.query_tower import Dropout
 
@@ -94,7 +94,7 @@ class Trial:
         rng = np.random.default_rng(11)
         length = config.history_length
         self.config = config
-        self.tower = query_towers.find_tower(config)
+        self.tower = tower_encoding.find_tower(config)
         self.initial = two_tower.create_initial_weights(config, _NUM_ITEMS, seed=11)
         tower = tuple(
             tf.constant(
@@ -119,7 +119,7 @@ class Trial:
 
     def encode(self, history: np.ndarray, mask: np.ndarray) -> tf.Tensor:
         """Encodes histories as an evaluation does."""
-        return query_towers.encode_histories(
+        return tower_encoding.encode_histories(
             self.config, self.weights.items.embedding, self.weights.tower, history, mask
         )
 
@@ -157,16 +157,16 @@ def compute_gradients(
         embedding = weights.items.embedding
         if config.is_causal:
             index = tf.constant([*sequence, 0], tf.int32)
-            encoded = query_towers.encode_sequence(config, embedding, weights.tower, index, None)
+            encoded = tower_encoding.encode_sequence(config, embedding, weights.tower, index, None)
             query = encoded[-1:]
         else:
             history = np.zeros([1, config.history_length], np.int32)
             history[0, :length] = sequence
             mask = (np.arange(config.history_length) < length).astype(np.float32)
-            query = query_towers.encode_histories(
+            query = tower_encoding.encode_histories(
                 config, embedding, weights.tower, history, mask[np.newaxis]
             )
-        items = query_towers.encode_candidates(config, weights.tower, weights.items)
+        items = tower_encoding.encode_candidates(config, weights.tower, weights.items)
         logits = two_tower.all_logits(query, items, config.temperature, config.similarity)
         loss = tf.reduce_logsumexp(logits) - logits[0, 0]
     gradients = tape.gradient(loss, leaves)

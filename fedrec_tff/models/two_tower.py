@@ -1,6 +1,6 @@
 """The two-tower retrieval model, as pure functions of its weights.
 
-The query tower (`query_towers`) reads a user's recent items. The candidate tower is an embedding
+The query tower (`tower_encoding`) reads a user's recent items. The candidate tower is an embedding
 and a bias for each item. Both share one item table, so a user who took `n` items reads and changes
 at most `n` rows of it, plus those of the sampled negatives.
 

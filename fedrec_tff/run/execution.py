@@ -10,7 +10,7 @@ from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.execution import compiled, debug, exceptions, native
 from fedrec_tff.execution.secure_sum import SecureSum
 from fedrec_tff.privacy import catalogue
-from fedrec_tff.secure_sums import by_name as secure_sums
+from fedrec_tff.secure_sums import by_name
 
 # Contexts, and what devices compute beside rounds.
 _LOGGER = "fedrec_tff"
@@ -31,7 +31,7 @@ def execution_context(config: RunConfig) -> Iterator[SecureSum | None]:
       UserError: If the machine lacks the device, or the memory.
     """
     try:
-        secure_sum = secure_sums.create_secure_sum(config.secure_sum)
+        secure_sum = by_name.create_secure_sum(config.secure_sum)
         with _logs_to_standard_error(config.is_private), _create_context(config, secure_sum):
             yield secure_sum
     except exceptions.DeviceNotFoundError as error:

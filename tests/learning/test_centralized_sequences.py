@@ -12,7 +12,7 @@ from fedrec_tff.datasets import sequences as sequences_lib
 from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.evaluation import popularity, ranking
 from fedrec_tff.learning import centralized_sequences, negative_sampling
-from fedrec_tff.models import query_towers, scoring, two_tower
+from fedrec_tff.models import scoring, tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 
 _CONFIG = TwoTowerConfig(16, 8, num_blocks=1, query_tower="attention", dropout=0.1)
@@ -53,7 +53,7 @@ def test_the_loss_is_the_mean_over_all_positions_of_a_softmax_against_the_negati
     log_q = np.log(np.arange(1, 21) / 210.0)
     losses = []
     for items, start, stop in ((batch["sequence"][0], 1, 5), (batch["sequence"][1], 0, 3)):
-        queries = query_towers.encode_sequence(
+        queries = tower_encoding.encode_sequence(
             config, weights.items.embedding, weights.tower, tf.constant(items), None
         ).numpy()
         for position in range(start, stop):

@@ -7,7 +7,7 @@ import tensorflow as tf
 from fedrec_tff.aggregators import row_sparse
 from fedrec_tff.learning import client_work, negative_sampling
 from fedrec_tff.learning.config import ClientWorkConfig, OptimizerConfig
-from fedrec_tff.models import losses, query_towers, two_tower
+from fedrec_tff.models import losses, tower_encoding, two_tower
 from fedrec_tff.models.config import CAUSAL_TOWERS, TwoTowerConfig
 
 _NUM_ITEMS = 9
@@ -74,7 +74,7 @@ def _gradient(model, client, items, first=0):
             history = items[max(0, position - length) : position]
             padded = np.array([[*history, *[0] * (length - len(history))]], np.int32)
             mask = (np.arange(length) < len(history)).astype(np.float32)[np.newaxis]
-            query = query_towers.encode_histories(
+            query = tower_encoding.encode_histories(
                 model, weights.items.embedding, weights.tower, padded, mask
             )
             own = tf.constant([items[position]])
@@ -105,7 +105,7 @@ def test_a_set_predicts_each_item_from_all_others():
             padded = np.zeros([1, model.history_length], np.int32)
             padded[0, : len(others)] = others
             mask = (np.arange(model.history_length) < len(others)).astype(np.float32)[np.newaxis]
-            query = query_towers.encode_histories(
+            query = tower_encoding.encode_histories(
                 model, weights.items.embedding, weights.tower, padded, mask
             )
             rows = tf.math.l2_normalize(weights.items.embedding, axis=1)

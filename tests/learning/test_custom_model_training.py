@@ -13,7 +13,7 @@ from fedrec_tff.evaluation import ranking
 from fedrec_tff.execution import compiled
 from fedrec_tff.learning import centralized, client_work, negative_sampling, private_evaluation
 from fedrec_tff.learning.config import LOSSES, ClientWorkConfig, OptimizerConfig
-from fedrec_tff.models import plugin, query_towers, scoring, two_tower
+from fedrec_tff.models import plugin, scoring, tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.privacy import releases
 
@@ -65,7 +65,7 @@ def _full_softmax_gradient(model):
             history[0, :position] = _ITEMS[:position]
             mask = (np.arange(4) < position).astype(np.float32)[np.newaxis]
             embedding = weights.items.embedding
-            query = query_towers.encode_histories(model, embedding, weights.tower, history, mask)
+            query = tower_encoding.encode_histories(model, embedding, weights.tower, history, mask)
             if model is _DEEP:
                 _, kernel, bias, out = weights.tower
                 embedding += tf.nn.relu(embedding @ kernel + bias) @ out

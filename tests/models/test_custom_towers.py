@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import sequences as sequences_lib
-from fedrec_tff.models import plugin, query_towers, retrieval_model, scoring, two_tower
+from fedrec_tff.models import plugin, retrieval_model, scoring, tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -94,7 +94,7 @@ def test_padding_reaches_a_tower_as_zeros_at_the_end_whatever_it_was():
         ([0, 6, 6, 4, 8], [0, 0, 0, 1, 1]),
     ]
     history, mask = (np.array(column) for column in zip(*rows, strict=True))
-    found = query_towers.encode_histories(
+    found = tower_encoding.encode_histories(
         config,
         weights.items.embedding,
         weights.tower,
@@ -109,18 +109,18 @@ def test_one_pass_of_a_causal_tower_is_as_many_histories():
     config = _config(f"{_BROKEN}:build_sums")
     embedding = _weights(config).items.embedding
     sequence = [3, 7, 3, 0]
-    found = query_towers.encode_sequence(config, embedding, (), tf.constant(sequence), None)
+    found = tower_encoding.encode_sequence(config, embedding, (), tf.constant(sequence), None)
     expected = [embedding[sequence[:end]].sum(axis=0) for end in range(4)]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     history = np.array([[3, 7, 3, 1, 1]], np.int32)
     mask = np.array([[1, 1, 1, 0, 0]], np.float32)
-    (last,) = query_towers.encode_histories(config, embedding, (), history, mask)
+    (last,) = tower_encoding.encode_histories(config, embedding, (), history, mask)
     np.testing.assert_allclose(last, expected[3], rtol=1e-5, atol=1e-6)
 
 
 def test_builtin_models_score_the_items_as_they_are():
     items = two_tower.ItemRows(tf.ones([2, 4]), tf.zeros([2]))
-    assert query_towers.encode_candidates(TwoTowerConfig(4), (), items) is items
+    assert tower_encoding.encode_candidates(TwoTowerConfig(4), (), items) is items
 
 
 @pytest.mark.parametrize(

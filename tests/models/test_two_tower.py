@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedrec_tff.models import query_towers, two_tower
+from fedrec_tff.models import tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 
 _EMBEDDING = np.array([[1.0, 2.0], [3.0, -4.0], [-5.0, 6.0]], np.float32)
@@ -16,7 +16,7 @@ def _random_tower(num_blocks, dim, seed):
 
 def _encode(embedding, tower, history, mask):
     config = TwoTowerConfig(np.shape(embedding)[1], history.shape[1], len(tower) // 4)
-    return query_towers.encode_histories(config, embedding, tower, history, mask)
+    return tower_encoding.encode_histories(config, embedding, tower, history, mask)
 
 
 def test_query_is_the_mean_of_the_unmasked_history_by_hand():

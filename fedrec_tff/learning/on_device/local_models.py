@@ -32,7 +32,7 @@ from fedrec_tff.learning import (
 from fedrec_tff.learning import config as learning_config
 from fedrec_tff.learning.config import ClientWorkConfig
 from fedrec_tff.learning.on_device import device_map
-from fedrec_tff.models import query_towers, side_features, two_tower
+from fedrec_tff.models import side_features, tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 
 # Keeps the negatives of these devices apart from those of training.
@@ -122,7 +122,7 @@ class LocalModelScorer:
         """
         weights = tf.nest.map_structure(tf.convert_to_tensor, weights)
         baked = side_features.bake(self._model, weights, self._item_features)
-        items = query_towers.encode_candidates(self._model, baked.tower, baked.items)
+        items = tower_encoding.encode_candidates(self._model, baked.tower, baked.items)
         shape = self._model.temperature, self._model.similarity
 
         def score_fn(history: Sequences) -> np.ndarray:
@@ -245,7 +245,7 @@ def _build_device_fn(
         query = adapt_fn(local_training.encode(model, known, examples, after_last, None))
         if finetuning is None:
             return _DeviceScores(query[0], (), ())
-        candidates = query_towers.encode_candidates(model, known.tower, known.items)
+        candidates = tower_encoding.encode_candidates(model, known.tower, known.items)
         logits = two_tower.all_logits(query, candidates, model.temperature, model.similarity)[0]
         if is_whole:
             return _DeviceScores((), (), logits)

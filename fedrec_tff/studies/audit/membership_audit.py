@@ -14,7 +14,7 @@ import tensorflow as tf
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import clients as clients_lib
 from fedrec_tff.datasets import keyed_draws, loading, sequences
-from fedrec_tff.models import query_towers, two_tower
+from fedrec_tff.models import tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.privacy import calibration
 from fedrec_tff.privacy.audit import membership, report
@@ -161,7 +161,7 @@ def measure_fit(
     Returns:
       Means over each user's items; zeros for a user without any.
     """
-    candidates = query_towers.encode_candidates(model, weights.tower, weights.items)
+    candidates = tower_encoding.encode_candidates(model, weights.tower, weights.items)
 
     @tf.function(
         input_signature=[
@@ -172,7 +172,7 @@ def measure_fit(
         autograph=False,
     )
     def measure(history: tf.Tensor, mask: tf.Tensor, item: tf.Tensor) -> tuple:
-        query = query_towers.encode_histories(
+        query = tower_encoding.encode_histories(
             model, weights.items.embedding, tuple(weights.tower), history, mask
         )
         logits = two_tower.all_logits(query, candidates, model.temperature, model.similarity)

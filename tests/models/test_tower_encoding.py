@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from scipy import special
 
-from fedrec_tff.models import dropout, query_towers
+from fedrec_tff.models import dropout, tower_encoding
 from fedrec_tff.models.config import CAUSAL_TOWERS, QUERY_TOWERS, TwoTowerConfig
 
 _DIM, _LENGTH = 8, 6
@@ -31,7 +31,7 @@ def _encode(config, weights, *histories):
     for row, history in enumerate(histories):
         items[row, : len(history)] = history
         mask[row, : len(history)] = 1.0
-    return query_towers.encode_histories(config, _EMBEDDING, weights, items, mask).numpy()
+    return tower_encoding.encode_histories(config, _EMBEDDING, weights, items, mask).numpy()
 
 
 @pytest.mark.parametrize("name", CAUSAL_TOWERS)
@@ -39,7 +39,7 @@ def test_one_pass_is_as_many_histories(name):
     config = _config(name)
     weights = _weights(config)
     sequence = [3, 7, 3, 19, 0, 5, 2]
-    found = query_towers.encode_sequence(config, _EMBEDDING, weights, tf.constant(sequence), None)
+    found = tower_encoding.encode_sequence(config, _EMBEDDING, weights, tf.constant(sequence), None)
     expected = _encode(config, weights, *(sequence[:end] for end in range(7)))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
@@ -52,7 +52,7 @@ def test_what_padding_holds_does_not_matter(name):
     zeros = np.array([[4, 9, 0, 0, 0, 0]], np.int32)
     others = np.array([[4, 9, 9, 1, 2, 4]], np.int32)
     first, second = (
-        query_towers.encode_histories(config, _EMBEDDING, weights, history, mask)
+        tower_encoding.encode_histories(config, _EMBEDDING, weights, history, mask)
         for history in (zeros, others)
     )
     np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-6)
@@ -72,11 +72,11 @@ def test_a_set_is_read_without_the_item_itself():
     weights = _weights(config)
     items = np.array([3, 7, 9, 0, 0], np.int32)
     mask = np.array([1, 1, 1, 0, 0], np.float32)
-    found = query_towers.encode_others(config, _EMBEDDING, weights, items, mask)
+    found = tower_encoding.encode_others(config, _EMBEDDING, weights, items, mask)
     expected = _encode(config, weights, [7, 9], [3, 9], [3, 7], [3, 7, 9])
     np.testing.assert_allclose(found[:4], expected, rtol=1e-4, atol=1e-5)
     twice = np.array([3, 7, 3, 3, 0], np.int32)
-    found = query_towers.encode_others(config, _EMBEDDING, weights, twice, mask)
+    found = tower_encoding.encode_others(config, _EMBEDDING, weights, twice, mask)
     expected = _encode(config, weights, [7], [3, 3], [7], [3, 7, 3])
     np.testing.assert_allclose(found[:4], expected, rtol=1e-4, atol=1e-5)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fedrec_tff.execution import secure_sum
-from fedrec_tff.secure_sums import by_name as secure_sums
+from fedrec_tff.secure_sums import by_name
 
 _BYTES_IN_THE_CLEAR = 4
 
@@ -64,7 +64,7 @@ def measure(
 
 def _measure_one(name: str, values: np.ndarray, bits: int) -> SecureSumCost:
     num_clients, size = values.shape
-    sums = secure_sums.create_secure_sum(name)
+    sums = by_name.create_secure_sum(name)
     sums = secure_sum.SumInTheClear() if sums is None else sums
     slots = [secure_sum.SecureSumSlot((size,), max_input=2**bits - 1)]
     start = time.perf_counter()
