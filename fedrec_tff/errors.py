@@ -1,5 +1,7 @@
 """Errors that mean: the person at the keyboard can put this right."""
 
+# Tested in tests/experiments/test_anonymize_binary.py.
+
 
 class UserError(ValueError):
     """A mistake in flags, files or data; its message is one line that names it and the way out."""

@@ -1,5 +1,7 @@
 """What an aggregator is to the pipeline: its description, and what its builder may need to know."""
 
+# Tested in tests/aggregators/test_chain.py.
+
 import dataclasses
 import importlib
 from collections.abc import Callable

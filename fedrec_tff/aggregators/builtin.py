@@ -3,6 +3,8 @@
 What stands here is what must be known before TensorFlow is imported.
 """
 
+# Tested in tests/aggregators/test_chain.py.
+
 from fedrec_tff.aggregators.aggregator import TRANSFORM, WRAPPER, Aggregator
 from fedrec_tff.privacy import catalogue
 

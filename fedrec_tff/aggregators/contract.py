@@ -1,5 +1,7 @@
 """What the pipeline asks of somebody else's aggregator, said in one line where it is not met."""
 
+# Tested in tests/aggregators/test_building.py.
+
 from typing import Any
 
 import tensorflow as tf

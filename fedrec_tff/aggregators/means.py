@@ -1,5 +1,7 @@
 """`mean` and `weighted_mean`: plain federated averaging, without privacy."""
 
+# Tested in tests/aggregators/test_robust_norms.py.
+
 import tensorflow_federated as tff
 
 from fedrec_tff.aggregators import registry, row_sparse

@@ -1,5 +1,7 @@
 """What may be wrong with an aggregator's state, or with what a round of it gives."""
 
+# Tested in tests/checks/test_aggregator_check.py and tests/aggregators/test_before_training.py.
+
 import tempfile
 from typing import Any
 

@@ -8,6 +8,8 @@ Updates are dense. Row-sparse ones would send their row ids beside the sum, and 
 that a user took.
 """
 
+# Tested in tests/aggregators/test_secure_mean.py.
+
 import collections
 import dataclasses
 import math

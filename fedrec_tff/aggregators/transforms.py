@@ -5,6 +5,8 @@ So it may stand before any aggregator that clips and adds noise: whatever it doe
 clip comes after it, and what it does to the aggregate is post-processing.
 """
 
+# Tested in tests/aggregators/test_building.py and tests/aggregators/test_compressed_rounds.py.
+
 import abc
 import collections
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
 """What the data say of users, and which of it is quasi-identifying, and which sensitive."""
 
+# Tested in tests/anonymization/test_anonymization_pipeline.py.
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,5 +1,7 @@
 """Coarse times: the start of the day, week or month, in seconds since 1970, UTC."""
 
+# Tested in tests/anonymization/test_anonymization_generalization.py.
+
 from __future__ import annotations
 
 import numpy as np

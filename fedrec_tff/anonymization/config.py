@@ -1,5 +1,7 @@
 """What anonymisation does, as plain data: imports nothing heavy, refuses contradictions at once."""
 
+# Tested in tests/anonymization/test_anonymization_pipeline.py.
+
 from __future__ import annotations
 
 import dataclasses

@@ -4,6 +4,8 @@ Each one gives its user some deniability, no guarantee: uniform decoys are mostl
 take and are the easier to spot; popular ones blend in, but follow counts of the data.
 """
 
+# Tested in tests/anonymization/test_anonymization_perturbation.py.
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,5 +1,7 @@
 """Writes an anonymised log: all of the folder, or nothing of it."""
 
+# Tested in tests/anonymization/test_anonymization_pipeline.py.
+
 from __future__ import annotations
 
 import contextlib

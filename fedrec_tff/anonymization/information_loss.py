@@ -1,5 +1,7 @@
 """What generalisation and suppression cost, in certainty and in discernibility."""
 
+# Tested in tests/anonymization/test_anonymization_generalization.py.
+
 from __future__ import annotations
 
 from collections.abc import Mapping

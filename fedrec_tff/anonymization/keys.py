@@ -1,5 +1,7 @@
 """The secret that pseudonyms hang on: where it is read from, and what is refused."""
 
+# Tested in tests/anonymization/test_anonymization_pseudonyms.py.
+
 from __future__ import annotations
 
 import os

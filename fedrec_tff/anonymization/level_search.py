@@ -7,6 +7,8 @@ Datafly, the attribute with the most distinct values first (Sweeney 2002, "Achie
 privacy protection using generalization and suppression").
 """
 
+# Tested in tests/anonymization/test_anonymization_k_anonymity.py.
+
 from __future__ import annotations
 
 import itertools

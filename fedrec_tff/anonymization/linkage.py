@@ -7,6 +7,8 @@ all items the same weight, and links to whoever has most of them, if that is a s
 in two strengths: with the items alone, and with the user's quasi-identifiers, too.
 """
 
+# Tested in tests/anonymization/test_anonymization_report.py.
+
 from __future__ import annotations
 
 import dataclasses

@@ -6,6 +6,8 @@ generator (a million rows take some 10 ms). Integers are drawn without bias, and
 compared as integers, so that a promise does not hang on how floats are rounded.
 """
 
+# Tested in tests/anonymization/test_anonymization_perturbation.py.
+
 from __future__ import annotations
 
 import os

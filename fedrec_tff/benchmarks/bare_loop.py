@@ -6,6 +6,8 @@ touches), written without the project's client work, and keeps a checksum of the
 so that the compiler cannot leave anything out.
 """
 
+# Tested in tests/benchmarks/test_benchmark_subjects.py.
+
 from typing import NamedTuple
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Runs the execution benchmark: one child process after the other, one row each."""
 
+# Tested in tests/benchmarks/test_benchmark_runs.py.
+
 import contextlib
 import dataclasses
 import json

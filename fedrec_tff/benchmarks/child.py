@@ -6,6 +6,8 @@ ROW is what `plan.Row.to_json` wrote. Out comes one line of JSON: the figures, o
 none.
 """
 
+# Tested in tests/benchmarks/test_benchmark_child.py.
+
 import dataclasses
 import importlib
 import json

@@ -5,6 +5,8 @@ same clipping and noise, TFF's native runtime. Each client's examples are made b
 spares the runtime that work.
 """
 
+# Tested in tests/benchmarks/test_benchmark_subjects.py.
+
 import collections
 from typing import Any
 

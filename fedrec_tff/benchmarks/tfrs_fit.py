@@ -1,5 +1,7 @@
 """Measures centralised training: `fit` of the TFRS model, with the loss that clients train with."""
 
+# Tested in tests/benchmarks/test_benchmark_subjects.py.
+
 import time
 from collections.abc import Mapping
 from typing import Any

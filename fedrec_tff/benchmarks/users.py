@@ -1,5 +1,7 @@
 """The users of a benchmark, and their examples, the same for every row of the same setting."""
 
+# Tested in tests/benchmarks/test_benchmark_users.py.
+
 from typing import NamedTuple
 
 import numpy as np

@@ -1,5 +1,7 @@
 """The run that an aggregator is checked in: a small one, without noise; without TensorFlow, too."""
 
+# Tested in tests/checks/test_aggregator_check.py.
+
 from collections.abc import Sequence
 
 from fedrec_tff.aggregators import chain, registry

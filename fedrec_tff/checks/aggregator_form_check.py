@@ -1,5 +1,7 @@
 """The contract of an aggregator, for one form of updates: dense, or row-sparse."""
 
+# Tested in tests/checks/test_aggregator_check.py.
+
 import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any

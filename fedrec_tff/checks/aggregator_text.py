@@ -1,5 +1,7 @@
 """Aggregators as text: what there is, and how one is used."""
 
+# Tested in tests/experiments/test_aggregators_binary.py.
+
 from collections.abc import Sequence
 
 import rich.box

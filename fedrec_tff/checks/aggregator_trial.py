@@ -1,5 +1,7 @@
 """Rounds of an aggregator alone, built as a run builds it, over made-up updates."""
 
+# Tested in tests/checks/test_aggregator_check.py.
+
 import contextlib
 import dataclasses
 from typing import Any

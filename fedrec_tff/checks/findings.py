@@ -1,5 +1,7 @@
 """What a check finds."""
 
+# Tested in tests/checks/test_aggregator_check.py.
+
 import dataclasses
 
 OK = "OK"

@@ -1,5 +1,7 @@
 """Made-up updates of a small two-tower model, to try aggregators with."""
 
+# Tested in tests/checks/test_aggregator_check.py.
+
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -1,5 +1,7 @@
 """The run that a model of somebody's own is checked in; without TensorFlow, too."""
 
+# Tested in tests/checks/test_model_check.py and tests/config/test_model_flags.py.
+
 import dataclasses
 
 from fedrec_tff.config import config_checks

@@ -1,5 +1,7 @@
 """Models as text: what there is, and how one of somebody's own is used."""
 
+# Tested in tests/experiments/test_models_binary.py.
+
 from collections.abc import Mapping
 
 from fedrec_tff.checks import plugin_text

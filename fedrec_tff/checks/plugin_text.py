@@ -1,5 +1,7 @@
 """What somebody else's builder takes, and what a check of it found, as text."""
 
+# Tested in tests/experiments/test_aggregators_binary.py.
+
 import textwrap
 from collections.abc import Sequence
 

@@ -1,5 +1,7 @@
 """The compiled context, for those who ask afterwards whether it compiled, and if not, why."""
 
+# Tested in tests/checks/test_aggregator_check.py and tests/checks/test_model_check.py.
+
 import contextlib
 import logging
 from collections.abc import Iterator

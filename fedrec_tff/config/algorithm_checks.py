@@ -1,5 +1,7 @@
 """Refuses algorithms of training that contradict each other, or that void a guarantee."""
 
+# Tested in tests/config/test_algorithm_flags.py.
+
 from fedrec_tff import errors
 from fedrec_tff.aggregators.hierarchical import config as hierarchy_config
 from fedrec_tff.config.run_config import RunConfig

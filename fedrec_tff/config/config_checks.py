@@ -1,5 +1,7 @@
 """Refuses flags that are out of range, or that contradict each other, before anything is read."""
 
+# Tested in tests/config/test_run_config.py and tests/across_rooms/test_extreme_flags.py.
+
 import dataclasses
 import math
 import re

@@ -1,5 +1,7 @@
 """Refuses personal towers and fine-tuning that mean nothing, or that void a guarantee."""
 
+# Tested in tests/whole_runs/test_personal_sessions.py.
+
 from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.learning import config as learning_config

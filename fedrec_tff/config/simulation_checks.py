@@ -1,5 +1,7 @@
 """Refuses simulated attacks and failures that are out of range, or that void a guarantee."""
 
+# Tested in tests/run/test_client_simulation.py.
+
 from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.learning.simulation import attack_config, failure_config

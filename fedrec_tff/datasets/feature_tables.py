@@ -3,6 +3,8 @@
 A cell is read by itself: the type that a column of Parquet has is the file's own, and text is text.
 """
 
+# Tested in tests/datasets/test_feature_values.py.
+
 from __future__ import annotations
 
 import pathlib

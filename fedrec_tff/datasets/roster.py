@@ -1,5 +1,7 @@
 """The roster: who the users are, listed before anybody's data are looked at."""
 
+# Tested in tests/datasets/test_loading.py.
+
 from __future__ import annotations
 
 import hashlib

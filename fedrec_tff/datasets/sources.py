@@ -1,5 +1,7 @@
 """What a reader found, and how it is put on lists of users and items that do not come from it."""
 
+# Tested in tests/datasets/test_loading.py.
+
 from __future__ import annotations
 
 import dataclasses

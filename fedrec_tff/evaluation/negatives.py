@@ -1,5 +1,7 @@
 """Negatives for sampled ranking, drawn honestly: from all items the row has nothing to do with."""
 
+# Tested in tests/evaluation/test_ranking.py.
+
 import numpy as np
 
 from fedrec_tff.datasets.sequences import Sequences

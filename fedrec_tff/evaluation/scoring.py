@@ -1,5 +1,7 @@
 """The one thing that evaluation asks of a model: scores of all items, a block of rows at once."""
 
+# Tested in tests/evaluation/test_ranking.py and tests/run/test_divergence.py.
+
 from collections.abc import Callable, Iterator
 
 import numpy as np

@@ -4,6 +4,8 @@ For what XLA does not compile: clients that are sequences, strings, variables an
 operations inside of loops.
 """
 
+# Tested in tests/execution/test_execution_randomness.py.
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Client work compiled by XLA: one program runs a block of clients and carries the accumulator."""
 
+# Tested in tests/execution/test_compiled_growth.py and tests/execution/test_execution_errors.py.
+
 import dataclasses
 from collections.abc import Sequence
 from typing import Any

@@ -1,5 +1,7 @@
 """The compiled context: a TFF computation at the speed of the machine."""
 
+# Tested in tests/execution/test_compiled_context.py.
+
 import dataclasses
 import logging
 import os

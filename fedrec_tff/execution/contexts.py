@@ -1,5 +1,7 @@
 """What the in-process contexts share: taking computations apart, and values in and out."""
 
+# Tested in tests/execution/test_compiled_context.py.
+
 import abc
 import collections
 from typing import Any

@@ -1,5 +1,7 @@
 """The debug context: every stage by itself, one client at a time, nothing compiled."""
 
+# Tested in tests/execution/test_learning_parity.py.
+
 from fedrec_tff.execution import client_calls, contexts, forms, rounds
 from fedrec_tff.execution.secure_sum import SecureSum
 

@@ -1,5 +1,7 @@
 """What an execution context raises. Messages name stages, positions and operations, never data."""
 
+# Tested in tests/execution/test_execution_errors.py.
+
 import re
 
 import tensorflow as tf

@@ -1,5 +1,7 @@
 """Serialised TensorFlow computations as functions over flat lists of tensors."""
 
+# Tested in tests/execution/test_forms.py.
+
 import collections
 import itertools
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """One round of a form: prepare, the clients, merge, report, update."""
 
+# Tested in tests/execution/test_compiled_context.py.
+
 import abc
 import concurrent.futures
 import dataclasses

@@ -5,6 +5,8 @@ TensorFlow does not. So flags that are set here reach it if nothing was compiled
 user has set stays.
 """
 
+# Tested in tests/execution/test_execution_errors.py.
+
 import functools
 import logging
 import os

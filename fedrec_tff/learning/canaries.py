@@ -4,6 +4,8 @@ They go through the same computation as users: the same broadcast, the same aggr
 server. Only their client work differs (Andrew et al. 2023, arXiv 2302.03098, algorithm 2).
 """
 
+# Tested in tests/studies/audit/test_canary_audit.py.
+
 import math
 from typing import NamedTuple
 

@@ -4,6 +4,8 @@ One round has one aggregation, so a client that wants to know more than the mode
 (what the others sent, an older model) can know it of earlier rounds only.
 """
 
+# Tested in tests/learning/test_guided_process.py.
+
 import abc
 from collections.abc import Callable
 from typing import Any

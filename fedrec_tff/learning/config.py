@@ -1,5 +1,7 @@
 """What can be chosen about training, without TensorFlow."""
 
+# Tested in tests/learning/test_client_work.py and tests/config/test_algorithm_flags.py.
+
 import dataclasses
 
 from fedrec_tff.learning import personal_config

@@ -3,6 +3,8 @@
 Client work gets it with the model, from the process's state; `guidance_memory` keeps it there.
 """
 
+# Tested in tests/learning/test_guided_process.py.
+
 from typing import Any, NamedTuple
 
 import tensorflow as tf

@@ -6,6 +6,8 @@ statistics, which stay fixed within a round; the server then updates them by the
 clients' gradients over all their examples at the model that was broadcast.
 """
 
+# Tested in tests/learning/test_guided_process.py.
+
 from typing import Any, NamedTuple
 
 import tensorflow as tf

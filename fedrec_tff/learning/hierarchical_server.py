@@ -4,6 +4,8 @@
 its own, which its clients train between syncs.
 """
 
+# Tested in tests/learning/test_hierarchical_process.py.
+
 from typing import Any, NamedTuple
 
 import tensorflow as tf

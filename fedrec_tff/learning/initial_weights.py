@@ -1,5 +1,7 @@
 """The weights that a run starts from."""
 
+# Tested in tests/learning/test_process.py.
+
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff

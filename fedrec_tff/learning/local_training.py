@@ -1,5 +1,7 @@
 """The steps that one client takes on its own examples in one round."""
 
+# Tested in tests/learning/test_client_work.py and tests/learning/test_local_algorithms.py.
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

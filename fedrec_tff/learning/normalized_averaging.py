@@ -8,6 +8,8 @@ paper then multiplies the mean by tau_eff, the mean of these sums over the cohor
 statistic of it. Here that is left to the server's learning rate, a public number.
 """
 
+# Tested in tests/learning/test_local_algorithms.py.
+
 from typing import Any
 
 import tensorflow as tf

@@ -1,5 +1,7 @@
 """What can be chosen about the personal part of a model, without TensorFlow."""
 
+# Tested in tests/learning/test_personal_tower.py.
+
 import dataclasses
 
 NONE = "none"

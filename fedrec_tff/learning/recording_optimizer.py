@@ -1,5 +1,7 @@
 """A server optimiser that keeps what it was given: how an audit sees the aggregates of a run."""
 
+# Tested in tests/studies/audit/test_canary_audit.py.
+
 import collections
 from typing import Any
 

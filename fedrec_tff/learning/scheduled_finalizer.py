@@ -5,6 +5,8 @@ takes none where the aggregate is not finite (an empty cohort's mean), and that 
 behind the round. So the round is counted here, beside the state of TFF's finalizer.
 """
 
+# Tested in tests/learning/test_guided_process.py.
+
 from typing import Any, NamedTuple
 
 import numpy as np

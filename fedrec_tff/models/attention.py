@@ -6,6 +6,8 @@ before attention and before the feed-forward layer, and one at the end, as in Xi
 embedding is its position's.
 """
 
+# Tested in tests/models/test_tower_encoding.py.
+
 from collections.abc import Sequence
 
 import tensorflow as tf

@@ -10,6 +10,8 @@
   have no order.
 """
 
+# Tested in tests/models/test_tower_encoding.py.
+
 from collections.abc import Sequence
 
 import tensorflow as tf

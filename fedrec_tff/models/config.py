@@ -1,5 +1,7 @@
 """The shape of a model, without TensorFlow."""
 
+# Tested in tests/models/test_tower_encoding.py and tests/models/test_two_tower.py.
+
 import dataclasses
 import math
 

@@ -4,6 +4,8 @@ XLA makes other floats than TensorFlow from the same random bits, so masks come 
 themselves: one byte for each activation. Rates are therefore multiples of 1/256.
 """
 
+# Tested in tests/models/test_tower_encoding.py.
+
 import tensorflow as tf
 
 _LEVELS = 256

@@ -5,6 +5,8 @@ cuDNN have it; Hidasi et al. 2016, "Session-based recommendations with recurrent
 (arXiv 1511.06939).
 """
 
+# Tested in tests/models/test_tower_encoding.py.
+
 from collections.abc import Sequence
 
 import tensorflow as tf

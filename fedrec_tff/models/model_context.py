@@ -1,5 +1,7 @@
 """What a builder of a model may need to know, without TensorFlow."""
 
+# Tested in tests/models/test_custom_towers.py.
+
 import dataclasses
 
 

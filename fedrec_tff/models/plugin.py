@@ -3,6 +3,8 @@
 What is wrong with the flags is told without TensorFlow; it is imported with the author's module.
 """
 
+# Tested in tests/models/test_custom_towers.py.
+
 import dataclasses
 import difflib
 import functools

@@ -4,6 +4,8 @@ A tower is a pure function of its weights. It holds numbers and strings, never t
 the same object is traced into several graphs, and its weights travel between server and devices.
 """
 
+# Tested in tests/models/test_custom_towers.py.
+
 import abc
 from collections.abc import Sequence
 from typing import ClassVar

@@ -1,5 +1,7 @@
 """Residual MLP blocks, after what reads the history."""
 
+# Tested in tests/models/test_tower_encoding.py.
+
 from collections.abc import Sequence
 
 import tensorflow as tf

@@ -1,5 +1,7 @@
 """Scores of a two-tower model over the whole catalogue, for ranking metrics and recommendations."""
 
+# Tested in tests/models/test_custom_towers.py and tests/models/test_side_features.py.
+
 from collections.abc import Callable
 
 import numpy as np

@@ -1,5 +1,7 @@
 """A tower's methods as graphs, the way client work traces them, and what must not be in these."""
 
+# Tested in tests/models/test_tower_contract.py.
+
 import re
 
 import tensorflow as tf

@@ -1,5 +1,7 @@
 """The shape of one tensor of a tower, without TensorFlow."""
 
+# Tested in tests/models/test_custom_towers.py.
+
 import dataclasses
 
 

@@ -1,5 +1,7 @@
 """Imports and calls somebody else's builder; whatever goes wrong is one line."""
 
+# Tested in tests/aggregators/test_chain.py and tests/whole_runs/test_plugin_sessions.py.
+
 import functools
 import hashlib
 import importlib

@@ -1,5 +1,7 @@
 """Parameters of builders: `key=value`, typed from builders' signatures."""
 
+# Tested in tests/aggregators/test_chain.py.
+
 import difflib
 import math
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,7 @@
 """The flags that name somebody else's function: what is said of them in errors."""
 
+# Tested in tests/aggregators/test_chain.py.
+
 import dataclasses
 
 INNER = "inner"

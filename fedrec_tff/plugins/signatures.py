@@ -3,6 +3,8 @@
 Importing a builder means importing TensorFlow, and a mistyped parameter should be told at once.
 """
 
+# Tested in tests/aggregators/test_chain.py.
+
 import ast
 import dataclasses
 import functools

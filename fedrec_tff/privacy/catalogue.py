@@ -3,6 +3,8 @@
 Light, so that a wrong flag is told at once; what mechanisms cost is in `mechanisms`.
 """
 
+# Tested in tests/config/test_run_config.py and tests/privacy/test_mechanisms.py.
+
 from typing import Literal
 
 from fedrec_tff.privacy import sampling

@@ -5,6 +5,8 @@ line that was changed, removed or put between others breaks the chain. The chain
 careless edits; whoever forges a file as a whole can compute it anew.
 """
 
+# Tested in tests/privacy/test_ledger.py and tests/privacy/test_population_ledger.py.
+
 import fcntl
 import hashlib
 import json

@@ -3,6 +3,8 @@
 See `ledger` for what a ledger is for.
 """
 
+# Tested in tests/privacy/test_ledger.py.
+
 import dataclasses
 import numbers
 import pathlib

@@ -3,6 +3,8 @@
 Samplers keep it by how they draw. This looks at what they drew, before it is used.
 """
 
+# Tested in tests/privacy/test_ledger.py.
+
 from typing import Protocol
 
 import numpy as np

@@ -4,6 +4,8 @@ See `population_ledger` for what it is for. The first line is the budget and who
 line is about a run, of which the latest holds, or is a release from elsewhere.
 """
 
+# Tested in tests/privacy/test_population_ledger.py.
+
 import dataclasses
 import math
 import pathlib

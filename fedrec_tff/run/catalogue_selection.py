@@ -1,5 +1,7 @@
 """The catalogue of a run that may not take it from its users' data: chosen once, with noise."""
 
+# Tested in tests/whole_runs/test_run_outputs.py.
+
 import dataclasses
 import json
 import pathlib

@@ -1,5 +1,7 @@
 """Cohorts of clients as a `tff.program` data source."""
 
+# Tested in tests/run/test_client_simulation.py and tests/whole_runs/test_adjacent_cohorts.py.
+
 import dataclasses
 from typing import Any
 

@@ -1,5 +1,7 @@
 """From a run's flags to its data."""
 
+# Tested in tests/config/test_run_config.py.
+
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import loading, preparation, synthetic, tables
 

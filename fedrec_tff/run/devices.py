@@ -1,5 +1,7 @@
 """What users' devices do in a run beside its rounds: keep a personal part, fine-tune, score."""
 
+# Tested in tests/whole_runs/test_personal_sessions.py.
+
 import functools
 from typing import Any
 

@@ -1,5 +1,7 @@
 """From flags to a TFF context, with its errors as lines for the user."""
 
+# Tested in tests/whole_runs/test_execution_flags.py.
+
 import contextlib
 import logging
 import sys

@@ -1,5 +1,7 @@
 """The part of a session that needs TensorFlow: builds the process, trains, measures, reports."""
 
+# Tested in tests/whole_runs/test_run_outputs.py and tests/whole_runs/test_resume.py.
+
 import asyncio
 import contextlib
 import errno

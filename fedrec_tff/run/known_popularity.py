@@ -1,5 +1,7 @@
 """What a run knows of items' popularity: a plain record, which stands below whatever fills it."""
 
+# Tested in tests/whole_runs/test_run_outputs.py.
+
 import dataclasses
 
 import numpy as np

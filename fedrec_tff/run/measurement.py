@@ -1,5 +1,7 @@
 """What a run's models are worth: validation while it trains, and `results.json` at its end."""
 
+# Tested in tests/whole_runs/test_run_outputs.py.
+
 import time
 from collections.abc import Callable
 from typing import Any

@@ -1,5 +1,7 @@
 """Lines that a run says to whoever started it; results go to standard output."""
 
+# Tested in tests/experiments/test_train_binary.py.
+
 import sys
 
 

@@ -1,5 +1,7 @@
 """How often items were taken, as far as a run may know it: exact, or released once with noise."""
 
+# Tested in tests/whole_runs/test_run_outputs.py.
+
 import io
 import pathlib
 from collections.abc import Callable

@@ -1,5 +1,7 @@
 """From flags and a population to sampler and mechanism: what a run does to its users' data."""
 
+# Tested in tests/config/test_run_config.py.
+
 import dataclasses
 
 from fedrec_tff import errors

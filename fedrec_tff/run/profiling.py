@@ -1,5 +1,7 @@
 """Traces of chosen rounds, for TensorBoard's profiler."""
 
+# Tested in tests/whole_runs/test_execution_flags.py.
+
 import contextlib
 import pathlib
 from collections.abc import Iterator

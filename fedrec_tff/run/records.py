@@ -1,5 +1,7 @@
 """What a session of a run works with, and how it ended: plain records, light to import."""
 
+# Tested in tests/run/test_population.py and tests/run/folder/test_run_identity.py.
+
 import dataclasses
 from typing import Any
 

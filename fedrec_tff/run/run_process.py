@@ -1,5 +1,7 @@
 """From a run's flags to its learning process."""
 
+# Tested in tests/run/test_features.py and tests/whole_runs/test_adjacent_cohorts.py.
+
 import functools
 from typing import Any
 

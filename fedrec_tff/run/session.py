@@ -3,6 +3,8 @@
 This module is light. TensorFlow is imported once the flags, the folder and the data are found good.
 """
 
+# Tested in tests/run/test_population.py and tests/run/folder/test_run_identity.py.
+
 import dataclasses
 import os
 from typing import Any

@@ -1,5 +1,7 @@
 """The training program: cohort, ledger, round, evaluation, release, checkpoint."""
 
+# Tested in tests/whole_runs/test_resume.py and tests/whole_runs/test_run_outputs.py.
+
 import asyncio
 import dataclasses
 import time

@@ -1,5 +1,7 @@
 """What is drawn for the users who train, by their raw ids: in secret, and in public."""
 
+# Tested in tests/whole_runs/test_adjacent_cohorts.py.
+
 import functools
 
 import numpy as np

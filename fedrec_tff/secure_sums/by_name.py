@@ -1,5 +1,7 @@
 """From the name of a secure sum, as `--secure_sum` has it, to what sums."""
 
+# Tested in tests/whole_runs/test_execution_flags.py and tests/benchmarks/test_secure_sum_costs.py.
+
 from fedrec_tff.execution import secure_sum
 
 

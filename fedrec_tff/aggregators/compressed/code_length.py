@@ -10,6 +10,8 @@ of the number plus one. Floats have 32 bits in any case. Nothing is estimated: t
 as integers.
 """
 
+# Tested in tests/aggregators/test_compressed_sizes.py.
+
 from typing import Any
 
 import tensorflow as tf

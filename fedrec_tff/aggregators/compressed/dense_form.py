@@ -1,5 +1,7 @@
 """Updates in the dense form that their sums have: specs, and rows put into their place."""
 
+# Tested in tests/aggregators/test_compressed_projections.py.
+
 from typing import Any
 
 import tensorflow as tf

@@ -1,5 +1,7 @@
 """The Walsh-Hadamard transform, and random signs to go with it."""
 
+# Tested in tests/aggregators/test_compressed_projections.py.
+
 import tensorflow as tf
 
 _RADIX = 16

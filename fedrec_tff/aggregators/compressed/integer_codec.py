@@ -1,5 +1,7 @@
 """What codecs have in common that turn each tensor into integers and a scale."""
 
+# Tested in tests/aggregators/test_compressed_quantization.py.
+
 import abc
 from typing import Any
 

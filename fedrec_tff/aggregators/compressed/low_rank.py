@@ -7,6 +7,8 @@ are sums of updates. There, clients train A alone; here they train as they like,
 projection of what they learned.
 """
 
+# Tested in tests/aggregators/test_compressed_projections.py.
+
 from typing import Any
 
 import scipy.linalg

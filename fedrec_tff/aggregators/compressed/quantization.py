@@ -5,6 +5,8 @@ Alistarh et al. 2017, "QSGD: communication-efficient SGD via gradient quantizati
 2017, "Distributed mean estimation with limited communication" (arXiv 1611.00429) for one bit.
 """
 
+# Tested in tests/aggregators/test_compressed_quantization.py.
+
 import tensorflow as tf
 
 from fedrec_tff import errors

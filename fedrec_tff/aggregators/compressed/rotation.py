@@ -6,6 +6,8 @@ small, of the order of `norm * sqrt(log(size) / size)`. Rotations are linear: th
 once, after the sum. They are dense: each client's work is that of the whole table.
 """
 
+# Tested in tests/aggregators/test_compressed_projections.py.
+
 from typing import Any
 
 import tensorflow as tf

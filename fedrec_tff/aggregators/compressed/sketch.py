@@ -10,6 +10,8 @@ are not sparse it grows without bound. So cells of numbers that were taken are s
 the authors' own implementation, and the memory's norm grows by updates alone.
 """
 
+# Tested in tests/aggregators/test_compressed_sketch.py.
+
 from typing import Any
 
 import tensorflow as tf

@@ -1,5 +1,7 @@
 """The hash functions of a count sketch, the same for clients and server."""
 
+# Tested in tests/aggregators/test_compressed_sketch.py.
+
 from typing import NamedTuple
 
 import tensorflow as tf

@@ -4,6 +4,8 @@ A row of the item table is a block, across all its tensors; its key is the item.
 flattened, is cut into blocks of the same width, with the keys that follow.
 """
 
+# Tested in tests/aggregators/test_compressed_sketch.py.
+
 from typing import Any
 
 import tensorflow as tf

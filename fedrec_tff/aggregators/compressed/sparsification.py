@@ -7,6 +7,8 @@ ones each round and keep none. So what is dropped here is lost, and the result i
 zero. `count_sketch` has its memory on the server.
 """
 
+# Tested in tests/aggregators/test_compressed_projections.py.
+
 from typing import Any
 
 import tensorflow as tf

@@ -4,6 +4,8 @@ Wen et al. 2017, "TernGrad: ternary gradients to reduce communication in distrib
 (arXiv 1705.07878).
 """
 
+# Tested in tests/aggregators/test_compressed_quantization.py.
+
 import tensorflow as tf
 
 from fedrec_tff import errors

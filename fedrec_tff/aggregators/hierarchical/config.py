@@ -1,5 +1,7 @@
 """What can be chosen about a hierarchy of edges, without TensorFlow."""
 
+# Tested in tests/aggregators/test_hierarchical.py.
+
 import dataclasses
 import math
 

@@ -3,6 +3,8 @@
 Each is a factory whose weights are `EdgeWeight`s and whose result is `EdgeAggregates`.
 """
 
+# Tested in tests/aggregators/test_hierarchical.py.
+
 from typing import Any
 
 import tensorflow as tf

@@ -8,6 +8,8 @@ Everything an edge holds is slot `e` of a stack: a dense update of shape `[...]`
 `[num_edges, ...]`, and a client adds its update to the slot of its edge.
 """
 
+# Tested in tests/aggregators/test_hierarchical.py.
+
 import collections
 from typing import Any, NamedTuple
 

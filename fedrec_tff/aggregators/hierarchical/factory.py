@@ -6,6 +6,8 @@ round, and this is an aggregator like others, but for its weights: `edges.EdgeWe
 longer one edges have models of their own, which `learning.hierarchical_process` keeps.
 """
 
+# Tested in tests/aggregators/test_hierarchical.py.
+
 import tensorflow as tf
 import tensorflow_federated as tff
 

@@ -1,5 +1,7 @@
 """Robust rules at the edges: each over the clients of one edge."""
 
+# Tested in tests/aggregators/test_hierarchical.py.
+
 import collections
 
 import tensorflow as tf

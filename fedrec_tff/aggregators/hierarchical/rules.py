@@ -4,6 +4,8 @@ A rule takes a matrix with one update a row. Plain TensorFlow for the server's p
 number of rows is known only when it runs.
 """
 
+# Tested in tests/aggregators/test_hierarchical.py.
+
 from collections.abc import Callable
 from typing import Any
 

@@ -6,6 +6,8 @@ section 2: geometric updates, here of exact counts, without noise. Unlike TFF's 
 cohorts and updates that are not finite.
 """
 
+# Tested in tests/aggregators/test_robust_norms.py.
+
 import abc
 import collections
 import dataclasses

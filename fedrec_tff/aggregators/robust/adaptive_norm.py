@@ -4,6 +4,8 @@ See `adaptive_bound`. What is released depends on everybody's norm without a gua
 are not for use with differential privacy, which has `dp_adaptive`.
 """
 
+# Tested in tests/aggregators/test_robust_norms.py.
+
 import math
 from typing import Any
 

@@ -4,6 +4,8 @@ What lies beyond the counts is never read. Where an update finds no room it is w
 place at the end; the counts go on, and `create_checks` fails.
 """
 
+# Tested in tests/aggregators/test_robust_selection.py.
+
 import abc
 import collections
 from typing import NamedTuple

@@ -12,6 +12,8 @@ The clipped differences are never made. With `f = min(1, radius / |x - v|)`,
 so that a row-sparse client needs the center's rows of its own items, and sends what it would have.
 """
 
+# Tested in tests/aggregators/test_robust_norms.py.
+
 import collections
 from typing import Any, NamedTuple
 

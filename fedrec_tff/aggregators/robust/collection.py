@@ -6,6 +6,8 @@ server works on as many rows as were sent, however large the table. Each shard h
 own.
 """
 
+# Tested in tests/aggregators/test_robust_selection.py.
+
 import collections
 from collections.abc import Callable
 

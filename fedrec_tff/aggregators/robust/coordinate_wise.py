@@ -11,6 +11,8 @@ The price: among few who touched an item, few attackers are a majority. An item 
 alone touch is theirs, scaled by their share of the cohort: bound norms first (`clip`).
 """
 
+# Tested in tests/aggregators/test_robust_selection.py.
+
 import tensorflow as tf
 
 from fedrec_tff import errors

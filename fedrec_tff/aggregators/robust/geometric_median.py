@@ -6,6 +6,8 @@ sum. Here the server has all updates: every iterate is a mean of them with other
 their inner products are enough, and it can go on until nothing changes.
 """
 
+# Tested in tests/aggregators/test_robust_selection.py.
+
 import tensorflow as tf
 
 from fedrec_tff import errors

@@ -5,6 +5,8 @@ them, it can make of the matrix of inner products: then an iteration costs the s
 of clients, not their number times that of the weights.
 """
 
+# Tested in tests/aggregators/test_robust_selection.py.
+
 import tensorflow as tf
 
 from fedrec_tff.aggregators.robust import buffers

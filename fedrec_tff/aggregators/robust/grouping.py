@@ -4,6 +4,8 @@ Few rows are sent by many clients, and many by few. So the rows of the table are
 of like numbers of senders, and a group is padded to a power of two: at most twice what was sent.
 """
 
+# Tested in tests/aggregators/test_robust_selection.py.
+
 from collections.abc import Iterator
 from typing import NamedTuple
 

@@ -8,6 +8,8 @@ the nearest ones are often just the shortest. Krum then learns from one client w
 multi-Krum, the mean of all but the outliers, is what to try first.
 """
 
+# Tested in tests/aggregators/test_robust_selection.py.
+
 import tensorflow as tf
 
 from fedrec_tff import errors

@@ -1,5 +1,7 @@
 """Updates as matrices: the rows of the item table that a client sent, and a vector of the rest."""
 
+# Tested in tests/aggregators/test_robust_selection.py.
+
 from typing import Any, NamedTuple
 
 import tensorflow as tf

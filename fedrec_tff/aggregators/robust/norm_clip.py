@@ -4,6 +4,8 @@ Sun et al. 2019, "Can you really backdoor federated learning?" (arXiv 1911.07963
 limits how far a client moves the mean, and lets through what honest clients could have sent too.
 """
 
+# Tested in tests/aggregators/test_robust_norms.py.
+
 from typing import Any
 
 import tensorflow as tf

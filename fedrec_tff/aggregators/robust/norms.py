@@ -1,5 +1,7 @@
 """The L2 norm of one client's update, and how to shorten it."""
 
+# Tested in tests/aggregators/test_robust_norms.py.
+
 from typing import Any
 
 import tensorflow as tf

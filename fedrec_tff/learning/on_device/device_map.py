@@ -6,6 +6,8 @@ For what devices compute beside a round and keep to themselves. A round's work r
 `execution`, which adds up what clients send; nothing here is added up.
 """
 
+# Tested in tests/learning/on_device/test_local_models.py.
+
 import concurrent.futures
 import logging
 import os

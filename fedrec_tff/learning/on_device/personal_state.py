@@ -4,6 +4,8 @@ In a round the client then takes the personal part as the device has it (`Client
 that nothing in the round needs to say what has become of it.
 """
 
+# Tested in tests/learning/test_personal_tower.py.
+
 from collections.abc import Callable
 from typing import Any
 

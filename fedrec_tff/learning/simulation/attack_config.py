@@ -1,5 +1,7 @@
 """What can be chosen about clients that attack, without TensorFlow."""
 
+# Tested in tests/learning/simulation/test_attacks.py.
+
 import dataclasses
 import math
 import statistics

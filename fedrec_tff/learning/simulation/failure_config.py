@@ -1,5 +1,7 @@
 """What can be chosen about honest clients that fail, without TensorFlow."""
 
+# Tested in tests/learning/simulation/test_failures.py.
+
 import dataclasses
 
 from fedrec_tff import errors

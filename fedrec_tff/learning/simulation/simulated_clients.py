@@ -1,5 +1,7 @@
 """Client work in which some clients attack and some devices fail."""
 
+# Tested in tests/learning/simulation/test_attacks.py.
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

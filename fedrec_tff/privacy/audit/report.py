@@ -1,5 +1,7 @@
 """What an audit found, and what follows."""
 
+# Tested in tests/privacy/audit/test_audit_membership.py.
+
 from __future__ import annotations
 
 import dataclasses

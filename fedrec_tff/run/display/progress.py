@@ -1,5 +1,7 @@
 """The live line of a run: rounds, rate, remaining time, and the metrics that matter."""
 
+# Tested in tests/whole_runs/test_run_outputs.py.
+
 import sys
 import time
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
 """A live line that counts rounds, for programs that release no metrics on their way."""
 
+# Tested in tests/experiments/test_audit_binary.py.
+
 import contextlib
 import sys
 import time

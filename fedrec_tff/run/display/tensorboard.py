@@ -1,5 +1,7 @@
 """What TensorBoard shows besides scalars: hyperparameters and texts."""
 
+# Tested in tests/whole_runs/test_run_outputs.py.
+
 import json
 import os
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
 """The released model of a run as a file: `model.npz`, every weight under its name."""
 
+# Tested in tests/whole_runs/test_personal_sessions.py and tests/whole_runs/test_leaks.py.
+
 import pathlib
 
 import numpy as np

@@ -1,5 +1,7 @@
 """What a result was made by: the commit of this code, and the versions of packages."""
 
+# Tested in tests/whole_runs/test_run_outputs.py.
+
 import importlib.metadata
 import os
 import subprocess

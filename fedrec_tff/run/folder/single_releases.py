@@ -1,5 +1,7 @@
 """Releases that a run makes once, before training, and keeps in a file of its folder."""
 
+# Tested in tests/studies/baselines/test_baselines_release.py and tests/whole_runs/test_resume.py.
+
 import pathlib
 from collections.abc import Callable
 

@@ -5,6 +5,8 @@ stand. Runs without differential privacy have plain names. Folders of earlier ve
 names throughout, so readers take either.
 """
 
+# Tested in tests/whole_runs/test_run_outputs.py.
+
 from collections.abc import Mapping
 from typing import Any
 

@@ -3,6 +3,8 @@
 Fan and Vercauteren, "Somewhat Practical Fully Homomorphic Encryption" (2012), after Brakerski.
 """
 
+# Tested in tests/secure_sums/encryption/test_encryption_sum.py.
+
 from typing import Any
 
 import numpy as np

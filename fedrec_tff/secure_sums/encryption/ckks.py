@@ -8,6 +8,8 @@ secret key (Li and Micciancio, "On the Security of Homomorphic Encryption on App
 encrypted and say nothing of the noise.
 """
 
+# Tested in tests/secure_sums/encryption/test_encryption_sum.py.
+
 import math
 from typing import Any
 

@@ -1,5 +1,7 @@
 """A client of an encrypted sum: it knows the public key and its own integers."""
 
+# Tested in tests/secure_sums/encryption/test_encryption_sum.py.
+
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,5 +1,7 @@
 """The party that holds the secret key, and is not the server."""
 
+# Tested in tests/secure_sums/encryption/test_encryption_sum.py.
+
 from collections.abc import Sequence
 
 import numpy as np

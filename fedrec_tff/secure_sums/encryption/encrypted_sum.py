@@ -24,6 +24,8 @@ real, but for the network. Clients' signing keys are drawn here; in life an auth
 them.
 """
 
+# Tested in tests/secure_sums/encryption/test_encryption_sum.py.
+
 import secrets
 from collections.abc import Sequence
 

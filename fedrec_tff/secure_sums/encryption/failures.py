@@ -1,5 +1,7 @@
 """Why an encrypted sum stops. Messages name clients by their position, never what they sent."""
 
+# Tested in tests/secure_sums/encryption/test_encryption_sum.py.
+
 from fedrec_tff.execution.exceptions import ExecutionError
 
 

@@ -6,6 +6,8 @@ round and with who they are: a message cannot be changed, nor be taken for anoth
 sent again in another round.
 """
 
+# Tested in tests/secure_sums/encryption/test_encryption_sum.py.
+
 import dataclasses
 import hashlib
 from collections.abc import Sequence

@@ -8,6 +8,8 @@ limbs whose sums fit. Either is undone exactly, because sums of digits never run
 The first column of each row is a one: its sum says how many clients are in the row.
 """
 
+# Tested in tests/secure_sums/encryption/test_encryption_sum.py.
+
 import dataclasses
 from collections.abc import Sequence
 

@@ -11,6 +11,8 @@ Randomness is SEAL's own, for keys and for each encryption: its generator BLAKE2
 bits that it reads from `/dev/urandom` for every encryption anew.
 """
 
+# Tested in tests/secure_sums/encryption/test_encryption_sum.py.
+
 from typing import Any, Protocol
 
 import numpy as np

@@ -1,5 +1,7 @@
 """The server of an encrypted sum: it adds ciphertexts, and cannot read one."""
 
+# Tested in tests/secure_sums/encryption/test_encryption_sum.py.
+
 from collections.abc import Mapping
 from typing import Any
 

@@ -8,6 +8,8 @@ client gives one of them only, once (Bonawitz et al., 2017, figure 4).
 In a simulation all clients are objects of this class in one process, and honest.
 """
 
+# Tested in tests/secure_sums/masking/test_masking_protocol.py.
+
 import dataclasses
 import os
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """Why a masked sum stops. Messages name parties of the round, never what they sent."""
 
+# Tested in tests/secure_sums/masking/test_masking_protocol.py.
+
 from fedrec_tff.execution.exceptions import ExecutionError
 
 

@@ -5,6 +5,8 @@ its victim, sits on both ends of all masks. Signatures under keys that clients k
 (a public-key infrastructure) take that away. Ed25519, of the package `cryptography`.
 """
 
+# Tested in tests/secure_sums/masking/test_masking_protocol.py.
+
 import dataclasses
 from collections.abc import Mapping
 

@@ -3,6 +3,8 @@
 Primitives are those of the package `cryptography`: X25519, HKDF over SHA-256, AES-256-GCM.
 """
 
+# Tested in tests/secure_sums/masking/test_masking_primitives.py.
+
 import hashlib
 
 from cryptography import exceptions as crypto_exceptions

@@ -12,6 +12,8 @@ slot has its modulus:
 Slots of the same modulus are one vector, a group.
 """
 
+# Tested in tests/secure_sums/masking/test_masking_primitives.py.
+
 import dataclasses
 from collections.abc import Sequence
 

@@ -1,5 +1,7 @@
 """One masked sum from the first key to the result: messages carried between all its parties."""
 
+# Tested in tests/secure_sums/masking/test_masking_sum.py.
+
 import concurrent.futures
 import threading
 from collections.abc import Callable, Sequence

@@ -25,6 +25,8 @@ neighbours so that a victim's neighbours are its puppets (the complete graph tak
 et al. have the clients draw it), or return a wrong sum (nothing here does).
 """
 
+# Tested in tests/secure_sums/masking/test_masking_sum.py.
+
 import os
 from collections.abc import Sequence
 

@@ -9,6 +9,8 @@ modulo m, are reduced. (If all were reduced, small residues would be favoured, a
 tell.) How many are thrown away depends on the key alone, not on what is masked.
 """
 
+# Tested in tests/secure_sums/masking/test_masking_primitives.py.
+
 from collections.abc import Sequence
 
 import numpy as np

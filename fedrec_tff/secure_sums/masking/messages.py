@@ -3,6 +3,8 @@
 Messages are plain data, so that a test can keep everything that the server ever sees.
 """
 
+# Tested in tests/secure_sums/masking/test_masking_protocol.py.
+
 import dataclasses
 from typing import Any
 

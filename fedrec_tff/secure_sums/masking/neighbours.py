@@ -9,6 +9,8 @@ cannot be opened when they must, and that the honest clients who stay fall apart
 the server would learn the sum of each group.
 """
 
+# Tested in tests/secure_sums/masking/test_masking_primitives.py.
+
 import functools
 import math
 import secrets

@@ -1,5 +1,7 @@
 """What both ends of a pair, and the server when it takes masks away, must compute alike."""
 
+# Tested in tests/secure_sums/masking/test_masking_protocol.py.
+
 from fedrec_tff.secure_sums.masking import key_agreement, messages
 
 _ADVERTISEMENT = b"advertisement"

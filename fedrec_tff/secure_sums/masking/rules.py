@@ -4,6 +4,8 @@ Clients apply the rules themselves. A server that could choose them for its clie
 threshold of one.
 """
 
+# Tested in tests/secure_sums/masking/test_masking_primitives.py.
+
 import dataclasses
 import math
 

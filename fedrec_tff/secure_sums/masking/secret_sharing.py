@@ -5,6 +5,8 @@ coefficients are random, over the integers modulo a prime. Shares do not say whe
 genuine: whoever opens a secret checks it against what its owner committed to.
 """
 
+# Tested in tests/secure_sums/masking/test_masking_primitives.py.
+
 import functools
 import secrets
 from collections.abc import Sequence

@@ -5,6 +5,8 @@ secrets (Bonawitz et al., 2017, figure 4). What it keeps of masked inputs is the
 fails releases nothing.
 """
 
+# Tested in tests/secure_sums/masking/test_masking_protocol.py.
+
 import os
 from collections.abc import Callable, Collection, Sequence
 

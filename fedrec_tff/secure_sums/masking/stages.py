@@ -1,5 +1,7 @@
 """The order of a round, which neither side can be talked out of."""
 
+# Tested in tests/secure_sums/masking/test_masking_protocol.py.
+
 import contextlib
 import enum
 from collections.abc import Iterator

@@ -4,6 +4,8 @@ What a run does is a function of its files and keys. So an audit of the whole wa
 nothing of a run is left out, its reader and preparation included.
 """
 
+# Tested in tests/studies/audit/test_adjacent_sums.py.
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,5 +1,7 @@
 """Whole runs on one data set, again and again, each with keys and noise of its own."""
 
+# Tested in tests/studies/audit/test_adjacent_sums.py.
+
 from __future__ import annotations
 
 import dataclasses

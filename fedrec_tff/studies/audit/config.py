@@ -1,5 +1,7 @@
 """What can be chosen about an audit, besides the run that it audits; without TensorFlow."""
 
+# Tested in tests/studies/audit/test_audit_session.py.
+
 import dataclasses
 from collections.abc import Callable
 

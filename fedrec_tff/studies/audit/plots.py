@@ -1,5 +1,7 @@
 """Pictures of audits: scores of canaries, and ROC curves of membership attacks."""
 
+# Tested in tests/experiments/test_audit_binary.py.
+
 import math
 import os
 from collections.abc import Mapping, Sequence

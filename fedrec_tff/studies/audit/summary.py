@@ -1,5 +1,7 @@
 """The last words of an audit: tables, and what TensorBoard shows."""
 
+# Tested in tests/experiments/test_audit_binary.py.
+
 import math
 import os
 import pathlib

@@ -1,5 +1,7 @@
 """How each reference recommender is fitted, kept in a file, and read from it."""
 
+# Tested in tests/studies/baselines/test_baselines_session.py.
+
 import dataclasses
 import pathlib
 import secrets

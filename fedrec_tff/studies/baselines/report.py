@@ -1,5 +1,7 @@
 """Reference recommenders as a table, a CSV file and TensorBoard."""
 
+# Tested in tests/studies/baselines/test_baselines_session.py.
+
 import csv
 import io
 import os

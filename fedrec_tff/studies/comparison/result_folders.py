@@ -1,5 +1,7 @@
 """What folders of results hold, in one form: those of `experiments.train` and of baselines."""
 
+# Tested in tests/studies/comparison/test_comparison_report.py.
+
 import dataclasses
 import json
 import pathlib

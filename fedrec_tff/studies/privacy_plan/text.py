@@ -1,5 +1,7 @@
 """A privacy plan as text and as JSON."""
 
+# Tested in tests/studies/privacy_plan/test_privacy_plan_plots.py.
+
 import dataclasses
 import math
 from collections.abc import Sequence

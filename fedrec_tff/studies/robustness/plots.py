@@ -1,5 +1,7 @@
 """Heat maps of robustness studies: aggregators against attacks."""
 
+# Tested in tests/studies/robustness/test_robustness_study.py.
+
 from typing import BinaryIO
 
 import numpy as np

@@ -1,5 +1,7 @@
 """A robustness study as tables, files and TensorBoard."""
 
+# Tested in tests/studies/robustness/test_robustness_study.py.
+
 import csv
 import dataclasses
 import io

@@ -6,6 +6,8 @@ watcher kills the child. A child that ended by itself is told to its watcher by 
 Children are in sessions of their own, so Ctrl-C reaches us alone, and we decide what they get.
 """
 
+# Tested in tests/studies/sweep/test_sweep_study.py.
+
 import contextlib
 import dataclasses
 import os

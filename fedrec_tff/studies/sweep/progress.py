@@ -1,5 +1,7 @@
 """The live line of a sweep: trials, the best so far, rate, remaining time."""
 
+# Tested in tests/experiments/test_sweep_binary.py.
+
 import sys
 from types import TracebackType
 from typing import Self

@@ -1,5 +1,7 @@
 """The runs of a sweep on disk: where they are, and what came out of each."""
 
+# Tested in tests/studies/sweep/test_sweep_study.py and tests/studies/sweep/test_sweep_costs.py.
+
 import csv
 import dataclasses
 import json

@@ -1,5 +1,7 @@
 """One session of a sweep: from what was asked for to what came out, or to an interruption."""
 
+# Tested in tests/studies/sweep/test_sweep_study.py.
+
 import dataclasses
 import math
 import os

@@ -1,5 +1,7 @@
 """What a sweep tries: values of flags, as `--sweep name=...` says them."""
 
+# Tested in tests/studies/sweep/test_sweep_config.py.
+
 import dataclasses
 import difflib
 import itertools

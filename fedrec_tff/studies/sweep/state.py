@@ -4,6 +4,8 @@ It is written before a trial begins, so that the same command goes on with the s
 they were drawn from.
 """
 
+# Tested in tests/studies/sweep/test_sweep_study.py.
+
 import dataclasses
 import json
 import os

@@ -1,5 +1,7 @@
 """A sweep in words: the table of its trials, and what the choice costs in privacy."""
 
+# Tested in tests/studies/sweep/test_sweep_report.py and tests/studies/sweep/test_sweep_costs.py.
+
 import math
 from collections.abc import Sequence
 

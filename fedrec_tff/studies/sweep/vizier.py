@@ -7,6 +7,8 @@ Yang 2009, Firefly algorithms for multimodal optimization) is NumPy alone. So wh
 is missing, an empty one takes its place while the designer is imported, and is removed again.
 """
 
+# Tested in tests/studies/sweep/test_sweep_study.py.
+
 import importlib.abc
 import importlib.machinery
 import importlib.util
