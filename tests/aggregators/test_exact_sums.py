@@ -183,7 +183,7 @@ def _rounding(max_norm, is_compiled):
     def round_vector(vector, clip_norm):
         return queries.round_to_grid(vector, clip_norm, max_norm)
 
-    return tf.function(round_vector, jit_compile=is_compiled)
+    return tf.function(round_vector, jit_compile=is_compiled, autograph=False)
 
 
 _NASTY = st.one_of(
