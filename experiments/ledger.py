@@ -10,7 +10,7 @@ experiments.train, sweep, audit and baselines take their part of the budget befo
 anything, and are refused what would pass it. `create` names the people, the budget, and the
 neighbouring relation that all is accounted under. `show` checks the file and prints a table. `add`
 counts what was released elsewhere. `settle` frees what an interrupted run had reserved and not
-spent; resumed, it reserves again. docs/privacy.md says why the sum holds.
+spent; resumed, it reserves again. docs/population_budget.md says why the sum holds.
 """
 
 import os

@@ -102,10 +102,6 @@ class Departures:
         parts = (("voided by", self.voiding), ("assumes", self.assumed))
         return "; ".join(f"{verb} {', '.join(names)}" for verb, names in parts if names)
 
-    def without(self, name: str) -> "Departures":
-        """The same but for what does not apply, as cohorts to a release about all users."""
-        return Departures(tuple(entry for entry in self.entries if entry.name != name))
-
     def to_json(self) -> list[dict[str, str]]:
         """Plain data for `json`."""
         return [dataclasses.asdict(entry) for entry in self.entries]

@@ -57,7 +57,7 @@ def train_as_client(setting, row, seed):
     config = setting.run_config
     update = client_work.build_dense_client_update(config.two_tower, config.client_work, sampler)
     client = client_work.ClientData(tf.constant(_ITEMS[row]), tf.constant(21), tf.constant(seed))
-    result = tf.function(update)(_WEIGHTS, client)
+    result = tf.function(update, autograph=False)(_WEIGHTS, client)
     return result, tf.nest.map_structure(tf.subtract, _WEIGHTS, result.update)
 
 

@@ -187,6 +187,7 @@ def _leaves(value):
     return tff.structure.flatten(tff.structure.from_container(value, recursive=True))
 
 
+@pytest.mark.slow
 def test_secure_sums_are_those_of_tffs_own_runtime_in_the_clear():
     process, cohorts = _secure_process(), _cohorts("robust")
     in_the_clear = tff.backends.test.replace_secure_intrinsics_with_bodies(process.next)

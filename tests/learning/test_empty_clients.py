@@ -46,7 +46,7 @@ def test_a_client_without_data_sends_zeros(tower, work, build_fn):
     arguments = (weights, guidance.NOTHING, client)
     if not guidance.is_needed(work):
         arguments = (weights, client)
-    result = tf.function(lambda: client_update(*arguments), jit_compile=True)()
+    result = tf.function(lambda: client_update(*arguments), jit_compile=True, autograph=False)()
     update = [t for t in tf.nest.flatten(result.update) if t.dtype.is_floating]
     assert all(not np.any(tensor.numpy()) for tensor in update)
     metrics = {name: float(value) for name, value in result.metrics._asdict().items()}

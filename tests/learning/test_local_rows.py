@@ -43,7 +43,7 @@ def test_by_hand():
 
 
 def test_xla_gives_the_same():
-    compiled = tf.function(local_rows.build_local_rows, jit_compile=True)
+    compiled = tf.function(local_rows.build_local_rows, jit_compile=True, autograph=False)
     rng = np.random.default_rng(0)
     for _ in range(5):
         item_index = rng.integers(10, size=16).astype(np.int32)

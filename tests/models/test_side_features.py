@@ -81,8 +81,12 @@ def _build_updates(loss="sampled_softmax"):
     work = ClientWorkConfig(OptimizerConfig("sgd", 0.5), loss=loss, batch_size=2)
     arguments = _MODEL, work, negative_sampling.NegativeSampler(_NUM_ITEMS, 3), _ITEMS
     return (
-        tf.function(client_work.build_dense_client_update(*arguments)),
-        tf.function(client_work.build_row_sparse_client_update(*arguments), jit_compile=True),
+        tf.function(client_work.build_dense_client_update(*arguments), autograph=False),
+        tf.function(
+            client_work.build_row_sparse_client_update(*arguments),
+            jit_compile=True,
+            autograph=False,
+        ),
     )
 
 

@@ -155,4 +155,3 @@ def test_what_several_epsilons_rest_on_is_said_once_and_what_voids_comes_first()
     assert found.voiding == ["seeded_cohorts", "simulated_deployment"]
     assert found.assumed == [*sound.assumed]
     assert departures.unite([]) == departures.NONE
-    assert "edges" not in found.without("edges").assumed

@@ -1,9 +1,9 @@
 """Two data sets that differ in one user, trained on by the public path: what one user explains.
 
-Of a thousand users each is in a part of the split that is drawn. In one round in which everybody of
-the training part takes part, with noise and initial weights that repeat, the models of two adjacent
-data sets may differ by what that one user sends, so by two clips over the cohort's size. Where
-one user moves others to another part of the split, hundreds of clips change.
+Each user is in a part of the split that is drawn. In one round in which everybody of the training
+part takes part, with noise and initial weights that repeat, the models of two adjacent data sets
+may differ by what that one user sends, so by two clips over the cohort's size. Where one user moves
+others to another part of the split, hundreds of clips change.
 """
 
 import dataclasses
@@ -63,5 +63,5 @@ def test_models_of_adjacent_data_differ_by_what_one_user_sends(tmp_path, split):
             models.append(np.concatenate([arrays[name].ravel() for name in arrays.files]))
     assert sizes[0] == sizes[1] > _NUM_USERS / 2
     moved = np.linalg.norm(models[0].astype(np.float64) - models[1])
-    # Sums of float32 differ in their last digits.
+    # The model is of float32: its digits are few.
     assert 0.0 < moved <= 2.0 * _CLIP / sizes[0] * 1.01

@@ -54,7 +54,7 @@ _MODELS = {
 }
 
 
-@pytest.fixture(scope="module", params=list(_MODELS))
+@pytest.fixture(scope="module", params=["attention", pytest.param("set", marks=pytest.mark.slow)])
 def trained(request, tmp_path_factory):
     """Two runs on logs that differ in what is held out alone.
 

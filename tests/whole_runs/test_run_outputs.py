@@ -31,10 +31,10 @@ RELEASED = {
 }
 # Nothing in these is about what is compiled.
 UNCOMPILED = {**TINY, "execution": "debug"}
-NOT_PRIVATE = {**TINY, "rounds": 3}
-ADAPTIVE = {**TINY, "rounds": 4, "target_epsilon": 5.0, "aggregator": "dp_adaptive"}
+NOT_PRIVATE = {**UNCOMPILED, "rounds": 3}
+ADAPTIVE = {**UNCOMPILED, "rounds": 4, "target_epsilon": 5.0, "aggregator": "dp_adaptive"}
 RELEASES = {
-    **TINY,
+    **UNCOMPILED,
     # Some users have more items than the released popularity takes of each.
     "max_interactions_per_user": 200,
     "rounds": 3,
@@ -87,7 +87,7 @@ SELECTED = {
     "target_epsilon": 60.0,
     "rounds": 1,
 }
-NOISELESS = {**TINY, "noise_multiplier": 0.0, "rounds": 2, "sampling": "fixed_size"}
+NOISELESS = {**UNCOMPILED, "noise_multiplier": 0.0, "rounds": 2, "sampling": "fixed_size"}
 
 VALIDATION = {
     "validation/recall@10",

@@ -178,7 +178,7 @@ def computation():
     return add
 
 
-@pytest.mark.parametrize("shards", [1, 2])
+@pytest.mark.parametrize("shards", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_contexts_give_the_same_result_as_in_the_clear(computation, shards):
     rng = np.random.default_rng(3)
     integers = [
