@@ -18,7 +18,8 @@ from experiments import app, field_flags
 from fedrec_tff import errors
 from fedrec_tff.anonymization import config as config_lib
 from fedrec_tff.anonymization import keys
-from fedrec_tff.config import config_checks, run_config
+from fedrec_tff.config import config_checks, field_spec, run_config
+from fedrec_tff.config.data_config import DataConfig
 
 _DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv")  # adjacency sets have no order to speak of
 _DATASET = flags.DEFINE_enum("dataset", _DATASETS[0], _DATASETS, "What to anonymise.")
@@ -55,10 +56,10 @@ _QUIET_SECONDS = 2.0
 
 
 # Defined above, or of training alone.
-_OTHER_FLAGS = ("dataset", "split", "roster", "catalogue")
+_OTHER_FLAGS = ("dataset", "split", "roster", "catalogue", "item_table", "user_table")
 _RUN_FLAGS = field_flags.define(
     run_config.RunConfig,
-    (*(name for name in run_config.DATA_FLAGS if name not in _OTHER_FLAGS), "seed"),
+    (*(name for name in field_spec.read_specs(DataConfig) if name not in _OTHER_FLAGS), "seed"),
 )
 
 flags.adopt_module_key_flags(field_flags)

@@ -14,7 +14,7 @@ is fitted. docs/baselines.md tells what each is.
 from absl import flags
 
 from experiments import app, field_flags
-from fedrec_tff.config import run_config
+from fedrec_tff.config.population_config import PopulationConfig
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.studies.baselines import config as baselines_config
 
@@ -22,7 +22,7 @@ _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "Folder of models and results; made if missing.", required=True
 )
 _RUN = field_flags.define(RunConfig, (*baselines_config.DATA_FLAGS, *baselines_config.MODEL_FLAGS))
-_POPULATION = field_flags.define(RunConfig, run_config.POPULATION_FLAGS)
+_POPULATION = field_flags.define(PopulationConfig)
 _BASELINES = field_flags.define(baselines_config.BaselinesConfig)
 
 flags.adopt_module_key_flags(field_flags)

@@ -19,7 +19,7 @@ from experiments import app
 from fedrec_tff import errors
 from fedrec_tff.aggregators import chain
 from fedrec_tff.benchmarks import plan
-from fedrec_tff.config.run_config import SECURE_SUMS
+from fedrec_tff.config.server_config import SECURE_SUMS
 
 _AGGREGATORS = flags.DEFINE_multi_string(
     "aggregator", None, "A chain to measure, as --aggregator of a run; may be repeated."

@@ -8,6 +8,8 @@ from typing import Any
 
 from absl import flags
 
+from fedrec_tff.config import field_spec
+
 _DEFINE = {
     str: flags.DEFINE_string,
     int: flags.DEFINE_integer,
@@ -22,7 +24,7 @@ def define(config_class: type, names: Iterable[str] | None = None) -> dict[str, 
     The caller adopts this module's flags as its own: `flags.adopt_module_key_flags(field_flags)`.
 
     Args:
-      config_class: A dataclass whose fields carry a `run_config.FieldSpec` as `spec`.
+      config_class: A dataclass of flags, as `field_spec.declare` makes them.
       names: Which fields; None for all.
 
     Returns:
@@ -41,7 +43,7 @@ def read(holders: Mapping[str, flags.FlagHolder]) -> dict[str, Any]:
 
 
 def _define(field: dataclasses.Field, type_hint: Any) -> flags.FlagHolder:
-    spec = field.metadata["spec"]
+    spec = field_spec.read_spec(field)
     if spec.choices is not None:
         return flags.DEFINE_enum(field.name, field.default, spec.choices, spec.help)
     if isinstance(type_hint, types.UnionType):

@@ -8,7 +8,6 @@ round and over all of them. Then the best setting of the table and what would im
 seconds and imports no TensorFlow. The numbers are those that experiments.train finds.
 """
 
-import dataclasses
 import json
 import math
 import os
@@ -21,12 +20,12 @@ from absl import flags
 from experiments import app
 from fedrec_tff import errors
 from fedrec_tff.aggregators import registry
-from fedrec_tff.config import config_checks, run_config
+from fedrec_tff.config import config_checks, data_config, field_spec, run_config
 from fedrec_tff.privacy import accounting, departures, planning
 from fedrec_tff.run import privacy_plan
 from fedrec_tff.studies.privacy_plan import text as plan_text
 
-_FIELDS = {field.name: field for field in dataclasses.fields(run_config.RunConfig)}
+_SPECS = field_spec.read_specs(run_config.RunConfig)
 _DEFAULT_TARGET = 8.0
 _DEFAULT_SHARES = (0.01, 0.04, 0.16)
 # Noise under edges depends on how many there are, which is none of this table's columns.
@@ -39,9 +38,8 @@ _PRIVATE = [
 
 def _define(define: Callable[..., Any], name: str, default: Any = None) -> flags.FlagHolder:
     """Defines a flag with the help, and if none is given the default, of a run's own."""
-    field = _FIELDS[name]
-    default = field.default if default is None else default
-    return define(name, default, field.metadata["spec"].help)
+    default = getattr(run_config.RunConfig, name) if default is None else default
+    return define(name, default, _SPECS[name].help)
 
 
 _NUM_USERS = flags.DEFINE_integer(
@@ -50,7 +48,7 @@ _NUM_USERS = flags.DEFINE_integer(
     "Users who train.",
     required=True,
     lower_bound=1,
-    upper_bound=run_config.MOST,
+    upper_bound=field_spec.MOST,
 )
 _NUM_ITEMS = flags.DEFINE_integer(
     "num_items",
@@ -58,7 +56,7 @@ _NUM_ITEMS = flags.DEFINE_integer(
     "Items of the catalogue.",
     required=True,
     lower_bound=1,
-    upper_bound=run_config.MOST,
+    upper_bound=field_spec.MOST,
 )
 _ROUNDS = flags.DEFINE_list("rounds", ["100", "300", "1000"], "Numbers of rounds, by commas.")
 _CLIENTS_PER_ROUND = flags.DEFINE_list(
@@ -85,7 +83,7 @@ _AGGREGATOR = flags.DEFINE_enum(
 _CATALOGUE = flags.DEFINE_enum(
     "catalogue",
     "data",
-    run_config.CATALOGUES,
+    data_config.CATALOGUES,
     "Where the items come from, as in experiments.train: a public table; the users' data, which is "
     "told as an assumption; or selected from these with noise, which is a part of epsilon.",
 )

@@ -12,7 +12,7 @@ _SECURE_MEAN = "tff_secure"
 
 
 def check(config: RunConfig) -> None:
-    """Checks the flags of schedules, local work and weighting.
+    """Checks the flags of losses, schedules, local work and weighting.
 
     Proximal terms, caps on local steps, normalised updates and the client's learning rate change
     what one user computes, before the clip: sensitivity, and so epsilon, are as without them. The
@@ -24,6 +24,11 @@ def check(config: RunConfig) -> None:
     Raises:
       UserError: At the first mistake.
     """
+    if config.loss == learning_config.BCE and config.negative_sampling != learning_config.UNIFORM:
+        raise errors.UserError(
+            f"--loss=bce: its correction is for negatives drawn uniformly, and not by "
+            f"--negative_sampling={config.negative_sampling}: drop one of them"
+        )
     _check_schedules(config)
     if config.client_algorithm == learning_config.MIMELITE:
         _check_mimelite(config)

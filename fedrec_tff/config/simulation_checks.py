@@ -7,11 +7,6 @@ from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.learning.simulation import attack_config, failure_config
 from fedrec_tff.privacy import catalogue, sampling
 
-_FLAGS = {
-    "attack": ("attack_fraction", "attack_scale", "attack_target_item"),
-    "failure": ("failure_rate", "failure_staleness"),
-}
-
 
 def check(config: RunConfig) -> None:
     """Checks the flags of attacks and failures.
@@ -27,14 +22,6 @@ def check(config: RunConfig) -> None:
     Raises:
       UserError: At the first mistake.
     """
-    for switch, names in _FLAGS.items():
-        for name in names:
-            if getattr(config, switch) is None and getattr(config, name) != getattr(
-                RunConfig, name
-            ):
-                raise errors.UserError(
-                    f"--{name} means nothing without --{switch}: drop it, or add that"
-                )
     if config.attack_config is not None:
         attack_config.validate(config.attack_config)
     if config.failure_config is not None:

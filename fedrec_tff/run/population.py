@@ -13,7 +13,8 @@ import uuid
 from collections.abc import Sequence
 
 from fedrec_tff import errors
-from fedrec_tff.config.run_config import PopulationConfig, RunConfig
+from fedrec_tff.config.population_config import PopulationBudget
+from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.privacy import (
     accounting,
     ledger_format,
@@ -38,7 +39,7 @@ POPULARITY = "popularity"
 
 
 def obtain(
-    config: PopulationConfig, relation: accounting.NeighbouringRelation
+    config: PopulationBudget, relation: accounting.NeighbouringRelation
 ) -> PopulationContents:
     """Reads a population ledger; begins it where there is none and a budget is named.
 
@@ -73,7 +74,7 @@ def obtain(
 
 
 def check_room(
-    config: PopulationConfig,
+    config: PopulationBudget,
     events: Sequence[population_budget.Events],
     relation: accounting.NeighbouringRelation,
 ) -> PopulationContents:
@@ -176,7 +177,7 @@ def settle(path: str | os.PathLike, directory: run_directory.RunDirectory) -> Ru
 
 
 def charge(
-    config: PopulationConfig,
+    config: PopulationBudget,
     kind: str,
     folder: str | os.PathLike,
     mechanism: str,

@@ -13,7 +13,7 @@ from fedrec_tff import errors
 from fedrec_tff.aggregators import building, contract, registry
 from fedrec_tff.aggregators import chain as chain_lib
 from fedrec_tff.aggregators.hierarchical import config as hierarchy_config
-from fedrec_tff.config import model_flags
+from fedrec_tff.config import model_checks
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.learning import (
@@ -217,7 +217,7 @@ def create_learning_rates(config: RunConfig) -> dict[str, np.ndarray]:
 
 def _check_model(config: RunConfig) -> None:
     tower_contract.check(config.two_tower)
-    model_flags.check_loaded(config)
+    model_checks.check_loaded(config)
 
 
 def _check_weighs(config: RunConfig, factory: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from fedrec_tff import errors
 from fedrec_tff.aggregators import aggregator
-from fedrec_tff.config import model_flags, run_config
+from fedrec_tff.config import model_checks, run_config
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import interactions as interactions_lib
 from fedrec_tff.datasets import loading
@@ -82,7 +82,7 @@ def _settle_failed(config: RunConfig, directory: run_directory.RunDirectory) -> 
 def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Session:
     """Loads the data, plans, and writes what a new run begins with, `config.json` last."""
     dataset = data.load_data(config)
-    model_flags.check_size(config, dataset.split.num_items)
+    model_checks.check_size(config, dataset.split.num_items)
     features = features_lib.create_features(config, dataset)
     stored = run_directory.read_config(directory)
     noise_multiplier, has_new_plugin = None, False
@@ -96,7 +96,7 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
         run_directory.check_fingerprint(directory, fingerprint, features.fingerprint)
         noise_multiplier = stored["derived"]["noise_multiplier"]
         before = stored["derived"]
-        has_new_model = before.get("model_digest") != model_flags.digest_model(config)
+        has_new_model = before.get("model_digest") != model_checks.digest_model(config)
         has_new_plugin = has_new_model or before.get("plugins", {}) != _digest_plugins(config)
         if has_new_plugin:
             _check_has_no_rounds(directory, "model" if has_new_model else "aggregator")
@@ -194,7 +194,7 @@ def _derive(
         run_identity.RUN_ID: identity.run_id,
         "aggregator": config.aggregator_chain.name,
         "plugins": _digest_plugins(config),
-        "model_digest": model_flags.digest_model(config),
+        "model_digest": model_checks.digest_model(config),
         "sampling_probability": plan.sampling_probability,
         "sampling": config.sampling_law,
         "noise_multiplier": plan.mechanism.noise_multiplier if plan.mechanism else None,

@@ -7,7 +7,7 @@ import pytest
 
 from fedrec_tff import errors
 from fedrec_tff.anonymization import config as anonymization_config
-from fedrec_tff.config import config_checks, model_flags
+from fedrec_tff.config import config_checks, model_checks
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.privacy import planning
 from fedrec_tff.run import privacy_plan
@@ -58,7 +58,7 @@ def _plan(setting):
 def _prepare(config):
     """What `experiments.train` does before it reads data, and then once it knows 200 users."""
     config_checks.validate(config)
-    model_flags.check_size(config, 50)
+    model_checks.check_size(config, 50)
     num_weights = config.two_tower.num_weights(50)
     plan = privacy_plan.create_plan(config, 200, num_weights)
     if plan.mechanism is not None:
@@ -126,7 +126,7 @@ def test_every_number_has_an_end():
 
 def test_a_model_too_large_for_any_table_is_refused():
     with pytest.raises(errors.UserError, match="--embedding_dim=65536: with 1,000,000 items"):
-        model_flags.check_size(RunConfig(embedding_dim=65_536), 1_000_000)
+        model_checks.check_size(RunConfig(embedding_dim=65_536), 1_000_000)
 
 
 def test_a_number_too_small_for_a_32_bit_float_would_be_zero():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fedrec_tff.aggregators import registry
-from fedrec_tff.config import config_checks, run_config
+from fedrec_tff.config import config_checks, data_config, run_config
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import keyed_draws, loading, splits
 from fedrec_tff.errors import UserError
@@ -21,8 +21,8 @@ def validate(**flags):
 
 
 def test_names_are_those_of_the_parts_that_know_them():
-    assert run_config.DATASETS == loading.DATASETS
-    assert run_config.SPLITS == splits.SPLITS
+    assert data_config.DATASETS == loading.DATASETS
+    assert data_config.SPLITS == splits.SPLITS
     found = [registry.get(name) for name in registry.names()]
     assert {a.mechanism_name for a in found if a.is_private} == set(catalogue.SAMPLINGS)
 

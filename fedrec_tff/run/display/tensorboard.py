@@ -12,22 +12,13 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from tensorboard.plugins.hparams import api as hparams
 
+from fedrec_tff.config import field_spec
+from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.privacy import departures as departures_lib
 from fedrec_tff.run.metrics import metric_names
 
 # The columns that HParams shows first; the other flags follow, unchecked, in their order.
-_LEADING_FLAGS = (
-    "dataset",
-    "target_epsilon",
-    "aggregator",
-    "noise_multiplier",
-    "clients_per_round",
-    "rounds",
-    "client_learning_rate",
-    "server_learning_rate",
-    "embedding_dim",
-    "seed",
-)
+_LEADING_FLAGS = field_spec.find_names(RunConfig, lambda spec: spec.is_leading)
 _VALIDATION = ("recall@10", "ndcg@10", "mrr")
 _NAMES = (
     "This run is private. Exact metrics of held-out interactions, outside of epsilon, are called "

@@ -11,7 +11,7 @@ import pathlib
 from typing import Any
 
 from fedrec_tff import errors
-from fedrec_tff.config import model_flags, run_config
+from fedrec_tff.config import model_checks, run_config
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import loading, splits
 from fedrec_tff.privacy.audit import report
@@ -52,7 +52,7 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
     root = _make_empty(pathlib.Path(output_dir))
     dataset = data.load_data(config)
     notices.say(session.summarize(config, dataset))
-    model_flags.check_size(config, dataset.split.num_items)
+    model_checks.check_size(config, dataset.split.num_items)
     plan = _create_plan(config, audit, dataset.split)
     charge_fn = _plan_charge(config, audit, plan, root)
     notices.say("starting TensorFlow")

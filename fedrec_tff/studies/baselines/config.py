@@ -8,8 +8,12 @@ import dataclasses
 from typing import Any
 
 from fedrec_tff import errors
-from fedrec_tff.config import config_checks, run_config
-from fedrec_tff.config.run_config import FieldSpec, PopulationConfig, RunConfig
+from fedrec_tff.config import config_checks, field_spec
+from fedrec_tff.config.data_config import DataConfig
+from fedrec_tff.config.field_spec import MOST, declare
+from fedrec_tff.config.model_config import ModelConfig
+from fedrec_tff.config.population_config import PopulationBudget
+from fedrec_tff.config.run_config import RunConfig
 
 POPULARITY = "popularity"
 PRIVATE_POPULARITY = "private_popularity"
@@ -20,103 +24,106 @@ TWO_TOWER = "two_tower"
 BASELINES = (POPULARITY, PRIVATE_POPULARITY, MARKOV, EASE, IALS, TWO_TOWER)
 
 # The flags of a run that are read: what the data are, and the shape of the two-tower model.
-DATA_FLAGS = (*run_config.DATA_FLAGS, "seed")
+# Tables of features go with the model, and no baseline reads features of users.
+_OF_FEATURES = ("item_table", "user_table")
+DATA_FLAGS = (
+    *(name for name in field_spec.read_specs(DataConfig) if name not in _OF_FEATURES),
+    "seed",
+)
 MODEL_FLAGS = (
-    *("embedding_dim", "history_length", "num_blocks", "temperature"),
-    *("query_tower", "num_heads", "dropout", "similarity", "model", "model_param"),
-    *("item_features", "feature_buckets", "item_table"),
+    *(name for name in field_spec.read_specs(ModelConfig) if name != "user_features"),
+    "item_table",
 )
 
 _DEFAULT_K = 10
 _DEFAULT_K_OF_ADJACENCY = 20  # as their publications have it
 
 
-def _field(default: Any, help: str, **kwargs: Any) -> Any:
-    return dataclasses.field(default=default, metadata={"spec": FieldSpec(help, **kwargs)})
-
-
 @dataclasses.dataclass(frozen=True)
 class BaselinesConfig:
     """Which reference recommenders to fit, and how. See each field's help."""
 
-    baselines: tuple[str, ...] | None = _field(
+    baselines: tuple[str, ...] | None = declare(
         None,
-        f"What to fit, separated by commas: {', '.join(BASELINES)}. By default all that suit the "
-        f"data; {PRIVATE_POPULARITY} only with --private_popularity_epsilon.",
+        f"Recommenders to fit, separated by commas: {', '.join(BASELINES)}. By default all that "
+        f"suit the data; {PRIVATE_POPULARITY} only with --private_popularity_epsilon.",
     )
-    k: int | None = _field(
+    k: int | None = declare(
         None,
         f"Length of the lists for metrics at k; by default {_DEFAULT_K}, and "
         f"{_DEFAULT_K_OF_ADJACENCY} for adjacency sets.",
         low=1,
-        high=run_config.MOST,
+        high=MOST,
     )
-    private_popularity_epsilon: float | None = _field(
+    private_popularity_epsilon: float | None = declare(
         None,
-        "What the one release of noised counts may cost (private_popularity).",
+        "Epsilon that the one release of noised counts may cost (private_popularity).",
         low=0.0,
         low_is_allowed=False,
     )
-    private_popularity_delta: float = _field(
+    private_popularity_delta: float = declare(
         1e-5,
         "Delta of that release's guarantee (private_popularity).",
         low=0.0,
         high=0.1,
         low_is_allowed=False,
     )
-    private_popularity_items_per_user: int = _field(
+    private_popularity_items_per_user: int = declare(
         50,
-        "For how many items a user counts in it, at most (private_popularity).",
+        "Items for which a user counts in it, at most (private_popularity).",
         low=1,
-        high=run_config.MOST,
+        high=MOST,
     )
-    markov_popularity_weight: float = _field(
+    markov_popularity_weight: float = declare(
         0.5,
         "Transitions that the most popular item gets for nothing, others in proportion: smoothing "
         "towards popularity (markov). Below 1 it only orders what the counts leave tied.",
         low=0.0,
     )
-    ease_regularization: float = _field(
+    ease_regularization: float = declare(
         200.0, "Ridge on the weights, the paper's lambda (ease).", low=0.0, low_is_allowed=False
     )
-    ease_max_gigabytes: float = _field(
+    ease_max_gigabytes: float = declare(
         8.0,
         "Memory that the square matrices of all items may take (ease).",
         low=0.0,
         low_is_allowed=False,
     )
-    ials_dim: int = _field(64, "Width of the factors (ials).", low=1, high=65_536)
-    ials_regularization: float = _field(
+    ials_dim: int = declare(64, "Width of the factors (ials).", low=1, high=65_536)
+    ials_regularization: float = declare(
         0.003,
         "Ridge for each occurrence of a user or an item (ials).",
         low=0.0,
         low_is_allowed=False,
     )
-    ials_unobserved_weight: float = _field(
+    ials_unobserved_weight: float = declare(
         0.3,
         "Weight of all pairs of a user and an item beside those taken (ials); the larger the "
         "catalogue, the smaller it should be.",
         low=0.0,
         low_is_allowed=False,
     )
-    ials_epochs: int = _field(16, "How often both sides are solved for (ials).", low=1, high=10_000)
-    two_tower_epochs: int = _field(5, "Passes over all examples (two_tower).", low=1, high=10_000)
-    two_tower_batch_size: int = _field(
+    ials_epochs: int = declare(
+        16, "Times that both sides are solved for (ials).", low=1, high=10_000
+    )
+    two_tower_epochs: int = declare(5, "Passes over all examples (two_tower).", low=1, high=10_000)
+    two_tower_batch_size: int = declare(
         256,
         "Examples in a step, negatives for each other; with --query_tower=gru or attention, users "
         "in a step (two_tower).",
         low=2,
         high=1_000_000,
     )
-    two_tower_num_negatives: int = _field(
+    two_tower_num_negatives: int = declare(
         512,
         "Items that a step draws by popularity, for --query_tower=gru or attention (two_tower).",
         low=1,
         high=1_000_000,
     )
-    two_tower_learning_rate: float = _field(
+    two_tower_learning_rate: float = declare(
         0.002,
-        "Of Adam; with --query_tower=gru or attention it falls to zero along a cosine (two_tower).",
+        "Step size of Adam; with --query_tower=gru or attention it falls to zero along a cosine "
+        "(two_tower).",
         low=0.0,
         low_is_allowed=False,
     )
@@ -155,7 +162,7 @@ def releases_privately(config: BaselinesConfig, run: RunConfig) -> bool:
 
 
 def validate(
-    config: BaselinesConfig, run: RunConfig, population: PopulationConfig | None = None
+    config: BaselinesConfig, run: RunConfig, population: PopulationBudget | None = None
 ) -> None:
     """Refuses values out of range, and combinations that contradict each other.
 
@@ -169,8 +176,7 @@ def validate(
     """
     chosen = choose_baselines(config, run)
     _check_run(run, releases_privately(config, run))
-    for field in dataclasses.fields(config):
-        config_checks.check_range(field.name, getattr(config, field.name), field.metadata["spec"])
+    config_checks.check_ranges(config)
     for name in config.baselines or ():
         if name not in BASELINES:
             raise errors.UserError(

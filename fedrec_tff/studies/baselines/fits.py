@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from fedrec_tff import errors
-from fedrec_tff.config.run_config import PopulationConfig, RunConfig
+from fedrec_tff.config.population_config import PopulationBudget
+from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import clients, keyed_draws, splits
 from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.evaluation import ease, ials, item_cooccurrence, popularity, scoring
@@ -45,7 +46,7 @@ class Inputs:
     split: splits.Split
     say_fn: Callable[[str], None]
     item_features: FeatureValues | None = None
-    population: PopulationConfig | None = None
+    population: PopulationBudget | None = None
     private: PrivateRelease | None = None
 
     @property

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from fedrec_tff import errors
-from fedrec_tff.config.run_config import PopulationConfig
+from fedrec_tff.config.population_config import PopulationBudget
 from fedrec_tff.datasets import loading
 from fedrec_tff.privacy import accounting, catalogue, mechanisms, release_calibration, releases
 from fedrec_tff.privacy import departures as departures_lib
@@ -51,7 +51,7 @@ class PrivateRelease:
         self,
         path: pathlib.Path,
         release_fn: Callable[[], np.ndarray],
-        budget: PopulationConfig | None,
+        budget: PopulationBudget | None,
     ) -> None:
         """Releases, and keeps what came out in a file; if that is there, does nothing.
 

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from fedrec_tff import errors
-from fedrec_tff.config import model_flags
-from fedrec_tff.config.run_config import PopulationConfig, RunConfig
+from fedrec_tff.config import model_checks
+from fedrec_tff.config.population_config import PopulationBudget
+from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import loading, splits
 from fedrec_tff.evaluation import ranking, scoring
 from fedrec_tff.run import data, features, notices
@@ -41,7 +42,7 @@ def run(
     config: BaselinesConfig,
     run_config: RunConfig,
     output_dir: str | os.PathLike,
-    population: PopulationConfig | None = None,
+    population: PopulationBudget | None = None,
 ) -> dict[str, Any]:
     """Fits what is not fitted yet, measures, and writes `baselines.json`.
 
@@ -83,7 +84,7 @@ def _run(
     run_config: RunConfig,
     flags: dict[str, Any],
     directory: run_directory.RunDirectory,
-    population: PopulationConfig | None,
+    population: PopulationBudget | None,
 ) -> dict[str, Any]:
     is_private = baselines_config.releases_privately(config, run_config)
     dataset = data.load_data(run_config, is_private=is_private)
@@ -105,7 +106,7 @@ def _run(
                 "fingerprint": dataset.fingerprint,
                 "features_fingerprint": known.fingerprint,
             },
-            _MODEL_DIGEST: model_flags.digest_model(run_config),
+            _MODEL_DIGEST: model_checks.digest_model(run_config),
         }
         if is_private:
             private = stack.enter_context(
@@ -141,7 +142,7 @@ def _check_goes_on(
     run_directory.check_fingerprint(
         directory, before.get("features_fingerprint"), known.fingerprint
     )
-    is_new_model = stored.get(_MODEL_DIGEST) != model_flags.digest_model(run_config)
+    is_new_model = stored.get(_MODEL_DIGEST) != model_checks.digest_model(run_config)
     fitted = _record_of(directory.root / _MODELS, baselines_config.TWO_TOWER)
     if is_new_model and fitted.exists():
         raise run_directory.refuse_version(directory, "model")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fedrec_tff import errors
-from fedrec_tff.config import config_checks, run_config
+from fedrec_tff.config import config_checks, field_spec, run_config
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.sweep import space as sweep_space
@@ -34,47 +34,9 @@ _LARGEST_TRIALS_SHAPE = 100.0
 _MOST_TRIALS = 1000
 
 # A search whose best run alone is private compares runs on one population.
-DATA_FLAGS = frozenset((*run_config.DATA_FLAGS, "user_table", "item_table"))
-# Flags that change neither who takes part how often, nor the noise in multiples of the clip, nor
-# what else is released: whatever their values, a run costs the same. All others may matter.
-COSTLESS_FLAGS = frozenset(
-    {
-        "embedding_dim",
-        "history_length",
-        "num_blocks",
-        "dropout",
-        "feature_buckets",
-        "similarity",
-        "temperature",
-        "initial_embedding",
-        "loss",
-        "label_smoothing",
-        "spreadout_weight",
-        "num_negatives",
-        "batch_size",
-        "local_epochs",
-        "max_local_steps",
-        "proximal_weight",
-        "client_optimizer",
-        "client_learning_rate",
-        "client_learning_rate_schedule",
-        "client_momentum",
-        "server_optimizer",
-        "server_learning_rate",
-        "server_learning_rate_schedule",
-        "warmup_rounds",
-        "final_learning_rate_fraction",
-        "server_momentum",
-        "server_epsilon",
-        "averaging_decay",
-        "clip_norm",
-        "execution",
-        "device",
-        "num_parallel_shards",
-        "clients_per_block",
-        "rounds_per_checkpoint",
-    }
-)
+DATA_FLAGS = frozenset(field_spec.find_names(RunConfig, lambda spec: spec.about_data))
+# Whatever the values of these, a run costs the same. All others may matter.
+COSTLESS_FLAGS = frozenset(field_spec.find_names(RunConfig, lambda spec: not spec.costs_privacy))
 
 
 @dataclasses.dataclass(frozen=True)

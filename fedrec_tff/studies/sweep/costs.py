@@ -30,10 +30,6 @@ ADDED = "added"
 SELECTED = "selected"
 
 _MOST_CANDIDATES = 200
-# Flags that are swept over at times, and have no say in what the data are.
-_NO_DATA_FLAGS = frozenset(
-    {"noise_multiplier", "target_epsilon", "target_delta", "clients_per_round", "rounds"}
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +81,8 @@ class Planner:
         Returns:
           Its cost; None for one that cannot be made, and so costs nothing.
         """
-        key = _key(config, () if _is_distributed(config) else sweep_config.COSTLESS_FLAGS)
+        costless = () if _is_distributed(config) else sweep_config.COSTLESS_FLAGS
+        key = tuple(v for name, v in vars(config).items() if name not in costless)
         if key not in self._costs:
             self._costs[key] = self._plan(config)
         return self._costs[key]
@@ -105,7 +102,9 @@ class Planner:
         )
 
     def _size(self, config: RunConfig) -> tuple[int, int]:
-        key = _key(config, sweep_config.COSTLESS_FLAGS | _NO_DATA_FLAGS)
+        about_data = (getattr(config, name) for name in sorted(sweep_config.DATA_FLAGS))
+        # A private run is on other users, and other items, than one that is not.
+        key = (*about_data, config.seed, config.is_private)
         if key not in self._sizes:
             split = self._load_fn(config).split
             self._sizes[key] = (split.train.num_rows, split.num_items)
@@ -416,12 +415,3 @@ def _read(run: SweepRun) -> tuning.RunCost | None:
 
 def _name(relation: Any) -> str:
     return relation.name.lower().replace("_", "-")
-
-
-def _key(config: RunConfig, without: Iterable[str]) -> tuple[Any, ...]:
-    left_out = set(without)
-    return tuple(
-        getattr(config, field.name)
-        for field in dataclasses.fields(config)
-        if field.name not in left_out
-    )

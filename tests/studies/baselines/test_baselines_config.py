@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from fedrec_tff import errors
-from fedrec_tff.config.run_config import PopulationConfig, RunConfig
+from fedrec_tff.config.population_config import PopulationBudget
+from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.studies.baselines import config as baselines_config
 from fedrec_tff.studies.baselines.config import BaselinesConfig
 
@@ -15,7 +16,7 @@ _ADJACENCY = RunConfig(dataset="adjacency", split="published", data_dir="somewhe
 
 def test_a_budget_over_runs_is_for_what_is_private_alone():
     run = RunConfig()
-    budget = PopulationConfig("users.jsonl", 8.0, 1e-5)
+    budget = PopulationBudget("users.jsonl", 8.0, 1e-5)
     alone = BaselinesConfig(baselines=("private_popularity",), private_popularity_epsilon=1.0)
     baselines_config.validate(alone, run, budget)
     with pytest.raises(errors.UserError, match="--population_ledger: all baselines but one"):

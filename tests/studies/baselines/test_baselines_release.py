@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fedrec_tff import errors
-from fedrec_tff.config.run_config import PopulationConfig, RunConfig
+from fedrec_tff.config.population_config import PopulationBudget
+from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.learning import private_popularity
 from fedrec_tff.privacy import accounting, ledger, population_ledger
 from fedrec_tff.run import data
@@ -181,7 +182,7 @@ def test_what_one_counts_for_follows_from_the_own_id_alone(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_nothing_is_spent_where_nothing_can_be_measured(tmp_path, monkeypatch, part):
-    budget = PopulationConfig(str(tmp_path / "users.jsonl"), 3.0, 1e-5)
+    budget = PopulationBudget(str(tmp_path / "users.jsonl"), 3.0, 1e-5)
     load = data.load_data
 
     def empty(*args, **kwargs):
@@ -202,7 +203,7 @@ def test_nothing_is_spent_where_nothing_can_be_measured(tmp_path, monkeypatch, p
 
 
 def test_a_release_is_in_the_ledger_and_is_not_made_again(tmp_path):
-    folder, budget = tmp_path / "run", PopulationConfig(str(tmp_path / "users.jsonl"), 20.0, 1e-5)
+    folder, budget = tmp_path / "run", PopulationBudget(str(tmp_path / "users.jsonl"), 20.0, 1e-5)
     results = baselines_session.run(_ALONE, _RUN, folder, budget)
     found = results["baselines"]["private_popularity"]
     contents = ledger.read_ledger(folder / "privacy_ledger.jsonl")
@@ -268,7 +269,7 @@ def test_a_file_that_the_ledger_does_not_know_is_refused(tmp_path):
 
 
 def test_a_release_takes_its_cost_from_the_budget_over_runs(tmp_path):
-    budget = PopulationConfig(str(tmp_path / "users.jsonl"), 3.0, 1e-5)
+    budget = PopulationBudget(str(tmp_path / "users.jsonl"), 3.0, 1e-5)
     results = baselines_session.run(_ALONE, _RUN, tmp_path / "a", budget)
     (entry,) = population_ledger.read_population(budget.ledger).entries
     ((event, count),) = entry.events

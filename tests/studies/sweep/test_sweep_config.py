@@ -96,7 +96,7 @@ def test_a_grid_has_every_combination_once():
 
 def test_every_trial_of_a_grid_is_checked_beforehand():
     config = create_config("server_optimizer=adam,sgd", "server_momentum=0,0.9")
-    with pytest.raises(errors.UserError, match=r"=adam server_momentum=0\.9: .*of sgd alone"):
+    with pytest.raises(errors.UserError, match=r"=adam server_momentum=0\.9: .*_optimizer=sgd"):
         sweep_config.create_trials(config)
 
 

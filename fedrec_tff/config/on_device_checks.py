@@ -7,13 +7,6 @@ from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.learning import config as learning_config
 from fedrec_tff.privacy import sampling
 
-_TOWER_FLAGS = (
-    "personal_state",
-    "reconstruction_steps",
-    "reconstruction_learning_rate",
-    "support_fraction",
-)
-
 
 def check(config: RunConfig) -> None:
     """Checks the flags of what stays on devices.
@@ -32,19 +25,8 @@ def check(config: RunConfig) -> None:
     Raises:
       UserError: At the first mistake.
     """
-    has_tower = config.personal is not None
-    _check_idle(config, "--personal_tower=embedding or scale_and_shift", has_tower, _TOWER_FLAGS)
-    _check_idle(
-        config, "--finetuning_epochs", config.finetuning_epochs > 0, ("finetuning_learning_rate",)
-    )
-    if not has_tower:
+    if config.personal is None:
         return
-    _check_idle(
-        config,
-        "--reconstruction_steps above 0",
-        config.reconstruction_steps > 0,
-        ("personal_state", "reconstruction_learning_rate", "support_fraction"),
-    )
     name = config.personal_tower
     if config.loss == learning_config.IN_BATCH_SOFTMAX:
         raise errors.UserError(
@@ -79,9 +61,3 @@ def _check_persistent(config: RunConfig) -> None:
             "known where devices remember earlier rounds: use --sampling=poisson and an aggregator "
             "that allows it, or --personal_state=reconstructed"
         )
-
-
-def _check_idle(config: RunConfig, needed: str, is_there: bool, names: tuple[str, ...]) -> None:
-    for name in names:
-        if not is_there and getattr(config, name) != getattr(RunConfig, name):
-            raise errors.UserError(f"--{name} means nothing without {needed}: drop it, or add that")

@@ -1,17 +1,16 @@
-"""Which flags go with a model of somebody's own; told, where possible, before it is imported."""
+"""Refuses models that cannot be; told, where possible, before one is imported."""
 
 from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.models import plugin
 from fedrec_tff.plugins import loading
 
-_OF_BUILTIN_MODELS = ("query_tower", "num_blocks", "num_heads")
 # Offsets into tables are 32-bit integers.
 _MOST_WEIGHTS = 2**31 - 1
 
 
 def check(config: RunConfig) -> None:
-    """Refuses flags that nothing reads, and a `--model` that cannot be found.
+    """Refuses heads that do not fit, and a `--model` that cannot be found.
 
     Args:
       config: What to check.
@@ -19,17 +18,12 @@ def check(config: RunConfig) -> None:
     Raises:
       UserError: If there is a mistake.
     """
-    if config.model is None:
-        if config.model_param:
-            raise errors.UserError("--model_param means nothing without --model: drop it")
-        return
-    for name in _OF_BUILTIN_MODELS:
-        if getattr(config, name) != getattr(RunConfig, name):
-            raise errors.UserError(
-                f"--{name} is of the built-in models and means nothing with --model: drop one of "
-                "them; a model of yours has --model_param"
-            )
-    plugin.parse(config.model, config.model_param)
+    if config.embedding_dim % config.num_heads:
+        raise errors.UserError(
+            f"--num_heads={config.num_heads} does not divide --embedding_dim={config.embedding_dim}"
+        )
+    if config.model is not None:
+        plugin.parse(config.model, config.model_param)
 
 
 def check_size(config: RunConfig, num_items: int) -> None:

@@ -31,7 +31,11 @@ def test_parameters_are_typed_and_part_of_the_shape():
 @pytest.mark.parametrize("flags", [{"query_tower": "gru"}, {"num_blocks": 2}, {"num_heads": 2}])
 def test_flags_of_the_builtin_models_mean_nothing_beside_one_of_ones_own(flags):
     (name,) = flags
-    _refuse(rf"--{name} is of the built-in models .* --model_param", model=_CAUSAL, **flags)
+    _refuse(
+        rf"--{name} means nothing without a built-in model: .* --model_param",
+        model=_CAUSAL,
+        **flags,
+    )
 
 
 def test_mistakes_are_told_with_the_way_out():

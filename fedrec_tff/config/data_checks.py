@@ -1,0 +1,63 @@
+"""Refuses data that contradict their split, or the guarantee that is asked for."""
+
+# Tested in tests/config/test_run_config.py.
+
+from fedrec_tff import errors
+from fedrec_tff.config.run_config import RunConfig
+
+
+def check(config: RunConfig) -> None:
+    """Checks where the data come from, and what they are read for.
+
+    Args:
+      config: The run's flags.
+
+    Raises:
+      UserError: At the first mistake.
+    """
+    if config.dataset in ("csv", "adjacency") and config.data_dir is None:
+        raise errors.UserError(f"--dataset={config.dataset} needs --data_dir")
+    if config.dataset == "synthetic" and config.data_dir is not None:
+        raise errors.UserError("--data_dir means nothing with --dataset=synthetic: drop it")
+    if (config.split == "published") != (config.dataset == "adjacency"):
+        raise errors.UserError(
+            f"--dataset={config.dataset} --split={config.split}: adjacency sets have no order in "
+            "time and come with a published split, the others do not; use both or neither"
+        )
+    _check_privacy(config)
+    if config.catalogue == "selected":
+        _check_selected_catalogue(config)
+    if config.catalogue == "table" and not config.has_item_table:
+        raise errors.UserError(
+            f"--catalogue=table: --dataset={config.dataset} comes without a table of its items: "
+            + ("add --item_table" if config.dataset == "csv" else "use --catalogue=data")
+        )
+
+
+def _check_privacy(config: RunConfig) -> None:
+    """Refuses what drops or cuts one user's data because of other users'."""
+    if config.is_private and config.k_core > 1:
+        raise errors.UserError(
+            "--k_core drops users and items because of what other users did, which no noise "
+            "covers: drop it under differential privacy, or hand in data that were filtered before"
+        )
+    if config.is_private and config.split == "global_time":
+        raise errors.UserError(
+            "--split=global_time cuts where the times of all users say, which no noise covers: "
+            "under differential privacy choose --split=leave_last_out or --split=unseen_users"
+        )
+
+
+def _check_selected_catalogue(config: RunConfig) -> None:
+    if not config.is_private:
+        raise errors.UserError(
+            "--catalogue=selected spends a privacy budget: add --target_epsilon or "
+            "--noise_multiplier, or use --catalogue=data"
+        )
+    if config.catalogue_noise_multiplier is None:
+        raise errors.UserError("--catalogue=selected needs --catalogue_noise_multiplier")
+    if (config.catalogue_delta or 0.0) >= config.target_delta:
+        raise errors.UserError(
+            f"--catalogue_delta={config.catalogue_delta:g} is a part of --target_delta="
+            f"{config.target_delta:g}: choose a smaller one"
+        )

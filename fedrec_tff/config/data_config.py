@@ -1,0 +1,177 @@
+"""The topic of data: which users there are, what they did, and what is known of items."""
+
+# Tested in tests/config/test_run_config.py.
+
+import dataclasses
+
+from fedrec_tff.config.field_spec import MOST, Need, declare
+
+DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv", "adjacency")
+_DATASETS_WITH_ITEM_TABLE = ("synthetic", "ml-100k", "ml-1m")
+SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
+CATALOGUES = ("table", "selected", "data")
+
+_CSV = Need("--dataset=csv", lambda config: config.dataset == "csv")
+_CSV_OR_ROSTER = Need(
+    "--dataset=csv or --roster",
+    lambda config: config.dataset == "csv" or config.roster is not None,
+)
+_USE_OF_ITEM_TABLE = Need(
+    "--item_features, --initial_embedding=features or --catalogue=table",
+    lambda config: (
+        bool(config.item_features)
+        or config.initial_embedding == "features"
+        or config.catalogue_kind == "table"
+    ),
+)
+_USER_FEATURES = Need("--user_features", lambda config: bool(config.user_features))
+_SYNTHETIC = Need("--dataset=synthetic", lambda config: config.dataset == "synthetic")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """The data of a run. See each field's help."""
+
+    dataset: str = declare(
+        "synthetic",
+        "Data set to train on.",
+        choices=DATASETS,
+        about_data=True,
+        is_leading=True,
+    )
+    data_dir: str | None = declare(
+        None,
+        "Folder of the original files (ml-100k, ml-1m: downloaded if not given), of train.txt and "
+        "test.txt (adjacency), or the CSV, TSV or Parquet file itself (csv).",
+        about_data=True,
+    )
+    split: str = declare(
+        "leave_last_out",
+        "Evaluation protocol; 'published' takes the split that an adjacency set comes with.",
+        choices=SPLITS,
+        about_data=True,
+    )
+    user_column: str = declare(
+        "user_id",
+        "Column of user ids (csv, --roster).",
+        needs=(_CSV_OR_ROSTER,),
+        about_data=True,
+    )
+    item_column: str = declare(
+        "item_id", "Column of item ids (csv).", needs=(_CSV,), about_data=True
+    )
+    time_column: str | None = declare(
+        None,
+        "Column of times (csv): whole numbers in any one unit, seconds with a fraction, or ISO "
+        "8601 dates, exact to the nanosecond; without it, the order of the file.",
+        needs=(_CSV,),
+        about_data=True,
+    )
+    value_column: str | None = declare(
+        None,
+        "Column of ratings (csv), for --minimum_value.",
+        needs=(_CSV,),
+        about_data=True,
+    )
+    column_names: str | None = declare(
+        None,
+        "Names of all columns, separated by commas, of a file without a header (csv).",
+        needs=(_CSV,),
+        about_data=True,
+    )
+    max_malformed_fraction: float = declare(
+        0.0,
+        "Fraction of malformed rows, at most, to skip instead of refusing the first.",
+        low=0.0,
+        high=1.0,
+        about_data=True,
+    )
+    minimum_value: float | None = declare(
+        None,
+        "Least value (rating) of the interactions to keep; by default all are kept.",
+        about_data=True,
+    )
+    k_core: int = declare(
+        1,
+        "Number of interactions below which users and items are dropped, repeatedly.",
+        low=1,
+        high=MOST,
+        about_data=True,
+    )
+    max_interactions_per_user: int | None = declare(
+        None,
+        "Number of each user's newest interactions to keep at most: a cap on contributions.",
+        low=3,
+        high=MOST,
+        about_data=True,
+    )
+    roster: str | None = declare(
+        None,
+        "File of all users, one id a line, or a CSV, TSV or Parquet table with --user_column. They "
+        "are the population, whatever their data; rows of others are dropped. By default the users "
+        "of the data: all of them under differential privacy, else those with enough data.",
+        about_data=True,
+    )
+    catalogue: str | None = declare(
+        None,
+        "Origin of the items: table, the item table of ml-100k, ml-1m, synthetic, or --item_table "
+        "(csv); selected, the items that enough users took, chosen with noise as a part of epsilon "
+        "(--catalogue_noise_multiplier); data, the items that users took. By default table under "
+        "differential privacy where there is one, else data.",
+        choices=CATALOGUES,
+        about_data=True,
+    )
+    item_table: str | None = declare(
+        None,
+        "CSV, TSV or Parquet file of items, with --item_column, for --item_features and "
+        "--catalogue=table (csv).",
+        needs=(_CSV, _USE_OF_ITEM_TABLE),
+        about_data=True,
+    )
+    user_table: str | None = declare(
+        None,
+        "CSV, TSV or Parquet file of users, with --user_column, for --user_features (csv).",
+        needs=(_CSV, _USER_FEATURES),
+        about_data=True,
+    )
+    synthetic_users: int = declare(
+        3000,
+        "Users of the synthetic data.",
+        low=10,
+        high=10_000_000,
+        needs=(_SYNTHETIC,),
+        about_data=True,
+    )
+    synthetic_items: int = declare(
+        400,
+        "Items of the synthetic data.",
+        low=20,
+        high=1_000_000,
+        needs=(_SYNTHETIC,),
+        about_data=True,
+    )
+
+    @property
+    def has_item_table(self) -> bool:
+        """Whether a table of all items comes with the data."""
+        return self.item_table is not None or self.dataset in _DATASETS_WITH_ITEM_TABLE
+
+    @property
+    def has_public_roster(self) -> bool:
+        """Whether the users are told by a roster; if not, those of the data are taken as public."""
+        return self.roster is not None
+
+    @property
+    def list_lengths(self) -> tuple[int, ...]:
+        """The k of metrics at k: adjacency sets are published with 20."""
+        return (10, 20) if self.dataset == "adjacency" else (10,)
+
+    def catalogue_kind_if(self, is_private: bool) -> str:
+        """Returns where the items come from, one of `CATALOGUES`.
+
+        Args:
+          is_private: Whether the users are protected, by the aggregator or by other means.
+        """
+        if self.catalogue is not None:
+            return self.catalogue
+        return "table" if is_private and self.has_item_table else "data"

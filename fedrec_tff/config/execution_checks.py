@@ -1,0 +1,41 @@
+"""Refuses devices that there are not, and traces that would tell of users."""
+
+# Tested in tests/config/test_run_config.py.
+
+import re
+
+from fedrec_tff import errors
+from fedrec_tff.config.output_config import ROUND_RANGE
+from fedrec_tff.config.run_config import RunConfig
+
+_DEVICE = re.compile(r"cpu|(gpu|tpu)(:\d{1,4})?")
+
+
+def check(config: RunConfig) -> None:
+    """Checks the device, and the rounds to trace.
+
+    Args:
+      config: The run's flags.
+
+    Raises:
+      UserError: At the first mistake.
+    """
+    if _DEVICE.fullmatch(config.device) is None:
+        raise errors.UserError(f"--device={config.device}: choose cpu, gpu, gpu:N, tpu or tpu:N")
+    if config.profile_rounds is not None:
+        _check_profile(config)
+
+
+def _check_profile(config: RunConfig) -> None:
+    matched = ROUND_RANGE.fullmatch(config.profile_rounds)
+    first, last = config.rounds_to_profile if matched else (1, 0)
+    if not 1 <= first <= last <= config.rounds:
+        raise errors.UserError(
+            f"--profile_rounds={config.profile_rounds}: give a round or a range of rounds within "
+            f"1 to {config.rounds}, as in 3 or 3-5"
+        )
+    if config.is_private and not config.release_non_private_metrics:
+        raise errors.UserError(
+            "--profile_rounds shows how long users' work took, which differential privacy does not "
+            "cover: add --release_non_private_metrics, or drop it"
+        )

@@ -1,0 +1,124 @@
+"""Refuses guarantees that contradict themselves, or that something would void."""
+
+# Tested in tests/config/test_run_config.py.
+
+from fedrec_tff import errors
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.privacy import catalogue
+
+
+def check(config: RunConfig) -> None:
+    """Checks the guarantee, its mechanism, and what else is released.
+
+    Args:
+      config: The run's flags.
+
+    Raises:
+      UserError: At the first mistake.
+    """
+    if config.target_epsilon is not None and config.noise_multiplier is not None:
+        raise errors.UserError(
+            "--target_epsilon and --noise_multiplier contradict each other: the target determines "
+            "the noise; give one of them"
+        )
+    name = config.aggregator_name
+    if config.is_private and not config.asks_for_privacy:
+        raise errors.UserError(
+            f"--aggregator={name} needs noise: give --target_epsilon or --noise_multiplier"
+        )
+    objection = config.aggregator_chain.terminal.not_private_because
+    if config.asks_for_privacy and not config.is_private:
+        raise errors.UserError(
+            f"--aggregator={name} adds no noise, so --target_epsilon and --noise_multiplier mean "
+            "nothing with it"
+            + (f" ({objection})" if objection is not None else "")
+            + ": drop them, or --aggregator=dp_gaussian"
+        )
+    if config.is_private and config.uses_popularity and config.popularity_release is None:
+        raise errors.UserError(
+            "exact popularity is a statistic of user data, which voids the guarantee of "
+            "differential privacy: add --popularity_noise_multiplier, or drop "
+            "--negative_sampling=popularity and --initial_bias=popularity"
+        )
+    if config.withhold_held_out_metrics and config.finetuning_epochs:
+        raise errors.UserError(
+            "--finetuning_epochs: fine-tuned models are there to be measured by held-out "
+            "interactions, which --withhold_held_out_metrics rules out: drop one of them"
+        )
+    _check_mechanism_flags(config)
+    _check_releases(config)
+
+
+def _check_mechanism_flags(config: RunConfig) -> None:
+    """Refuses what a mechanism lacks, or has no use for."""
+    name = config.mechanism_name
+    if not config.is_private:
+        name = None
+    elif config.sampling_law not in catalogue.SAMPLINGS[name]:
+        raise errors.UserError(
+            f"--sampling={config.sampling_law}: the privacy cost of {name} is not known for it; "
+            "choose " + " or ".join(catalogue.SAMPLINGS[name])
+        )
+    if name in catalogue.LOCAL and config.max_rounds_per_user is None:
+        raise errors.UserError(
+            f"--aggregator={name} needs --max_rounds_per_user: each report of a user costs"
+        )
+    for flag, names in catalogue.ALLOWED_FOR.items():
+        if getattr(config, flag, None) is not None and name not in names:
+            raise errors.UserError(
+                f"--{flag} means nothing with --aggregator={config.aggregator_name}: drop it, or "
+                f"choose one of {', '.join(names)}"
+            )
+    if config.modulus_bits is not None and name not in catalogue.DISTRIBUTED:
+        raise errors.UserError(
+            f"--modulus_bits means nothing with --aggregator={config.aggregator_name}: drop it, or "
+            f"choose one of {', '.join(catalogue.DISTRIBUTED)}"
+        )
+    if config.max_rounds_per_user is not None and name not in catalogue.LOCAL:
+        raise errors.UserError(
+            "--max_rounds_per_user changes the law that cohorts follow, which only "
+            f"{' and '.join(catalogue.LOCAL)} are accounted for: drop it"
+        )
+    has_edges = config.is_private and config.aggregator_chain.terminal.has_edges
+    is_untrusting = has_edges or name in (*catalogue.LOCAL, *catalogue.DISTRIBUTED)
+    if is_untrusting and config.release_non_private_metrics:
+        raise errors.UserError(
+            f"--release_non_private_metrics: under --aggregator={config.aggregator_name} devices "
+            "send no exact statistics, for the server is not trusted: drop it"
+        )
+    if (config.noise_cohort_size is None) != (config.noise_population_size is None):
+        raise errors.UserError(
+            "--noise_cohort_size and --noise_population_size describe one deployment: give both"
+        )
+    on_device = (*catalogue.LOCAL, *catalogue.DISTRIBUTED)
+    if name in on_device and config.execution == "native":
+        raise errors.UserError(
+            f"--aggregator={name} draws its noise in client work, and TFF's own runtime seeds that "
+            "from 32 bits, which can be tried out: use --execution=compiled"
+        )
+
+
+def _check_releases(config: RunConfig) -> None:
+    """Refuses releases that would not be covered by the guarantee that the run states."""
+    given = config.release_flags
+    if not given or not config.is_private:
+        return
+    if config.mechanism_name not in catalogue.CENTRAL or config.aggregator_chain.terminal.has_edges:
+        raise errors.UserError(
+            f"--{given[0]} trusts the server with exact sums, and --aggregator="
+            f"{config.aggregator_name} is for those who don't: drop one of them"
+        )
+    if config.noise_cohort_size is not None:
+        raise errors.UserError(
+            f"--{given[0]} is about this data set's users, and --noise_cohort_size about a larger "
+            "deployment's: drop one of them"
+        )
+    if config.private_evaluation_noise_multiplier is not None:
+        if config.user_features:
+            raise errors.UserError(
+                "--private_evaluation_noise_multiplier measures the model without what is known of "
+                "users: drop it, or --user_features"
+            )
+        from fedrec_tff.privacy import releases
+
+        releases.check_evaluation_split(config.split)

@@ -1,0 +1,87 @@
+"""The topic of rounds: how many there are, who is in them, and where they begin."""
+
+# Tested in tests/config/test_run_config.py.
+
+import dataclasses
+
+from fedrec_tff.config.field_spec import MOST, declare
+from fedrec_tff.config.privacy_config import PRIVACY
+from fedrec_tff.privacy import sampling as sampling_laws
+
+INITIAL_EMBEDDINGS = ("random", "features")
+INITIAL_BIASES = ("zero", "popularity")
+
+
+@dataclasses.dataclass(frozen=True)
+class RoundConfig:
+    """Rounds, cohorts and beginnings. See each field's help."""
+
+    rounds: int = declare(200, "Rounds of training.", low=1, high=1_000_000, is_leading=True)
+    clients_per_round: float = declare(
+        100.0, "Expected users in a round.", low=1.0, high=1e9, is_leading=True
+    )
+    seed: int = declare(
+        0,
+        "Seed of data, initial weights and cohorts; not of the noise and, under differential "
+        "privacy, not of the cohorts.",
+        low=0,
+        high=2**31 - 1,
+        is_leading=True,
+    )
+    sampling: str | None = declare(
+        None,
+        "Law by which cohorts are drawn: poisson, each user by a coin of their own; fixed_size "
+        "(accounted under replace-one, which costs more); cyclic_poisson, from one of "
+        "--min_separation groups in turn; shuffled_epochs, each user once in a random order, then "
+        "in another. By default the first that the aggregator's cost is known for: poisson, "
+        "cyclic_poisson for dp_banded_mf and dp_tree, shuffled_epochs for ddp_....",
+        choices=sampling_laws.LAWS,
+    )
+    min_separation: int | None = declare(
+        None,
+        "Rounds between two turns of a user, at least: the number of groups, and of the bands of "
+        "dp_banded_mf and the leaves of dp_tree (cyclic_poisson).",
+        low=1,
+        high=MOST,
+    )
+    max_rounds_per_user: int | None = declare(
+        None,
+        "Rounds that a user may be asked in, at most; local_... are accounted for so many.",
+        low=1,
+        high=MOST,
+    )
+    insecure_seeded_cohorts: bool = declare(
+        False,
+        "Under differential privacy, draw cohorts from --seed, so that a run can be repeated, and "
+        "not from a secret key. Whoever knows the seed, or finds it by trying, knows who was in "
+        "which round; epsilon assumes that nobody does.",
+        needs=(PRIVACY,),
+    )
+    initial_embedding: str = declare(
+        "random",
+        "Beginning of item embeddings: random numbers, or the items' public features (categories, "
+        "years of titles), which costs no privacy.",
+        choices=INITIAL_EMBEDDINGS,
+        costs_privacy=False,
+    )
+    initial_bias: str = declare(
+        "zero",
+        "Beginning of item biases: zero, or the log of popularity; under differential privacy "
+        "that needs --popularity_noise_multiplier.",
+        choices=INITIAL_BIASES,
+    )
+    warmup_rounds: int = declare(
+        0,
+        "First rounds in which the learning rates that have a schedule rise to theirs.",
+        low=0,
+        high=MOST,
+        costs_privacy=False,
+    )
+    final_learning_rate_fraction: float = declare(
+        0.0,
+        "Part of the learning rate at which linear, cosine and exponential schedules end after the "
+        "last round, and below which inverse_sqrt does not fall.",
+        low=0.0,
+        high=1.0,
+        costs_privacy=False,
+    )

@@ -1,0 +1,87 @@
+"""The topic of simulations: clients that attack, and devices that fail."""
+
+# Tested in tests/run/test_client_simulation.py.
+
+import dataclasses
+from collections.abc import Mapping
+
+from fedrec_tff.config.field_spec import Need, declare
+from fedrec_tff.learning.simulation import attack_config as attacks
+from fedrec_tff.learning.simulation import failure_config as failures
+
+_ATTACK = Need("--attack", lambda config: config.attack is not None)
+_FAILURE = Need("--failure", lambda config: config.failure is not None)
+
+
+def _list(descriptions: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {text}" for name, text in descriptions.items())
+
+
+@dataclasses.dataclass(frozen=True)
+class SimulationConfig:
+    """Attacks and failures. See each field's help."""
+
+    attack: str | None = declare(
+        None,
+        "Attack by which a part of the users spoil the model: " + _list(attacks.DESCRIPTIONS) + ".",
+        choices=attacks.ATTACKS,
+    )
+    attack_fraction: float = declare(
+        0.2,
+        "Fraction of the users that attack; under differential privacy each by a coin of their "
+        "own, so about as many.",
+        low=0.0,
+        high=1.0,
+        low_is_allowed=False,
+        needs=(_ATTACK,),
+    )
+    attack_scale: float | None = declare(
+        None,
+        "Strength of the attack, in its own unit (alie: standard deviations); by default 10 for "
+        "sign_flip, scaling, gaussian and target_promotion, 1 for label_flip and "
+        "delta_free_rider, 1e6 for garbage, and for alie the most that goes unseen.",
+        low=0.0,
+        low_is_allowed=False,
+        needs=(_ATTACK,),
+    )
+    attack_target_item: str | None = declare(
+        None,
+        "Id of the item to promote (target_promotion); by default one that the seed chooses.",
+        needs=(_ATTACK,),
+    )
+    failure: str | None = declare(
+        None,
+        "Failure of honest devices: " + _list(failures.DESCRIPTIONS) + ".",
+        choices=failures.FAILURES,
+    )
+    failure_rate: float = declare(
+        0.2,
+        "Probability that a device fails, on average over the users.",
+        low=0.0,
+        high=1.0,
+        low_is_allowed=False,
+        needs=(_FAILURE,),
+    )
+    failure_staleness: int = declare(
+        5,
+        "Age of the model of a device, in rounds (stale).",
+        low=1,
+        high=100,
+        needs=(_FAILURE,),
+    )
+
+    @property
+    def attack_config(self) -> attacks.AttackConfig | None:
+        """Who attacks, and how; None for nobody."""
+        if self.attack is None:
+            return None
+        return attacks.AttackConfig(
+            self.attack, self.attack_fraction, self.attack_scale, self.attack_target_item
+        )
+
+    @property
+    def failure_config(self) -> failures.FailureConfig | None:
+        """How devices fail; None if they don't."""
+        if self.failure is None:
+            return None
+        return failures.FailureConfig(self.failure, self.failure_rate, self.failure_staleness)
