@@ -25,7 +25,26 @@ def run(main: Callable[[list[str]], int | None]) -> None:
         status, None for success. TensorFlow must not be imported before it is called.
     """
     _make_logs_quiet()
-    app.run(lambda argv: _guarded(main, argv))
+    app.define_help_flags()
+    absl_flags.DEFINE_flag(_HelpFlag())
+    app.run(lambda argv: _guarded(main, argv), flags_parser=_parse_flags)
+
+
+class _HelpFlag(app.HelpFlag):
+    """`--help` that shows flags by topic; it takes the place of absl's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.allow_override = True
+
+    def parse(self, arg: str | bool) -> None:
+        """Prints the help text and exits, if the flag is given."""
+        if self._parse(arg):
+            # Topics are imported for this alone.
+            from experiments import help_text
+
+            help_text.print_help()
+            sys.exit(0)
 
 
 def check_no_arguments(argv: list[str]) -> None:
@@ -51,6 +70,26 @@ def _make_logs_quiet() -> None:
     warnings.filterwarnings("ignore", category=UserWarning)
 
 
+def _parse_flags(argv: list[str]) -> list[str]:
+    """Parses the command line; a mistyped flag ends like any other mistake, help like success."""
+    try:
+        return absl_flags.FLAGS(argv)
+    except absl_flags.Error as error:
+        message = "; ".join(line.strip() for line in str(error).splitlines())
+        sys.exit(_fail(message.replace(" ?", "?")))
+    except SystemExit:
+        # Only help texts exit here, and absl has them end with 1.
+        sys.exit(0)
+    except BrokenPipeError:
+        _drop_output()
+        sys.exit(0)
+
+
+def _drop_output() -> None:
+    """Sends what is still to be printed nowhere; whoever read the output has enough: `| head`."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _guarded(main: Callable[[list[str]], int | None], argv: list[str]) -> int | None:
     if not absl_flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)
@@ -62,8 +101,7 @@ def _guarded(main: Callable[[list[str]], int | None], argv: list[str]) -> int | 
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has enough: `| head`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):

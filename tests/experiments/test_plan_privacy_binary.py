@@ -104,7 +104,7 @@ def test_text_says_the_same_in_a_table():
 )
 def test_mistakes_are_told_in_a_line(arguments, said):
     child = run_binary(*arguments)
-    assert child.returncode != 0
+    assert child.returncode == 2
     assert "Traceback" not in child.stderr
     assert said in child.stderr
     assert child.stdout == ""

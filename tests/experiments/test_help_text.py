@@ -1,0 +1,130 @@
+"""`--help` and mistyped flags, of binaries that share flags and of those that don't."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from fedrec_tff.config import field_spec, run_config
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+_FIRST = "The flags that matter most"
+_OWN = "Flags of this program alone"
+_LEADING = field_spec.find_names(run_config.RunConfig, lambda spec: spec.is_leading)
+
+
+def _run(binary, *flags):
+    return subprocess.run(
+        [sys.executable, "-m", f"experiments.{binary}", *flags],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=_ROOT,
+        check=False,
+    )
+
+
+def _read_groups(text):
+    """The flags' names by heading, in the order in which they are printed."""
+    groups = {}
+    for line in text.splitlines():
+        if (heading := re.fullmatch(r"(\S.*):", line)) is not None:
+            names = groups.setdefault(heading[1], [])
+        elif (flag := re.match(r"  --(?:\[no\])?(\w+):", line)) is not None:
+            names.append(flag[1])
+    return {heading: names for heading, names in groups.items() if names}
+
+
+@pytest.fixture(scope="module")
+def shown():
+    found = _run("train", "--help")
+    assert found.returncode == 0
+    assert found.stderr == ""
+    return found.stdout
+
+
+def test_flags_of_a_run_are_shown_once_by_topic_the_ten_that_matter_first(shown):
+    groups = _read_groups(shown)
+    assert list(groups) == [_FIRST, *run_config.TOPICS]
+    assert groups.pop(_FIRST) == ["output_dir", *_LEADING]
+    for title, names in groups.items():
+        topic = field_spec.read_specs(run_config.TOPICS[title])
+        assert names == [name for name in topic if name not in _LEADING]
+
+
+def test_help_says_what_is_required_and_what_is_taken_by_default(shown):
+    text = " ".join(shown.split())
+    assert "--output_dir: Folder of the run's results; made if missing. (required)" in text
+    assert "--rounds: Rounds of training. (default 200)" in text
+    assert "(one of synthetic, ml-100k, ml-1m, csv, adjacency; default synthetic)" in text
+    assert "lists them. (may be repeated)" in text
+    assert "age_group,gender,occupation. (a list, by commas)" in text
+    # Lines fit a terminal.
+    assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_other_binaries_show_their_own_flags_and_those_they_share():
+    groups = _read_groups(_run("sweep", "--help").stdout)
+    assert list(groups) == [_FIRST, _OWN, *run_config.TOPICS]
+    assert {"sweep", "search", "objective"} < set(groups[_OWN])
+    groups = _read_groups(_run("baselines", "--help").stdout)
+    assert groups["A budget over several runs"][0] == "population_ledger"
+    assert "ials_dim" in groups[_OWN]
+    assert list(_read_groups(_run("ledger", "--help").stdout)) == ["Flags"]
+
+
+def test_a_flag_that_only_has_the_name_of_a_run_s_is_the_program_s_own():
+    groups = _read_groups(_run("anonymize", "--help").stdout)
+    assert "insecure_deterministic_noise" in groups[_OWN]
+    assert "Differential privacy" not in groups
+
+
+def test_help_waits_for_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from experiments import train, help_text\n"
+        "text = help_text.write(train.__doc__, 'experiments.train')\n"
+        "assert '--clip_norm' in text\n"
+        "heavy = {'tensorflow', 'tensorflow_federated', 'pandas', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=_ROOT)
+    assert child.returncode == 0, child.stderr
+
+
+@pytest.mark.parametrize("flag", ["--helpfull", "--helpshort", "-?"])
+def test_every_help_ends_well(flag):
+    found = _run("train", flag)
+    assert found.returncode == 0
+    assert "--clip_norm" in found.stdout
+
+
+@pytest.mark.parametrize("binary", ["train", "sweep", "ledger"])
+def test_a_mistyped_flag_is_told_in_a_line_like_any_other_mistake(binary):
+    found = _run(binary, "--hlep")
+    assert found.returncode == 2
+    (line,) = found.stderr.splitlines()
+    assert line.startswith(f"{binary}: Unknown command line flag 'hlep'. Did you mean: help")
+    assert line.endswith("?")
+
+
+def test_a_flagfile_is_read(tmp_path):
+    flagfile = tmp_path / "best.flags"
+    flagfile.write_text("--rounds=0\n# No run.\n--output_dir=never\n")
+    found = _run("train", f"--flagfile={flagfile}")
+    assert found.returncode == 2
+    assert found.stderr == "train: --rounds=0: must be at least 1\n"
+
+
+def test_nobody_has_to_read_to_the_end():
+    found = subprocess.run(
+        f"{sys.executable} -m experiments.train --help | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        cwd=_ROOT,
+    )
+    assert found.stdout.startswith("Trains a federated")
+    assert found.stderr == ""
