@@ -16,7 +16,7 @@ _TOOLS = ("sh", "uname", "rm", "touch", "echo")
 def checkout(tmp_path):
     """A bare checkout, as far as `make setup` needs one, and an empty-handed PATH beside it."""
     (tmp_path / "checkout").mkdir()
-    for name in ("Makefile", "requirements.txt"):
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
         shutil.copy(_ROOT / name, tmp_path / "checkout" / name)
     (tmp_path / "bin").mkdir()
     for tool in _TOOLS:

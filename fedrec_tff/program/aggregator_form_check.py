@@ -1,6 +1,5 @@
 """The contract of an aggregator, for one form of updates: dense, or row-sparse."""
 
-import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ from fedrec_tff import errors
 from fedrec_tff.program import (
     aggregator_outcome,
     aggregator_trial,
+    event_loop,
     made_up_updates,
     round_metrics,
 )
@@ -106,7 +106,7 @@ class FormCheck:
 
     def _save_and_load(self) -> tuple[str, str]:
         for state in (self._state, self.output.state):
-            problem = asyncio.run(aggregator_outcome.find_checkpoint_problem(state))
+            problem = event_loop.run(aggregator_outcome.find_checkpoint_problem(state))
             if problem is not None:
                 return FAIL, f"the state does not survive saving and loading: {problem}"
         return OK, "the state comes back from tff.program.FileProgramStateManager as it was"

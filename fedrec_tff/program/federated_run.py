@@ -1,6 +1,5 @@
 """The part of a session that needs TensorFlow: builds the process, trains, measures, reports."""
 
-import asyncio
 import contextlib
 import errno
 import math
@@ -22,6 +21,7 @@ from fedrec_tff.program import (
     client_simulation,
     cohorts,
     divergence,
+    event_loop,
     execution,
     interruption,
     measurement,
@@ -76,7 +76,7 @@ def execute(session: Session) -> SessionOutcome:
         population = stack_clients(session)
         popular = popularity_prior.obtain(session, population, ledger)
         devices = devices_lib.Devices(session, popular)
-        result = asyncio.run(
+        result = event_loop.run(
             _train(session, population, popular, ledger, stop, secure_sum, devices)
         )
         if not result.is_complete:

@@ -4,7 +4,6 @@ Everything here looks at what is known before the first release: flags, the cata
 there is anything to evaluate, and the machine. Users' data are not trained on.
 """
 
-import asyncio
 import shutil
 
 import numpy as np
@@ -18,6 +17,7 @@ from fedrec_tff.program import (
     aggregator_check,
     client_simulation,
     divergence,
+    event_loop,
     popularity_prior,
     run_process,
 )
@@ -56,7 +56,7 @@ def rehearse(session: Session) -> None:
     # In a context of its own: the run's may count what it runs, and draw by that.
     with debug.DebugContext().install():
         state = process.initialize()
-        asyncio.run(try_process(process, state, session.config))
+        event_loop.run(try_process(process, state, session.config))
     watch = divergence.create_watch(session.config, num_items, uniform, session.features)
     watch.check_before(state)
 

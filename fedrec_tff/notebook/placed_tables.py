@@ -1,0 +1,145 @@
+"""Tables in memory as files of the run's folder, so that a run is resumed and measured from there.
+
+From then on they are read as any file is, with the same promises. What is placed are raw data of
+people, so the files are their owner's alone.
+"""
+
+import contextlib
+import dataclasses
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from fedrec_tff import errors
+from fedrec_tff.program import data, features, run_directory
+from fedrec_tff.program.config import RunConfig
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# By the flag that names the file.
+FILES = {
+    "data_dir": run_directory.EVENTS,
+    "item_table": run_directory.ITEM_TABLE,
+    "user_table": run_directory.USER_TABLE,
+}
+
+
+class PlacedTables:
+    """The tables of one call, and what becomes of them if it fails."""
+
+    def __init__(self, tables: "Mapping[str, pa.Table]") -> None:
+        """Has placed nothing yet.
+
+        Args:
+          tables: By the flag whose file they stand for.
+        """
+        self._tables = tables
+        self._begun: run_directory.RunDirectory | None = None
+
+    def place(self, config: RunConfig, directory: run_directory.RunDirectory) -> None:
+        """Writes the tables of a new run; compares them with those of a run that is there.
+
+        Args:
+          config: The run's flags, which name the files.
+          directory: The run's paths; this process holds its lock.
+
+        Raises:
+          UserError: If the run in the folder was begun with other data.
+        """
+        if directory.config.exists():
+            self._compare(config, directory)
+            return
+        self._begun = directory
+        for name, file in FILES.items():
+            # Another start may have ended before its run began.
+            (directory.root / file).unlink(missing_ok=True)
+            if name in self._tables:
+                _write(directory.root / file, self._tables[name])
+
+    def let_go(self) -> None:
+        """Empties the folder of a run that this call has begun, and that has done nothing yet.
+
+        What has cost privacy, or has a round to go on from, stays.
+        """
+        directory = self._begun
+        if directory is None:
+            return
+        with contextlib.suppress(errors.UserError), run_directory.lock(directory):
+            if not directory.has_rounds:
+                _empty(directory)
+
+    def _compare(self, config: RunConfig, directory: run_directory.RunDirectory) -> None:
+        paths = {name: directory.root / FILES[name] for name in self._tables}
+        missing = [name for name, path in paths.items() if not path.exists()]
+        changed = [
+            name
+            for name, table in self._tables.items()
+            if name in missing or not _is_equal(paths[name], table)
+        ]
+        if changed:
+            self._compare_fingerprints(config, directory, changed)
+        for name in missing:
+            _write(paths[name], self._tables[name])
+
+    def _compare_fingerprints(
+        self, config: RunConfig, directory: run_directory.RunDirectory, changed: Collection[str]
+    ) -> None:
+        """Refuses tables that are more than written in another way: other types, another order."""
+        stored = run_directory.read_config(directory)["non_private/data"]
+        with tempfile.TemporaryDirectory(prefix=".compared-", dir=directory.root) as folder:
+            paths = {name: pathlib.Path(folder) / FILES[name] for name in changed}
+            for name, path in paths.items():
+                _write(path, self._tables[name])
+            changes = {name: str(path) for name, path in paths.items()}
+            dataset = data.load_data(dataclasses.replace(config, **changes))
+        found = features.create_features(config, dataset)
+        run_directory.check_fingerprint(directory, stored["fingerprint"], dataset.fingerprint)
+        run_directory.check_fingerprint(
+            directory, stored.get("features_fingerprint"), found.fingerprint
+        )
+
+
+def _empty(directory: run_directory.RunDirectory) -> None:
+    """Removes all that a run has left in a folder that was empty before; but for the lock."""
+    for path in directory.root.iterdir():
+        if path == directory.lock_file:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _write(path: pathlib.Path, table: "pa.Table") -> None:
+    from pyarrow import parquet
+
+    with run_directory.open_whole(path) as file:
+        parquet.write_table(table, file)
+
+
+def _is_equal(path: pathlib.Path, table: "pa.Table") -> bool:
+    from pyarrow import parquet
+
+    return parquet.read_table(path).equals(table)
+
+
+def has_integers(path: str | None, column: str) -> bool:
+    """Whether a column of events that were placed holds whole numbers.
+
+    Args:
+      path: Where the run's data are; None for no file.
+      column: Its name.
+
+    Returns:
+      Whether it does; False for events that have not been placed.
+    """
+    from pyarrow import parquet, types
+
+    if path is None or pathlib.Path(path).name != run_directory.EVENTS:
+        return False
+    if not pathlib.Path(path).exists():
+        return False
+    return types.is_integer(parquet.read_schema(path).field(column).type)
