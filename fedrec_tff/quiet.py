@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 _IN_VAIN = "Object was never used"
 _IGNORED = (DeprecationWarning, UserWarning)
+# Somebody imports tqdm.auto, which would have us install widgets in a notebook.
+_NO_WIDGETS = "IProgress not found"
 
 
 def make_logs_quiet() -> None:
@@ -27,6 +29,7 @@ def ignore_warnings() -> None:
     """Leaves out warnings about other people's code, from now on."""
     for category in _IGNORED:
         warnings.filterwarnings("ignore", category=category)
+    warnings.filterwarnings("ignore", message=_NO_WIDGETS)
 
 
 @contextlib.contextmanager

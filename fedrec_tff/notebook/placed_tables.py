@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from fedrec_tff import errors
-from fedrec_tff.program import data, features, run_directory
+from fedrec_tff.program import run_directory
 from fedrec_tff.program.config import RunConfig
 
 if TYPE_CHECKING:
@@ -88,6 +88,9 @@ class PlacedTables:
         self, config: RunConfig, directory: run_directory.RunDirectory, changed: Collection[str]
     ) -> None:
         """Refuses tables that are more than written in another way: other types, another order."""
+        # Takes a moment: pandas.
+        from fedrec_tff.program import data, features
+
         stored = run_directory.read_config(directory)["non_private/data"]
         with tempfile.TemporaryDirectory(prefix=".compared-", dir=directory.root) as folder:
             paths = {name: pathlib.Path(folder) / FILES[name] for name in changed}
