@@ -63,13 +63,14 @@ def read_source(events: Any, keywords: Mapping[str, Any]) -> Source:
     else:
         found = {"dataset": "csv", "data_dir": events}
     for name in found.keys() & keywords.keys():
-        if keywords[name] != found[name]:
+        if name == "data_dir" or keywords[name] != found[name]:
             raise errors.UserError(f"{name}: events tell it already: drop one of them")
     keywords |= found
     tables = {}
     for name in _COLUMNS:
         value = keywords.get(name)
-        if value is not None and not isinstance(value, str | os.PathLike):
+        is_given = name in found or value is not None
+        if is_given and not isinstance(value, str | os.PathLike):
             title = "events" if name == "data_dir" else name
             tables[name] = _take_table(value, name, title, keywords)
             del keywords[name]
