@@ -1,7 +1,7 @@
 """Tables in memory as files of the run's folder, so that a run is resumed and measured from there.
 
 From then on they are read as any file is, with the same promises. What is placed are raw data of
-people, so the files are their owner's alone.
+people, so they are in `ids/`, which is its owner's alone, and which a start may find and replace.
 """
 
 import contextlib
@@ -20,11 +20,43 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # By the flag that names the file.
-FILES = {
-    "data_dir": run_directory.EVENTS,
-    "item_table": run_directory.ITEM_TABLE,
-    "user_table": run_directory.USER_TABLE,
+_FILES = {
+    "data_dir": "events.parquet",
+    "item_table": "item_table.parquet",
+    "user_table": "user_table.parquet",
 }
+
+
+def find_path(root: pathlib.Path, flag: str) -> pathlib.Path:
+    """Where a table is that stands for the file of a flag.
+
+    Args:
+      root: The run's folder.
+      flag: `data_dir`, `item_table` or `user_table`.
+
+    Returns:
+      Its path.
+    """
+    return run_directory.RunDirectory(root).ids / _FILES[flag]
+
+
+def find_moved(config: RunConfig, root: pathlib.Path) -> dict[str, str]:
+    """Where the tables of a run are now, for its folder may have been moved.
+
+    Args:
+      config: The flags that the run was begun with.
+      root: Its folder.
+
+    Returns:
+      New values of the flags that name a table of the folder.
+    """
+    found = {}
+    for flag in _FILES:
+        named, path = getattr(config, flag), find_path(root, flag)
+        is_placed = named is not None and pathlib.Path(named).parts[-2:] == path.parts[-2:]
+        if is_placed and path.exists():
+            found[flag] = str(path)
+    return found
 
 
 class PlacedTables:
@@ -38,6 +70,7 @@ class PlacedTables:
         """
         self._tables = tables
         self._begun: run_directory.RunDirectory | None = None
+        self._found: set[pathlib.Path] = set()
 
     def place(self, config: RunConfig, directory: run_directory.RunDirectory) -> None:
         """Writes the tables of a new run; compares them with those of a run that is there.
@@ -49,18 +82,17 @@ class PlacedTables:
         Raises:
           UserError: If the run in the folder was begun with other data.
         """
+        found = set(directory.root.iterdir())
+        run_directory.make_folder(directory.ids)
         if directory.config.exists():
             self._compare(config, directory)
             return
-        self._begun = directory
-        for name, file in FILES.items():
-            # Another start may have ended before its run began.
-            (directory.root / file).unlink(missing_ok=True)
-            if name in self._tables:
-                _write(directory.root / file, self._tables[name])
+        self._begun, self._found = directory, found
+        for name, table in self._tables.items():
+            _write(find_path(directory.root, name), table)
 
     def let_go(self) -> None:
-        """Empties the folder of a run that this call has begun, and that has done nothing yet.
+        """Takes a run that this call has begun, and that has done nothing yet, out of its folder.
 
         What has cost privacy, or has a round to go on from, stays.
         """
@@ -69,10 +101,13 @@ class PlacedTables:
             return
         with contextlib.suppress(errors.UserError), run_directory.lock(directory):
             if not directory.has_rounds:
-                _empty(directory)
+                for name in self._tables:
+                    find_path(directory.root, name).unlink(missing_ok=True)
+                for path in set(directory.root.iterdir()) - self._found:
+                    _remove(path)
 
     def _compare(self, config: RunConfig, directory: run_directory.RunDirectory) -> None:
-        paths = {name: directory.root / FILES[name] for name in self._tables}
+        paths = {name: find_path(directory.root, name) for name in self._tables}
         missing = [name for name, path in paths.items() if not path.exists()]
         changed = [
             name
@@ -92,8 +127,8 @@ class PlacedTables:
         from fedrec_tff.program import data, features
 
         stored = run_directory.read_config(directory)["non_private/data"]
-        with tempfile.TemporaryDirectory(prefix=".compared-", dir=directory.root) as folder:
-            paths = {name: pathlib.Path(folder) / FILES[name] for name in changed}
+        with tempfile.TemporaryDirectory(prefix="compared-", dir=directory.ids) as folder:
+            paths = {name: pathlib.Path(folder) / _FILES[name] for name in changed}
             for name, path in paths.items():
                 _write(path, self._tables[name])
             changes = {name: str(path) for name, path in paths.items()}
@@ -105,15 +140,11 @@ class PlacedTables:
         )
 
 
-def _empty(directory: run_directory.RunDirectory) -> None:
-    """Removes all that a run has left in a folder that was empty before; but for the lock."""
-    for path in directory.root.iterdir():
-        if path == directory.lock_file:
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+def _remove(path: pathlib.Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _write(path: pathlib.Path, table: "pa.Table") -> None:
@@ -141,7 +172,7 @@ def has_integers(path: str | None, column: str) -> bool:
     """
     from pyarrow import parquet, types
 
-    if path is None or pathlib.Path(path).name != run_directory.EVENTS:
+    if path is None or pathlib.Path(path).name != _FILES["data_dir"]:
         return False
     if not pathlib.Path(path).exists():
         return False

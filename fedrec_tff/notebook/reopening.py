@@ -53,7 +53,7 @@ def read_config(directory: run_directory.RunDirectory) -> RunConfig:
         raise errors.UserError(
             f"{directory.config} cannot be read as the configuration of a run of this version"
         ) from error
-    return dataclasses.replace(config, **_find_tables(config, directory))
+    return dataclasses.replace(config, **placed_tables.find_moved(config, directory.root))
 
 
 def reopen(config: RunConfig, directory: run_directory.RunDirectory) -> ReopenedRun:
@@ -144,14 +144,3 @@ def _find_popularity(run: ReopenedRun) -> Any:
             np.load(run.directory.private_popularity), release.noise_stddev
         )
     return popularity_prior.Popularity(probabilities)
-
-
-def _find_tables(config: RunConfig, directory: run_directory.RunDirectory) -> dict[str, str]:
-    """Where tables are that the folder itself holds; it may have been moved."""
-    found = {}
-    for flag, name in placed_tables.FILES.items():
-        named = getattr(config, flag)
-        path = directory.root / name
-        if named is not None and pathlib.Path(named).name == name and path.exists():
-            found[flag] = str(path)
-    return found

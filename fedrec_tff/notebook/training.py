@@ -23,8 +23,8 @@ def train(
 
     Args:
       events: Who took what, when, one row each: a pandas or Arrow table, of which the named columns
-        are kept as `events.parquet` in the folder, for its owner alone; the path of a CSV, TSV or
-        Parquet file, or of a data set's folder; or the name of a data set: synthetic, ml-100k,
+        are kept as `ids/events.parquet` in the folder, for its owner alone; the path of a CSV, TSV
+        or Parquet file, or of a data set's folder; or the name of a data set: synthetic, ml-100k,
         ml-1m.
       output_dir: The run's folder; made if missing.
       **flags: The flags of `python -m experiments.train --help`, under their names. `item_table`
@@ -51,7 +51,7 @@ def train(
 
 def _name_files(source: event_tables.Source, root: pathlib.Path) -> dict[str, str]:
     """Where the tables in memory are going to be, wherever the same call comes from."""
-    return {name: os.path.abspath(root / placed_tables.FILES[name]) for name in source.tables}
+    return {name: os.path.abspath(placed_tables.find_path(root, name)) for name in source.tables}
 
 
 def _run(config: RunConfig, root: pathlib.Path, source: event_tables.Source) -> None:

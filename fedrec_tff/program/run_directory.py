@@ -13,15 +13,10 @@ from typing import Any, BinaryIO
 from fedrec_tff import errors
 from fedrec_tff.privacy import chained_file
 
-# Tables that were handed over in memory.
-EVENTS, ITEM_TABLE, USER_TABLE = "events.parquet", "item_table.parquet", "user_table.parquet"
-
 # What a session may leave if it ends before `config.json` is written; the ledger is a header then.
 _LEFT_BEFORE_CONFIG = {
     *(".lock", "ids", "config.json.partial", "cohort_key", "cohort_key.partial"),
     "privacy_ledger.jsonl",
-    *(EVENTS, ITEM_TABLE, USER_TABLE),
-    *(f"{name}.partial" for name in (EVENTS, ITEM_TABLE, USER_TABLE)),
 }
 
 _CONFIG, _CHECKPOINTS, _DEVICES = "config.json", "checkpoints", "devices"
@@ -45,9 +40,6 @@ SECRET = frozenset(
         "study.json",
         "sweep.csv",
         "sweep.json",
-        # Raw data.
-        EVENTS,
-        USER_TABLE,
         # What an audit found of real users.
         "audit.json",
         # Exact metrics and counts, and recommenders that are exact functions of the data.

@@ -168,8 +168,9 @@ def test_a_run_tells_what_it_promises(run):
 
 
 def test_events_are_kept_for_their_owner_alone_and_no_more_than_is_needed(run):
-    path = run.folder / "events.parquet"
+    path = run.folder / "ids" / "events.parquet"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert parquet.read_schema(path).names == ["who", "what", "when"]
 
 
@@ -187,13 +188,13 @@ def test_the_same_call_in_another_thread_returns_the_run_that_is_there(run, monk
 
 
 def test_other_data_or_flags_are_refused_and_change_nothing(run):
-    before = (run.folder / "events.parquet").read_bytes()
+    before = (run.folder / "ids" / "events.parquet").read_bytes()
     with pytest.raises(fedrec_tff.UserError, match="the data are not those"):
         _train(run.folder, events=_create_events().iloc[700:])
     with pytest.raises(fedrec_tff.UserError, match=r"another configuration: rounds=9 \(there: 2\)"):
         _train(run.folder, rounds=9)
-    assert (run.folder / "events.parquet").read_bytes() == before
-    assert not list(run.folder.glob(".compared-*"))
+    assert (run.folder / "ids" / "events.parquet").read_bytes() == before
+    assert not list(run.folder.rglob("compared-*"))
 
 
 def test_a_run_is_loaded_from_wherever_its_folder_is(run, tmp_path):
@@ -275,12 +276,20 @@ def test_a_start_before_the_first_round_is_given_up_without_a_trace(tmp_path, mo
 
 
 def test_what_a_start_finds_in_a_folder_it_leaves_there(tmp_path):
-    (tmp_path / "events.parquet").mkdir()
+    (tmp_path / "events.parquet").touch()
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(fedrec_tff.UserError, match="not empty"):
         _train(tmp_path)
     assert (tmp_path / "thesis.txt").exists()
     assert (tmp_path / "events.parquet").exists()
+
+
+def test_a_start_that_was_killed_does_not_block_the_folder(tmp_path):
+    (tmp_path / "ids").mkdir()
+    (tmp_path / "ids" / "events.parquet").write_text("half a table")
+    with pytest.raises(fedrec_tff.UserError, match="3 interactions"):
+        _train(tmp_path, events=_create_events().head(2))
+    assert {path.name for path in tmp_path.rglob("*")} == {"ids", ".lock"}
 
 
 def test_a_wrong_keyword_makes_no_folder(tmp_path):
@@ -334,7 +343,10 @@ def test_withheld_metrics_are_not_computed_on_demand(run):
         {"personal_tower": "scale_and_shift"},
         {"personal_tower": "embedding", "personal_state": "persistent"},
         {"item_features": ["title:words"], "query_tower": "gru"},
-        {"catalogue": "selected", "catalogue_noise_multiplier": 1.0, "item_table": None},
+        {
+            **{"catalogue": "selected", "catalogue_noise_multiplier": 0.1, "item_table": None},
+            **{"target_epsilon": None, "noise_multiplier": 1.0},
+        },
         {
             **{"popularity_noise_multiplier": 2.0, "initial_bias": "popularity"},
             "negative_sampling": "popularity",
