@@ -59,6 +59,28 @@ def find_moved(config: RunConfig, root: pathlib.Path) -> dict[str, str]:
     return found
 
 
+def has_integers(path: str | None, column: str) -> bool:
+    """Whether a column of events that were placed holds whole numbers.
+
+    Args:
+      path: Where the run's data are; None for no file.
+      column: Its name.
+
+    Returns:
+      Whether it does; False for events that have not been placed.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    if path is None or pathlib.Path(path).name != _FILES["data_dir"]:
+        return False
+    try:
+        return pa.types.is_integer(parquet.read_schema(path).field(column).type)
+    except (pa.ArrowException, OSError, KeyError):
+        # Not there any more: ids are text then, as in all other files.
+        return False
+
+
 class PlacedTables:
     """The tables of one call, and what becomes of them if it fails."""
 
@@ -100,7 +122,7 @@ class PlacedTables:
         if directory is None:
             return
         with contextlib.suppress(errors.UserError), run_directory.lock(directory):
-            if not directory.has_rounds:
+            if not (directory.has_rounds or directory.metrics.exists()):
                 for name in self._tables:
                     find_path(directory.root, name).unlink(missing_ok=True)
                 for path in set(directory.root.iterdir()) - self._found:
@@ -108,16 +130,17 @@ class PlacedTables:
 
     def _compare(self, config: RunConfig, directory: run_directory.RunDirectory) -> None:
         paths = {name: find_path(directory.root, name) for name in self._tables}
-        missing = [name for name, path in paths.items() if not path.exists()]
+        stored = {name: _read(path) for name, path in paths.items()}
         changed = [
             name
             for name, table in self._tables.items()
-            if name in missing or not _is_equal(paths[name], table)
+            if stored[name] is None or not stored[name].equals(table)
         ]
         if changed:
             self._compare_fingerprints(config, directory, changed)
-        for name in missing:
-            _write(paths[name], self._tables[name])
+        for name, table in self._tables.items():
+            if stored[name] is None:
+                _write(paths[name], table)
 
     def _compare_fingerprints(
         self, config: RunConfig, directory: run_directory.RunDirectory, changed: Collection[str]
@@ -154,26 +177,12 @@ def _write(path: pathlib.Path, table: "pa.Table") -> None:
         parquet.write_table(table, file)
 
 
-def _is_equal(path: pathlib.Path, table: "pa.Table") -> bool:
+def _read(path: pathlib.Path) -> "pa.Table | None":
+    """What was written; None if it is not there any more, or damaged."""
+    import pyarrow as pa
     from pyarrow import parquet
 
-    return parquet.read_table(path).equals(table)
-
-
-def has_integers(path: str | None, column: str) -> bool:
-    """Whether a column of events that were placed holds whole numbers.
-
-    Args:
-      path: Where the run's data are; None for no file.
-      column: Its name.
-
-    Returns:
-      Whether it does; False for events that have not been placed.
-    """
-    from pyarrow import parquet, types
-
-    if path is None or pathlib.Path(path).name != _FILES["data_dir"]:
-        return False
-    if not pathlib.Path(path).exists():
-        return False
-    return types.is_integer(parquet.read_schema(path).field(column).type)
+    try:
+        return parquet.read_table(path)
+    except (pa.ArrowException, OSError):
+        return None

@@ -6,6 +6,7 @@ from typing import Any
 
 from fedrec_tff import errors, quiet
 from fedrec_tff.notebook import event_tables, keywords, placed_tables, trained_run
+from fedrec_tff.program import run_directory
 from fedrec_tff.program.config import RunConfig
 
 
@@ -62,21 +63,22 @@ def _run(config: RunConfig, root: pathlib.Path, source: event_tables.Source) -> 
     try:
         outcome = session.run(config, root, placed.place)
     except BaseException as error:
-        _let_go(placed, config)
+        _let_go(placed, config, root)
         told = errors.from_os_error(error) if isinstance(error, OSError) else error
         if not isinstance(told, errors.UserError):
             raise
-        raise errors.UserError(_name_tables(str(told), source, root)) from None
+        raise type(told)(_name_tables(str(told), source, root)) from None
     if outcome.results is None:
-        _let_go(placed, config)
+        _let_go(placed, config, root)
         raise KeyboardInterrupt(
             f"stopped after round {outcome.rounds}; the same call on {root} goes on"
         )
 
 
-def _let_go(placed: placed_tables.PlacedTables, config: RunConfig) -> None:
-    # What a budget over runs has reserved for a folder is found again by that folder alone.
-    if config.population_ledger is None:
+def _let_go(placed: placed_tables.PlacedTables, config: RunConfig, root: pathlib.Path) -> None:
+    # What a run has reserved of a budget over runs is found again by its folder alone.
+    has_begun = run_directory.RunDirectory(root).config.exists()
+    if config.population_ledger is None or not has_begun:
         placed.let_go()
 
 

@@ -187,6 +187,19 @@ def test_the_same_call_in_another_thread_returns_the_run_that_is_there(run, monk
     assert _train(run.folder, events=table).results == run.results
 
 
+def test_a_table_that_was_removed_or_damaged_is_put_back(run):
+    path = run.folder / "ids" / "events.parquet"
+    content = path.read_bytes()
+    for spoil in (path.unlink, lambda: path.write_bytes(content[:100])):
+        spoil()
+        with pytest.raises(fedrec_tff.UserError, match=r"events\.parquet"):
+            fedrec_tff.load(run.folder).evaluate()
+        without = fedrec_tff.load(run.folder).recommend([1000], k=3)
+        assert list(without["item"]) == list(run.recommend([1000], k=3)["item"].map(str))
+        assert _train(run.folder).evaluate() == run.evaluate()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 def test_other_data_or_flags_are_refused_and_change_nothing(run):
     before = (run.folder / "ids" / "events.parquet").read_bytes()
     with pytest.raises(fedrec_tff.UserError, match="the data are not those"):
