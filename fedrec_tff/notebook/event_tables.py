@@ -20,6 +20,8 @@ _COLUMNS = {
     "item_table": (),
     "user_table": (),
 }
+# Kinds of files, which name no data.
+_WITHOUT_DATA = ("csv", "adjacency")
 # Folders by what is in them.
 _FOLDERS = {
     "ratings.dat": {"dataset": "ml-1m"},
@@ -82,13 +84,11 @@ def _find_path(path: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
     place = pathlib.Path(path)
     if "dataset" in keywords:
         return {"data_dir": path}
+    if not place.exists():
+        raise errors.UserError(
+            f"events: there is no file, folder or data set {path!r}: {_suggest(place)}"
+        )
     if not place.is_dir():
-        if not place.exists():
-            close = difflib.get_close_matches(path, DATASETS, 1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(DATASETS)}"
-            raise errors.UserError(
-                f"events: {path!r} is neither a file or folder nor a data set: {hint}"
-            )
         return {"dataset": "csv", "data_dir": path}
     for name, flags in _FOLDERS.items():
         if (place / name).exists():
@@ -96,6 +96,15 @@ def _find_path(path: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
     raise errors.UserError(
         f"events: the folder {path} holds none of {', '.join(_FOLDERS)}: name the file in it"
     )
+
+
+def _suggest(place: pathlib.Path) -> str:
+    """What may have been meant: a data set, or something beside a file that is not there."""
+    named = [name for name in DATASETS if name not in _WITHOUT_DATA]
+    beside = place.parent.iterdir() if place.parent.is_dir() else ()
+    known = [*named, *(str(path) for path in beside)]
+    close = difflib.get_close_matches(str(place), known, 1)
+    return f"did you mean {close[0]}?" if close else f"data sets are {', '.join(named)}"
 
 
 def _take_table(table: Any, flag: str, title: str, keywords: Mapping[str, Any]) -> "pa.Table":

@@ -96,8 +96,7 @@ def _convert(name: str, value: Any) -> Any:
 def _to_scalar(kind: type, value: Any) -> Any:
     """The value as Python's own kind of it; None if it is of another."""
     if kind is str:
-        is_text = isinstance(value, str | os.PathLike)
-        return os.fspath(value) if is_text else None
+        return str(os.fspath(value)) if isinstance(value, str | os.PathLike) else None
     is_truth = isinstance(value, bool) or type(value).__name__ == "bool_"
     if is_truth or kind is bool:
         return bool(value) if is_truth and kind is bool else None

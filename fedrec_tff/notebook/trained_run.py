@@ -33,7 +33,7 @@ def load(folder: str | os.PathLike[str]) -> "TrainedRun":
     Raises:
       UserError: If there is no run, or it is not finished.
     """
-    with keywords_for_flags():
+    with quiet.quietly(), keywords_for_flags():
         if not isinstance(folder, str | os.PathLike):
             raise errors.UserError(f"load: the path of a folder is needed, not {folder!r}")
         directory = run_directory.RunDirectory(pathlib.Path(folder))

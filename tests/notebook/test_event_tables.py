@@ -91,7 +91,9 @@ def test_a_path_is_known_by_what_is_there(tmp_path, files, name, expected):
         (_FRAME.set_axis(["user", "item", "item"], axis=1), _COLUMNS, "two columns 'item'"),
         (_FRAME, {**_COLUMNS, "dataset": "ml-1m"}, "dataset: events tell it already"),
         (_FRAME, {**_COLUMNS, "data_dir": "x"}, "data_dir: events tell it already"),
-        ("ml-1n", {}, "neither a file or folder nor a data set: did you mean ml-1m"),
+        ("ml-1n", {}, "no file, folder or data set 'ml-1n': did you mean ml-1m"),
+        ("evnts.csv", {}, "'evnts.csv': did you mean events.csv"),
+        ("no/where.csv", {}, "'no/where.csv': data sets are synthetic, ml-100k, ml-1m$"),
         (".", {}, "the folder . holds none of ratings.dat"),
         (None, {}, "a pandas or Arrow table or a path is needed, not NoneType"),
         ({"user": [1]}, {}, "not dict"),
@@ -102,6 +104,7 @@ def test_a_path_is_known_by_what_is_there(tmp_path, files, name, expected):
 )
 def test_what_cannot_be_read_is_one_line(tmp_path, monkeypatch, events, keywords, message):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "events.csv").touch()
     with pytest.raises(errors.UserError, match=message) as raised:
         event_tables.read_source(events, keywords)
     assert "\n" not in str(raised.value)

@@ -16,6 +16,7 @@ def test_values_are_taken_as_python_has_them():
         {
             "dataset": "csv",
             "data_dir": pathlib.Path("a") / "b.csv",
+            "loss": np.str_("bpr"),
             "rounds": np.int64(7),
             "clients_per_round": 40,
             "target_epsilon": np.float32(2.0),
@@ -32,6 +33,7 @@ def test_values_are_taken_as_python_has_them():
     assert config == RunConfig(
         dataset="csv",
         data_dir="a/b.csv",
+        loss="bpr",
         rounds=7,
         clients_per_round=40.0,
         target_epsilon=2.0,
