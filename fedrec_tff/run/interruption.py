@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import threading
 import types
 from collections.abc import Iterator
 
@@ -28,12 +29,18 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Turns SIGINT and SIGTERM into a `StopRequest` inside a `with` block of the main thread.
+    """Turns SIGINT and SIGTERM into a `StopRequest` inside a `with` block.
+
+    Signals reach the main thread alone, and no other may say what becomes of them: in another
+    thread the request stays false.
 
     Yields:
       The request, false until a signal comes.
     """
     stop = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
 
     def handle(signum: int, frame: types.FrameType | None) -> None:
         del signum, frame

@@ -1,4 +1,5 @@
 import signal
+import threading
 
 import pytest
 
@@ -30,3 +31,17 @@ def test_request_by_the_program_itself():
     assert stop
     with pytest.raises(KeyboardInterrupt):
         stop.request()
+
+
+def test_other_threads_leave_signals_to_the_main_one():
+    before = signal.getsignal(signal.SIGINT)
+    found = []
+
+    def work():
+        with interruption.stop_on_signals() as stop:
+            found.append((bool(stop), signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [(False, before)]

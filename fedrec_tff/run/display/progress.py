@@ -13,6 +13,7 @@ import rich.progress
 import tensorflow_federated as tff
 
 from fedrec_tff.privacy import departures
+from fedrec_tff.run.display import notebook_bar
 from fedrec_tff.run.metrics import metric_names
 
 _RECALL = "recall@10"
@@ -28,7 +29,7 @@ _EVALUATED = tuple(name for name in _SHOWN if name.endswith(_RECALL))
 
 
 class ProgressReleaseManager(tff.program.ReleaseManager):
-    """Shows released metrics: a live line on a terminal, a line for each evaluation elsewhere."""
+    """Shows released metrics: a live line on a terminal, a bar in a notebook, else some lines."""
 
     def __init__(self, rounds: int, first_round: int, clients_per_round: float) -> None:
         """Initialises the display; it appears inside a `with` block.
@@ -44,7 +45,8 @@ class ProgressReleaseManager(tff.program.ReleaseManager):
         self._clients_per_round = clients_per_round
         self._latest: dict[str, float] = {}
         self._start = time.monotonic()
-        self._is_live = sys.stderr.isatty()
+        self._bar = notebook_bar.create(rounds, first_round - 1)
+        self._is_live = self._bar is None and sys.stderr.isatty()
         self._progress = rich.progress.Progress(
             rich.progress.TextColumn("round"),
             rich.progress.MofNCompleteColumn(),
@@ -62,6 +64,8 @@ class ProgressReleaseManager(tff.program.ReleaseManager):
     def __enter__(self) -> Self:
         self._start = time.monotonic()
         self._progress.start()
+        if self._bar is not None:
+            self._bar.show("starting")
         return self
 
     def __exit__(
@@ -88,8 +92,10 @@ class ProgressReleaseManager(tff.program.ReleaseManager):
         line = "  ".join([*shown, f"{rate:,.0f} users/s"])
         self._progress.update(self._task, completed=key, metrics=line)
         is_evaluation = any(name in value for name in _EVALUATED)
-        if not self._is_live and (is_evaluation or key == self._rounds):
-            left = (self._rounds - key) * seconds / rounds_done
+        left = (self._rounds - key) * seconds / rounds_done
+        if self._bar is not None:
+            self._bar.show(f"{line}  {left:.0f} s left", key)
+        elif not self._is_live and (is_evaluation or key == self._rounds):
             print(
                 f"round {key}/{self._rounds}  {line}  {left:.0f} s left",
                 file=sys.stderr,
