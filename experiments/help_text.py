@@ -116,4 +116,4 @@ def _wrap(text: str, first: str, others: str) -> str:
 
 def print_help() -> None:
     """Prints the help text of the binary that runs."""
-    print(write(sys.modules["__main__"].__doc__ or "", sys.argv[0]))
+    print(write(sys.modules["__main__"].__doc__ or "", sys.argv[0]), flush=True)

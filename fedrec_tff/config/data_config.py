@@ -10,19 +10,13 @@ DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv", "adjacency")
 _DATASETS_WITH_ITEM_TABLE = ("synthetic", "ml-100k", "ml-1m")
 SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
 CATALOGUES = ("table", "selected", "data")
+# The flags that name columns of the interactions' own file.
+COLUMN_FLAGS = ("user_column", "item_column", "time_column", "value_column")
 
 _CSV = Need("--dataset=csv", lambda config: config.dataset == "csv")
 _CSV_OR_ROSTER = Need(
     "--dataset=csv or --roster",
     lambda config: config.dataset == "csv" or config.roster is not None,
-)
-_USE_OF_ITEM_TABLE = Need(
-    "--item_features, --initial_embedding=features or --catalogue=table",
-    lambda config: (
-        bool(config.item_features)
-        or config.initial_embedding == "features"
-        or config.catalogue_kind == "table"
-    ),
 )
 _USER_FEATURES = Need("--user_features", lambda config: bool(config.user_features))
 _SYNTHETIC = Need("--dataset=synthetic", lambda config: config.dataset == "synthetic")
@@ -123,9 +117,9 @@ class DataConfig:
     )
     item_table: str | None = declare(
         None,
-        "CSV, TSV or Parquet file of items, with --item_column, for --item_features and "
-        "--catalogue=table (csv).",
-        needs=(_CSV, _USE_OF_ITEM_TABLE),
+        "CSV, TSV or Parquet file of items, with --item_column, for --item_features, "
+        "--catalogue=table and, in a column `title`, what recommendations call items (csv).",
+        needs=(_CSV,),
         about_data=True,
     )
     user_table: str | None = declare(

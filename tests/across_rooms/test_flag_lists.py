@@ -10,10 +10,10 @@ from fedrec_tff.config.run_config import RunConfig
 _PACKAGE = pathlib.Path(fedrec_tff.__file__).parent
 _MANY = 3
 _NAMES = set(field_spec.read_specs(RunConfig))
-# Facts about whoever holds the list, not about the flags.
+# Facts about whoever holds the list, not about the flags; by the beginning of its path.
 _ALLOWED = {
     "checks/model_check_config.py": "what the check of a model lets its author choose",
-    "privacy/mechanisms.py": "fields of a record, which are called as flags are",
+    "privacy/": "fields of a mechanism's record, which are called as flags are",
     "studies/audit/config.py": "what the process that this attack builds for itself leaves out",
     "studies/baselines/report.py": "what tells baselines apart in TensorBoard",
     "studies/robustness/config.py": "what the cells of a study set themselves",
@@ -40,7 +40,8 @@ def test_no_module_but_a_topic_lists_flags():
         found = [] if is_topic else list(_find_lists(ast.parse(path.read_text())))
         if found:
             listed[name] = found
-    assert not {name: found for name, found in listed.items() if name not in _ALLOWED}
+    allowed = tuple(_ALLOWED)
+    assert not {name: found for name, found in listed.items() if not name.startswith(allowed)}
 
 
 def test_lists_are_found_in_whatever_form():
