@@ -36,7 +36,6 @@ _PRIVATE = RunConfig(
     client_learning_rate=2.0,
     server_learning_rate=0.03,
     clients_per_round=500,
-    clip_norm=0.5,
     target_epsilon=8.0,
     rounds=50,
     rounds_per_evaluation=10,

@@ -12,7 +12,6 @@ that a user took.
 
 import collections
 import dataclasses
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ import tensorflow_federated as tff
 
 from fedrec_tff import errors
 from fedrec_tff.aggregators import registry
+from fedrec_tff.aggregators.robust import norms
 from fedrec_tff.privacy import queries
 
 _MIN_BITS, _MAX_BITS = 2, 32
@@ -156,22 +156,12 @@ def build_secure_mean(
       The factory.
     """
     _check_dense(context, "secure_mean")
-    if clip_norm is None:
-        clip_norm = context.clip_norm
-    if clip_norm is None:
-        raise errors.UserError(
-            "--aggregator=secure_mean: needs a bound on updates; add --aggregator_param "
-            "clip_norm=1.0, or any other"
-        )
-    if not 0.0 < clip_norm < math.inf:
-        raise errors.UserError(
-            f"--aggregator_param clip_norm={clip_norm}: must be positive and finite"
-        )
+    bound = norms.choose_norm(context, "clip_norm", clip_norm)
     if not _MIN_BITS <= bits <= _MAX_BITS:
         raise errors.UserError(
             f"--aggregator_param bits={bits}: must be from {_MIN_BITS} to {_MAX_BITS}"
         )
-    return SecureMeanFactory(FixedPoint(clip_norm, bits, stochastic))
+    return SecureMeanFactory(FixedPoint(bound, bits, stochastic))
 
 
 class GuardedFactory(tff.aggregators.WeightedAggregationFactory):

@@ -9,14 +9,14 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff import errors
-from fedrec_tff.aggregators import building, registry, transforms
+from fedrec_tff.aggregators import building, transforms
 from fedrec_tff.aggregators import chain as chain_lib
 from fedrec_tff.benchmarks import federated_rounds, plan, timing, users
 from fedrec_tff.datasets import clients as clients_lib
 from fedrec_tff.execution import compiled
 from fedrec_tff.learning import client_work, negative_sampling, optimizers
 from fedrec_tff.learning import process as process_lib
-from fedrec_tff.privacy import mechanisms, sampling
+from fedrec_tff.run import aggregator_context, privacy_plan
 
 BASELINE = "mean"
 _NUM_WARM_UP = 2
@@ -138,23 +138,11 @@ def _build_process(
         if is_row_sparse
         else client_work.build_dense_client_update
     )
-    context = registry.AggregatorContext(
-        num_items=setting.num_items,
-        clients_per_round=config.clients_per_round,
-        row_sparse=is_row_sparse,
-        mechanism=mechanisms.Mechanism(
-            "dp_gaussian",
-            config.noise_multiplier,
-            config.clip_norm,
-            setting.num_users,
-            config.clients_per_round,
-        ),
-        max_clients=sampling.bound_cohort_size(
-            sampling.POISSON, setting.num_users, config.clients_per_round
-        ),
-        clip_norm=config.clip_norm,
-        seed=config.seed,
-        model=config.two_tower,
+    private = privacy_plan.create_plan(
+        config, setting.num_users, config.two_tower.num_weights(setting.num_items)
+    )
+    context = aggregator_context.create_context(
+        config, private, setting.num_items, row_sparse=is_row_sparse
     )
     sampler = negative_sampling.NegativeSampler(setting.num_items, config.num_negatives)
     return process_lib.build_learning_process(

@@ -16,7 +16,7 @@ from fedrec_tff.datasets import clients as clients_lib
 from fedrec_tff.execution import compiled, native, stacking
 from fedrec_tff.learning import client_work, negative_sampling, optimizers
 from fedrec_tff.learning import process as process_lib
-from fedrec_tff.privacy import mechanisms
+from fedrec_tff.run import aggregator_context, privacy_plan
 
 
 def measure(row: plan.Row, budget: timing.Budget) -> measurement.Measurement:
@@ -74,17 +74,11 @@ def build_process(
         if is_row_sparse
         else client_work.build_dense_client_update
     )
-    context = registry.AggregatorContext(
-        num_items=setting.num_items,
-        clients_per_round=config.clients_per_round,
-        row_sparse=is_row_sparse,
-        mechanism=mechanisms.Mechanism(
-            config.aggregator_name,
-            config.noise_multiplier,
-            config.clip_norm,
-            setting.num_users,
-            config.clients_per_round,
-        ),
+    private = privacy_plan.create_plan(
+        config, setting.num_users, config.two_tower.num_weights(setting.num_items)
+    )
+    context = aggregator_context.create_context(
+        config, private, setting.num_items, row_sparse=is_row_sparse
     )
     return process_lib.build_learning_process(
         config.two_tower,

@@ -9,11 +9,11 @@ from typing import Any
 import tensorflow_federated as tff
 
 from fedrec_tff import errors
-from fedrec_tff.aggregators import building, contract, registry, transforms
+from fedrec_tff.aggregators import building, contract, transforms
 from fedrec_tff.checks import made_up_updates, watched_context
 from fedrec_tff.checks.aggregator_check_config import NUM_ITEMS, POPULATION
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.run import privacy_plan
+from fedrec_tff.run import aggregator_context, privacy_plan
 
 
 def build_factory(config: RunConfig, *, is_row_sparse: bool) -> transforms.AggregationFactory:
@@ -31,16 +31,7 @@ def build_factory(config: RunConfig, *, is_row_sparse: bool) -> transforms.Aggre
     """
     num_weights = config.two_tower.num_weights(NUM_ITEMS)
     plan = privacy_plan.create_plan(config, POPULATION, num_weights, config.noise_multiplier)
-    context = registry.AggregatorContext(
-        num_items=NUM_ITEMS,
-        clients_per_round=config.clients_per_round,
-        row_sparse=is_row_sparse,
-        mechanism=plan.mechanism,
-        max_clients=plan.max_clients,
-        clip_norm=config.clip_norm,
-        seed=config.seed,
-        model=config.two_tower,
-    )
+    context = aggregator_context.create_context(config, plan, NUM_ITEMS, row_sparse=is_row_sparse)
     chain = config.aggregator_chain
     factory = building.build_factory(chain, context)
     # What edges have goes to the learning process, and need not be an aggregate yet.

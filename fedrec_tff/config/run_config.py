@@ -147,6 +147,13 @@ class RunConfig(
         return self.mechanism_name in catalogue.CENTRAL and not is_insecure
 
     @property
+    def server_sees_sums(self) -> bool:
+        """Whether the server is trusted with clients' exact metrics; otherwise they send zeros."""
+        if self.secure_sum != "plain":
+            return False
+        return not self.is_private or self.aggregator_name in catalogue.CENTRAL
+
+    @property
     def checkpoint_period(self) -> int:
         """Rounds between checkpoints."""
         return self.rounds_per_checkpoint or (1 if self.is_private else 10)

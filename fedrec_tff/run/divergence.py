@@ -121,7 +121,7 @@ def create_watch(
     Returns:
       The watch.
     """
-    if not config.is_private and run_process.server_may_see_sums(config):
+    if not config.is_private and config.server_sees_sums:
         return Watch(config, None)
     return Watch(config, build_probe(config, num_items, popular, features))
 

@@ -262,7 +262,7 @@ def _create_options(
         release_non_private_metrics=config.release_non_private_metrics,
         averaging_decay=config.averaging_decay,
         download_megabytes=config.clients_per_round * num_weights * _BYTES_PER_WEIGHT / 1e6,
-        sums_client_metrics=run_process.server_may_see_sums(config),
+        sums_client_metrics=config.server_sees_sums,
         read_secure_sum_costs_fn=lambda: getattr(secure_sum, "costs", None),
         learning_rates=run_process.create_learning_rates(config),
         prepare_cohort_fn=devices.prepare_cohort,

@@ -29,8 +29,7 @@ from fedrec_tff.learning import process as process_lib
 from fedrec_tff.learning.config import EVERYBODY_THE_SAME, POPULARITY
 from fedrec_tff.learning.simulation import simulated_clients
 from fedrec_tff.models import tower_contract
-from fedrec_tff.privacy import catalogue
-from fedrec_tff.run import client_simulation, known_popularity, privacy_plan
+from fedrec_tff.run import aggregator_context, client_simulation, known_popularity, privacy_plan
 from fedrec_tff.run import features as features_lib
 
 # What is drawn.
@@ -52,10 +51,10 @@ def build_process(
       config: The run's flags.
       num_items: Size of the catalogue.
       plan: Sampler and mechanism.
-      popular: What is known of items' popularity, where the run uses it.
+      popular: The items' popularity, as far as it is known, where the run uses it.
       item_features: A row for each item, where there are any.
       simulation: Who attacks, and whose devices fail; None for nobody.
-      features: What the model knows of items and users.
+      features: Features of items and users that the model reads.
 
     Returns:
       The process; row-sparse where aggregator and client optimiser allow it.
@@ -69,7 +68,7 @@ def build_process(
     row_sparse = _is_row_sparse(config)
     sampler = create_sampler(config, num_items, popular)
     build_update = _bind_client_update(config, features)
-    context = _create_context(config, num_items, plan, row_sparse)
+    context = aggregator_context.create_context(config, plan, num_items, row_sparse=row_sparse)
     factory = building.build_factory(chain, context)
     _check_weighs(config, factory)
     if chain.has_plugin:
@@ -111,7 +110,7 @@ def build_process(
         optimizers.create_optimizer(config.server),
         config.seed,
         client_type,
-        sums_client_metrics=server_may_see_sums(config),
+        sums_client_metrics=config.server_sees_sums,
         initial_item_bias=popular.initial_bias if config.initial_bias == POPULARITY else None,
         initial_item_embedding=_create_initial_embedding(config, num_items, item_features),
         client_memory=memory,
@@ -130,8 +129,8 @@ def build_client_update(
     Args:
       config: The run's flags.
       num_items: Size of the catalogue.
-      popular: What is known of items' popularity, where the run uses it.
-      features: What the model knows of items and users.
+      popular: The items' popularity, as far as it is known, where the run uses it.
+      features: Features of items and users that the model reads.
 
     Returns:
       Client work.
@@ -147,7 +146,7 @@ def create_sampler(
     Args:
       config: The run's flags.
       num_items: Size of the catalogue.
-      popular: What is known of items' popularity, where the run uses it.
+      popular: The items' popularity, as far as it is known, where the run uses it.
 
     Returns:
       The sampler.
@@ -171,7 +170,7 @@ def choose_edges(
       config: The run's flags.
       num_items: Size of the catalogue.
       plan: The mechanism.
-      draws: Of the population, public.
+      draws: Public draws of the population.
 
     Returns:
       int32 [num_users]; None where no edges stand between clients and server.
@@ -179,7 +178,9 @@ def choose_edges(
     chain = config.aggregator_chain
     if not chain.terminal.has_edges:
         return None
-    context = _create_context(config, num_items, plan, _is_row_sparse(config))
+    context = aggregator_context.create_context(
+        config, plan, num_items, row_sparse=_is_row_sparse(config)
+    )
     num_edges = _find_hierarchy(chain, context).num_edges
     return draws.integers(num_edges, _EDGE).astype(np.int32)
 
@@ -197,7 +198,9 @@ def check_builders(config: RunConfig, num_items: int, plan: privacy_plan.Privacy
     """
     _check_model(config)
     chain = config.aggregator_chain
-    context = _create_context(config, num_items, plan, _is_row_sparse(config))
+    context = aggregator_context.create_context(
+        config, plan, num_items, row_sparse=_is_row_sparse(config)
+    )
     _check_weighs(config, building.build_factory(chain, context))
 
 
@@ -252,23 +255,6 @@ def _is_row_sparse(config: RunConfig) -> bool:
     return can_be and work.optimizer.is_stateless and not work.needs_whole_table
 
 
-def _create_context(
-    config: RunConfig, num_items: int, plan: privacy_plan.PrivacyPlan, row_sparse: bool
-) -> registry.AggregatorContext:
-    return registry.AggregatorContext(
-        num_items=num_items,
-        clients_per_round=config.clients_per_round,
-        row_sparse=row_sparse,
-        mechanism=plan.mechanism,
-        insecure_noise_seed=config.seed if config.insecure_deterministic_noise else None,
-        max_clients=plan.max_clients,
-        clip_norm=config.clip_norm,
-        seed=config.seed,
-        model=config.two_tower,
-        server_sees_sums=server_may_see_sums(config),
-    )
-
-
 def _edges_exclude_non_finite(chain: chain_lib.Chain) -> bool:
     rule = dict(chain.links[-1].parameters).get("edge")
     return rule in hierarchy_config.ROBUST_RULES and all(s.excludes_non_finite for s in chain.steps)
@@ -288,20 +274,6 @@ def _find_hierarchy(
 def _get_edge(client: client_work.ClientData | simulated_clients.SimulatedClient) -> Any:
     """The client's edge, which is public."""
     return hierarchical_process.get_edge(client.data if hasattr(client, "data") else client)
-
-
-def server_may_see_sums(config: RunConfig) -> bool:
-    """Whether the server is trusted with clients' exact metrics.
-
-    Args:
-      config: The run's flags.
-
-    Returns:
-      Whether it is; otherwise clients send zeros.
-    """
-    if config.secure_sum != "plain":
-        return False
-    return not config.is_private or config.aggregator_name in catalogue.CENTRAL
 
 
 def _create_initial_embedding(

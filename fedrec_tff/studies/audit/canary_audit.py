@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fedrec_tff.aggregators import building, registry
+from fedrec_tff.aggregators import building
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import clients as clients_lib
 from fedrec_tff.datasets import keyed_draws, sequences, splits
@@ -33,7 +33,7 @@ from fedrec_tff.privacy.audit import (
     participation_checks,
     report,
 )
-from fedrec_tff.run import cohorts, divergence, privacy_plan
+from fedrec_tff.run import aggregator_context, cohorts, divergence, privacy_plan
 from fedrec_tff.run.metrics import round_metrics
 from fedrec_tff.studies.audit import config as audit_config
 from fedrec_tff.studies.audit import mechanism_checks
@@ -152,7 +152,9 @@ def run(
         found += mechanism_checks.check_aggregator(
             mechanism_checks.AggregatorUnderTest(
                 parts.build_factory,
-                _aggregator_context(config, split, parts),
+                aggregator_context.create_context(
+                    config, parts.plan, split.num_items, row_sparse=False
+                ),
                 parts.supports_row_sparse,
                 config.two_tower,
             )
@@ -232,26 +234,12 @@ def _build_process(
             canary_norm,
             _directions_seed(config.seed),
         ),
-        parts.build_factory(_aggregator_context(config, split, parts)),
+        parts.build_factory(
+            aggregator_context.create_context(config, parts.plan, split.num_items, row_sparse=False)
+        ),
         RecordingOptimizer(optimizers.create_optimizer(config.server)),
         config.seed,
         canaries.AUDITED_CLIENT_TYPE,
-    )
-
-
-def _aggregator_context(
-    config: RunConfig, split: splits.Split, parts: AuditedParts
-) -> registry.AggregatorContext:
-    return registry.AggregatorContext(
-        num_items=split.num_items,
-        clients_per_round=config.clients_per_round,
-        row_sparse=False,
-        mechanism=parts.plan.mechanism,
-        insecure_noise_seed=config.seed if config.insecure_deterministic_noise else None,
-        max_clients=parts.plan.max_clients,
-        clip_norm=config.clip_norm,
-        seed=config.seed,
-        model=config.two_tower,
     )
 
 

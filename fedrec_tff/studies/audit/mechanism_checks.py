@@ -183,8 +183,8 @@ def _attacks(subject: AggregatorUnderTest) -> Iterator[tuple[str, np.ndarray]]:
     rng = np.random.default_rng(0)
     direction = rng.standard_normal(sum(sizes)).astype(np.float32)
     yield "a huge update", _HUGE * direction / np.linalg.norm(direction)
-    clip_norm = subject.context.mechanism.sensitivity
-    yield "a large update", 10.0 * clip_norm * direction / np.linalg.norm(direction)
+    sensitivity = subject.context.mechanism.sensitivity
+    yield "a large update", 10.0 * sensitivity * direction / np.linalg.norm(direction)
     single = np.zeros_like(direction)
     single[0] = _HUGE
     yield "a huge weight", single
