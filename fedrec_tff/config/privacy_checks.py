@@ -16,6 +16,26 @@ def check(config: RunConfig) -> None:
     Raises:
       UserError: At the first mistake.
     """
+    _check_noise(config)
+    if config.is_private and config.uses_popularity and config.popularity_release is None:
+        raise errors.UserError(
+            "exact popularity is a statistic of user data, which voids the guarantee of "
+            "differential privacy: add --popularity_noise_multiplier, or drop "
+            "--negative_sampling=popularity and --initial_bias=popularity"
+        )
+    if config.withhold_held_out_metrics and config.finetuning_epochs:
+        raise errors.UserError(
+            "--finetuning_epochs: fine-tuned models are there to be measured by held-out "
+            "interactions, which --withhold_held_out_metrics rules out: drop one of them"
+        )
+    _check_sampling(config)
+    _check_mechanism_flags(config)
+    _check_trust(config)
+    _check_releases(config)
+
+
+def _check_noise(config: RunConfig) -> None:
+    """Refuses noise that is asked for twice, or not at all, or of an aggregator that adds none."""
     if config.target_epsilon is not None and config.noise_multiplier is not None:
         raise errors.UserError(
             "--target_epsilon and --noise_multiplier contradict each other: the target determines "
@@ -34,27 +54,12 @@ def check(config: RunConfig) -> None:
             + (f" ({objection})" if objection is not None else "")
             + ": drop them, or --aggregator=dp_gaussian"
         )
-    if config.is_private and config.uses_popularity and config.popularity_release is None:
-        raise errors.UserError(
-            "exact popularity is a statistic of user data, which voids the guarantee of "
-            "differential privacy: add --popularity_noise_multiplier, or drop "
-            "--negative_sampling=popularity and --initial_bias=popularity"
-        )
-    if config.withhold_held_out_metrics and config.finetuning_epochs:
-        raise errors.UserError(
-            "--finetuning_epochs: fine-tuned models are there to be measured by held-out "
-            "interactions, which --withhold_held_out_metrics rules out: drop one of them"
-        )
-    _check_mechanism_flags(config)
-    _check_releases(config)
 
 
-def _check_mechanism_flags(config: RunConfig) -> None:
-    """Refuses what a mechanism lacks, or has no use for."""
-    name = config.mechanism_name
-    if not config.is_private:
-        name = None
-    elif config.sampling_law not in catalogue.SAMPLINGS[name]:
+def _check_sampling(config: RunConfig) -> None:
+    """Refuses cohorts under which the cost of the mechanism is not known."""
+    name = config.mechanism_name if config.is_private else None
+    if name is not None and config.sampling_law not in catalogue.SAMPLINGS[name]:
         raise errors.UserError(
             f"--sampling={config.sampling_law}: the privacy cost of {name} is not known for it; "
             "choose " + " or ".join(catalogue.SAMPLINGS[name])
@@ -63,35 +68,39 @@ def _check_mechanism_flags(config: RunConfig) -> None:
         raise errors.UserError(
             f"--aggregator={name} needs --max_rounds_per_user: each report of a user costs"
         )
-    for flag, names in catalogue.ALLOWED_FOR.items():
+    if name not in catalogue.LOCAL and config.max_rounds_per_user is not None:
+        raise errors.UserError(
+            "--max_rounds_per_user changes the law that cohorts follow, which only "
+            f"{' and '.join(catalogue.LOCAL)} are accounted for: drop it"
+        )
+
+
+def _check_mechanism_flags(config: RunConfig) -> None:
+    """Refuses what the mechanism has no use for, and half a deployment."""
+    name = config.mechanism_name if config.is_private else None
+    for flag, names in (*catalogue.ALLOWED_FOR.items(), ("modulus_bits", catalogue.DISTRIBUTED)):
         if getattr(config, flag, None) is not None and name not in names:
             raise errors.UserError(
                 f"--{flag} means nothing with --aggregator={config.aggregator_name}: drop it, or "
                 f"choose one of {', '.join(names)}"
             )
-    if config.modulus_bits is not None and name not in catalogue.DISTRIBUTED:
-        raise errors.UserError(
-            f"--modulus_bits means nothing with --aggregator={config.aggregator_name}: drop it, or "
-            f"choose one of {', '.join(catalogue.DISTRIBUTED)}"
-        )
-    if config.max_rounds_per_user is not None and name not in catalogue.LOCAL:
-        raise errors.UserError(
-            "--max_rounds_per_user changes the law that cohorts follow, which only "
-            f"{' and '.join(catalogue.LOCAL)} are accounted for: drop it"
-        )
-    has_edges = config.is_private and config.aggregator_chain.terminal.has_edges
-    is_untrusting = has_edges or name in (*catalogue.LOCAL, *catalogue.DISTRIBUTED)
-    if is_untrusting and config.release_non_private_metrics:
-        raise errors.UserError(
-            f"--release_non_private_metrics: under --aggregator={config.aggregator_name} devices "
-            "send no exact statistics, for the server is not trusted: drop it"
-        )
     if (config.noise_cohort_size is None) != (config.noise_population_size is None):
         raise errors.UserError(
             "--noise_cohort_size and --noise_population_size describe one deployment: give both"
         )
-    on_device = (*catalogue.LOCAL, *catalogue.DISTRIBUTED)
-    if name in on_device and config.execution == "native":
+
+
+def _check_trust(config: RunConfig) -> None:
+    """Refuses what would show the server more than a mechanism that does not trust it."""
+    name = config.mechanism_name if config.is_private else None
+    has_edges = config.is_private and config.aggregator_chain.terminal.has_edges
+    is_on_device = name in (*catalogue.LOCAL, *catalogue.DISTRIBUTED)
+    if (has_edges or is_on_device) and config.release_non_private_metrics:
+        raise errors.UserError(
+            f"--release_non_private_metrics: under --aggregator={config.aggregator_name} devices "
+            "send no exact statistics, for the server is not trusted: drop it"
+        )
+    if is_on_device and config.execution == "native":
         raise errors.UserError(
             f"--aggregator={name} draws its noise in client work, and TFF's own runtime seeds that "
             "from 32 bits, which can be tried out: use --execution=compiled"
