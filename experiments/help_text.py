@@ -86,7 +86,7 @@ def _list_facts(flag: flags.Flag) -> Iterator[str]:
         yield f"one of {', '.join(choices)}"
     if isinstance(flag, flags.MultiFlag):
         yield "may be repeated"
-    elif isinstance(flag.parser, flags.ListParser):
+    elif isinstance(flag.parser, flags.ListParser) and "commas" not in text:
         yield "a list, by commas"
     if flag.default is not None and flag.default is not False and flag.default != []:
         yield f"default {_write_default(flag.default)}"

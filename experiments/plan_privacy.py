@@ -12,12 +12,12 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
-from experiments import app
+from experiments import app, field_flags
 from fedrec_tff import errors
 from fedrec_tff.aggregators import registry
 from fedrec_tff.config import config_checks, data_config, field_spec, run_config
@@ -25,7 +25,6 @@ from fedrec_tff.privacy import accounting, departures, planning
 from fedrec_tff.run import privacy_plan
 from fedrec_tff.studies.privacy_plan import text as plan_text
 
-_SPECS = field_spec.read_specs(run_config.RunConfig)
 _DEFAULT_TARGET = 8.0
 _DEFAULT_SHARES = (0.01, 0.04, 0.16)
 # Noise under edges depends on how many there are, which is none of this table's columns.
@@ -34,13 +33,6 @@ _PRIVATE = [
     for name in registry.names()
     if registry.get(name).is_private and not registry.get(name).has_edges
 ]
-
-
-def _define(define: Callable[..., Any], name: str, default: Any = None) -> flags.FlagHolder:
-    """Defines a flag with the help, and if none is given the default, of a run's own."""
-    default = getattr(run_config.RunConfig, name) if default is None else default
-    return define(name, default, _SPECS[name].help)
-
 
 _NUM_USERS = flags.DEFINE_integer(
     "num_users",
@@ -68,8 +60,8 @@ _CLIENTS_PER_ROUND = flags.DEFINE_list(
 _TARGET_EPSILON = flags.DEFINE_list(
     "target_epsilon",
     None,
-    f"What all rounds and other releases may cost, by commas; by default {_DEFAULT_TARGET:g}, "
-    "unless --noise_multiplier is given.",
+    f"Epsilons that all rounds and other releases may cost, by commas; by default "
+    f"{_DEFAULT_TARGET:g}, unless --noise_multiplier is given.",
 )
 _NOISE_MULTIPLIER = flags.DEFINE_float(
     "noise_multiplier", None, "Noise instead of a target: epsilon is what comes out."
@@ -84,25 +76,23 @@ _CATALOGUE = flags.DEFINE_enum(
     "catalogue",
     "data",
     data_config.CATALOGUES,
-    "Where the items come from, as in experiments.train: a public table; the users' data, which is "
+    "Origin of the items, as in experiments.train: a public table; the users' data, which is "
     "told as an assumption; or selected from these with noise, which is a part of epsilon.",
 )
 # What a run has under the same name.
-_OF_RUN = {
-    name: _define(define, name)
-    for define, names in (
-        (flags.DEFINE_integer, ("embedding_dim", "num_blocks", "min_separation")),
-        (flags.DEFINE_integer, ("max_rounds_per_user", "noise_population_size", "modulus_bits")),
-        (flags.DEFINE_integer, ("colluding_clients", "catalogue_items_per_user")),
-        (flags.DEFINE_integer, ("popularity_items_per_user", "rounds_per_evaluation")),
-        (flags.DEFINE_float, ("target_delta", "clip_norm", "tower_clip_norm")),
-        (flags.DEFINE_float, ("noise_cohort_size", "popularity_noise_multiplier")),
-        (flags.DEFINE_float, ("private_evaluation_noise_multiplier",)),
-        (flags.DEFINE_float, ("catalogue_noise_multiplier", "catalogue_delta")),
-        (flags.DEFINE_string, ("sampling", "roster")),
-    )
-    for name in names
-}
+_OF_RUN = field_flags.define(
+    run_config.RunConfig,
+    (
+        *("embedding_dim", "num_blocks", "sampling", "min_separation", "max_rounds_per_user"),
+        *("target_delta", "clip_norm", "tower_clip_norm", "roster"),
+        *("noise_cohort_size", "noise_population_size", "modulus_bits", "colluding_clients"),
+        *("popularity_noise_multiplier", "popularity_items_per_user"),
+        *("catalogue_noise_multiplier", "catalogue_items_per_user", "catalogue_delta"),
+        *("private_evaluation_noise_multiplier", "rounds_per_evaluation"),
+    ),
+)
+flags.adopt_module_key_flags(field_flags)
+
 _PLOT = flags.DEFINE_string("plot", None, "Also draw the plan into this file (PNG).")
 _JSON = flags.DEFINE_bool("json", False, "Print one JSON object, and nothing else.")
 
