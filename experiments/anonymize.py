@@ -22,7 +22,7 @@ from fedrec_tff.config import config_checks, field_spec, run_config
 from fedrec_tff.config.data_config import DataConfig
 
 _DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv")  # adjacency sets have no order to speak of
-_DATASET = flags.DEFINE_enum("dataset", _DATASETS[0], _DATASETS, "What to anonymise.")
+_DATASET = flags.DEFINE_enum("dataset", _DATASETS[0], _DATASETS, "Data set to anonymise.")
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "Folder of the result; missing or empty.", required=True
 )
@@ -104,7 +104,7 @@ _FLAGS = {
         "diversity",
         _DEFAULTS.diversity,
         config_lib.DIVERSITIES,
-        "What --l counts: distinct values, or exp of their entropy, which is stricter.",
+        "Diversity that --l counts: distinct values, or exp of their entropy, which is stricter.",
     ),
     "max_suppressed_fraction": flags.DEFINE_float(
         "max_suppressed_fraction",
@@ -168,7 +168,10 @@ _FLAGS = {
         "harder to spot and are themselves exact statistics.",
     ),
     "item_ids": flags.DEFINE_enum(
-        "item_ids", _DEFAULTS.item_ids, config_lib.ITEM_IDS, "Whether item ids become pseudonyms."
+        "item_ids",
+        _DEFAULTS.item_ids,
+        config_lib.ITEM_IDS,
+        "Form of item ids: kept, or turned into pseudonyms.",
     ),
     "key_epoch": flags.DEFINE_string(
         "key_epoch",

@@ -48,7 +48,7 @@ def check_no_arguments(argv: list[str]) -> None:
     """Refuses what is left on the command line after the flags.
 
     Args:
-      argv: What absl hands to `main`, the program's name first.
+      argv: The arguments that absl hands to `main`, the program's name first.
 
     Raises:
       UserError: If anything is left.

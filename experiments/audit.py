@@ -19,7 +19,11 @@ from fedrec_tff.studies.audit import config as audit_config
 _DEFAULTS = audit_config.AuditConfig()
 # What it attacks is the run's privacy; the flag of a run that has the same name makes users attack.
 _ATTACK = flags.DEFINE_enum(
-    "attack", _DEFAULTS.attack, audit_config.ATTACKS, "How to attack.", allow_override=True
+    "attack",
+    _DEFAULTS.attack,
+    audit_config.ATTACKS,
+    "Attack by which the run is audited.",
+    allow_override=True,
 )
 _NUM_CANARIES = flags.DEFINE_integer(
     "num_canaries", _DEFAULTS.num_canaries, "Canaries that join the users (canary)."

@@ -30,7 +30,7 @@ _NUM_WEIGHTS = flags.DEFINE_multi_integer(
     "num_weights", [1_000, 10_000, 100_000], "Integers that a client sends to a secure sum."
 )
 _NUM_CLIENTS = flags.DEFINE_integer("num_clients", 30, "Clients of a secure sum.", lower_bound=1)
-_BITS = flags.DEFINE_integer("bits", 20, "Of each integer.", lower_bound=1, upper_bound=40)
+_BITS = flags.DEFINE_integer("bits", 20, "Bits of each integer.", lower_bound=1, upper_bound=40)
 _SEED = flags.DEFINE_integer("seed", 0, "Fixes users and integers.")
 _JSON = flags.DEFINE_bool("json", False, "Print one JSON object, and nothing else.")
 

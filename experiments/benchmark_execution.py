@@ -24,12 +24,12 @@ _NUM_NEGATIVES = flags.DEFINE_integer(
 _SECONDS_PER_ROW = flags.DEFINE_float(
     "seconds_per_row",
     _DEFAULTS.seconds_per_row,
-    "How long the timed rounds of each configuration go on; by default 10, and 0.5 with --quick.",
+    "Seconds for the timed rounds of each configuration; by default 10, and 0.5 with --quick.",
 )
 _ROWS = flags.DEFINE_list(
     "rows",
     list(_DEFAULTS.rows),
-    f"What to measure, separated by commas: names of rows, as --json has them, or the groups "
+    f"Subjects to measure, separated by commas: names of rows, as --json has them, or the groups "
     f"{', '.join(plan.GROUPS)}. By default, all.",
 )
 _QUICK = flags.DEFINE_bool("quick", _DEFAULTS.quick, "A tiny version of some rows: proves nothing.")

@@ -26,7 +26,7 @@ _EPSILON = flags.DEFINE_float(
     "epsilon", None, "The budget (create), or what the release costs (add)."
 )
 _DELTA = flags.DEFINE_float("delta", None, "Delta of the budget (create), or of the release (add).")
-_NOTE = flags.DEFINE_string("note", None, "What was released, in a few words (add).")
+_NOTE = flags.DEFINE_string("note", None, "Description of what was released, in a few words (add).")
 _POPULATION = flags.DEFINE_string(
     "population", None, "A name for the people; by default that of the file (create)."
 )
@@ -34,7 +34,7 @@ _RELATION = flags.DEFINE_enum(
     "relation",
     None,
     _RELATIONS,
-    "What neighbouring means for all that is added up; by default add_or_remove_one, that of "
+    "Neighbouring relation of all that is added up; by default add_or_remove_one, that of "
     "dp_gaussian. local_... and ddp_... are accounted under replace_one (create).",
 )
 _USAGE = (

@@ -31,8 +31,8 @@ _SEARCH = flags.DEFINE_enum(
     "search",
     sweep_config.GRID,
     sweep_config.SEARCHES,
-    "grid: every combination of values; random: each trial drawn independently; vizier: Google "
-    "Vizier's Eagle Strategy, which learns from the trials so far.",
+    "Order of the search: grid, every combination of values; random, each trial drawn "
+    "independently; vizier, Google Vizier's Eagle Strategy, which learns from the trials so far.",
 )
 _SWEEP = flags.DEFINE_multi_string(
     "sweep",
@@ -51,10 +51,10 @@ _SEEDS = flags.DEFINE_list(
 _OBJECTIVE = flags.DEFINE_string(
     "objective",
     sweep_config.DEFAULT_OBJECTIVE,
-    "What the best trial is chosen by, in the mean over the seeds: validation/..., or private/... "
-    "(noised, and part of epsilon).",
+    "Metric that the best trial is chosen by, in the mean over the seeds: validation/..., or "
+    "private/... (noised, and part of epsilon).",
 )
-_MINIMIZE = flags.DEFINE_bool("minimize", False, "Whether less of the objective is better.")
+_MINIMIZE = flags.DEFINE_bool("minimize", False, "Take less of the objective for better.")
 _NUM_PROCESSES = flags.DEFINE_integer(
     "num_processes", None, "Runs at a time, at most; by default half of the cores.", lower_bound=1
 )

@@ -17,7 +17,7 @@ def create_config(model: str, **flags: object) -> RunConfig:
     """The flags of a run with a model, small, and without privacy.
 
     Args:
-      model: As `--model` has it.
+      model: The model, as `--model` has it.
       **flags: Values of `FLAGS`.
 
     Returns:

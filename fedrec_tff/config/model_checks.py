@@ -13,7 +13,7 @@ def check(config: RunConfig) -> None:
     """Refuses heads that do not fit, and a `--model` that cannot be found.
 
     Args:
-      config: What to check.
+      config: The run's flags.
 
     Raises:
       UserError: If there is a mistake.
@@ -61,7 +61,7 @@ def check_loaded(config: RunConfig) -> None:
     """Refuses what only the model itself, once imported, shows to mean nothing.
 
     Args:
-      config: What to check.
+      config: The run's flags.
 
     Raises:
       UserError: If there is a mistake.

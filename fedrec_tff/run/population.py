@@ -81,8 +81,8 @@ def check_room(
     """Refuses what would pass the budget, before anything is written for it.
 
     Args:
-      config: Which population ledger.
-      events: Of everything that is planned.
+      config: The population ledger and its budget.
+      events: The events of everything that is planned.
       relation: Under which they are accounted.
 
     Returns:
@@ -188,13 +188,13 @@ def charge(
     """Takes the cost of something that keeps no ledger of its own, for good.
 
     Args:
-      config: Which population ledger.
-      kind: What is done.
-      folder: Where its files will be.
-      mechanism: In words.
+      config: The population ledger and its budget.
+      kind: The kind of work that draws on it.
+      folder: The folder of its files.
+      mechanism: The mechanism in words.
       events: Independent events, with counts.
       relation: Under which they are accounted.
-      departures: What is said with its epsilon.
+      departures: Reservations that are told with its epsilon.
 
     Raises:
       UserError: If there is no room.

@@ -43,9 +43,10 @@ def write_run_description(
     Args:
       summary_dir: The run's TensorBoard folder.
       flags: Every flag's value; None is shown as "none".
-      derived: What was derived from the flags and the data.
-      privacy_statement: In plain words.
-      departures: What is said with its epsilon; None for a run without differential privacy.
+      derived: Values derived from the flags and the data, by name.
+      privacy_statement: The statement of privacy in plain words.
+      departures: Reservations that are told with its epsilon; None for a run without differential
+        privacy.
     """
     is_private = departures is not None
     shown = [

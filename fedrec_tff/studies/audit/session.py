@@ -39,7 +39,7 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
 
     Args:
       config: Valid flags of the run.
-      audit: How to attack.
+      audit: The attack.
       output_dir: A new or empty folder.
 
     Returns:

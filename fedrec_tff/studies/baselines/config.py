@@ -167,7 +167,7 @@ def validate(
     """Refuses values out of range, and combinations that contradict each other.
 
     Args:
-      config: What to check.
+      config: The choices to check.
       run: The flags of data and model.
       population: The budget over runs; None for none.
 

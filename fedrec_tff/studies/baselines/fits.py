@@ -32,13 +32,13 @@ class Inputs:
     """What every baseline is fitted from.
 
     Attributes:
-      config: What is chosen about baselines.
+      config: The choices about baselines.
       run: The flags of data and model.
       split: The data; fits read `split.train` alone.
       say_fn: Told a line about progress, now and then.
-      item_features: What is known of the items; None for nothing.
+      item_features: Features of the items; None for none.
       population: The budget over runs that a private release takes its cost from; None for none.
-      private: What private popularity is released by; None where it is not.
+      private: The release of private popularity; None where there is none.
     """
 
     config: BaselinesConfig

@@ -31,10 +31,10 @@ class PrivateRelease:
     """What private popularity is released by. Use as a context manager, which closes the ledger.
 
     Attributes:
-      release: How many items count, and the noise.
-      target_epsilon: What all releases in the folder may cost together.
+      release: The number of items that count, and the noise.
+      target_epsilon: Epsilon that all releases in the folder may cost together.
       user_ids: Raw ids of the users who are counted, in the order of `Split.train`: object (str).
-      ledger: Of the folder, open.
+      ledger: The folder's ledger, open.
     """
 
     release: releases.PopularityRelease
@@ -126,10 +126,10 @@ def open_release(
     """Finds the noise, and opens the ledger; where nothing has begun, begins it.
 
     Args:
-      config: What is chosen about baselines, private popularity among them.
+      config: The choices about baselines, private popularity among them.
       dataset: The data.
       directory: The folder's paths; this process holds its lock.
-      stored: What `config.json` holds; None where there is none yet.
+      stored: The contents of `config.json`; None where there is none yet.
 
     Returns:
       What popularity is released by.

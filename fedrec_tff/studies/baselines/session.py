@@ -47,7 +47,7 @@ def run(
     """Fits what is not fitted yet, measures, and writes `baselines.json`.
 
     Args:
-      config: What to fit, valid.
+      config: Valid choices about baselines.
       run_config: The flags of data and model, valid.
       output_dir: A folder, new or of the same configuration.
       population: The budget over runs that a private release takes its cost from; None for none.

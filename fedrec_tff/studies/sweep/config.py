@@ -45,14 +45,14 @@ class SweepConfig:
 
     Attributes:
       base: The flags that all trials share; its seed is that of the search too.
-      dimensions: What differs.
+      dimensions: The flags that differ from trial to trial.
       search: One of `SEARCHES`.
-      num_trials: How many trials, or how many on average; None for a grid.
+      num_trials: The number of trials, or its mean; None for a grid.
       seeds: Each trial is run with each of them.
       objective: The metric by which the best trial is chosen.
       minimize: Whether less is better.
       trials_distribution: Whether `num_trials` is the number, or the mean of a random one.
-      trials_shape: Of the negative binomial distribution.
+      trials_shape: The shape of the negative binomial distribution.
     """
 
     base: RunConfig
@@ -91,8 +91,8 @@ class SweepConfig:
         """The flags of one run.
 
         Args:
-          values: Of the trial, by flag.
-          seed: Of the run.
+          values: The trial's values, by flag.
+          seed: The run's seed.
 
         Returns:
           The flags, not checked.
@@ -108,7 +108,7 @@ def check(config: SweepConfig) -> None:
     """Refuses a sweep that makes no sense, but for its trials.
 
     Args:
-      config: What to check.
+      config: The sweep to check.
 
     Raises:
       UserError: At the first mistake, naming the flag and the way out.
@@ -126,7 +126,7 @@ def create_trials(config: SweepConfig, entropy: int | None = None) -> list[dict[
 
     Args:
       config: A checked sweep.
-      entropy: What random trials are drawn from; None for the base's seed.
+      entropy: The entropy that random trials are drawn from; None for the base's seed.
 
     Returns:
       Values by flag for every trial; of a random search as many as `num_trials` says.
@@ -164,7 +164,7 @@ def check_trial(config: SweepConfig, values: dict[str, Any]) -> None:
 
     Args:
       config: A checked sweep.
-      values: Of the trial, by flag.
+      values: The trial's values, by flag.
 
     Raises:
       UserError: If it is no run that can be, or one without the objective.
@@ -209,7 +209,7 @@ def to_arguments(config: RunConfig) -> list[str]:
     """The flags of a command that differ from their defaults; `seed` is always there.
 
     Args:
-      config: Of a run.
+      config: The flags of a run.
 
     Returns:
       One `--name=value` for each; several for a flag that may be repeated.

@@ -40,13 +40,14 @@ class TuningCost:
       kind: `NOTHING` was run; `NOT_PRIVATE` and `NO_CLAIM`: there is no epsilon, for `reason`;
         `UNKNOWN` beforehand; `COMPOSED`: all runs together; `ADDED`: the same, as the sum of their
         own bounds; `SELECTED`: the best trial alone, of a random number of trials.
-      num_runs: How many runs it is about; 0 where that must not be told.
-      epsilon: Of the guarantee, if there is one.
-      delta: Of the guarantee.
+      num_runs: The number of runs it is about; 0 where that must not be told.
+      epsilon: Epsilon of the guarantee, if there is one.
+      delta: Delta of the guarantee.
       relation: Neighbouring relation of the guarantee, as in `add-or-remove-one`.
       reason: Why there is none.
-      single_epsilon: Of the costliest single trial, all of its seeds together, at the same delta.
-      departures: What is said with the epsilons of all runs that the cost is about.
+      single_epsilon: Epsilon of the costliest single trial, all of its seeds together, at the same
+        delta.
+      departures: Reservations that are told with the epsilons of all runs that it is about.
     """
 
     kind: str
@@ -76,7 +77,7 @@ class Planner:
         """What a private run costs if each of its rounds is computed once.
 
         Args:
-          config: Of the run.
+          config: The run's flags.
 
         Returns:
           Its cost; None for one that cannot be made, and so costs nothing.
@@ -115,7 +116,7 @@ def find_objection(configs: Iterable[RunConfig]) -> TuningCost | None:
     """Why nothing can be claimed about runs together; None if something can.
 
     Args:
-      configs: Of all runs.
+      configs: The flags of all runs.
 
     Returns:
       A cost of the kind `NOT_PRIVATE` or `NO_CLAIM`, or None.
@@ -261,7 +262,7 @@ def combine(costs: Iterable[tuning.RunCost | None], only_basic: bool = False) ->
     """What several private runs cost together.
 
     Args:
-      costs: Of each; None for one that costs nothing.
+      costs: The cost of each run; None for one that costs nothing.
       only_basic: See `tuning.compose`.
 
     Returns:
