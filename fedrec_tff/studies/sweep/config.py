@@ -1,6 +1,7 @@
 """What a sweep consists of: trials, each tried with every seed; without TensorFlow."""
 
 import dataclasses
+import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,8 +15,10 @@ from fedrec_tff.studies.sweep import space as sweep_space
 
 GRID = "grid"
 RANDOM = "random"
-VIZIER = "vizier"
-SEARCHES = (GRID, RANDOM, VIZIER)
+TPE = "tpe"
+SEARCHES = (GRID, RANDOM, TPE)
+# What learned from trial to trial before.
+_FORMER = "vizier"
 
 FIXED = "fixed"
 # The random ones are `privacy.tuning.DISTRIBUTIONS`, which takes half a second to import.
@@ -267,6 +270,14 @@ def _default(name: str) -> Any:
 
 
 def _check_search(config: SweepConfig) -> None:
+    if config.search not in SEARCHES:
+        close = difflib.get_close_matches(config.search, (*SEARCHES, _FORMER), 1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        if close == [_FORMER]:
+            hint = f"{TPE} (Optuna) is in the place of {_FORMER}: "
+        raise errors.UserError(
+            f"--search={config.search}: {hint}choose one of {', '.join(SEARCHES)}"
+        )
     if config.search != GRID:
         if config.num_trials is None:
             raise errors.UserError(f"--search={config.search} needs --num_trials")
@@ -282,7 +293,7 @@ def _check_search(config: SweepConfig) -> None:
         if dimension.is_range:
             raise errors.UserError(
                 f"--sweep={dimension.name}: a grid needs values, as in 0.1,0.3,1; ranges are for "
-                "--search=random and --search=vizier"
+                "--search=random and --search=tpe"
             )
         num_trials *= len(dimension.values)
     if num_trials > _MOST_TRIALS:

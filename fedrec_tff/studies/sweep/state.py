@@ -32,8 +32,8 @@ class SweepState:
       path: The file.
       identity: What makes it this sweep and no other, by flag.
       trials: Values by flag of every trial that was laid out or suggested.
-      batch: Vizier: how many trials are suggested before the first of them must be known.
-      told: Vizier: what it was told of the first trials; None for one that failed.
+      batch: TPE: how many trials are suggested before the first of them must be known.
+      told: TPE: what it was told of the first trials; None for one that failed.
     """
 
     path: pathlib.Path
@@ -101,7 +101,7 @@ def open_state(root: pathlib.Path, config: SweepConfig, batch: int) -> SweepStat
 
 def _lay_out(config: SweepConfig) -> list[dict[str, Any]]:
     """All trials that are known from the beginning."""
-    if config.search == sweep_config.VIZIER:
+    if config.search == sweep_config.TPE:
         sweep_config.check_extremes(config)
         return []
     if not config.has_random_number:

@@ -180,7 +180,7 @@ class _Session:
         self._running: dict[str, SweepRun] = {}
         for values in state.trials:
             self._add(values)
-        self._designer = self._replay() if config.search == sweep_config.VIZIER else None
+        self._designer = self._replay() if config.search == sweep_config.TPE else None
 
     def fill(self, pool: child_processes.ProcessPool) -> bool:
         """Starts runs while there is room; returns whether any may still have to be started."""
@@ -236,7 +236,7 @@ class _Session:
 
     @property
     def _num_trials(self) -> int:
-        is_open = self._config.search == sweep_config.VIZIER
+        is_open = self._config.search == sweep_config.TPE
         return self._config.num_trials if is_open else len(self._trials)
 
     def _add(self, values: dict[str, Any]) -> None:
@@ -297,7 +297,7 @@ class _Session:
         return TrialResult(number, values, FINISHED, mean, deviation, found)
 
     def _suggest(self) -> bool:
-        """Asks Vizier for one more trial; False if there is none, or it has to wait for others."""
+        """Asks TPE for one more trial; False if there is none, or it has to wait for others."""
         if self._designer is None or len(self._trials) >= self._num_trials:
             return False
         # What a suggestion rests on is the same however fast runs are: all trials but the latest.
@@ -320,10 +320,10 @@ class _Session:
 
     def _replay(self) -> Any:
         """A designer that knows what that of earlier sessions knew."""
-        from fedrec_tff.studies.sweep import vizier as sweep_vizier
+        from fedrec_tff.studies.sweep import tpe
 
         config, state = self._config, self._state
-        designer = sweep_vizier.Designer(config.dimensions, config.base.seed, config.minimize)
+        designer = tpe.Designer(config.dimensions, config.base.seed, config.minimize)
         num_told = 0
         for number, values in enumerate(state.trials):
             for _ in range(num_told, number - state.batch + 1):
@@ -331,7 +331,7 @@ class _Session:
                 num_told += 1
             if designer.suggest() != values:
                 raise errors.UserError(
-                    f"{self._root}: the installed google-vizier suggests other trials than those "
+                    f"{self._root}: the installed Optuna suggests other trials than those "
                     "there: install the version that the sweep was begun with, or choose another "
                     "--output_dir"
                 )

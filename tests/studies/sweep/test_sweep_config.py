@@ -146,9 +146,17 @@ def test_random_trials_follow_from_the_seed():
         ("rounds=1,2", {"trials_distribution": "poisson"}, "--search=random"),
         (
             "rounds=1,2",
-            {"search": "vizier", "num_trials": 3, "trials_distribution": "negative_binomial"},
+            {"search": "tpe", "num_trials": 3, "trials_distribution": "negative_binomial"},
             "--search=random",
         ),
+        ("rounds=1,2", {"search": "vizier"}, r"=vizier: tpe \(Optuna\) is in the place of vizier"),
+        (
+            "rounds=1,2",
+            {"search": "vizer"},
+            r"tpe \(Optuna\) is in the place of vizier: choose one",
+        ),
+        ("rounds=1,2", {"search": "tpee"}, "did you mean tpe"),
+        ("rounds=1,2", {"search": "annealing"}, "=annealing: choose one of grid, random, tpe"),
         (
             "noise_multiplier=1:2",
             {"search": "random", "num_trials": 3, "trials_distribution": "poisson"},

@@ -1,5 +1,4 @@
 import json
-import math
 import os
 import pathlib
 import signal
@@ -15,9 +14,7 @@ import sweeps
 from fedrec_tff import errors
 from fedrec_tff.studies.sweep import child_processes
 from fedrec_tff.studies.sweep import session as sweep_session
-from fedrec_tff.studies.sweep import space as sweep_space
 from fedrec_tff.studies.sweep import state as sweep_state
-from fedrec_tff.studies.sweep import vizier as sweep_vizier
 
 TIMEOUT_SECONDS = 300.0
 
@@ -116,33 +113,11 @@ def test_less_can_be_better(tmp_path):
     assert sweeps.run(config, tmp_path).best.values == {"client_learning_rate": 0.9}
 
 
-def suggest(seed, num_trials):
-    """What Vizier suggests, and what becomes of it, over a bowl with a trial that fails."""
-    dimensions = sweep_space.parse(["client_learning_rate=0.01:1:log", "embedding_dim=4:40"])
-    designer = sweep_vizier.Designer(dimensions, seed)
-    suggested, objectives = [], []
-    for number in range(num_trials):
-        values = designer.suggest()
-        rate, width = values["client_learning_rate"], values["embedding_dim"]
-        suggested.append(values)
-        objectives.append(1.0 - 0.2 * math.log10(rate / 0.1) ** 2 - ((width - 20) / 40) ** 2)
-        designer.tell(number, None if number == 3 else objectives[-1])
-    return suggested, objectives
-
-
-def test_vizier_follows_from_the_seed_and_learns():
-    suggested, objectives = suggest(5, 60)
-    assert suggest(5, 60)[0] == suggested
-    assert suggest(6, 3)[0] != suggested[:3]
-    assert all(type(values["embedding_dim"]) is int for values in suggested)
-    assert statistics.fmean(objectives[-20:]) > statistics.fmean(objectives[:10])
-
-
-def test_vizier_goes_on_where_it_was(tmp_path):
+def test_tpe_goes_on_where_it_was(tmp_path):
     config = sweeps.create_config(
         "client_learning_rate=0.01:1:log",
         "embedding_dim=4,8,13",
-        search="vizier",
+        search="tpe",
         num_trials=14,
     )
     first = sweeps.run(config, tmp_path)
