@@ -49,6 +49,7 @@ def test_help_has_the_flags_of_runs_and_examples():
         (["--sweep=rounds=1,2", "--seeds=0,x"], "--seeds=0,x"),
         ([], "name a flag to search over"),
         (["--sweep=rounds=1,2", "--search=vizier"], "tpe (Optuna) is in the place of vizier"),
+        (["--sweep=rounds=30,40", "--prune", "--noise_multiplier=1"], "have to be paid for"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_no_folder(arguments, told, tmp_path):

@@ -4,7 +4,7 @@ A sweep keeps its own record of trials (`study.json` and the folders of its runs
 session makes a study anew. So there is nothing that Optuna would have to store.
 """
 
-# Tested in tests/studies/sweep/test_tpe.py.
+# Tested in tests/studies/sweep/test_tpe.py and tests/studies/sweep/test_pruning.py.
 
 import optuna
 
