@@ -65,8 +65,8 @@ class Designer:
             trial.report(value, round_number)
             self._study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         elif told is None or not math.isfinite(told):
-            # Optuna forgets trials that failed. One that was pruned before it showed anything is
-            # remembered, as worse than all others.
+            # Optuna forgets trials that failed, and would suggest their like again and again. One
+            # that was pruned before it showed anything is remembered, as worse than all others.
             self._study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
             self._study.tell(trial, told)

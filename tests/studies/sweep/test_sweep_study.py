@@ -187,6 +187,48 @@ def test_runs_do_not_outlive_a_sweep_that_is_killed(session):
     assert not list(root.glob("trials/*/*/saved"))
 
 
+STUBBORN = """
+import pathlib, signal, sys, time
+root = pathlib.Path(sys.argv[1])
+def note(signum, frame):
+    with (root / "signals").open("a") as file:
+        file.write("one")
+signal.signal(signal.SIGINT, note)
+(root / "ready").touch()
+while not (root / "leave").exists():
+    time.sleep(0.02)
+"""
+
+
+def wait_for_file(path):
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_child_is_interrupted_once_and_the_others_are_let_alone(tmp_path):
+    """A second signal would end a run before it has saved."""
+    folders = [tmp_path / name for name in ("told", "other")]
+    with child_processes.ProcessPool() as pool:
+        for folder in folders:
+            folder.mkdir()
+            command = (sys.executable, "-S", "-c", STUBBORN, str(folder))
+            pool.start(folder.name, command, folder / "log")
+            wait_for_file(folder / "ready")
+        pool.interrupt("told")
+        wait_for_file(folders[0] / "signals")
+        assert not (folders[1] / "signals").exists()
+        pool.interrupt("told")
+        pool.interrupt()
+        wait_for_file(folders[1] / "signals")
+        for folder in folders:
+            (folder / "leave").touch()
+        while pool.num_running:
+            assert all(ended.status == 0 for ended in pool.wait_some(1.0))
+    assert [(folder / "signals").read_text() for folder in folders] == ["one"] * 2
+
+
 def test_a_library_that_is_told_how_many_threads_keeps_that():
     found = child_processes.limit_threads({"OMP_NUM_THREADS": "7", "HOME": "/"}, 2)
     assert found["OMP_NUM_THREADS"] == "7"

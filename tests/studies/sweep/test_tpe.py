@@ -68,26 +68,19 @@ def test_less_can_be_better():
     assert statistics.fmean(worst[-20:]) < statistics.fmean(worst[:10])
 
 
-def count_chains(told):
-    """How often each chain is suggested in the last of 60 trials, whose first two chains are equal.
-
-    `told` says what becomes of those of the third.
-    """
-
-    def tell(values):
-        if values["aggregator"] == "clip,median":
-            return told
-        return measure({**values, "aggregator": "clip,mean"})
-
-    chains = [values["aggregator"] for values in search(1, 60, tell=tell)[-30:]]
-    return {chain: chains.count(chain) for chain in ("mean", "clip,mean", "clip,median")}
-
-
 @pytest.mark.parametrize("told", [None, math.nan, (20, 0.9)])
-def test_failed_and_pruned_trials_are_remembered_as_worse_than_finished_ones(told):
-    counts = count_chains(told)
-    # At random they would be ten of thirty.
-    assert counts["clip,median"] <= 4, counts
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_failed_and_pruned_trials_are_remembered_as_worse_than_finished_ones(seed, told):
+    """One chain of three fails always: where that is forgotten, nothing else is tried any more."""
+    designer = tpe.Designer(sweep_space.parse(["client_learning_rate=0.01:1", SPACE[-1]]), seed)
+    chains = []
+    for number in range(60):
+        values = designer.suggest()
+        chains.append(values["aggregator"])
+        is_bad = chains[-1] == "clip,median"
+        designer.tell(number, told if is_bad else 1.0 - abs(values["client_learning_rate"] - 0.5))
+    # At random it would be ten of thirty; seen were two to seven, and thirty where it is forgotten.
+    assert chains[-30:].count("clip,median") < 10
 
 
 def test_of_pruned_trials_the_better_one_is_followed():
