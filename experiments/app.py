@@ -1,6 +1,7 @@
 """How every binary starts and ends: quiet logs, one line for a user's mistake, clean exits."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -11,6 +12,8 @@ from fedrec_tff import errors, quiet
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+# What absl says of a required flag that was not given.
+_MISSING = re.compile(r"flag --(\w+)=None: .* must have a value other than None\.")
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:
@@ -67,14 +70,21 @@ def _parse_flags(argv: list[str]) -> list[str]:
     try:
         return absl_flags.FLAGS(argv)
     except absl_flags.Error as error:
-        message = "; ".join(line.strip() for line in str(error).splitlines())
-        sys.exit(_fail(message.replace(" ?", "?")))
+        sys.exit(_fail("; ".join(map(_rephrase, str(error).splitlines()))))
     except SystemExit:
         # Only help texts exit here, and absl has them end with 1.
         sys.exit(0)
     except BrokenPipeError:
         drop_output()
         sys.exit(0)
+
+
+def _rephrase(line: str) -> str:
+    """What absl says of a flag, in the form of all other mistakes."""
+    missing = _MISSING.fullmatch(line)
+    if missing is not None:
+        return f"--{missing[1]} is required: add --{missing[1]}=..."
+    return line.strip().removeprefix("flag ").replace(" ?", "?")
 
 
 def _guarded(main: Callable[[list[str]], int | None], argv: list[str]) -> int | None:

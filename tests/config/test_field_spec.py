@@ -74,6 +74,21 @@ def test_whoever_changes_a_flag_without_its_need_hears_of_it(flags, need):
         config_checks.validate(RunConfig(**flags))
 
 
+def test_every_need_is_met_by_some_run_and_not_by_another():
+    runs = [
+        RunConfig(dataset="csv", loss="bce", client_optimizer="adam", execution="native"),
+        RunConfig(dataset="csv", loss="hinge", server_optimizer="sgd", num_blocks=0),
+        RunConfig(user_features=("age",), noise_multiplier=1.0, catalogue="selected"),
+        RunConfig(model="some.module:build", attack="nan", failure="stale", finetuning_epochs=1),
+        RunConfig(query_tower="attention", personal_tower="embedding", loss="in_batch_softmax"),
+        RunConfig(reconstruction_steps=0, population_ledger="x", popularity_noise_multiplier=1.0),
+    ]
+    needs = {need for spec in _SPECS.values() for need in spec.needs}
+    assert len(needs) > 20
+    for need in needs:
+        assert {need.is_met(run) for run in runs} == {True, False}, need.text
+
+
 def test_flags_cost_privacy_unless_it_is_said_that_they_do_not():
     assert field_spec.FieldSpec("Help.").costs_privacy
     costless = sweep_config.COSTLESS_FLAGS

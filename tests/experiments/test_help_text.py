@@ -110,6 +110,37 @@ def test_a_mistyped_flag_is_told_in_a_line_like_any_other_mistake(binary):
     assert line.endswith("?")
 
 
+@pytest.mark.parametrize(
+    ("binary", "flags", "said"),
+    [
+        ("train", [], "--output_dir is required: add --output_dir=..."),
+        (
+            "plan_privacy",
+            [],
+            "--num_users is required: add --num_users=...; "
+            "--num_items is required: add --num_items=...",
+        ),
+        (
+            "train",
+            ["--split=none"],
+            "--split=none: value should be one of "
+            "<leave_last_out|unseen_users|global_time|published>",
+        ),
+        (
+            "train",
+            ["--rounds=many"],
+            "--rounds=many: invalid literal for int() with base 10: 'many'",
+        ),
+        ("train", ["--rounds"], "Missing value for flag --rounds"),
+    ],
+)
+def test_what_absl_refuses_is_told_as_all_else_is(binary, flags, said):
+    found = _run(binary, *flags)
+    assert found.returncode == 2
+    assert found.stderr == f"{binary}: {said}\n"
+    assert found.stdout == ""
+
+
 def test_a_flagfile_is_read(tmp_path):
     flagfile = tmp_path / "best.flags"
     flagfile.write_text("--rounds=0\n# No run.\n--output_dir=never\n")
