@@ -32,7 +32,7 @@ class FixedPoint:
 
     Attributes:
       clip_norm: The L2 norm that an update is clipped to, and so the largest weight.
-      bits: Of an integer.
+      bits: Bits of an integer.
       stochastic: Whether to round up or down at random, without bias, or else to the nearest.
     """
 
@@ -147,9 +147,10 @@ def build_secure_mean(
     """Clips updates, rounds them to integers and sums these securely; every client counts the same.
 
     Args:
-      context: Of the run.
+      context: The run's context.
       clip_norm: L2 norm that updates are clipped to; by default the run's `--clip_norm`.
-      bits: Of a weight. Rounding moves it by half of `clip_norm / (2**(bits - 1) - 1)` at most.
+      bits: Bits of a weight. Rounding moves it by half of `clip_norm / (2**(bits - 1) - 1)` at
+        most.
       stochastic: Round up or down at random, without bias; up to a whole step then.
 
     Returns:
@@ -229,7 +230,7 @@ def build_tff_secure(
     """TFF's own secure aggregator: a weighted mean under secure sums whose bounds it estimates.
 
     Args:
-      context: Of the run.
+      context: The run's context.
       zeroing: Replace updates of extreme norm by zeros.
       clipping: Clip norms to a quantile, which is estimated from round to round.
 

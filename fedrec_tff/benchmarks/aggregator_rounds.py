@@ -27,11 +27,11 @@ class AggregatorCost:
     """What was seen of one chain.
 
     Attributes:
-      name: As `--aggregator` has it.
+      name: The chain, as `--aggregator` has it.
       is_row_sparse: Whether clients sent rows, or else the whole table.
-      milliseconds: Of a round, the quartiles.
-      ratio: Of a round's time to that of the round under the mean just before it, the median.
-      server_milliseconds: Of the part after the clients, the median.
+      milliseconds: Quartiles of the time of a round.
+      ratio: Median ratio of a round's time to that of the round under the mean just before it.
+      server_milliseconds: Median time of the part after the clients.
       upload_kilobytes: A client's message; None where it is what the mean's clients send.
     """
 
@@ -78,7 +78,7 @@ def measure(
       names: Chains, as `--aggregator` has them, with their parameters' defaults.
       setting: The sizes; clients train as in `federated_rounds`.
       num_rounds: Timed rounds of each, after two that are not.
-      done_fn: Is told of each result.
+      done_fn: A function that is told of each result.
 
     Returns:
       The costs, in the order of `names`.

@@ -24,7 +24,7 @@ def measure(row: plan.Row, budget: timing.Budget) -> measurement.Measurement:
 
     Args:
       row: Its subject is `plan.NATIVE` or `plan.COMPILED`.
-      budget: How long.
+      budget: The time that it may take.
 
     Returns:
       The figures.

@@ -20,7 +20,7 @@ def build_factory(config: RunConfig, *, is_row_sparse: bool) -> transforms.Aggre
     """Builds the aggregator as a run does.
 
     Args:
-      config: From `aggregator_check_config.read_config`.
+      config: The flags, from `aggregator_check_config.read_config`.
       is_row_sparse: Whether clients send `RowSparse` updates.
 
     Returns:
@@ -42,7 +42,7 @@ def complete(config: RunConfig) -> RunConfig:
     """Puts `mean` after a builder that, when called, turns out to make a step.
 
     Args:
-      config: From `aggregator_check_config.read_config`.
+      config: The flags, from `aggregator_check_config.read_config`.
 
     Returns:
       Flags of a chain that can be built.
@@ -79,7 +79,7 @@ class Trial:
         """Creates the process.
 
         Args:
-          config: From `aggregator_check_config.read_config`.
+          config: The flags, from `aggregator_check_config.read_config`.
           is_row_sparse: Whether clients send `RowSparse` updates.
 
         Raises:

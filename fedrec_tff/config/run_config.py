@@ -68,13 +68,13 @@ class RunConfig(
 
     @property
     def aggregator_chain(self) -> chain_lib.Chain:
-        """What happens to updates; chosen by the privacy flags where nothing is named."""
+        """The way of updates to the server; chosen by the privacy flags where none is named."""
         default = "dp_gaussian" if self.asks_for_privacy else "mean"
         return chain_lib.parse(self.aggregator or default, self.aggregator_param)
 
     @property
     def aggregator_name(self) -> str:
-        """What aggregates: the last of the chain."""
+        """The name of the aggregator: the last of the chain."""
         return self.aggregator_chain.terminal.name
 
     @property
@@ -89,12 +89,12 @@ class RunConfig(
 
     @property
     def catalogue_kind(self) -> str:
-        """Where the items come from, one of `CATALOGUES`; of the data is an assumption."""
+        """The origin of the items, one of `CATALOGUES`; that `data` are public is an assumption."""
         return self.catalogue_kind_if(self.is_private)
 
     @property
     def sampling_law(self) -> str:
-        """How cohorts are drawn."""
+        """The law by which cohorts are drawn."""
         if self.sampling is not None:
             return self.sampling
         return catalogue.SAMPLINGS[self.mechanism_name][0] if self.is_private else "poisson"
@@ -122,7 +122,7 @@ class RunConfig(
 
     @property
     def budget_name(self) -> str:
-        """What limits the run's privacy cost, for messages."""
+        """The limits of the run's privacy cost, for messages."""
         limits = (
             [] if self.target_epsilon is None else [f"--target_epsilon={self.target_epsilon:g}"]
         )
@@ -160,7 +160,7 @@ class RunConfig(
 
     @property
     def client_work(self) -> learning_config.ClientWorkConfig:
-        """How a client trains."""
+        """The work of a client in a round."""
         optimizer = learning_config.OptimizerConfig(
             self.client_optimizer,
             self.client_learning_rate,
@@ -186,7 +186,7 @@ class RunConfig(
 
     @property
     def num_stored_weights(self) -> int:
-        """How many weights a device keeps of the model from round to round."""
+        """The number of weights of the model that a device keeps from round to round."""
         if self.personal is None or not self.personal.is_persistent:
             return 0
         return self.personal.num_weights(self.embedding_dim)
@@ -222,7 +222,7 @@ def names_that_may_change_on_resume() -> set[str]:
 
 
 def split_value(name: str, value: Any) -> list[Any]:
-    """What a command line says of a flag: one value, or several for a flag that is repeated.
+    """Splits a flag's value as a command line does: several for a flag that is repeated.
 
     Args:
       name: Name of the flag.

@@ -72,7 +72,7 @@ class SimulationConfig:
 
     @property
     def attack_config(self) -> attacks.AttackConfig | None:
-        """Who attacks, and how; None for nobody."""
+        """The attack; None for none."""
         if self.attack is None:
             return None
         return attacks.AttackConfig(
@@ -81,7 +81,7 @@ class SimulationConfig:
 
     @property
     def failure_config(self) -> failures.FailureConfig | None:
-        """How devices fail; None if they don't."""
+        """The failures of devices; None for none."""
         if self.failure is None:
             return None
         return failures.FailureConfig(self.failure, self.failure_rate, self.failure_staleness)

@@ -45,8 +45,8 @@ def describe(config: RunConfig, symptom: str, aftermath: str = _AFTER_A_RUN) -> 
 
     Args:
       config: The run's flags.
-      symptom: How it shows.
-      aftermath: What becomes of what was done.
+      symptom: The symptom by which it shows.
+      aftermath: The fate of what was done.
 
     Returns:
       One line.
@@ -76,7 +76,7 @@ class Watch:
         """Ends the run if no round is worth its cost any more.
 
         Args:
-          state: Of the learning process, before the round.
+          state: State of the learning process before the round.
 
         Raises:
           DivergedError: If so.
@@ -96,7 +96,7 @@ class Watch:
 
         Args:
           update_was_refused: Whether the aggregate was not finite.
-          sums: Of the cohort; None where they are not to be looked at.
+          sums: Sums over the cohort; None where they are not to be looked at.
         """
         is_useless = update_was_refused
         if sums is not None and self.probe_fn is None:
@@ -115,8 +115,8 @@ def create_watch(
     Args:
       config: The run's flags.
       num_items: Size of the catalogue.
-      popular: What is known of items' popularity, where the run uses it.
-      features: What the model knows of items and users.
+      popular: The items' popularity, as far as it is known, where the run uses it.
+      features: Features of items and users that the model reads.
 
     Returns:
       The watch.
@@ -140,8 +140,8 @@ def build_audit_check(
     Args:
       config: The audited run's flags.
       num_items: Size of the catalogue.
-      popular: What is known of items' popularity, where the run uses it.
-      features: What the model knows of items and users.
+      popular: The items' popularity, as far as it is known, where the run uses it.
+      features: Features of items and users that the model reads.
 
     Returns:
       What takes the state of the learning process before a round, and raises `DivergedError`.
@@ -166,8 +166,8 @@ def build_probe(
     Args:
       config: The run's flags.
       num_items: Size of the catalogue.
-      popular: What is known of items' popularity, where the run uses it.
-      features: What the model knows of items and users.
+      popular: The items' popularity, as far as it is known, where the run uses it.
+      features: Features of items and users that the model reads.
 
     Returns:
       Whether one of them sends a finite update.

@@ -51,7 +51,7 @@ def execute(session: Session) -> SessionOutcome:
     """Trains the session's run to its end or to a stop, and writes what came out.
 
     Args:
-      session: From `session.run`, which holds the run's lock.
+      session: The session, from `session.run`, which holds the run's lock.
 
     Returns:
       How it ended.
@@ -174,7 +174,7 @@ def build_process(
 
     Args:
       session: The run.
-      popular: What is known of items' popularity, where the run uses it.
+      popular: The items' popularity, as far as it is known, where the run uses it.
 
     Returns:
       The process.
@@ -198,7 +198,7 @@ def create_source(
 
     Args:
       session: The run.
-      population: From `stack_clients`.
+      population: The population, from `stack_clients`.
       next_round: The round to begin with.
 
     Returns:

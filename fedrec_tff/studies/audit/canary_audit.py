@@ -55,7 +55,7 @@ class AuditedParts:
 
     Attributes:
       plan: The sampler, and the mechanism whose epsilon is claimed, for users and canaries.
-      draws: Of users, then canaries.
+      draws: Draws of users, then canaries.
       build_factory: Builds the aggregator.
       supports_row_sparse: Whether to try it with row-sparse updates too.
     """
@@ -90,8 +90,8 @@ def create_parts(
 
     Args:
       config: The run's flags.
-      plan: For users and canaries together; its sampler is replaced.
-      draws: Of users, then canaries.
+      plan: The plan for users and canaries together; its sampler is replaced.
+      draws: Draws of users, then canaries.
 
     Returns:
       The parts.
@@ -119,10 +119,10 @@ def run(
 
     Args:
       config: The run's flags.
-      audit: How to attack.
+      audit: The attack.
       split: The data.
-      parts: From `create_parts`.
-      round_done_fn: Is told of every round.
+      parts: The parts to audit, from `create_parts`.
+      round_done_fn: A function that is told of every round.
       charge_fn: Takes what the audit costs, once all is prepared, before the first round.
 
     Returns:

@@ -35,7 +35,7 @@ class AggregatorUnderTest:
 
     Attributes:
       build_factory: Builds it.
-      context: For the builder, with the claimed mechanism; dense.
+      context: The builder's context, with the claimed mechanism; dense.
       supports_row_sparse: Whether it is to be tried with row-sparse updates too.
       model: The model's shape.
     """
@@ -50,7 +50,7 @@ def check_aggregator(subject: AggregatorUnderTest) -> tuple[checks.Check, ...]:
     """Measures noise and sensitivity of a private aggregator.
 
     Args:
-      subject: What to try.
+      subject: The aggregator to try.
 
     Returns:
       The checks: how much noise there is, whether it is drawn anew for each release and in each
@@ -65,9 +65,9 @@ class Noise:
     """Aggregates of updates that are all zero, scaled to the sum: floating [d] each.
 
     Attributes:
-      first: Of a run's first round.
-      second: Of its second.
-      first_of_other_run: Of the first round of another run.
+      first: Noise of a run's first round.
+      second: Noise of its second round.
+      first_of_other_run: Noise of the first round of another run.
     """
 
     first: np.ndarray
@@ -79,8 +79,8 @@ def check_noise(mechanism: mechanisms.Mechanism, noise: Noise) -> tuple[checks.C
     """Compares noise with what is claimed.
 
     Args:
-      mechanism: What is claimed.
-      noise: What was found.
+      mechanism: The mechanism that is claimed.
+      noise: The noise that was found.
 
     Returns:
       The checks: how much there is, and whether it is new in each round and each run.
