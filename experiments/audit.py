@@ -49,7 +49,7 @@ _ROUNDS_PER_RUN = flags.DEFINE_integer(
     "Rounds of each of these, at most; the claim is then for as many (adjacent).",
 )
 _CONFIDENCE = flags.DEFINE_float(
-    "confidence", _DEFAULTS.confidence, "With which the lower bounds on epsilon hold."
+    "confidence", _DEFAULTS.confidence, "Confidence with which the lower bounds on epsilon hold."
 )
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "A new folder for what is found.", required=True
