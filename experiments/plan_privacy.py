@@ -23,6 +23,7 @@ from fedrec_tff import errors
 from fedrec_tff.aggregators import registry
 from fedrec_tff.config import config_checks, run_config
 from fedrec_tff.privacy import accounting, departures, planning
+from fedrec_tff.privacy.mechanisms import kinds
 from fedrec_tff.run import privacy_plan
 from fedrec_tff.studies.privacy_plan import text as plan_text
 
@@ -78,7 +79,7 @@ _NOISE_MULTIPLIER = flags.DEFINE_float(
 )
 _AGGREGATOR = flags.DEFINE_enum(
     "aggregator",
-    "dp_gaussian",
+    kinds.DEFAULT.name,
     _PRIVATE,
     "; ".join(f"{name}: {registry.get(name).description}" for name in _PRIVATE),
 )

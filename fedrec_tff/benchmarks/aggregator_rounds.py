@@ -17,6 +17,7 @@ from fedrec_tff.execution import compiled
 from fedrec_tff.learning import client_work, negative_sampling, optimizers
 from fedrec_tff.learning import process as process_lib
 from fedrec_tff.privacy import mechanisms, sampling
+from fedrec_tff.privacy.mechanisms import kinds
 
 BASELINE = "mean"
 _NUM_WARM_UP = 2
@@ -129,9 +130,10 @@ def _build_process(
     chain: chain_lib.Chain, setting: plan.Setting, is_row_sparse: bool
 ) -> tff.learning.templates.LearningProcess:
     config = setting.run_config
-    if chain.terminal.is_private and chain.terminal.name != "dp_gaussian":
+    private = kinds.DEFAULT.name
+    if chain.terminal.is_private and chain.terminal.name != private:
         raise errors.UserError(
-            f"--aggregators={chain.name}: of the private ones dp_gaussian alone is measured here"
+            f"--aggregators={chain.name}: of the private ones {private} alone is measured here"
         )
     build_client_update = (
         client_work.build_row_sparse_client_update
@@ -143,7 +145,7 @@ def _build_process(
         clients_per_round=config.clients_per_round,
         row_sparse=is_row_sparse,
         mechanism=mechanisms.Mechanism(
-            "dp_gaussian",
+            private,
             config.noise_multiplier,
             config.clip_norm,
             setting.num_users,

@@ -15,11 +15,20 @@ from fedrec_tff.config.run_config import ROUND_RANGE, FieldSpec, RunConfig
 from fedrec_tff.learning import config as learning_config
 from fedrec_tff.learning.simulation import failure_config
 from fedrec_tff.models import config as model_config
-from fedrec_tff.privacy import catalogue, sampling
+from fedrec_tff.privacy import sampling
+from fedrec_tff.privacy.mechanisms import base, kinds
 
 # Of fewer the sum says too much about one. Coins for 30 toss fewer with a probability of 5e-11.
 _LEAST_CLIENTS = 3
 _LEAST_EXPECTED_CLIENTS = 30
+# The flags that only some mechanisms have a use for.
+_OF_SOME_MECHANISMS = (
+    "tower_clip_norm",
+    "noise_cohort_size",
+    "noise_population_size",
+    "colluding_clients",
+    "modulus_bits",
+)
 # The normal numbers among 32-bit floats, in which computations are.
 _SMALLEST_FLOAT, _LARGEST_FLOAT = 1.2e-38, 3.4e38
 _DEVICE = re.compile(r"cpu|(gpu|tpu)(:\d{1,4})?")
@@ -75,8 +84,8 @@ def _check_aggregator(config: RunConfig) -> None:
     if not (chain.terminal.uses_secure_sum or chain.terminal.is_plugin):
         raise errors.UserError(
             f"--secure_sum={config.secure_sum} means nothing with --aggregator={chain.name}, which "
-            "sums no integers securely: drop it, or choose secure_mean, ddp_discrete_gaussian or "
-            "ddp_skellam"
+            "sums no integers securely: drop it, or choose secure_mean, "
+            + " or ".join(kinds.names_where(lambda kind: kind.noise_source == base.COHORT))
         )
     for step in chain.steps:
         if step.kind == WRAPPER and not step.is_plugin:
@@ -298,7 +307,7 @@ def _check_privacy(config: RunConfig) -> None:
             f"--aggregator={name} adds no noise, so --target_epsilon and --noise_multiplier mean "
             "nothing with it"
             + (f" ({objection})" if objection is not None else "")
-            + ": drop them, or --aggregator=dp_gaussian"
+            + f": drop them, or --aggregator={kinds.DEFAULT.name}"
         )
     if config.is_private and config.uses_popularity and config.popularity_release is None:
         raise errors.UserError(
@@ -327,36 +336,29 @@ def _check_privacy(config: RunConfig) -> None:
 
 def _check_mechanism_flags(config: RunConfig) -> None:
     """Refuses what a mechanism lacks, or has no use for."""
-    name = config.mechanism_name
-    if not config.is_private:
-        name = None
-    elif config.sampling_law not in catalogue.SAMPLINGS[name]:
+    kind = config.mechanism_kind
+    if kind is not None and config.sampling_law not in kind.samplings:
         raise errors.UserError(
-            f"--sampling={config.sampling_law}: the privacy cost of {name} is not known for it; "
-            "choose " + " or ".join(catalogue.SAMPLINGS[name])
+            f"--sampling={config.sampling_law}: the privacy cost of {kind.name} is not known for "
+            "it; choose " + " or ".join(kind.samplings)
         )
-    if name in catalogue.LOCAL and config.max_rounds_per_user is None:
+    is_capped = kind is not None and kind.has("max_rounds_per_user")
+    if is_capped and config.max_rounds_per_user is None:
         raise errors.UserError(
-            f"--aggregator={name} needs --max_rounds_per_user: each report of a user costs"
+            f"--aggregator={kind.name} needs --max_rounds_per_user: each report of a user costs"
         )
-    for flag, names in catalogue.ALLOWED_FOR.items():
-        if getattr(config, flag, None) is not None and name not in names:
+    for flag in _OF_SOME_MECHANISMS:
+        if getattr(config, flag) is not None and not (kind is not None and kind.has(flag)):
             raise errors.UserError(
                 f"--{flag} means nothing with --aggregator={config.aggregator_name}: drop it, or "
-                f"choose one of {', '.join(names)}"
+                f"choose one of {', '.join(kinds.names_having(flag))}"
             )
-    if config.modulus_bits is not None and name not in catalogue.DISTRIBUTED:
-        raise errors.UserError(
-            f"--modulus_bits means nothing with --aggregator={config.aggregator_name}: drop it, or "
-            f"choose one of {', '.join(catalogue.DISTRIBUTED)}"
-        )
-    if config.max_rounds_per_user is not None and name not in catalogue.LOCAL:
+    if config.max_rounds_per_user is not None and not is_capped:
         raise errors.UserError(
             "--max_rounds_per_user changes the law that cohorts follow, which only "
-            f"{' and '.join(catalogue.LOCAL)} are accounted for: drop it"
+            f"{' and '.join(kinds.names_having('max_rounds_per_user'))} are accounted for: drop it"
         )
-    has_edges = config.is_private and config.aggregator_chain.terminal.has_edges
-    is_untrusting = has_edges or name in (*catalogue.LOCAL, *catalogue.DISTRIBUTED)
+    is_untrusting = config.is_private and not config.aggregator_chain.terminal.trusts_server
     if is_untrusting and config.release_non_private_metrics:
         raise errors.UserError(
             f"--release_non_private_metrics: under --aggregator={config.aggregator_name} devices "
@@ -366,11 +368,10 @@ def _check_mechanism_flags(config: RunConfig) -> None:
         raise errors.UserError(
             "--noise_cohort_size and --noise_population_size describe one deployment: give both"
         )
-    on_device = (*catalogue.LOCAL, *catalogue.DISTRIBUTED)
-    if name in on_device and config.execution == "native":
+    if kind is not None and kind.draws_noise_on_devices and config.execution == "native":
         raise errors.UserError(
-            f"--aggregator={name} draws its noise in client work, and TFF's own runtime seeds that "
-            "from 32 bits, which can be tried out: use --execution=compiled"
+            f"--aggregator={kind.name} draws its noise in client work, and TFF's own runtime seeds "
+            "that from 32 bits, which can be tried out: use --execution=compiled"
         )
 
 
@@ -387,7 +388,7 @@ def _check_releases(config: RunConfig) -> None:
     ]
     if not given or not config.is_private:
         return
-    if config.mechanism_name not in catalogue.CENTRAL or config.aggregator_chain.terminal.has_edges:
+    if not config.aggregator_chain.terminal.trusts_server:
         raise errors.UserError(
             f"{given[0]} trusts the server with exact sums, and --aggregator="
             f"{config.aggregator_name} is for those who don't: drop one of them"

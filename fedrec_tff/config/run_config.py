@@ -17,7 +17,9 @@ from fedrec_tff.learning.simulation import failure_config as failure_config_lib
 from fedrec_tff.models import config as model_config
 from fedrec_tff.models import plugin as model_plugin_lib
 from fedrec_tff.models.config import TwoTowerConfig
-from fedrec_tff.privacy import catalogue, sampling
+from fedrec_tff.privacy import sampling
+from fedrec_tff.privacy.mechanisms import kinds
+from fedrec_tff.privacy.mechanisms.base import MechanismKind
 
 if TYPE_CHECKING:
     from fedrec_tff.privacy import releases
@@ -329,7 +331,7 @@ class RunConfig:
         + ", ".join(registry.names())
         + "; a builder of yours, as package.module:builder or path/to/file.py:builder; or several, "
         "from the client to the server, separated by commas. `python -m experiments.aggregators "
-        "list` says what they are. By default dp_gaussian if --target_epsilon or "
+        f"list` says what they are. By default {kinds.DEFAULT.name} if --target_epsilon or "
         "--noise_multiplier is given, else mean.",
     )
     aggregator_param: tuple[str, ...] = _field(
@@ -431,20 +433,21 @@ class RunConfig:
         "How cohorts are drawn: poisson, each user by a coin of their own; fixed_size (accounted "
         "under replace-one, which costs more); cyclic_poisson, from one of --min_separation groups "
         "in turn; shuffled_epochs, each user once in a random order, then in another. By default "
-        "the first that the aggregator's cost is known for: poisson, cyclic_poisson for "
-        "dp_banded_mf and dp_tree, shuffled_epochs for ddp_....",
+        f"the first that the aggregator's cost is known for: {kinds.describe_first_samplings()}.",
         choices=sampling.LAWS,
     )
     min_separation: int | None = _field(
         None,
-        "Rounds between two turns of a user, at least: the number of groups, and of the bands of "
-        "dp_banded_mf and the leaves of dp_tree (cyclic_poisson).",
+        "Rounds between two turns of a user, at least: the number of groups (cyclic_poisson), and "
+        "of the rounds over which noise is correlated by "
+        f"{' and '.join(kinds.names_having('min_separation'))}.",
         low=1,
         high=MOST,
     )
     max_rounds_per_user: int | None = _field(
         None,
-        "How often a user may be asked, at most; local_... are accounted for so many.",
+        "How often a user may be asked, at most; "
+        f"{' and '.join(kinds.names_having('max_rounds_per_user'))} are accounted for so many.",
         low=1,
         high=MOST,
     )
@@ -452,7 +455,8 @@ class RunConfig:
     # Privacy.
     clip_norm: float = _field(
         0.5,
-        "L2 norm that a user's update is clipped to (L1 for local_laplace).",
+        "L2 norm that a user's update is clipped to (L1 for "
+        f"{' and '.join(kinds.names_where(lambda kind: kind.norm_order == 1))}).",
         low=1e-9,
         high=1e9,
     )
@@ -691,7 +695,7 @@ class RunConfig:
     @property
     def aggregator_chain(self) -> chain_lib.Chain:
         """What happens to updates; chosen by the privacy flags where nothing is named."""
-        default = "dp_gaussian" if self.asks_for_privacy else "mean"
+        default = kinds.DEFAULT.name if self.asks_for_privacy else "mean"
         return chain_lib.parse(self.aggregator or default, self.aggregator_param)
 
     @property
@@ -700,9 +704,9 @@ class RunConfig:
         return self.aggregator_chain.terminal.name
 
     @property
-    def mechanism_name(self) -> str:
-        """The private mechanism, if what aggregates is private."""
-        return self.aggregator_chain.terminal.mechanism_name
+    def mechanism_kind(self) -> MechanismKind | None:
+        """The private mechanism; None where what aggregates is not private."""
+        return self.aggregator_chain.terminal.mechanism_kind
 
     @property
     def asks_for_privacy(self) -> bool:
@@ -740,7 +744,7 @@ class RunConfig:
         """How cohorts are drawn."""
         if self.sampling is not None:
             return self.sampling
-        return catalogue.SAMPLINGS[self.mechanism_name][0] if self.is_private else "poisson"
+        return self.mechanism_kind.samplings[0] if self.is_private else sampling.POISSON
 
     @property
     def popularity_release(self) -> "releases.PopularityRelease | None":
@@ -813,7 +817,8 @@ class RunConfig:
     def has_secret_cohorts(self) -> bool:
         """Whether epsilon rests on nobody knowing the cohorts, which a secret key then draws."""
         is_insecure = self.insecure_seeded_cohorts or self.insecure_deterministic_noise
-        return self.mechanism_name in catalogue.CENTRAL and not is_insecure
+        counts = self.is_private and self.mechanism_kind.counts_on_secret_cohorts
+        return counts and not is_insecure
 
     @property
     def checkpoint_period(self) -> int:

@@ -29,7 +29,6 @@ from fedrec_tff.learning import process as process_lib
 from fedrec_tff.learning.config import EVERYBODY_THE_SAME, POPULARITY
 from fedrec_tff.learning.simulation import simulated_clients
 from fedrec_tff.models import tower_contract
-from fedrec_tff.privacy import catalogue
 from fedrec_tff.run import client_simulation, known_popularity, privacy_plan
 from fedrec_tff.run import features as features_lib
 
@@ -301,7 +300,7 @@ def server_may_see_sums(config: RunConfig) -> bool:
     """
     if config.secure_sum != "plain":
         return False
-    return not config.is_private or config.aggregator_name in catalogue.CENTRAL
+    return not config.is_private or config.aggregator_chain.terminal.trusts_server
 
 
 def _create_initial_embedding(
