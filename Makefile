@@ -1,13 +1,14 @@
 # The ways in: `make help` lists them. POSIX sh and GNU make 3.81 or later; BUILD.md tells the whole story.
 
-VENV  := .venv
-STAMP := $(VENV)/.installed
-RUN   := $(VENV)/bin/python
+VENV    := .venv
+STAMP   := $(VENV)/.installed
+PACKAGE := $(VENV)/.package
+RUN     := $(VENV)/bin/python
 
 .PHONY: help setup demo test test-all lint clean
 
 help:
-	@echo 'make setup   install the locked environment into $(VENV) (done by the others where it is needed)'
+	@echo 'make setup   install the locked environment into $(VENV), and this package with its command fedrec'
 	@echo 'make demo    train a private recommender, measure it and show what it recommends'
 	@echo 'make test    lint, then run the tests but for the slow ones'
 	@echo 'make test-all  the same, with the slow ones'
@@ -16,7 +17,7 @@ help:
 	@echo
 	@echo 'Needs Linux x86_64 and Python 3.11; name another one with PYTHON=/path/to/python3.11.'
 
-setup: $(STAMP)
+setup: $(PACKAGE)
 
 demo: $(STAMP)
 	@$(RUN) -m experiments.demo
@@ -76,5 +77,17 @@ $(STAMP): requirements.txt
 	  "$$python" -m venv $(VENV); \
 	  $(RUN) -m pip install --quiet --disable-pip-version-check --no-input --use-pep517 \
 	    --no-deps --require-hashes -r requirements.txt; \
+	fi; \
+	touch $@
+
+# The package as it stands here, importable from anywhere, and the command `fedrec`: links, no copies. All that it needs, and
+# what builds it, is in the environment already, so this asks no network.
+$(PACKAGE): $(STAMP) pyproject.toml
+	@set -eu; \
+	if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --quiet --offline --python $(RUN) --no-deps --no-build-isolation --editable .; \
+	else \
+	  $(RUN) -m pip install --quiet --disable-pip-version-check --no-input --no-index \
+	    --no-deps --no-build-isolation --editable .; \
 	fi; \
 	touch $@

@@ -1,20 +1,16 @@
 """How every binary starts and ends: quiet logs, one line for a user's mistake, clean exits."""
 
-import errno
-import logging as std_logging
 import os
 import sys
-import warnings
 from collections.abc import Callable
 
 from absl import app, logging
 from absl import flags as absl_flags
 
-from fedrec_tff import errors
+from fedrec_tff import errors, quiet
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
-_IN_VAIN = "Object was never used"
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:
@@ -24,7 +20,8 @@ def run(main: Callable[[list[str]], int | None]) -> None:
       main: Takes the arguments that are no flags, the program's name first; returns the exit
         status, None for success. TensorFlow must not be imported before it is called.
     """
-    _make_logs_quiet()
+    quiet.make_logs_quiet()
+    quiet.ignore_warnings()
     app.run(lambda argv: _guarded(main, argv))
 
 
@@ -41,14 +38,9 @@ def check_no_arguments(argv: list[str]) -> None:
         raise errors.UserError(f"{argv[1]!r} is no flag: write --name=value")
 
 
-def _make_logs_quiet() -> None:
-    """Asks TensorFlow's C++ part and the libraries it drags in for errors only."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    # TFF's own aggregators make operations in vain, and TensorFlow tells each with its traceback.
-    std_logging.getLogger("tensorflow").addFilter(lambda r: _IN_VAIN not in r.getMessage())
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    warnings.filterwarnings("ignore", category=UserWarning)
+def drop_output() -> None:
+    """Writes no more to standard output: whoever read it has enough, as `| head` has."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _guarded(main: Callable[[list[str]], int | None], argv: list[str]) -> int | None:
@@ -62,30 +54,20 @@ def _guarded(main: Callable[[list[str]], int | None], argv: list[str]) -> int | 
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has enough: `| head`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return None
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            return _fail(f"{error.filename or 'writing files'}: {error.strerror}")
-        raise
+        told = errors.from_os_error(error)
+        if told is None:
+            raise
+        return _fail(str(told))
 
 
 def _run_main(main: Callable[[list[str]], int | None], argv: list[str]) -> int | None:
-    """Runs it, and drops TFF's default context while the interpreter is whole.
-
-    What the context holds has a destructor that needs the module `subprocess`, and else fails with
-    a traceback when the interpreter has given that up.
-    """
     try:
         return main(argv)
     finally:
-        if "tensorflow_federated" in sys.modules:
-            import tensorflow_federated as tff
-
-            from fedrec_tff.execution import debug
-
-            tff.framework.set_default_context(debug.DebugContext())
+        quiet.drop_default_context()
 
 
 def _fail(message: str) -> int:

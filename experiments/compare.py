@@ -1,10 +1,11 @@
-r"""Prints complete runs and baselines side by side as Markdown, with the commands that make them.
+r"""Prints complete runs and baselines side by side, with the commands that make them.
 
   python -m experiments.compare runs/ml-1m runs/ml-1m-eps8 runs/baselines-ml-1m
-  python -m experiments.compare --relative_to='central: two_tower' runs/federated-* runs/central-*
+  python -m experiments.compare --relative_to='central: two_tower' runs
+  python -m experiments.compare --format=latex runs > results.tex
 
-Folders are those of experiments.train and experiments.baselines. Those that differ in their seed
-alone become one row, with mean and standard deviation.
+Folders are those of experiments.train and experiments.baselines, and folders that hold such. Runs
+of the same data that differ in their seed alone become one row, with mean and standard deviation.
 """
 
 import pathlib
@@ -12,6 +13,7 @@ import pathlib
 from absl import flags
 
 from experiments import app
+from fedrec_tff.studies.comparison import tables
 
 _RELATIVE_TO = flags.DEFINE_string(
     "relative_to",
@@ -19,13 +21,21 @@ _RELATIVE_TO = flags.DEFINE_string(
     "A row's name: a further column has the first metric of each row as a percentage of that "
     "row's, with the standard error of the ratio where both have several seeds.",
 )
+_FORMAT = flags.DEFINE_enum(
+    "format",
+    "markdown",
+    list(tables.FORMATS),
+    "Form of the table. In csv numbers are in full, and notes and commands are left out; in latex "
+    "they are comments.",
+)
 
 
 def main(argv: list[str]) -> None:
     """Prints the comparison."""
     from fedrec_tff.studies.comparison import report as comparison_report
 
-    print(comparison_report.compare([pathlib.Path(path) for path in argv[1:]], _RELATIVE_TO.value))
+    paths = [pathlib.Path(path) for path in argv[1:]]
+    print(tables.FORMATS[_FORMAT.value](comparison_report.compare(paths, _RELATIVE_TO.value)))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ _TOOLS = ("sh", "uname", "rm", "touch", "echo")
 def checkout(tmp_path):
     """A bare checkout, as far as `make setup` needs one, and an empty-handed PATH beside it."""
     (tmp_path / "checkout").mkdir()
-    for name in ("Makefile", "requirements.txt"):
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
         shutil.copy(_ROOT / name, tmp_path / "checkout" / name)
     (tmp_path / "bin").mkdir()
     for tool in _TOOLS:
@@ -131,6 +131,29 @@ def test_installation_is_stamped_once_and_renewed_with_the_lock(checkout):
     assert _make(checkout, "-q", "setup").returncode == 1
     assert "Installing" in _make(checkout, "setup").stdout
     assert not (checkout / ".venv" / "left-over").exists()
+
+
+def test_the_package_is_installed_without_a_network_after_the_environment(checkout):
+    _add_stand_in_python(checkout, pip_exit_code=0)
+    # Keeps what it is called with; the environment's Python is a link to it.
+    stand_in = checkout.parent / "bin" / "python3.11"
+    log = checkout.parent / "calls"
+    stand_in.write_text(stand_in.read_text().replace("case", f'echo "$@" >> {log}; case', 1))
+
+    assert _make(checkout, "setup").returncode == 0
+
+    *_, locked, package = log.read_text().splitlines()
+    assert "--require-hashes -r requirements.txt" in locked
+    assert package.endswith("--no-index --no-deps --no-build-isolation --editable .")
+
+    log.unlink()
+    stamp = (checkout / ".venv" / ".package").stat()
+    os.utime(checkout / "pyproject.toml", (stamp.st_mtime + 60, stamp.st_mtime + 60))
+    (checkout / ".venv" / "kept").touch()
+
+    assert _make(checkout, "setup").returncode == 0
+    assert log.read_text().splitlines() == [package]
+    assert (checkout / ".venv" / "kept").exists()
 
 
 def test_default_target_is_help(checkout):

@@ -13,7 +13,7 @@ from fedrec_tff.privacy import mechanisms
 from fedrec_tff.privacy.mechanisms import kinds
 from fedrec_tff.privacy.mechanisms.base import MechanismKind
 
-FLAG = PluginFlag("aggregator", may_wrap=True)
+FLAG = PluginFlag("aggregator", may_wrap=True, needs_context=False)
 TERMINAL = "terminal"
 TRANSFORM = "transform"
 WRAPPER = "wrapper"
@@ -59,6 +59,7 @@ class Aggregator:
       description: One line for help texts.
       builder: `package.module:function` or `path/to/file.py:function`. The function takes an
         `AggregatorContext`, a wrapper also the factory `inner`, and then parameters of its own.
+        Somebody else's may do without the context, and be a class, or the factory itself.
       kind: `TERMINAL`, the last of a chain, returns a `tff.aggregators` factory; `TRANSFORM`
         returns a `transforms.ClientTransform`; `WRAPPER` returns a factory around `inner`.
       is_private: Whether the result is differentially private, by the mechanism of this name in

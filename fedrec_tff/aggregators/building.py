@@ -11,7 +11,7 @@ from fedrec_tff import errors
 from fedrec_tff.aggregators import aggregator as aggregator_lib
 from fedrec_tff.aggregators import chain as chain_lib
 from fedrec_tff.aggregators import registry, transforms
-from fedrec_tff.plugins import loading
+from fedrec_tff.plugins import loading, signatures
 
 _FACTORIES = (
     tff.aggregators.UnweightedAggregationFactory,
@@ -104,8 +104,13 @@ def _call(link: chain_lib.Link, context: registry.AggregatorContext, *inner: Any
     parameters = dict(link.parameters)
     if not link.aggregator.is_plugin:
         return builder(context, *inner, **parameters)
+    if not callable(builder):
+        # The factory itself.
+        return builder
     flag = aggregator_lib.FLAG
-    return loading.call_builder(builder, link.aggregator.name, flag, context, *inner, **parameters)
+    signature = signatures.read_signature(link.aggregator.builder, flag)
+    given = (context, *inner) if loading.takes_context(builder, signature) else inner
+    return loading.call_builder(builder, link.aggregator.name, flag, *given, **parameters)
 
 
 def _check_type(

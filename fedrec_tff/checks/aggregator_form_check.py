@@ -2,7 +2,6 @@
 
 # Tested in tests/checks/test_aggregator_check.py.
 
-import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from fedrec_tff.aggregators import outcome as aggregator_outcome
 from fedrec_tff.checks import aggregator_trial, made_up_updates
 from fedrec_tff.checks.findings import FAIL, OK, SKIP, WARN, Finding
 from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.run import event_loop
 from fedrec_tff.run.metrics import round_metrics
 
 
@@ -105,7 +105,7 @@ class FormCheck:
 
     def _save_and_load(self) -> tuple[str, str]:
         for state in (self._state, self.output.state):
-            problem = asyncio.run(aggregator_outcome.find_checkpoint_problem(state))
+            problem = event_loop.run(aggregator_outcome.find_checkpoint_problem(state))
             if problem is not None:
                 return FAIL, f"the state does not survive saving and loading: {problem}"
         return OK, "the state comes back from tff.program.FileProgramStateManager as it was"

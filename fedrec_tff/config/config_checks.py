@@ -172,12 +172,6 @@ def _check_flags_mean_something(config: RunConfig) -> None:
             config.dataset != "csv" and config.roster is None,
             ("user_column",),
         ),
-        "--item_features, --initial_embedding=features or --catalogue=table": (
-            not config.item_features
-            and config.initial_embedding != "features"
-            and config.catalogue_kind != "table",
-            ("item_table",),
-        ),
         "--user_features": (not config.user_features, ("user_table",)),
         "--item_features or --user_features": (
             not (config.item_features or config.user_features),

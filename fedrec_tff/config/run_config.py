@@ -130,8 +130,8 @@ class RunConfig:
     )
     item_table: str | None = _field(
         None,
-        "CSV, TSV or Parquet file of items, with --item_column, for --item_features and "
-        "--catalogue=table (csv).",
+        "CSV, TSV or Parquet file of items, with --item_column, for --item_features, "
+        "--catalogue=table and, in a column `title`, what recommendations call items (csv).",
     )
     user_table: str | None = _field(
         None, "CSV, TSV or Parquet file of users, with --user_column, for --user_features (csv)."

@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import pathlib
 import sys
 import traceback
@@ -88,6 +89,26 @@ def call_builder(
         raise errors.UserError(
             f"{flag.say(name)}: calling the builder failed: {describe_error(error)}"
         ) from error
+
+
+def takes_context(builder: Any, signature: signatures.Signature) -> bool:
+    """Whether a builder takes the context first.
+
+    Args:
+      builder: From `import_builder`: a function, or a class.
+      signature: What its source tells.
+
+    Returns:
+      Whether it does; where the source does not tell, whether it must be given something by place.
+    """
+    if signature.has_context is not None:
+        return signature.has_context
+    try:
+        parameters = inspect.signature(builder).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return any(p.kind in by_place and p.default is inspect.Parameter.empty for p in parameters)
 
 
 def digest_source(builder: str, flag: PluginFlag) -> str:

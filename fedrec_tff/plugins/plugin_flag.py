@@ -5,6 +5,7 @@
 import dataclasses
 
 INNER = "inner"
+CONTEXT = "context"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,11 +14,14 @@ class PluginFlag:
 
     Attributes:
       name: The flag, without dashes.
-      may_wrap: Whether a builder may take, as its second parameter, what it wraps.
+      may_wrap: Whether a builder may take, after its context, what it wraps.
+      needs_context: Whether a builder is a function that takes a context. If not, it may do without
+        one, and be a class, or anything else that has the name.
     """
 
     name: str
     may_wrap: bool = False
+    needs_context: bool = True
 
     @property
     def parameter(self) -> str:

@@ -15,7 +15,7 @@ import re
 from typing import Any
 
 from fedrec_tff import errors
-from fedrec_tff.plugins.plugin_flag import INNER, PluginFlag
+from fedrec_tff.plugins.plugin_flag import CONTEXT, INNER, PluginFlag
 
 _TYPES = {"int": int, "float": float, "bool": bool, "str": str}
 _ARGUMENT = re.compile(r"^\s*(\w+): (.*)$")
@@ -44,19 +44,21 @@ class Parameter:
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """What a builder takes besides its context.
+    """What a builder takes.
 
     Attributes:
       summary: The first line of its docstring; empty if there is none.
       docstring: All of it, without the `Args:`.
       has_inner: Whether it takes what it wraps.
       parameters: By name.
+      has_context: Whether it takes a context first; None if only importing it tells.
     """
 
     summary: str
     docstring: str
     has_inner: bool
     parameters: dict[str, Parameter]
+    has_context: bool | None = True
 
 
 def split_builder(text: str) -> tuple[str, str]:
@@ -99,7 +101,7 @@ def find_source(place: str, flag: PluginFlag) -> pathlib.Path:
 
 
 def list_functions(place: str, flag: PluginFlag) -> list[str]:
-    """The public functions of a file or module.
+    """The public functions of a file or module, and its classes where these are builders, too.
 
     Args:
       place: See `find_source`.
@@ -111,7 +113,9 @@ def list_functions(place: str, flag: PluginFlag) -> list[str]:
     Raises:
       UserError: If it cannot be found or read.
     """
-    return [name for name in _read_functions(place, flag) if not name.startswith("_")]
+    found = _read_definitions(place, flag).items()
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return [name for name, node in found if isinstance(node, kinds) and not name.startswith("_")]
 
 
 @functools.lru_cache
@@ -121,7 +125,8 @@ def read_signature(builder: str, flag: PluginFlag) -> Signature:
     Args:
       builder: `package.module:function` or `path/to/file.py:function`. The function must be written
         out in that file, its parameters annotated as int, float, bool or str (or `| None`), or with
-        a default of such a type.
+        a default of such a type. Where the flag needs no context: or a class, whose constructor is
+        read, or another name of that file, of which nothing is known before it is imported.
       flag: What names it.
 
     Returns:
@@ -131,17 +136,23 @@ def read_signature(builder: str, flag: PluginFlag) -> Signature:
       UserError: If it cannot be found or read.
     """
     place, function = split_builder(builder)
-    functions = _read_functions(place, flag)
-    if function not in functions:
-        public = ", ".join(name for name in functions if not name.startswith("_")) or "none"
+    definitions = _read_definitions(place, flag)
+    if function not in definitions:
+        public = ", ".join(list_functions(place, flag)) or "none"
         raise errors.UserError(
             f"{flag.say(builder)}: {find_source(place, flag)} defines no function {function!r}; "
             f"there are: {public}"
         )
-    return _read_function(functions[function], builder, flag)
+    node = definitions[function]
+    if isinstance(node, ast.FunctionDef):
+        return _read_function(node, _read_docstring(node), builder, flag)
+    if isinstance(node, ast.ClassDef):
+        return _read_class(node, builder, flag)
+    return Signature("", "", has_inner=False, parameters={}, has_context=None)
 
 
-def _read_functions(place: str, flag: PluginFlag) -> dict[str, ast.FunctionDef]:
+def _read_definitions(place: str, flag: PluginFlag) -> dict[str, ast.stmt]:
+    """The functions of a file by name; where the flag needs no context, all names."""
     path = find_source(place, flag)
     try:
         tree = ast.parse(path.read_text(), filename=str(path))
@@ -151,39 +162,128 @@ def _read_functions(place: str, flag: PluginFlag) -> dict[str, ast.FunctionDef]:
         raise errors.UserError(
             f"--{flag.name}: {path}, line {error.lineno}: {error.msg}"
         ) from error
-    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    found: dict[str, ast.stmt] = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) or not flag.needs_context:
+            found |= dict.fromkeys(_list_names(node), node)
+    return found
 
 
-def _read_function(node: ast.FunctionDef, builder: str, flag: PluginFlag) -> Signature:
+def _list_names(node: ast.stmt) -> list[str]:
+    """The names that a statement binds."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name for alias in node.names]
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def _read_docstring(node: ast.FunctionDef | ast.ClassDef) -> str:
+    return inspect.cleandoc(ast.get_docstring(node) or "")
+
+
+def _read_class(node: ast.ClassDef, builder: str, flag: PluginFlag) -> Signature:
+    """What the constructor takes; one that the class does not write itself takes nothing."""
+    found = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
+    docstring = _read_docstring(node)
+    if not found:
+        return Signature(docstring.split("\n")[0], docstring, False, {}, has_context=False)
+    documented = f"{docstring}\n{_read_docstring(found[0])}"
+    signature = _read_function(found[0], documented, builder, flag, is_constructor=True)
+    return dataclasses.replace(signature, docstring=docstring.partition("\nArgs:\n")[0].strip())
+
+
+def _read_function(
+    node: ast.FunctionDef,
+    docstring: str,
+    builder: str,
+    flag: PluginFlag,
+    is_constructor: bool = False,
+) -> Signature:
+    """Reads a function.
+
+    Args:
+      node: The function.
+      docstring: What is said of it.
+      builder: What the flag calls it.
+      flag: What names it.
+      is_constructor: Whether it takes `self` first.
+
+    Returns:
+      Its signature.
+    """
     arguments = node.args
-    positional = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
-    if not positional:
+    named = [*arguments.posonlyargs, *arguments.args][is_constructor:]
+    defaults: list[ast.expr | None] = [None] * (len(named) - len(arguments.defaults))
+    pairs = [*zip(named, defaults + arguments.defaults, strict=True)]
+    has_context = bool(pairs) and (
+        flag.needs_context or _is_context(*pairs[0], flag, is_constructor)
+    )
+    if flag.needs_context and not has_context:
         raise errors.UserError(
             f"{flag.say(builder)}: a builder takes the context as its first parameter, and this "
             "one takes none"
         )
-    if arguments.vararg is not None or arguments.kwarg is not None:
+    is_open = arguments.vararg is not None or arguments.kwarg is not None
+    if is_open and has_context:
         raise errors.UserError(
             f"{flag.say(builder)}: write its parameters out: *args and **kwargs cannot be set "
             "by flags"
         )
-    has_inner = flag.may_wrap and len(positional) > 1 and positional[1] == INNER
-    docstring = inspect.cleandoc(ast.get_docstring(node) or "")
+    pairs = pairs[1:] if has_context else pairs
+    has_inner = flag.may_wrap and bool(pairs) and pairs[0][0].arg == INNER
+    pairs = pairs[1:] if has_inner else pairs
+    pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    if not has_context:
+        # Written for TFF, and not for us: what flags cannot set keeps its default.
+        pairs = [pair for pair in pairs if pair[1] is None or _is_plain(*pair)]
     body, _, documented = docstring.partition("\nArgs:\n")
     help_texts = _read_argument_help(documented)
-    first = 2 if has_inner else 1
-    named = [*arguments.posonlyargs, *arguments.args]
-    defaults: list[ast.expr | None] = [None] * (len(named) - len(arguments.defaults))
-    defaults += arguments.defaults
-    pairs = [*zip(named, defaults, strict=True)][first:]
-    pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     parameters = [
         _read_parameter(argument, default, help_texts.get(argument.arg, ""), builder, flag)
         for argument, default in pairs
     ]
     return Signature(
-        body.split("\n")[0], body.strip(), has_inner, {item.name: item for item in parameters}
+        body.split("\n")[0],
+        body.strip(),
+        has_inner,
+        {item.name: item for item in parameters},
+        has_context,
     )
+
+
+def _is_context(
+    argument: ast.arg, default: ast.expr | None, flag: PluginFlag, is_constructor: bool
+) -> bool:
+    """Whether a first parameter is the context, where there may be none.
+
+    A function's is, whatever it is called, unless a flag could set it. A constructor, which may
+    have been written for TFF, must name it.
+    """
+    if default is not None or (flag.may_wrap and argument.arg == INNER):
+        return False
+    if is_constructor:
+        named = _read_annotation(argument)
+        return argument.arg == CONTEXT or any("Context" in part for part in named)
+    return not _is_plain(argument, default)
+
+
+def _is_plain(argument: ast.arg, default: ast.expr | None) -> bool:
+    """Whether a flag can set a parameter."""
+    named = _read_annotation(argument) - {"None"}
+    if not named and default is not None:
+        try:
+            named = {type(ast.literal_eval(default)).__name__}
+        except ValueError:
+            return False
+    return len(named) == 1 and named <= _TYPES.keys()
+
+
+def _read_annotation(argument: ast.arg) -> set[str]:
+    """The types that an annotation names, as written."""
+    annotation = "" if argument.annotation is None else ast.unparse(argument.annotation)
+    return {part.strip() for part in annotation.strip("'\"").split("|")} - {""}
 
 
 def _read_parameter(
@@ -200,8 +300,7 @@ def _read_parameter(
             f"{flag.say(builder)}: the default of {argument.arg} must be a plain number, string "
             "or truth value"
         ) from error
-    annotation = "" if argument.annotation is None else ast.unparse(argument.annotation)
-    parts = {part.strip() for part in annotation.strip("'\"").split("|")} - {""}
+    parts = _read_annotation(argument)
     named = parts - {"None"}
     if not named and value is not None:
         named = {type(value).__name__}

@@ -2,7 +2,6 @@
 
 # Tested in tests/whole_runs/test_run_outputs.py and tests/whole_runs/test_resume.py.
 
-import asyncio
 import contextlib
 import errno
 import math
@@ -25,6 +24,7 @@ from fedrec_tff.run import (
     client_simulation,
     cohorts,
     divergence,
+    event_loop,
     execution,
     interruption,
     known_popularity,
@@ -77,7 +77,7 @@ def execute(session: Session) -> SessionOutcome:
         population = stack_clients(session)
         popular = popularity_prior.obtain(session, population, ledger)
         devices = devices_lib.Devices(session, popular)
-        result = asyncio.run(
+        result = event_loop.run(
             _train(session, population, popular, ledger, stop, secure_sum, devices)
         )
         if not result.is_complete:

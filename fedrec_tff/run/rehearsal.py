@@ -4,7 +4,6 @@ Everything here looks at what is known before the first release: flags, the cata
 there is anything to evaluate, and the machine. Users' data are not trained on.
 """
 
-import asyncio
 import shutil
 
 import numpy as np
@@ -16,7 +15,13 @@ from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import splits
 from fedrec_tff.execution import debug, forms
 from fedrec_tff.learning import client_work, private_evaluation
-from fedrec_tff.run import client_simulation, divergence, known_popularity, run_process
+from fedrec_tff.run import (
+    client_simulation,
+    divergence,
+    event_loop,
+    known_popularity,
+    run_process,
+)
 from fedrec_tff.run.records import Session
 
 _BYTES_PER_NUMBER = 4
@@ -51,7 +56,7 @@ def rehearse(session: Session) -> None:
     # In a context of its own: the run's may count what it runs, and draw by that.
     with debug.DebugContext().install():
         state = process.initialize()
-        asyncio.run(try_process(process, state, session.config))
+        event_loop.run(try_process(process, state, session.config))
     watch = divergence.create_watch(session.config, num_items, uniform, session.features)
     watch.check_before(state)
 

@@ -7,6 +7,7 @@ This module is light. TensorFlow is imported once the flags, the folder and the 
 
 import dataclasses
 import os
+from collections.abc import Callable
 from typing import Any
 
 from fedrec_tff import errors
@@ -24,12 +25,18 @@ from fedrec_tff.run.records import Session, SessionOutcome
 _POPULATION_ID = "population_ledger_id"
 
 
-def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:
+def run(
+    config: RunConfig,
+    output_dir: str | os.PathLike,
+    place_data: Callable[[RunConfig, run_directory.RunDirectory], None] | None = None,
+) -> SessionOutcome:
     """Starts a run, or resumes the one in the folder, and prints what it does.
 
     Args:
       config: Valid flags.
       output_dir: The run's folder.
+      place_data: Puts data that this process has in memory into the folder, which is locked and
+        holds this run or nothing; called before any data are read. None for nothing to put there.
 
     Returns:
       How it ended.
@@ -44,6 +51,8 @@ def run(config: RunConfig, output_dir: str | os.PathLike) -> SessionOutcome:
     with run_directory.lock(directory):
         # Again: another process may have begun a run in here since.
         run_directory.open_run_directory(output_dir, flags, may_differ)
+        if place_data is not None:
+            place_data(config, directory)
         results = run_directory.read_results(directory)
         if results is not None:
             _settle(config, directory)

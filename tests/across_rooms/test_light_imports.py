@@ -28,8 +28,53 @@ _MODULES = [
     *("fedrec_tff.studies.privacy_plan.text", "fedrec_tff.studies.privacy_plan.plots"),
     *("fedrec_tff.checks.aggregator_text", "fedrec_tff.checks.aggregator_check_config"),
     *("fedrec_tff.run.display.population_text", "fedrec_tff.run.population"),
+    *("fedrec_tff.notebook.training", "fedrec_tff.notebook.trained_run"),
     *("experiments.plan_privacy", "experiments.aggregators", "experiments.ledger"),
 ]
+
+
+_HEAVY = ("tensorflow", "pandas", "numpy", "scipy", "pyarrow", "absl", "rich", "asyncio")
+
+
+def _run(code):
+    child = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300
+    )
+    assert child.returncode == 0, child.stderr
+
+
+def test_the_package_itself_imports_next_to_nothing():
+    _run(
+        "import sys, fedrec_tff\n"
+        f"heavy = [name for name in sys.modules if name.split('.')[0] in {_HEAVY}]\n"
+        "own = {name for name in sys.modules if name.startswith('fedrec_tff')}\n"
+        "assert not heavy, heavy\n"
+        "assert own == {'fedrec_tff', 'fedrec_tff.errors'}, own\n"
+    )
+
+
+def test_a_wrong_keyword_is_told_before_pandas_is_imported():
+    _run(
+        "import sys, fedrec_tff\n"
+        "try: fedrec_tff.train('synthetic', output_dir='x', target_epsilo=8)\n"
+        "except fedrec_tff.UserError: pass\n"
+        "heavy = {'pandas', 'tensorflow', 'scipy'} & {*sys.modules}\n"
+        "assert not heavy, heavy\n"
+    )
+
+
+def test_public_names_are_few_and_documented():
+    _run(
+        "import fedrec_tff, typing\n"
+        "names = ['TrainedRun', 'UserError', '__version__', 'load', 'train']\n"
+        "assert fedrec_tff.__all__ == names and {*names} <= {*dir(fedrec_tff)}\n"
+        "from fedrec_tff import *\n"
+        "for found in (train, load, TrainedRun, TrainedRun.recommend, TrainedRun.evaluate):\n"
+        "    assert found.__doc__ and found.__annotations__ is not None, found\n"
+        "try: fedrec_tff.nothing\n"
+        "except AttributeError as error: assert 'nothing' in str(error)\n"
+        "else: raise AssertionError\n"
+    )
 
 
 def test_privacy_and_evaluation_do_not_import_tensorflow():
@@ -38,19 +83,12 @@ def test_privacy_and_evaluation_do_not_import_tensorflow():
         "heavy = [name for name in sys.modules if name.startswith('tensorflow')]\n"
         "assert not heavy, heavy[:5]\n"
     )
-    child = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300
-    )
-    assert child.returncode == 0, child.stderr
+    _run(code)
 
 
 def test_what_flags_ask_of_mechanisms_waits_for_no_accounting():
-    code = (
+    _run(
         "import sys\nfrom fedrec_tff.privacy.mechanisms import kinds\n"
         "heavy = {'dp_accounting', 'scipy', 'pandas', 'tensorflow'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    child = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300
-    )
-    assert child.returncode == 0, child.stderr

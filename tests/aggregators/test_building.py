@@ -12,6 +12,8 @@ from fedrec_tff.execution import compiled, forms
 
 _NUM_ITEMS = 12
 _PLUGIN = '''
+import functools
+
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -53,6 +55,45 @@ def build_zeroing(context, inner, *, limit: float = 1.0):
 def build_mean(context):
     """The mean."""
     return tff.aggregators.UnweightedMeanFactory()
+
+
+def build_bare():
+    """The mean, for which nothing need be known."""
+    return tff.aggregators.UnweightedMeanFactory()
+
+
+class Doubled(tff.aggregators.UnweightedAggregationFactory):
+    """Some multiple of the mean."""
+
+    def __init__(self, factor: float = 2.0, inner_factory=None):
+        self._factor = factor
+
+    def create(self, value_type):
+        mean = tff.aggregators.UnweightedMeanFactory().create(value_type)
+        clients_type = tff.FederatedType(value_type, tff.CLIENTS)
+
+        @tff.tensorflow.computation(value_type)
+        def multiply(value):
+            return tf.nest.map_structure(lambda t: self._factor * t, value)
+
+        @tff.federated_computation(mean.initialize.type_signature.result, clients_type)
+        def next_fn(state, value):
+            output = mean.next(state, value)
+            result = tff.federated_map(multiply, output.result)
+            return tff.templates.MeasuredProcessOutput(output.state, result, output.measurements)
+
+        return tff.templates.AggregationProcess(mean.initialize, next_fn)
+
+
+tripled = Doubled(3.0)
+quadrupled = functools.partial(Doubled, factor=4.0)
+Mean = tff.aggregators.UnweightedMeanFactory
+halving = Scale(0.5)
+
+
+def zero_large(inner):
+    """Wraps without a context."""
+    return tff.aggregators.zeroing_factory(1.0, inner)
 
 
 def build_number(context):
@@ -175,6 +216,28 @@ def test_a_wrapper_gets_the_inner_factory_and_its_parameters(plugin):
     with compiled.CompiledContext().install():
         output = process.next(process.initialize(), [[0.5, 0.5], [9.0, 9.0]])
     np.testing.assert_allclose(output.result, [0.25, 0.25])
+
+
+@pytest.mark.parametrize(
+    ("text", "parameters", "expected"),
+    [
+        ("{}:build_bare", (), [1.75, 2.25]),
+        ("{}:Doubled", (), [3.5, 4.5]),
+        ("{}:Doubled", ("factor=10",), [17.5, 22.5]),
+        ("{}:tripled", (), [5.25, 6.75]),
+        ("{}:quadrupled", (), [7.0, 9.0]),
+        ("{}:Mean", (), [1.75, 2.25]),
+        ("{0}:halving,{0}:tripled", (), [5.25, 6.75]),
+        ("{0}:zero_large,{0}:Doubled", (), [0.5, 0.5]),
+        ("{0}:build_scale,{0}:build_bare", ("factor=4",), [1.75, 2.25]),
+    ],
+)
+def test_what_is_made_for_tff_alone_is_an_aggregator_as_it_is(plugin, text, parameters, expected):
+    factory = building.build_factory(chain.parse(text.format(plugin), parameters), _context())
+    process = factory.create(tff.to_type([np.float32, np.float32]))
+    with compiled.CompiledContext().install():
+        output = process.next(process.initialize(), [[0.5, 0.5], [3.0, 4.0]])
+    np.testing.assert_allclose(output.result, expected)
 
 
 def test_a_plug_in_gets_dense_updates_unless_it_says_otherwise(plugin):

@@ -9,6 +9,7 @@ import pytest
 from fedrec_tff import errors
 from fedrec_tff.aggregators import builtin, chain, registry
 from fedrec_tff.aggregators.aggregator import FLAG, TRANSFORM, WRAPPER
+from fedrec_tff.models import plugin as model_plugin
 from fedrec_tff.plugins import signatures
 
 _PLUGIN = '''
@@ -46,6 +47,46 @@ def build_open(context, **kwargs):
 
 def build_nothing():
     """Takes no context."""
+
+
+def build_by_number(rate: float = 0.5, *, k=3, names=(), inner_factory=None):
+    """Takes no context, and parameters that no flag sets."""
+
+
+def wrap_without_context(inner, *, k: int = 2):
+    """Wraps."""
+
+
+class Inherited(a_module_that_does_not_exist.Factory):
+    """Has the constructor of another.
+
+    Args:
+      rate: Of the other.
+    """
+
+
+class Constructed(Inherited):
+    """Has one of its own."""
+
+    def __init__(self, rate: float, factory: "Factory | None" = None, **kwargs) -> None:
+        """Constructs.
+
+        Args:
+          rate: How much.
+        """
+
+
+class Vague(Inherited):
+    def __init__(self, rate):
+        """Has a parameter of no type, which is not the context."""
+
+
+class Told(Inherited):
+    def __init__(self, context, *, k: int = 1):
+        """Is told the context."""
+
+
+made = Constructed(0.5)
 '''
 
 
@@ -64,6 +105,43 @@ def test_a_builders_signature_is_read_without_importing_it(plugin):
     assert (rate.type, rate.default, rate.help) == (float, 0.5, "How much, in parts.")
     assert (k.type, k.default, k.is_optional, k.is_required) == (int, None, True, False)
     assert (loud.type, loud.default, loud.help) == (bool, False, "")
+
+
+@pytest.mark.parametrize(
+    ("builder", "has_context", "has_inner", "parameters"),
+    [
+        ("build_mine", True, False, ["rate", "k", "loud"]),
+        ("build_around", True, True, ["times"]),
+        ("build_nothing", False, False, []),
+        ("build_by_number", False, False, ["rate", "k"]),
+        ("wrap_without_context", False, True, ["k"]),
+        ("Inherited", False, False, []),
+        ("Constructed", False, False, ["rate"]),
+        ("Told", True, False, ["k"]),
+        ("made", None, False, []),
+        ("a_module_that_does_not_exist", None, False, []),
+    ],
+)
+def test_a_builder_may_do_without_the_context_and_be_a_class_or_a_factory(
+    plugin, builder, has_context, has_inner, parameters
+):
+    signature = signatures.read_signature(f"{plugin}:{builder}", FLAG)
+    assert signature.has_context is has_context
+    assert signature.has_inner is has_inner
+    assert list(signature.parameters) == parameters
+
+
+def test_a_constructors_parameters_are_told_with_the_classs_docstring(plugin):
+    signature = signatures.read_signature(f"{plugin}:Constructed", FLAG)
+    assert signature.docstring == "Has one of its own."
+    assert signature.parameters["rate"].help == "How much."
+
+
+def test_a_model_still_needs_the_context(plugin):
+    with pytest.raises(errors.UserError, match="takes none"):
+        signatures.read_signature(f"{plugin}:build_nothing", model_plugin.FLAG)
+    with pytest.raises(errors.UserError, match="defines no function 'made'"):
+        signatures.read_signature(f"{plugin}:made", model_plugin.FLAG)
 
 
 @pytest.mark.parametrize("aggregator", builtin.AGGREGATORS, ids=lambda a: a.name)
@@ -108,7 +186,10 @@ def test_a_parameter_that_two_have_is_given_by_name(plugin):
         ("build_around,mean", (), "times=<int>"),
         ("build_vague", (), "annotate what"),
         ("build_open", (), r"\*args and \*\*kwargs"),
-        ("build_nothing", (), "takes none"),
+        ("build_nothing", ("k=1",), "has none"),
+        ("Constructed", (), "rate=<float>"),
+        ("Vague", (), "annotate rate"),
+        ("made", ("rate=1",), "has none"),
         ("bild_mine", (), "build_mine"),
     ],
 )

@@ -404,10 +404,6 @@ def test_plan_keeps_the_noise_of_an_earlier_session():
         ({"loss": "in_batch_softmax", "num_negatives": 5}, ["--num_negatives"]),
         ({"server_optimizer": "sgd", "server_epsilon": 1e-3}, ["--server_epsilon", "adam"]),
         ({"user_column": "u"}, ["--user_column", "--dataset=csv or --roster"]),
-        (
-            {"dataset": "csv", "data_dir": "x", "item_table": "y", "catalogue": "data", **PRIVATE},
-            ["--item_table", "--catalogue=table"],
-        ),
         ({"dataset": "ml-1m", "synthetic_users": 50}, ["--synthetic_users"]),
     ],
 )

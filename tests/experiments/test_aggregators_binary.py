@@ -83,7 +83,7 @@ def test_describe_tells_parameters_place_and_usage(installed_package):
         (["list", "mean"], "list takes no name"),
         (["describe", "dp_gausian"], "did you mean dp_gaussian"),
         (["check", "mean", "--aggregator_param", "depth=3"], "depth: unknown; mean has none"),
-        (["check", f"{EXAMPLES}/majority_vote.py:build_votes"], "there are: build_vote"),
+        (["check", f"{EXAMPLES}/majority_vote.py:build_votes"], "Factory, build_vote"),
     ],
 )
 def test_a_wrong_command_is_told_in_one_line_at_once(arguments, message):

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from fedrec_tff.studies.comparison import report as comparison_report
+from fedrec_tff.studies.comparison import tables
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _TIMEOUT_SECONDS = 300.0
@@ -58,7 +59,7 @@ def test_a_tiny_run_leaves_its_files(finished):
     assert rows[2]["ials_dim"] == "4"
     assert rows[0]["ials_dim"] == ""
     assert float(rows[3]["test/mrr"]) == results["baselines"]["two_tower"]["test"]["mrr"]
-    compared = comparison_report.compare([root])
+    compared = tables.to_markdown(comparison_report.compare([root]))
     assert f"| {results['baselines']['ials']['test']['recall@10']:.4f} |" in compared
     assert "experiments.baselines --synthetic_users=60 --synthetic_items=60" in compared
 

@@ -1,7 +1,5 @@
 """The live line of a run: rounds, rate, remaining time, and the metrics that matter."""
 
-# Tested in tests/whole_runs/test_run_outputs.py.
-
 import sys
 import time
 from collections.abc import Mapping
@@ -13,6 +11,7 @@ import rich.progress
 import tensorflow_federated as tff
 
 from fedrec_tff.privacy import departures
+from fedrec_tff.run.display import notebook_bar
 from fedrec_tff.run.metrics import metric_names
 
 _RECALL = "recall@10"
@@ -28,7 +27,7 @@ _EVALUATED = tuple(name for name in _SHOWN if name.endswith(_RECALL))
 
 
 class ProgressReleaseManager(tff.program.ReleaseManager):
-    """Shows released metrics: a live line on a terminal, a line for each evaluation elsewhere."""
+    """Shows released metrics: a live line on a terminal, a bar in a notebook, else some lines."""
 
     def __init__(self, rounds: int, first_round: int, clients_per_round: float) -> None:
         """Initialises the display; it appears inside a `with` block.
@@ -43,8 +42,10 @@ class ProgressReleaseManager(tff.program.ReleaseManager):
         self._first_round = first_round
         self._clients_per_round = clients_per_round
         self._latest: dict[str, float] = {}
-        self._start = time.monotonic()
-        self._is_live = sys.stderr.isatty()
+        # When the first round of this session had ended, which compiles; None before.
+        self._first_end: float | None = None
+        self._bar = notebook_bar.create(rounds, first_round - 1)
+        self._is_live = self._bar is None and sys.stderr.isatty()
         self._progress = rich.progress.Progress(
             rich.progress.TextColumn("round"),
             rich.progress.MofNCompleteColumn(),
@@ -60,8 +61,9 @@ class ProgressReleaseManager(tff.program.ReleaseManager):
         )
 
     def __enter__(self) -> Self:
-        self._start = time.monotonic()
         self._progress.start()
+        if self._bar is not None:
+            self._bar.show("starting")
         return self
 
     def __exit__(
@@ -80,18 +82,36 @@ class ProgressReleaseManager(tff.program.ReleaseManager):
           key: The round's number.
         """
         self._latest.update({name: value[name] for name in _SHOWN if name in value})
-        seconds = max(time.monotonic() - self._start, 1e-9)
-        rounds_done = key - self._first_round + 1
-        rate = rounds_done * self._clients_per_round / seconds
         shown = [f"{label} {self._latest[name]:.4g}" for name, label in _SHOWN.items()
                  if name in self._latest]  # fmt: skip
-        line = "  ".join([*shown, f"{rate:,.0f} users/s"])
+        pace, left = self._describe_pace(key)
+        line = "  ".join(filter(None, [*shown, pace]))
         self._progress.update(self._task, completed=key, metrics=line)
         is_evaluation = any(name in value for name in _EVALUATED)
-        if not self._is_live and (is_evaluation or key == self._rounds):
-            left = (self._rounds - key) * seconds / rounds_done
+        if self._bar is not None:
+            self._bar.show(f"{line}  {left}", key)
+        elif not self._is_live and (is_evaluation or key == self._rounds):
             print(
-                f"round {key}/{self._rounds}  {line}  {left:.0f} s left",
+                "  ".join(filter(None, [f"round {key}/{self._rounds}", line, left])),
                 file=sys.stderr,
                 flush=True,
             )
+
+    def _describe_pace(self, key: int) -> tuple[str, str]:
+        """Expected users a second and the seconds that are left, without the round that compiles.
+
+        Args:
+          key: The number of the round that has ended.
+
+        Returns:
+          The one and the other as texts, empty after the first round.
+        """
+        now = time.monotonic()
+        if self._first_end is None:
+            self._first_end = now
+            return "", ""
+        rounds_done = key - self._first_round
+        seconds = max(now - self._first_end, 1e-9)
+        rate = rounds_done * self._clients_per_round / seconds
+        left = (self._rounds - key) * seconds / rounds_done
+        return f"{rate:,.0f} users/s", f"{left:.0f} s left"

@@ -1,4 +1,4 @@
-"""Results side by side, as Markdown: what `docs/results.md` is made of, so no figure is typed."""
+"""Results side by side: what `docs/results.md` is made of, so that no figure is typed."""
 
 import dataclasses
 import json
@@ -14,6 +14,7 @@ from fedrec_tff.config import run_config
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.comparison import result_folders
 from fedrec_tff.studies.comparison.result_folders import Guarantee, Ranking, ResultFolder
+from fedrec_tff.studies.comparison.tables import Cell, Comparison
 
 _RECALL = "recall@"
 # What computed it, in this order: the first that was there.
@@ -37,44 +38,48 @@ class _Row:
         return None if None in values else values
 
 
-def compare(paths: Iterable[pathlib.Path], relative_to: str | None = None) -> str:
+def compare(paths: Iterable[pathlib.Path], relative_to: str | None = None) -> Comparison:
     """Tabulates the test metrics of complete runs and baselines, and the commands that make them.
 
-    Runs that differ in nothing but their seed share a row: mean and standard deviation.
+    Runs of the same data that differ in nothing but their seed share a row: mean and standard
+    deviation.
 
     Args:
-      paths: Output folders of `experiments.train` and `experiments.baselines`.
+      paths: Output folders of `experiments.train` and `experiments.baselines`, and folders that
+        hold such.
       relative_to: A row's name. If given, a further column has each row's first metric as a
         percentage of that row's; where both have several seeds, with the standard error of the
         ratio of two independent means (to first order).
 
     Returns:
-      Markdown: a table with a row for each kind of run, one for each of the baselines, and one for
-      popularity on each of the data sets, then what epsilons assume, and the commands, with the
+      A table with a row for each kind of run, one for each of the baselines, and one for
+      popularity on each of the data sets; what epsilons assume; and the commands, with the
       versions that computed them.
 
     Raises:
-      UserError: If a folder holds no complete results, if their metrics are of lists of different
-        lengths, or if no row has the name.
+      UserError: If there are no complete results, if two are of the same flags, data and seed, if
+        their metrics are of lists of different lengths, or if no row has the name.
     """
-    folders = [result_folders.read(path) for path in paths]
-    if not folders:
+    complete, incomplete = result_folders.find(paths)
+    if not complete:
         raise errors.UserError("name at least one output folder")
+    folders = [result_folders.read(path) for path in complete]
     groups = _group_by_seed(folders)
     rows = list(_iterate_rows(groups))
     metrics = _choose_metrics(folders)
     header = ["run", "seeds", "epsilon", "rounds", *metrics, "users/s", "seconds"]
-    lines = [_write_line(row, metrics) for row in rows]
+    cells = [_write_row(row, metrics) for row in rows]
     if relative_to is not None:
         reference = _find_reference(rows, relative_to, metrics[0])
         header.append(f"{metrics[0]} / {relative_to}")
-        for line, row in zip(lines, rows, strict=True):
-            line.append(_describe_ratio(row, reference, metrics[0]))
-    notes = [metric_names.FOOTNOTE.replace("*", "\\*", 1)] if _has_marked(rows) else []
+        for line, row in zip(cells, rows, strict=True):
+            line.append(Cell(_describe_ratio(row, reference, metrics[0])))
+    notes = [metric_names.FOOTNOTE] if _has_marked(rows) else []
     notes += [f"epsilon of {_name(group)}: {said}" for group in groups if (said := _said(group))]
-    commands = [f"- {_name(group)}: `{_command(group)}` ({_versions(group)})" for group in groups]
-    paragraphs = [_markdown(header, lines), *notes, "\n".join(commands)]
-    return "\n\n".join(paragraphs)
+    if incomplete:
+        notes.append(f"left out, for they are not complete: {', '.join(map(str, incomplete))}")
+    commands = [(_name(group), _command(group), _versions(group)) for group in groups]
+    return Comparison(header, cells, notes, commands)
 
 
 def _has_marked(rows: Iterable[_Row]) -> bool:
@@ -89,18 +94,24 @@ def _said(group: _Group) -> str:
 
 
 def _group_by_seed(folders: Iterable[ResultFolder]) -> list[_Group]:
-    groups: dict[str, list[ResultFolder]] = {}
+    groups: dict[str, dict[int, ResultFolder]] = {}
     for folder in folders:
         ignored = {"seed", *folder.unsaid_flags}
         same = {name: value for name, value in folder.flags.items() if name not in ignored}
-        key = json.dumps([folder.binary, same], sort_keys=True)
-        groups.setdefault(key, []).append(folder)
-    return [sorted(group, key=lambda folder: folder.flags["seed"]) for group in groups.values()]
+        key = json.dumps([folder.binary, folder.data_key, same], sort_keys=True)
+        group = groups.setdefault(key, {})
+        if folder.seed in group:
+            raise errors.UserError(
+                f"{group[folder.seed].path} and {folder.path} are of the same flags, data and seed "
+                f"({folder.seed}): as a row of several seeds they would count twice; leave one out"
+            )
+        group[folder.seed] = folder
+    return [[group[seed] for seed in sorted(group)] for group in groups.values()]
 
 
-def _iterate_rows(groups: Iterable[_Group]) -> Iterator[_Row]:
+def _iterate_rows(groups: Sequence[_Group]) -> Iterator[_Row]:
     """All rankings of each group; what is the same for the same data, once."""
-    seen = set()
+    seen: dict[str, list[str]] = {}
     for group in groups:
         rankings = [ranking for folder in group for ranking in folder.rankings]
         for title in dict.fromkeys(ranking.title for ranking in rankings):
@@ -111,9 +122,10 @@ def _iterate_rows(groups: Iterable[_Group]) -> Iterator[_Row]:
                 # Not all may have come to it: a fine-tuning that diverged has no metrics.
                 share = "" if len(same) == len(group) else f" ({len(same)} of {len(group)} seeds)"
                 yield _Row(name + share, seeds, same)
-            elif (data := (title, group[0].fingerprint)) not in seen:
-                seen.add(data)
-                yield _Row(title, "", same)
+            elif (data := group[0].fingerprint) not in (others := seen.setdefault(title, [])):
+                others.append(data)
+                name = title if len(others) == 1 else f"{title}, as {_name(group)} read it"
+                yield _Row(name, "", same)
 
 
 def _choose_metrics(folders: Sequence[ResultFolder]) -> tuple[str, ...]:
@@ -144,44 +156,57 @@ def _name(group: _Group) -> str:
 
 
 def _seeds(group: _Group) -> str:
-    return " ".join(str(folder.flags["seed"]) for folder in group)
+    return " ".join(str(folder.seed) for folder in group)
 
 
-def _write_line(row: _Row, metrics: Sequence[str]) -> list[str]:
+def _write_row(row: _Row, metrics: Sequence[str]) -> list[Cell]:
     first = row.rankings[0]
-    star = "\\*" if first.is_marked else ""
     return [
-        row.title + star,
-        row.seeds,
+        Cell(
+            row.title + ("*" if first.is_marked else ""),
+            {"run": row.title, "exact, of held-out interactions of a private run": first.is_marked},
+        ),
+        Cell(row.seeds),
         _describe_guarantee([ranking.guarantee for ranking in row.rankings]),
-        "" if first.rounds is None else str(first.rounds),
-        *(_summarize(row.values(metric)) for metric in metrics),
-        _describe_mean([ranking.users_per_second for ranking in row.rankings]),
-        _describe_mean([ranking.seconds for ranking in row.rankings]),
+        Cell("" if first.rounds is None else str(first.rounds)),
+        *(_summarize(metric, row.values(metric)) for metric in metrics),
+        _describe_mean("users/s", [ranking.users_per_second for ranking in row.rankings]),
+        _describe_mean("seconds", [ranking.seconds for ranking in row.rankings]),
     ]
 
 
-def _describe_guarantee(guarantees: Sequence[Guarantee | None]) -> str:
+def _describe_guarantee(guarantees: Sequence[Guarantee | None]) -> Cell:
     """The largest epsilon."""
     if None in guarantees:
-        return ""
+        return Cell("")
     if guarantees[0].epsilon is None:
-        return "none"
-    largest = f"{max(guarantee.epsilon for guarantee in guarantees):.3f}"
+        return Cell("none")
+    largest = max(guarantee.epsilon for guarantee in guarantees)
     voided_by = guarantees[0].voided_by
-    return f"none ({voided_by}: {largest})" if voided_by else largest
+    if voided_by:
+        text = f"none ({voided_by}: {largest:.3f})"
+        return Cell(text, {"epsilon": "none", f"{voided_by} epsilon": largest})
+    return Cell(f"{largest:.3f}", {"epsilon": largest})
 
 
-def _summarize(values: Sequence[float] | None) -> str:
+def _summarize(metric: str, values: Sequence[float] | None) -> Cell:
     """The mean, with the standard deviation (of the sample) where there are several."""
     if values is None:
-        return ""
-    mean = f"{statistics.mean(values):.4f}"
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.4f}"
+        return Cell("")
+    mean = statistics.mean(values)
+    if len(values) == 1:
+        return Cell(f"{mean:.4f}", {metric: mean})
+    deviation = statistics.stdev(values)
+    return Cell(
+        f"{mean:.4f} ± {deviation:.4f}", {metric: mean, f"{metric} standard deviation": deviation}
+    )
 
 
-def _describe_mean(values: Sequence[float | None]) -> str:
-    return "" if None in values else f"{statistics.mean(values):.0f}"
+def _describe_mean(column: str, values: Sequence[float | None]) -> Cell:
+    if None in values:
+        return Cell("")
+    mean = statistics.mean(values)
+    return Cell(f"{mean:.0f}", {column: mean})
 
 
 def _find_reference(rows: Sequence[_Row], title: str, metric: str) -> _Row:
@@ -215,18 +240,19 @@ def _describe_ratio(row: _Row, reference: _Row, metric: str) -> str:
 
 def _command(group: _Group) -> str:
     """The command line that says what differs from the defaults; `seed` is always named."""
-    folder = group[0]
+    folder, name = group[0], _name(group)
     unsaid = {"seed", *folder.unsaid_flags}
     chosen = [
-        f"--{name}={word}"
-        for name, value in folder.flags.items()
-        if name not in unsaid and value != folder.default_flags.get(name)
-        for word in run_config.split_value(name, value)
+        f"--{flag}={word}"
+        for flag, value in folder.flags.items()
+        if flag not in unsaid and value != folder.default_flags.get(flag)
+        for word in run_config.split_value(flag, value)
     ]
-    words = ["python", "-m", folder.binary, *chosen]
+    words = shlex.join(["python", "-m", folder.binary, *folder.data_flags, *chosen])
     if len(group) == 1:
-        return shlex.join([*words, f"--seed={folder.flags['seed']}"])
-    return f"for seed in {_seeds(group)}; do {shlex.join(words)} --seed=$seed; done"
+        return f"{words} --seed={folder.seed} {shlex.join([f'--output_dir=runs/{name}'])}"
+    output = f"{shlex.join([f'--output_dir=runs/{name}'])}-$seed"
+    return f"for seed in {_seeds(group)}; do {words} --seed=$seed {output}; done"
 
 
 def _versions(group: _Group) -> str:
@@ -234,8 +260,3 @@ def _versions(group: _Group) -> str:
     package = next(name for name in _PACKAGES if name in group[0].versions)
     versions = sorted({folder.versions[package] for folder in group})
     return f"revision {', '.join(revisions)}; {package} {', '.join(versions)}"
-
-
-def _markdown(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -5,12 +5,13 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fedrec_tff import errors
 from fedrec_tff.config import run_config
 from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.datasets import download
 from fedrec_tff.privacy import departures
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.baselines import config as baselines_config
@@ -19,6 +20,15 @@ from fedrec_tff.studies.baselines.config import BaselinesConfig
 _EXACT_POPULARITY = "popularity/test/"
 _RELEASED_POPULARITY = "private_popularity/test/"
 _FINETUNED = "personalized/test/"
+_RESULT_FILES = ("results.json", "baselines.json")
+# Under these values of flags, each seed or each run has data or a part of them of its own.
+_DRAWN = {
+    "dataset": ("synthetic",),
+    "split": ("unseen_users", "published"),
+    "catalogue": ("selected",),
+}
+# Data sets that need no folder to be found again.
+_FOUND_BY_NAME = ("synthetic", *download.ARCHIVES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,18 +76,18 @@ class ResultFolder:
     """A complete output folder, read.
 
     Attributes:
-      name: Of the folder.
+      path: The folder.
       binary: The module that made it.
       flags: All flags' values, as JSON has them.
       default_flags: What a command need not say.
       unsaid_flags: What makes no other run of a run, and is not said in a command.
-      fingerprint: Of the data.
+      fingerprint: A digest of the data as they were split.
       rankings: What is compared, at least one.
       revision: The commit of the code.
-      versions: By the package's name.
+      versions: Versions of packages by their names.
     """
 
-    name: str
+    path: pathlib.Path
     binary: str
     flags: Mapping[str, Any]
     default_flags: Mapping[str, Any]
@@ -86,6 +96,63 @@ class ResultFolder:
     rankings: tuple[Ranking, ...]
     revision: str
     versions: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The last part of the folder's path."""
+        return self.path.name
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run or of the baselines."""
+        return self.flags["seed"]
+
+    @property
+    def data_key(self) -> str:
+        """What tells the data from others'; empty where each seed draws data of its own."""
+        is_drawn = any(self.flags.get(name) in values for name, values in _DRAWN.items())
+        return "" if is_drawn else self.fingerprint
+
+    @property
+    def data_flags(self) -> list[str]:
+        """The flag that names the folder of the data, where the data set's name alone does not."""
+        folder = self.flags["data_dir"]
+        if folder is None or self.flags["dataset"] in _FOUND_BY_NAME:
+            return []
+        return [f"--data_dir={folder}"]
+
+
+def find(paths: Iterable[pathlib.Path]) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
+    """Looks for results in folders, and in the folders that are directly in them.
+
+    Args:
+      paths: Output folders, and folders that hold such.
+
+    Returns:
+      Folders with complete results, and those within a given one that a run began and did not end.
+
+    Raises:
+      UserError: If there are no complete results in one of the paths.
+    """
+    complete, incomplete = [], []
+    for path in paths:
+        if _is_complete(path):
+            complete.append(path)
+            continue
+        within = sorted(folder for folder in path.glob("*/") if (folder / "config.json").exists())
+        found = [folder for folder in within if _is_complete(folder)]
+        if not found:
+            raise errors.UserError(
+                f"{path} holds no complete run of experiments.train or experiments.baselines, and "
+                "no folder that does"
+            )
+        complete += found
+        incomplete += [folder for folder in within if folder not in found]
+    return complete, incomplete
+
+
+def _is_complete(path: pathlib.Path) -> bool:
+    return any((path / file).exists() for file in _RESULT_FILES)
 
 
 def read(path: pathlib.Path) -> ResultFolder:
@@ -100,11 +167,11 @@ def read(path: pathlib.Path) -> ResultFolder:
     Raises:
       UserError: If it holds no complete results of either.
     """
-    for file, create in (("results.json", _from_run), ("baselines.json", _from_baselines)):
+    for file, create in zip(_RESULT_FILES, (_from_run, _from_baselines), strict=True):
         if (path / file).exists():
             try:
                 config = json.loads((path / "config.json").read_text())
-                return create(path.name, config, json.loads((path / file).read_text()))
+                return create(path, config, json.loads((path / file).read_text()))
             except (OSError, ValueError, KeyError) as error:
                 raise errors.UserError(
                     f"{path} holds a {file} that cannot be read: run its command again in another "
@@ -115,9 +182,11 @@ def read(path: pathlib.Path) -> ResultFolder:
     )
 
 
-def _from_run(name: str, config: Mapping[str, Any], results: Mapping[str, Any]) -> ResultFolder:
+def _from_run(
+    path: pathlib.Path, config: Mapping[str, Any], results: Mapping[str, Any]
+) -> ResultFolder:
     return ResultFolder(
-        name=name,
+        path=path,
         binary="experiments.train",
         flags=config["flags"],
         default_flags=run_config.to_flags(RunConfig()),
@@ -158,7 +227,7 @@ def _iterate_rankings(flags: Mapping[str, Any], results: Mapping[str, Any]) -> I
 
 
 def _from_baselines(
-    name: str, config: Mapping[str, Any], results: Mapping[str, Any]
+    path: pathlib.Path, config: Mapping[str, Any], results: Mapping[str, Any]
 ) -> ResultFolder:
     flags = results["flags"]
     # What is fitted by default, and the lists' length, depend on these two.
@@ -167,7 +236,7 @@ def _from_baselines(
         RunConfig(dataset=flags["dataset"]),
     )
     return ResultFolder(
-        name=name,
+        path=path,
         binary="experiments.baselines",
         flags=flags,
         default_flags={

@@ -78,7 +78,6 @@ def test_every_parameter_belongs_to_a_baseline():
         ({"private_popularity_epsilon": 1.0}, {"split": "global_time"}, "--split=global_time"),
         ({}, {"catalogue": "selected"}, "only experiments.train chooses a catalogue with noise"),
         ({"private_popularity_epsilon": 1.0}, {"catalogue": "selected"}, "use table, if there is"),
-        ({}, {"dataset": "csv", "data_dir": "x", "item_table": "y"}, "--item_table means nothing"),
     ],
 )
 def test_mistakes_are_told(chosen, run, said):

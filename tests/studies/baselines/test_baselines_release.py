@@ -20,6 +20,7 @@ from fedrec_tff.studies.baselines import report as baselines_report
 from fedrec_tff.studies.baselines import session as baselines_session
 from fedrec_tff.studies.baselines.config import BaselinesConfig
 from fedrec_tff.studies.comparison import report as comparison_report
+from fedrec_tff.studies.comparison import tables
 
 _ALONE = BaselinesConfig(baselines=("private_popularity",), private_popularity_epsilon=2.0)
 _BESIDE = BaselinesConfig(
@@ -122,7 +123,7 @@ def test_what_is_assumed_is_wherever_the_epsilon_is(finished):
     rows = {row["baseline"]: row for row in csv.DictReader(table.open())}
     assert rows["private_popularity"]["departures"] == said
     assert rows["popularity"]["departures"] == ""
-    assert f"epsilon of central: {said}" in comparison_report.compare([folder])
+    assert f"epsilon of central: {said}" in tables.to_markdown(comparison_report.compare([folder]))
 
 
 def test_all_that_is_exact_is_marked_and_its_owners_alone(finished):
@@ -141,7 +142,9 @@ def test_all_that_is_exact_is_marked_and_its_owners_alone(finished):
     printed = baselines_report.describe(results)
     assert "popularity*" in printed.split()
     assert "private_popularity*" in printed.split()
-    assert "| popularity on synthetic\\* |" in comparison_report.compare([folder])
+    assert "| popularity on synthetic\\* |" in tables.to_markdown(
+        comparison_report.compare([folder])
+    )
 
 
 def test_what_one_counts_for_follows_from_the_own_id_alone(tmp_path, monkeypatch):

@@ -1,3 +1,4 @@
+import csv
 import json
 import statistics
 
@@ -10,12 +11,17 @@ from fedrec_tff.privacy import departures
 from fedrec_tff.studies.baselines import config as baselines_config
 from fedrec_tff.studies.baselines.config import BaselinesConfig
 from fedrec_tff.studies.comparison import report as comparison_report
+from fedrec_tff.studies.comparison import tables
 
 _METRICS = ("recall@10", "ndcg@10", "mrr", "sampled_99/hit_rate@10", "sampled_99/ndcg@10")
 _DEFAULTS = run_config.to_flags(RunConfig())
 
 
-def _write_run(folder, epsilon=None, **flags):
+def _compare(paths, relative_to=None):
+    return tables.to_markdown(comparison_report.compare(paths, relative_to))
+
+
+def _write_run(folder, epsilon=None, fingerprint=None, **flags):
     folder.mkdir()
     flags = {**_DEFAULTS, "data_dir": "somewhere", **flags}
     results = {
@@ -28,7 +34,7 @@ def _write_run(folder, epsilon=None, **flags):
         **{f"test/{name}": 0.25 for name in _METRICS},
         **{f"popularity/test/{name}": 0.125 for name in _METRICS},
     }
-    config = {"flags": flags, "non_private/data": {"fingerprint": flags["dataset"]}}
+    config = {"flags": flags, "non_private/data": {"fingerprint": fingerprint or flags["dataset"]}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "results.json").write_text(json.dumps(results))
     return folder
@@ -68,7 +74,7 @@ def test_runs_and_popularity_are_rows_and_commands_say_what_was_chosen(tmp_path)
     )
     private = _write_run(tmp_path / "private", epsilon=7.99951, seed=3)
     other = _write_run(tmp_path / "other", epsilon="inf", dataset="ml-1m", split="unseen_users")
-    lines = comparison_report.compare([plain, private, other]).splitlines()
+    lines = _compare([plain, private, other]).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:7]]
     assert [[row[0], row[2]] for row in cells] == [
         ["run", "epsilon"],
@@ -84,19 +90,20 @@ def test_runs_and_popularity_are_rows_and_commands_say_what_was_chosen(tmp_path)
     commands = [line.split("`")[1] for line in lines[8:]]
     assert commands == [
         "python -m experiments.train --model_param=c=1 --model_param=d=2 --item_features=a,b:words "
-        "--rounds=7 --seed=0",
-        "python -m experiments.train --seed=3",
-        "python -m experiments.train --dataset=ml-1m --split=unseen_users --seed=0",
+        "--rounds=7 --seed=0 --output_dir=runs/plain",
+        "python -m experiments.train --seed=3 --output_dir=runs/private",
+        "python -m experiments.train --dataset=ml-1m --split=unseen_users --seed=0 "
+        "--output_dir=runs/other",
     ]
 
 
 def test_a_folder_without_a_complete_run_is_named(tmp_path):
     complete = _write_run(tmp_path / "complete")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(errors.UserError, match="empty holds no complete run"):
-        comparison_report.compare([complete, tmp_path / "empty"])
+    with pytest.raises(errors.UserError, match=r"empty holds no complete run .*, and no folder"):
+        _compare([complete, tmp_path / "empty"])
     with pytest.raises(errors.UserError, match="at least one"):
-        comparison_report.compare([])
+        _compare([])
 
 
 def test_seeds_share_a_row_with_mean_and_sample_deviation(tmp_path):
@@ -110,11 +117,12 @@ def test_seeds_share_a_row_with_mean_and_sample_deviation(tmp_path):
         (run / "results.json").write_text(json.dumps({**results, "test/recall@10": value}))
         runs.append(run)
     other = _write_run(tmp_path / "other", rounds=9)
-    text = comparison_report.compare([*reversed(runs), other])
+    text = _compare([*reversed(runs), other])
     lines = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines()]
     assert lines[3][:6] == ["ml", "0 1 2", "8.000", "7", "0.3000 ± 0.2646", "0.2500 ± 0.0000"]
     assert lines[4][:2] == ["other", "0"]
-    assert "`for seed in 0 1 2; do python -m experiments.train --seed=$seed; done`" in text
+    command = "python -m experiments.train --seed=$seed --output_dir=runs/ml-$seed"
+    assert f"`for seed in 0 1 2; do {command}; done`" in text
 
 
 def test_longest_common_lists_and_fine_tuned_rows_are_shown(tmp_path):
@@ -123,7 +131,7 @@ def test_longest_common_lists_and_fine_tuned_rows_are_shown(tmp_path):
     more = {f"{prefix}test/recall@20": 0.5 for prefix in ("", "popularity/", "personalized/")}
     more |= {"personalized/test/recall@10": 0.4, "personalized/test/mrr": 0.4}
     (run / "results.json").write_text(json.dumps(results | more))
-    lines = comparison_report.compare([run]).splitlines()
+    lines = _compare([run]).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:5]]
     assert cells[0][4:6] == ["recall@20", "ndcg@20"]
     assert [row[0] for row in cells[2:]] == [
@@ -134,7 +142,7 @@ def test_longest_common_lists_and_fine_tuned_rows_are_shown(tmp_path):
     assert [row[4] for row in cells[2:]] == ["0.5000"] * 3
     # Beside a run that has no such lists, all have the shorter ones.
     other = _write_run(tmp_path / "other", rounds=9)
-    header = comparison_report.compare([run, other]).splitlines()[0]
+    header = _compare([run, other]).splitlines()[0]
     assert "recall@10" in header
 
 
@@ -144,7 +152,7 @@ def test_baselines_are_rows_beside_runs_and_have_their_command(tmp_path):
     folder = _write_baselines(
         tmp_path / "central", values, two_tower_epochs=7, private_popularity_epsilon=1.0
     )
-    text = comparison_report.compare([run, folder])
+    text = _compare([run, folder])
     rows = {row[0]: row for row in _read_cells(text)[2:]}
     assert list(rows) == [
         "popularity on ml-1m",
@@ -158,7 +166,7 @@ def test_baselines_are_rows_beside_runs_and_have_their_command(tmp_path):
     assert (
         "- central: `python -m experiments.baselines --dataset=ml-1m --query_tower=gru "
         "--baselines=popularity,private_popularity,two_tower --private_popularity_epsilon=1.0 "
-        "--two_tower_epochs=7 --seed=0` (revision def; tensorflow 2.14.1)"
+        "--two_tower_epochs=7 --seed=0 --output_dir=runs/central` (revision def; tensorflow 2.14.1)"
     ) in text.splitlines()
 
 
@@ -182,14 +190,14 @@ def test_a_private_run_is_marked_and_says_what_its_epsilon_assumes(tmp_path, cho
     del results["epsilon"]
     results |= {found.epsilon_name: 7.9995, "departures": found.to_json()}
     (run / "results.json").write_text(json.dumps(_mark(results)))
-    text = comparison_report.compare([plain, run])
+    text = _compare([plain, run])
     rows = {row[0]: row for row in _read_cells(text)[2:]}
     assert list(rows) == ["popularity on synthetic", "plain", "eps8\\*"]
     assert rows["eps8\\*"][2:] == [said, "7", *["0.2500"] * 5, "123", "57"]
     assert "not covered by epsilon" in text
     assert f"epsilon of eps8: {found.summarize()}" in text
     assert "epsilon of plain" not in text
-    only_plain = comparison_report.compare([plain])
+    only_plain = _compare([plain])
     assert "not covered" not in only_plain
 
 
@@ -198,10 +206,10 @@ def test_a_run_that_withholds_its_metrics_is_a_row_without_them(tmp_path):
     results = json.loads((run / "results.json").read_text())
     kept = {k: v for k, v in _mark(results).items() if "test/" not in k}
     (run / "results.json").write_text(json.dumps(kept | {"epsilon": 7.5}))
-    rows = {row[0]: row for row in _read_cells(comparison_report.compare([plain, run]))[2:]}
+    rows = {row[0]: row for row in _read_cells(_compare([plain, run]))[2:]}
     assert rows["eps8"][2:] == ["7.500", "7", *[""] * 5, "123", "57"]
     with pytest.raises(errors.UserError, match="--withhold_held_out_metrics"):
-        comparison_report.compare([run])
+        _compare([run])
 
 
 def test_rows_are_told_as_a_share_of_another(tmp_path):
@@ -216,7 +224,7 @@ def test_rows_are_told_as_a_share_of_another(tmp_path):
         (folder / "results.json").write_text(json.dumps({**results, "test/recall@10": value}))
         folders.append(folder)
     folders.append(_write_run(tmp_path / "other", dataset="ml-1m", rounds=9))
-    cells = _read_cells(comparison_report.compare(folders, relative_to="central: two_tower"))
+    cells = _read_cells(_compare(folders, relative_to="central: two_tower"))
     assert cells[0][-1] == "recall@10 / central: two_tower"
     shares = {row[0]: row[-1] for row in cells[2:]}
     assert shares["central: two_tower"] == "100 %"
@@ -229,25 +237,25 @@ def test_rows_are_told_as_a_share_of_another(tmp_path):
     error = share * (variance["federated"] + variance["central"]) ** 0.5
     assert shares["federated"] == f"{share:.1f} ± {error:.1f} %"
     with pytest.raises(errors.UserError, match="'nobody'; choose from 'central: two_tower', 'pop"):
-        comparison_report.compare(folders, relative_to="nobody")
+        _compare(folders, relative_to="nobody")
 
 
 def test_results_that_cannot_be_read_are_named(tmp_path):
     folder = _write_run(tmp_path / "broken")
     (folder / "results.json").write_text("{")
     with pytest.raises(errors.UserError, match="broken holds a results"):
-        comparison_report.compare([folder])
+        _compare([folder])
 
 
 def test_lists_of_different_lengths_are_not_compared(tmp_path):
     run = _write_run(tmp_path / "run")
     results = json.loads((run / "results.json").read_text())
     short = {name.replace("@10", "@5"): value for name, value in results.items()}
-    other = _write_run(tmp_path / "other")
+    other = _write_run(tmp_path / "other", rounds=9)
     (other / "results.json").write_text(json.dumps(short))
-    assert "recall@5" in comparison_report.compare([other]).splitlines()[0]
+    assert "recall@5" in _compare([other]).splitlines()[0]
     with pytest.raises(errors.UserError, match="no length in common"):
-        comparison_report.compare([run, other])
+        _compare([run, other])
 
 
 def test_a_row_that_not_all_seeds_have_says_so(tmp_path):
@@ -256,10 +264,64 @@ def test_a_row_that_not_all_seeds_have_says_so(tmp_path):
         results = json.loads((run / "results.json").read_text())
         finetuned = {f"personalized/test/{name}": 0.5 for name in _METRICS}
         (run / "results.json").write_text(json.dumps(results | finetuned))
-    rows = _read_cells(comparison_report.compare(runs))[2:]
+    rows = _read_cells(_compare(runs))[2:]
     assert [row[0] for row in rows] == [
         "popularity on synthetic",
         "tuned",
         "tuned, fine-tuned on devices (2 of 3 seeds)",
     ]
     assert rows[2][4] == "0.5000 ± 0.0000"
+
+
+def test_a_folder_of_runs_stands_for_those_that_are_complete(tmp_path):
+    _write_run(tmp_path / "b", rounds=9)
+    _write_run(tmp_path / "a")
+    begun = _write_run(tmp_path / "begun")
+    (begun / "results.json").unlink()
+    (tmp_path / "notes").mkdir()
+    text = _compare([tmp_path])
+    assert [row[0] for row in _read_cells(text)[2:]] == ["popularity on synthetic", "a", "b"]
+    assert f"left out, for they are not complete: {begun}" in text.splitlines()
+
+
+def test_runs_of_other_data_or_of_one_seed_are_no_seeds_of_a_row(tmp_path):
+    csv_flags = {"dataset": "csv", "item_column": "item"}
+    here = _write_run(tmp_path / "here", fingerprint="x", data_dir="x.csv", **csv_flags)
+    moved = _write_run(tmp_path / "moved", fingerprint="x", data_dir="y.csv", seed=1, **csv_flags)
+    other = _write_run(tmp_path / "other", fingerprint="z", data_dir="a b.csv", seed=2, **csv_flags)
+    text = _compare([here, moved, other])
+    rows = _read_cells(text)[2:]
+    assert [row[:2] for row in rows] == [
+        ["popularity on csv", ""],
+        ["here", "0 1"],
+        ["popularity on csv, as other read it", ""],
+        ["other", "2"],
+    ]
+    # Without the folder of the data a command would not run.
+    assert "--data_dir=x.csv --dataset=csv --item_column=item --seed=$seed" in text
+    assert "experiments.train '--data_dir=a b.csv' --dataset=csv" in text
+    again = _write_run(tmp_path / "again", fingerprint="x", **csv_flags)
+    with pytest.raises(errors.UserError, match=r"here and .*again are of the same .* seed \(0\)"):
+        _compare([here, again])
+    # Synthetic data are each seed's own.
+    drawn = [
+        _write_run(tmp_path / f"drawn-{seed}", fingerprint=str(seed), seed=seed) for seed in (0, 1)
+    ]
+    assert [row[:2] for row in _read_cells(_compare(drawn))[3:4]] == [["drawn", "0 1"]]
+
+
+def test_csv_has_numbers_and_latex_compiles_as_text(tmp_path):
+    runs = [_write_run(tmp_path / f"a_b-{seed}", epsilon=8.0 - seed, seed=seed) for seed in (0, 1)]
+    found = comparison_report.compare(runs)
+    rows = {row["run"]: row for row in csv.DictReader(tables.to_csv(found).splitlines())}
+    assert float(rows["a_b"]["recall@10"]) == 0.25
+    assert float(rows["a_b"]["recall@10 standard deviation"]) == 0.0
+    assert float(rows["a_b"]["epsilon"]) == 8.0
+    assert rows["popularity on synthetic"]["epsilon"] == ""
+    assert list(rows["a_b"])[3:6] == ["epsilon", "rounds", "recall@10"]
+    lines = tables.to_latex(found).splitlines()
+    table = lines[lines.index(r"\toprule") :]
+    assert table[1].startswith("run & seeds & epsilon")
+    assert r"hit\_rate" in table[1]
+    assert r"a\_b & 0 1 & 8.000 & 7 & 0.2500 $\pm$ 0.0000 &" in table[4]
+    assert all(line.count(" & ") == 10 for line in table if line.endswith(r"\\"))

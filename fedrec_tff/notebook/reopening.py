@@ -1,0 +1,149 @@
+"""Opens the folder of a finished run again: its flags, its model and, where they matter, data."""
+
+# Tested in tests/notebook/test_front_door.py.
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from fedrec_tff import errors
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.datasets import loading
+from fedrec_tff.evaluation.scoring import ScoreFn
+from fedrec_tff.notebook import placed_tables
+from fedrec_tff.run import data
+from fedrec_tff.run import features as features_lib
+from fedrec_tff.run.folder import run_directory
+
+
+@dataclasses.dataclass(frozen=True)
+class ReopenedRun:
+    """A finished run with its data, as far as scoring needs them.
+
+    Attributes:
+      config: The flags.
+      directory: The run's paths.
+      dataset: The data that it was trained on.
+      features: What the model knows of items and users.
+    """
+
+    config: RunConfig
+    directory: run_directory.RunDirectory
+    dataset: loading.LoadedDataset
+    features: features_lib.Features
+
+
+def read_config(directory: run_directory.RunDirectory) -> RunConfig:
+    """Reads the flags of a run.
+
+    Args:
+      directory: The run's paths.
+
+    Returns:
+      The configuration.
+
+    Raises:
+      UserError: If it cannot be read.
+    """
+    try:
+        flags = run_directory.read_config(directory)["flags"]
+        values = {n: tuple(v) if isinstance(v, list) else v for n, v in flags.items()}
+        config = RunConfig(**values)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise errors.UserError(
+            f"{directory.config} cannot be read as the configuration of a run of this version"
+        ) from error
+    return dataclasses.replace(config, **placed_tables.find_moved(config, directory.root))
+
+
+def reopen(config: RunConfig, directory: run_directory.RunDirectory) -> ReopenedRun:
+    """Loads the data of a run, and checks that they are those.
+
+    Args:
+      config: From `read_config`.
+      directory: The run's paths.
+
+    Returns:
+      The run.
+
+    Raises:
+      UserError: If the data cannot be read, or are others.
+    """
+    catalogue = None
+    if config.catalogue_release is not None:
+        catalogue = tuple(json.loads(directory.private_catalogue.read_text()))
+    else:
+        # A catalogue that was chosen has other items than the data that were fingerprinted.
+        stored = run_directory.read_config(directory)["non_private/data"]["fingerprint"]
+    dataset = data.load_data(config, catalogue)
+    if catalogue is None and dataset.fingerprint != stored:
+        raise errors.UserError(
+            f"the data are not those that the run in {directory.root} was trained on: restore them"
+        )
+    features = features_lib.create_features(config, dataset)
+    return ReopenedRun(config, directory, dataset, features)
+
+
+def needs_data(config: RunConfig) -> bool:
+    """Whether a model scores by more than its weights and a history."""
+    return config.personal is not None or bool(config.item_features or config.user_features)
+
+
+def build_score_fn(config: RunConfig, path: pathlib.Path) -> ScoreFn:
+    """Builds the scorer of a model that needs nothing but its weights.
+
+    Args:
+      config: The run's flags; see `needs_data`.
+      path: `model.npz`.
+
+    Returns:
+      From histories to scores, float32 [rows, num_items].
+    """
+    # Import TensorFlow.
+    from fedrec_tff.models import scoring
+    from fedrec_tff.run.folder import model_file
+
+    return scoring.build_score_fn(config.two_tower, model_file.load(path))
+
+
+def build_score_fn_with_data(run: ReopenedRun, rounds: int) -> ScoreFn:
+    """Builds the scorer of any run, as its own evaluation has it.
+
+    Args:
+      run: The run.
+      rounds: Of training, after which devices have what they keep.
+
+    Returns:
+      From histories to scores, float32 [rows, num_items].
+
+    Raises:
+      UserError: If what devices keep cannot be read.
+    """
+    from fedrec_tff.run import devices as devices_lib
+    from fedrec_tff.run.folder import model_file
+
+    devices = devices_lib.Devices(run, _find_popularity(run))
+    devices.resume(rounds)
+    return devices.build_score_fn(model_file.load(run.directory.model))
+
+
+def _find_popularity(run: ReopenedRun) -> Any:
+    """What is known of items' popularity, where the run uses it; nothing is released again."""
+    from fedrec_tff.learning import negative_sampling, private_popularity
+    from fedrec_tff.run import popularity_prior
+
+    config, split, release = run.config, run.dataset.split, run.config.popularity_release
+    if not config.uses_popularity:
+        return None
+    if release is None:
+        probabilities = negative_sampling.create_popularity_probabilities(
+            split.train.items, split.num_items
+        )
+    else:
+        probabilities = private_popularity.create_popularity_probabilities_from_counts(
+            np.load(run.directory.private_popularity), release.noise_stddev
+        )
+    return popularity_prior.Popularity(probabilities)
