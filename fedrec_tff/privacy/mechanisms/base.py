@@ -193,7 +193,7 @@ class MechanismKind(abc.ABC):
             The deviation, in the unit of the weights.
         """
         del rounds
-        return terms.noise_stddev
+        return terms.noise_stddev * self.stddev_over_scale
 
     def accounted_norm(self, terms: terms_lib.Terms) -> float:
         """The longest that one user's update can be, as accounting assumes."""

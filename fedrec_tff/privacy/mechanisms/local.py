@@ -59,8 +59,8 @@ class LocalKind(base.MechanismKind):
     def sum_noise_stddev(self, terms: terms_lib.Terms, rounds: int) -> float:
         """Each client adds its own."""
         del rounds
-        stddev = terms.noise_stddev * math.sqrt(terms.clients_per_round)
-        return stddev * self.stddev_over_scale
+        scale = terms.noise_stddev * math.sqrt(terms.clients_per_round)
+        return scale * self.stddev_over_scale
 
     @abc.abstractmethod
     def describe_means(self, terms: terms_lib.Terms) -> str:
