@@ -14,6 +14,12 @@ _MECHANISMS = pathlib.Path("fedrec_tff/privacy/mechanisms")
 _REGISTRATION = pathlib.Path("fedrec_tff/aggregators/builtin.py")
 _NAMES = {row.aggregator or kind.name for kind in kinds.KINDS.values() for row in kind.rows}
 _NAME = re.compile(rf"\b({'|'.join(sorted(_NAMES, key=len, reverse=True))})\b")
+# Whoever needs one sum with noise, and no run's mechanism.
+_SINGLE_SUMS = (
+    "fedrec_tff/privacy/release_calibration.py",
+    "fedrec_tff/studies/baselines/release.py",
+)
+_FOR_ALL = {"base", "kinds", "terms"}
 _WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -58,6 +64,21 @@ def test_no_module_has_the_name_of_a_mechanism():
     assert set(homes) == _NAMES
     for name, files in homes.items():
         assert len(files) == 1, f"{name} has one file of its own, not {files}"
+
+
+def test_only_builders_know_a_mechanism_from_the_others():
+    for path in sorted((_ROOT / "fedrec_tff").rglob("*.py")):
+        place = path.relative_to(_ROOT)
+        imported = {
+            alias.name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and node.module == "fedrec_tff.privacy.mechanisms"
+            for alias in node.names
+        }
+        if place.parts[1] == "aggregators" or place.parent == _MECHANISMS:
+            continue
+        allowed = _FOR_ALL | ({"gaussian"} if str(place) in _SINGLE_SUMS else set())
+        assert imported <= allowed, f"{place} knows {imported - allowed}: ask its kind"
 
 
 def _read_table():
