@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fedrec_tff.learning import client_work
+from fedrec_tff.learning import client_work, guidance
 from fedrec_tff.models import two_tower
 
 NOT_A_CANARY = -1
@@ -51,7 +51,9 @@ def build_audited_client_update(
     """
 
     def client_update(
-        weights: two_tower.TwoTowerWeights, client: AuditedClient
+        weights: two_tower.TwoTowerWeights,
+        client: AuditedClient,
+        told: guidance.Guidance = guidance.NOTHING,
     ) -> client_work.ClientResult:
         def send_direction() -> client_work.ClientResult:
             num_weights = sum(math.prod(w.shape) for w in tf.nest.flatten(weights))
@@ -72,7 +74,7 @@ def build_audited_client_update(
         return tf.cond(
             client.canary_index >= 0,
             send_direction,
-            lambda: client_update_fn(weights, client.data),
+            lambda: client_update_fn(weights, client.data, told),
         )
 
     return client_update

@@ -4,7 +4,8 @@
 
 import dataclasses
 
-from fedrec_tff.learning import personal_config
+from fedrec_tff.learning import algorithm_traits, personal_config
+from fedrec_tff.learning.algorithm_traits import FEDAVG
 
 SAMPLED_SOFTMAX = "sampled_softmax"
 IN_BATCH_SOFTMAX = "in_batch_softmax"
@@ -26,9 +27,7 @@ EXPONENTIAL = "exponential"
 INVERSE_SQRT = "inverse_sqrt"
 SCHEDULES = (CONSTANT, LINEAR, COSINE, EXPONENTIAL, INVERSE_SQRT)
 SCHEDULES_WITH_FINAL_FRACTION = (LINEAR, COSINE, EXPONENTIAL, INVERSE_SQRT)
-FEDAVG = "fedavg"
-MIMELITE = "mimelite"
-CLIENT_ALGORITHMS = (FEDAVG, MIMELITE)
+CLIENT_ALGORITHMS = tuple(algorithm_traits.TRAITS)
 BY_EXAMPLES = "num_examples"
 BY_SQRT_EXAMPLES = "sqrt_num_examples"
 BY_LOG_EXAMPLES = "log_num_examples"
@@ -94,9 +93,9 @@ class ClientWorkConfig:
       bce_calibration: See `losses.binary_cross_entropy`.
       hinge_margin: See `losses.hinge_with_spreadout`.
       spreadout_weight: See there.
-      proximal_weight: mu of FedProx; see `local_training.add_proximal_gradient`.
+      proximal_weight: mu of FedProx; see `algorithms.fedprox`.
       max_local_steps: The most steps in a round; None for as many as the epochs have.
-      normalizes_update: Whether the update is divided by its steps; see `normalized_averaging`.
+      normalizes_update: Whether the update is divided by its steps; see `algorithms.fednova`.
       weighting: One of `CLIENT_WEIGHTINGS`: how much a client counts, where that counts.
       algorithm: One of `CLIENT_ALGORITHMS`.
       personal: The part of the model that stays on the device; None for none.
@@ -118,9 +117,11 @@ class ClientWorkConfig:
     personal: personal_config.PersonalConfig | None = None
 
     @property
-    def needs_whole_table(self) -> bool:
-        """Whether a step touches every item, so that updates are dense.
+    def algorithm_traits(self) -> algorithm_traits.Traits:
+        """What the algorithm asks of a run."""
+        return algorithm_traits.TRAITS[self.algorithm]
 
-        In MimeLite the server's momentum moves all items on all clients.
-        """
-        return self.loss == FULL_SOFTMAX or self.algorithm == MIMELITE
+    @property
+    def needs_whole_table(self) -> bool:
+        """Whether a step touches every item, so that updates are dense."""
+        return self.loss == FULL_SOFTMAX or self.algorithm_traits.moves_all_items

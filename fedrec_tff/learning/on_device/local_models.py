@@ -26,10 +26,10 @@ from fedrec_tff.learning import (
     local_rows,
     local_training,
     negative_sampling,
-    optimizers,
     personal_tower,
 )
 from fedrec_tff.learning import config as learning_config
+from fedrec_tff.learning.algorithms import registry
 from fedrec_tff.learning.config import ClientWorkConfig
 from fedrec_tff.learning.on_device import device_map
 from fedrec_tff.models import side_features, tower_encoding, two_tower
@@ -225,9 +225,8 @@ def _build_device_fn(
 ) -> Callable[[two_tower.TwoTowerWeights, _Device], _DeviceScores]:
     """What one device computes; `is_whole`: over the whole table, not over the rows it touches."""
     create_table = client_work.take_whole_table if is_whole else client_work.gather_local_table
-    optimizer = None
     if finetuning is not None:
-        optimizer = optimizers.create_optimizer(finetuning.optimizer)
+        algorithm = registry.create_algorithm(finetuning, model.takes_one_step)
 
     def compute_scores(weights: two_tower.TwoTowerWeights, device: _Device) -> _DeviceScores:
         client = device.client
@@ -238,7 +237,7 @@ def _build_device_fn(
             adapt_fn = personal_tower.build_adapt_fn(work.personal, personal)
         if finetuning is not None:
             trained, _, _ = local_training.train(
-                model, finetuning, optimizer, trained, examples, client.seed, adapt_fn
+                model, finetuning, algorithm, trained, examples, client.seed, adapt_fn
             )
         known = local_training.add_item_features(model, trained, examples)
         after_last = client.num_interactions[tf.newaxis]

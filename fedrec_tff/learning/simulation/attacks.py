@@ -66,13 +66,13 @@ class _Sums(NamedTuple):
     squares: Any
 
 
-def create_memory(attack: Attack) -> client_memory.ClientMemory | None:
-    """What attackers must know of earlier rounds; None if nothing."""
+def create_memory(attack: Attack) -> client_memory.ClientMemory:
+    """What attackers must know of earlier rounds."""
     if attack.name == attack_config.ALIE:
         return _MomentsMemory()
     if attack.name == attack_config.DELTA_FREE_RIDER:
         return _DeltaMemory()
-    return None
+    return client_memory.NO_MEMORY
 
 
 def poison_data(

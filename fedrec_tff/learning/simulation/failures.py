@@ -19,11 +19,11 @@ _UNIFORM_STEPS = 2**24
 
 def create_memory(
     failure: failure_config.FailureConfig,
-) -> client_memory.ClientMemory | None:
-    """The models that clients may still have; None if all have the newest."""
+) -> client_memory.ClientMemory:
+    """The models that clients may still have, where not all have the newest."""
     if failure.name == failure_config.STALE:
         return _PastModels(failure.staleness)
-    return None
+    return client_memory.NO_MEMORY
 
 
 def limit_data(
