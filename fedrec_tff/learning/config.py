@@ -6,16 +6,12 @@ import dataclasses
 
 from fedrec_tff.learning import algorithm_traits, personal_config
 from fedrec_tff.learning.algorithm_traits import FEDAVG
+from fedrec_tff.models.losses import catalogue as losses
+from fedrec_tff.models.losses import plugin as loss_plugin_lib
+from fedrec_tff.plugins.chosen import Chosen
 
 SAMPLED_SOFTMAX = "sampled_softmax"
-IN_BATCH_SOFTMAX = "in_batch_softmax"
-FULL_SOFTMAX = "full_softmax"
-BCE = "bce"
-BPR = "bpr"
-HINGE = "hinge"
-LOSSES = (SAMPLED_SOFTMAX, IN_BATCH_SOFTMAX, FULL_SOFTMAX, BCE, BPR, HINGE)
-LOSSES_WITH_NEGATIVES = (SAMPLED_SOFTMAX, BCE, BPR, HINGE)
-LOSSES_WITH_SMOOTHING = (SAMPLED_SOFTMAX, FULL_SOFTMAX)
+LOSSES = tuple(losses.LOSSES)
 OPTIMIZERS = ("sgd", "adam", "adagrad", "yogi")
 UNIFORM = "uniform"
 POPULARITY = "popularity"
@@ -89,9 +85,9 @@ class ClientWorkConfig:
       batch_size: Examples in a local step; 0 puts all of a user's examples into one step, which
         with one local epoch and plain SGD is FedSGD.
       local_epochs: Passes over the user's examples.
-      label_smoothing: See `losses.sampled_softmax`.
-      bce_calibration: See `losses.binary_cross_entropy`.
-      hinge_margin: See `losses.hinge_with_spreadout`.
+      label_smoothing: See `formulas.sampled_softmax`.
+      bce_calibration: See `formulas.binary_cross_entropy`.
+      hinge_margin: See `formulas.hinge_with_spreadout`.
       spreadout_weight: See there.
       proximal_weight: mu of FedProx; see `algorithms.fedprox`.
       max_local_steps: The most steps in a round; None for as many as the epochs have.
@@ -99,6 +95,7 @@ class ClientWorkConfig:
       weighting: One of `CLIENT_WEIGHTINGS`: how much a client counts, where that counts.
       algorithm: One of `CLIENT_ALGORITHMS`.
       personal: The part of the model that stays on the device; None for none.
+      loss_plugin: A loss of somebody's own, in place of `loss`; None for none.
     """
 
     optimizer: OptimizerConfig
@@ -115,6 +112,7 @@ class ClientWorkConfig:
     weighting: str = BY_EXAMPLES
     algorithm: str = FEDAVG
     personal: personal_config.PersonalConfig | None = None
+    loss_plugin: Chosen | None = None
 
     @property
     def algorithm_traits(self) -> algorithm_traits.Traits:
@@ -122,6 +120,16 @@ class ClientWorkConfig:
         return algorithm_traits.TRAITS[self.algorithm]
 
     @property
+    def chosen_loss(self) -> Chosen:
+        """The loss, with its parameters."""
+        return self.loss_plugin or loss_plugin_lib.choose_builtin(self.loss, vars(self))
+
+    @property
+    def loss_candidates(self) -> str:
+        """What the loss scores a batch against; one of somebody's own is imported to tell."""
+        return loss_plugin_lib.find_candidates(self.chosen_loss)
+
+    @property
     def needs_whole_table(self) -> bool:
         """Whether a step touches every item, so that updates are dense."""
-        return self.loss == FULL_SOFTMAX or self.algorithm_traits.moves_all_items
+        return self.loss_candidates == losses.CATALOGUE or self.algorithm_traits.moves_all_items

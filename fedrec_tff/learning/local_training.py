@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from fedrec_tff.learning import config as learning_config
 from fedrec_tff.learning import guidance as guidance_lib
 from fedrec_tff.learning.algorithms.algorithm import Algorithm
 from fedrec_tff.learning.algorithms.steps import ClientExamples, StepPlan
 from fedrec_tff.learning.config import ClientWorkConfig
-from fedrec_tff.models import losses, side_features, tower_encoding, two_tower
+from fedrec_tff.models import side_features, tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
+from fedrec_tff.models.losses import catalogue as losses
+from fedrec_tff.models.losses import plugin as loss_plugin
+from fedrec_tff.models.losses.scored import Scored
 
 _SHUFFLE_STREAM = 1
 _DROPOUT_STREAM = 3
@@ -326,37 +328,47 @@ def _example_losses(
     mask: tf.Tensor,
 ) -> tf.Tensor:
     """The loss of predicting each of `positions` by its query: float32 [batch]."""
+    loss = work.chosen_loss
+    candidates = loss_plugin.find_candidates(loss)
+    scored = _score(model, weights, examples, positions, query, mask, candidates)
+    return loss_plugin.load(loss)(scored)
+
+
+def _score(
+    model: TwoTowerConfig,
+    weights: two_tower.TwoTowerWeights,
+    examples: Examples,
+    positions: tf.Tensor,
+    query: tf.Tensor,
+    mask: tf.Tensor,
+    candidates: str,
+) -> Scored:
+    """Scores queries against their positives, and against what the loss has for candidates."""
     positive_index = tf.gather(examples.sequence, positions)
-    positive_log_q = tf.gather(examples.sequence_log_q, positions)
     positives = _gather_candidates(model, weights, positive_index)
-    if work.loss == learning_config.FULL_SOFTMAX:
-        candidates = tower_encoding.encode_candidates(model, weights.tower, weights.items)
-        logits = two_tower.all_logits(query, candidates, model.temperature, model.similarity)
-        return losses.full_softmax(logits, positive_index, work.label_smoothing)
-    if work.loss == learning_config.IN_BATCH_SOFTMAX:
-        logits = two_tower.all_logits(query, positives, model.temperature, model.similarity)
-        return losses.in_batch_softmax(logits, positive_index, mask, positive_log_q)
-    negatives = _gather_candidates(model, weights, examples.negatives)
-    positive_logits = two_tower.pair_logits(query, positives, model.temperature, model.similarity)
-    logits = two_tower.all_logits(query, negatives, model.temperature, model.similarity)
-    if work.loss == learning_config.HINGE:
-        return losses.hinge_with_spreadout(
-            positive_logits,
-            logits,
-            positives.embedding,
-            negatives.embedding,
-            positive_index,
-            examples.negatives,
-            work.hinge_margin,
-            work.spreadout_weight,
-        )
-    pair = (positive_logits, logits, positive_index, examples.negatives)
-    if work.loss == learning_config.BPR:
-        return losses.bayesian_personalized_ranking(*pair)
-    if work.loss == learning_config.BCE:
-        return losses.binary_cross_entropy(*pair, examples.num_items, work.bce_calibration)
-    return losses.sampled_softmax(
-        *pair, positive_log_q, examples.negatives_log_q, work.label_smoothing
+    positive_log_q = tf.gather(examples.sequence_log_q, positions)
+    if candidates == losses.CATALOGUE:
+        items = tower_encoding.encode_candidates(model, weights.tower, weights.items)
+        index = tf.range(tf.shape(items.bias)[0])
+        positive_log_q = tf.zeros_like(positive_log_q)
+        log_q = tf.zeros_like(items.bias)
+    elif candidates == losses.BATCH:
+        items, index, log_q = positives, positive_index, positive_log_q
+    else:
+        items, index = _gather_candidates(model, weights, examples.negatives), examples.negatives
+        log_q = examples.negatives_log_q
+    shape = model.temperature, model.similarity
+    return Scored(
+        positive_logits=two_tower.pair_logits(query, positives, *shape),
+        candidate_logits=two_tower.all_logits(query, items, *shape),
+        positive_index=positive_index,
+        candidate_index=index,
+        positive_log_q=positive_log_q,
+        candidate_log_q=log_q,
+        positive_embedding=positives.embedding,
+        candidate_embedding=items.embedding,
+        mask=mask,
+        num_items=examples.num_items,
     )
 
 

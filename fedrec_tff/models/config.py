@@ -8,6 +8,7 @@ import math
 from fedrec_tff.models import plugin as plugin_lib
 from fedrec_tff.models.model_context import ModelContext
 from fedrec_tff.models.tower_tensor import TowerTensor
+from fedrec_tff.plugins.chosen import Chosen
 
 MEAN = "mean"
 RECENCY = "recency"
@@ -54,7 +55,7 @@ class TwoTowerConfig:
     item_feature_buckets: int = 0
     user_feature_buckets: int = 0
     similarity: str = DOT
-    plugin: plugin_lib.ModelPlugin | None = None
+    plugin: Chosen | None = None
 
     @property
     def context(self) -> ModelContext:

@@ -27,12 +27,12 @@ def entry_points(flag: PluginFlag) -> dict[str, str]:
     """The builders that installed packages offer, by name: `package.module:function`.
 
     Args:
-      flag: Their group is `fedrec_tff.` and its name in the plural.
+      flag: What names them; its group is looked in.
 
     Returns:
       By what the flag may say.
     """
-    found = importlib.metadata.entry_points(group=f"fedrec_tff.{flag.name}s")
+    found = importlib.metadata.entry_points(group=flag.group)
     return {point.name: point.value.replace(" ", "") for point in found}
 
 

@@ -13,7 +13,7 @@ from fedrec_tff import errors
 from fedrec_tff.aggregators import building, contract, registry
 from fedrec_tff.aggregators import chain as chain_lib
 from fedrec_tff.aggregators.hierarchical import config as hierarchy_config
-from fedrec_tff.config import model_flags
+from fedrec_tff.config import loss_flags, model_flags
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.learning import (
@@ -29,6 +29,7 @@ from fedrec_tff.learning import process as process_lib
 from fedrec_tff.learning.config import EVERYBODY_THE_SAME, POPULARITY
 from fedrec_tff.learning.simulation import simulated_clients
 from fedrec_tff.models import tower_contract
+from fedrec_tff.models.losses import contract as loss_contract
 from fedrec_tff.privacy import catalogue
 from fedrec_tff.run import client_simulation, known_popularity, privacy_plan
 from fedrec_tff.run import features as features_lib
@@ -212,6 +213,8 @@ def create_learning_rates(config: RunConfig) -> dict[str, np.ndarray]:
 def _check_model(config: RunConfig) -> None:
     tower_contract.check(config.two_tower)
     model_flags.check_loaded(config)
+    loss_contract.check(config.client_work.chosen_loss)
+    loss_flags.check_loaded(config)
 
 
 def _check_weighs(config: RunConfig, factory: Any) -> None:

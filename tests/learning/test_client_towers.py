@@ -7,8 +7,9 @@ import tensorflow as tf
 from fedrec_tff.aggregators import row_sparse
 from fedrec_tff.learning import client_work, negative_sampling
 from fedrec_tff.learning.config import ClientWorkConfig, OptimizerConfig
-from fedrec_tff.models import losses, tower_encoding, two_tower
+from fedrec_tff.models import tower_encoding, two_tower
 from fedrec_tff.models.config import CAUSAL_TOWERS, TwoTowerConfig
+from fedrec_tff.models.losses import formulas
 
 _NUM_ITEMS = 9
 _SAMPLER = negative_sampling.NegativeSampler(_NUM_ITEMS, 6)
@@ -78,7 +79,7 @@ def _gradient(model, client, items, first=0):
                 model, weights.items.embedding, weights.tower, padded, mask
             )
             own = tf.constant([items[position]])
-            loss = losses.sampled_softmax(
+            loss = formulas.sampled_softmax(
                 two_tower.pair_logits(query, two_tower.gather_items(weights.items, own), 1.0),
                 two_tower.all_logits(query, two_tower.gather_items(weights.items, negatives), 1.0),
                 own,
