@@ -1,6 +1,7 @@
-"""A model of somebody's own: what `--model` and `--model_param` say, and the tower it makes.
+"""A model by its builder: what `--model` and `--model_param` say, and the tower that it makes.
 
-What is wrong with the flags is told without TensorFlow; it is imported with the author's module.
+What is wrong with the flags is told without TensorFlow; it is imported with an author's module. The
+built-in towers are loaded here, too.
 """
 
 # Tested in tests/models/test_custom_towers.py.
@@ -8,17 +9,14 @@ What is wrong with the flags is told without TensorFlow; it is imported with the
 import functools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from fedrec_tff import errors
+from fedrec_tff.models import query_tower
 from fedrec_tff.models.model_context import ModelContext
 from fedrec_tff.models.tower_tensor import TowerTensor
 from fedrec_tff.plugins import chosen, loading
 from fedrec_tff.plugins.chosen import Chosen
 from fedrec_tff.plugins.plugin_flag import PluginFlag
-
-if TYPE_CHECKING:
-    from fedrec_tff.models import query_tower
 
 FLAG = PluginFlag("model")
 
@@ -37,7 +35,7 @@ def parse(text: str, texts: tuple[str, ...] = ()) -> Chosen:
 
 
 @functools.lru_cache
-def load_tower(plugin: Chosen, context: ModelContext) -> "query_tower.QueryTower":
+def load_tower(plugin: Chosen, context: ModelContext) -> query_tower.QueryTower:
     """Imports a plug-in and calls its builder, once in a process.
 
     Args:
@@ -53,14 +51,10 @@ def load_tower(plugin: Chosen, context: ModelContext) -> "query_tower.QueryTower
     return create_tower(plugin, context)
 
 
-def create_tower(plugin: Chosen, context: ModelContext) -> "query_tower.QueryTower":
+def create_tower(plugin: Chosen, context: ModelContext) -> query_tower.QueryTower:
     """As `load_tower`, an object of its own for each call."""
     builder = loading.import_builder(plugin.builder, plugin.name, FLAG)
     tower = loading.call_builder(builder, plugin.name, FLAG, context, **dict(plugin.parameters))
-
-    # Imports TensorFlow, as the author's module does.
-    from fedrec_tff.models import query_tower
-
     if not isinstance(tower, query_tower.QueryTower):
         raise errors.UserError(
             f"{FLAG.say(plugin.name)}: the builder returned {type(tower).__name__}; it must return "

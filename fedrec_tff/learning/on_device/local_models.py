@@ -96,7 +96,8 @@ class LocalModelScorer:
         is_whole = (finetuning or work).needs_whole_table
         if finetuning is not None:
             # Features, or a candidate tower, that a device trains change every item.
-            is_whole |= bool(model.item_feature_buckets) or model.plugin is not None
+            is_whole |= bool(model.item_feature_buckets)
+            is_whole |= model.loaded_tower.has_candidate_tower
         device_fn = _build_device_fn(model, work, sampler, item_features, finetuning, is_whole)
         if finetuning is None:
             signature = _DeviceScores(tf.float32, (), ())
