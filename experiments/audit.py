@@ -53,7 +53,7 @@ _OUTPUT_DIR = flags.DEFINE_string(
 
 flags.adopt_module_key_flags(run_flags)
 
-_EXIT_ACCUSED = 1
+_EXIT_VIOLATION = 1
 
 
 def main(argv: list[str]) -> int | None:
@@ -74,7 +74,7 @@ def main(argv: list[str]) -> int | None:
 
     outcome = audit_session.run(config, audit, _OUTPUT_DIR.value)
     print(outcome.text)
-    return _EXIT_ACCUSED if outcome.report.accuses else None
+    return _EXIT_VIOLATION if outcome.report.accuses else None
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Searches over flags of experiments.train: a grid, at random, or by Google Vizier.
+"""Searches over flags of experiments.train: a grid, at random, or by TPE, which learns.
 
   python -m experiments.sweep --dataset=ml-1m --output_dir=runs/sweep --seeds=0,1,2
     --sweep client_learning_rate=0.1,0.3,1 --sweep server_optimizer=adam,yogi
   python -m experiments.sweep --search=random --num_trials=20 --output_dir=runs/random
     --sweep server_learning_rate=0.001:0.1:log --sweep embedding_dim=16:64
-  python -m experiments.sweep --search=vizier --num_trials=40 --output_dir=runs/vizier
+  python -m experiments.sweep --search=tpe --num_trials=40 --prune --output_dir=runs/tpe
     --sweep 'aggregator=mean;clip,mean;clip,geometric_median' --sweep clip_norm=0.1:2:log
   python -m experiments.sweep --search=random --num_trials=10 --output_dir=runs/private
     --trials_distribution=negative_binomial --objective=private/recall@10 --target_epsilon=2
@@ -13,7 +13,8 @@
 Every other flag of a run may be given, also by --flagfile, and is shared by all trials. Each trial
 is a complete run for every seed, below `trials/`, in a process of its own; the same command resumes
 a sweep that was interrupted. The best trial is chosen by validation, never by the test split, and
-`best.flags` makes it again. Trials on private data spend privacy: docs/sweep.md says how much.
+`best.flags` makes it again. Private trials spend privacy, and are never pruned: docs/sweep.md says
+how much.
 """
 
 from absl import flags
@@ -27,12 +28,12 @@ from fedrec_tff.studies.sweep import space as sweep_space
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "Folder of the sweep; made if missing.", required=True
 )
-_SEARCH = flags.DEFINE_enum(
+# A string, so that what was called otherwise before is told like any mistake.
+_SEARCH = flags.DEFINE_string(
     "search",
     sweep_config.GRID,
-    sweep_config.SEARCHES,
-    "grid: every combination of values; random: each trial drawn independently; vizier: Google "
-    "Vizier's Eagle Strategy, which learns from the trials so far.",
+    "How trials are found. grid: every combination of values; random: each drawn independently; "
+    "tpe: by Optuna's tree-structured Parzen estimator, which learns from the trials so far.",
 )
 _SWEEP = flags.DEFINE_multi_string(
     "sweep",
@@ -43,7 +44,7 @@ _SWEEP = flags.DEFINE_multi_string(
     "name=low:high for a range, name=low:high:log for one uniform in the logarithm.",
 )
 _NUM_TRIALS = flags.DEFINE_integer(
-    "num_trials", None, "Trials of random and vizier, or their mean (--trials_distribution)."
+    "num_trials", None, "Trials of random and tpe, or their mean (--trials_distribution)."
 )
 _SEEDS = flags.DEFINE_list(
     "seeds", None, "Run each trial with each of these; by default with --seed alone."
@@ -75,6 +76,16 @@ _TRIALS_SHAPE = flags.DEFINE_float(
     sweep_config.SweepConfig.trials_shape,
     "Shape of the negative binomial, above -1: 1 is the geometric distribution, 0 the logarithmic.",
 )
+_PRUNE = flags.DEFINE_bool(
+    "prune",
+    False,
+    "Stop a trial early if the best it has shown in validation is worse than the median of what "
+    "the finished trials had shown at the same round; needs five of these. For trials without "
+    "privacy alone, with one seed.",
+)
+_PRUNING_WARMUP_ROUNDS = flags.DEFINE_integer(
+    "pruning_warmup_rounds", 0, "Rounds of a trial before which --prune does not stop it."
+)
 
 flags.adopt_module_key_flags(run_flags)
 
@@ -89,7 +100,7 @@ def main(argv: list[str]) -> int | None:
             f"--retry_failed: with --trials_distribution={config.trials_distribution} a trial that "
             "failed counts as drawn: drop it"
         )
-    if config.search == sweep_config.VIZIER:
+    if config.search == sweep_config.TPE:
         sweep_config.check_extremes(config)
     elif not config.has_random_number:
         sweep_config.create_trials(config)
@@ -128,6 +139,8 @@ def _read_config() -> sweep_config.SweepConfig:
         minimize=_MINIMIZE.value,
         trials_distribution=_TRIALS_DISTRIBUTION.value,
         trials_shape=_TRIALS_SHAPE.value,
+        prunes=_PRUNE.value,
+        pruning_warmup_rounds=_PRUNING_WARMUP_ROUNDS.value,
     )
 
 

@@ -191,8 +191,8 @@ class CompiledRound(rounds.FederatedRound):
         self.times.clients = time.monotonic() - start
         if self.times.compilations:
             _logger.info(
-                "compiled client work for %d more shapes of client data: %.1f s, their first "
-                "clients included",
+                "compiled the clients' training step for %d more lengths of client data, and ran "
+                "it on the first clients: %.1f s",
                 self.times.compilations,
                 self.times.clients,
             )

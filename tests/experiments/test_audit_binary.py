@@ -66,7 +66,7 @@ def finished(tmp_path_factory):
 def test_a_sound_run_exits_with_zero_and_leaves_its_files(finished):
     root, status, stdout, stderr = finished["sound"]
     assert status == 0, stderr
-    assert "NOT ACCUSED" in stdout
+    assert "NO VIOLATION FOUND" in stdout
     assert "claimed, at delta 1e-05" in stdout
     found = json.loads((root / "audit.json").read_text())
     assert not found["accuses"]
@@ -86,7 +86,7 @@ def test_a_sound_run_exits_with_zero_and_leaves_its_files(finished):
 def test_an_accused_run_exits_with_one(finished):
     root, status, stdout, _ = finished["predictable"]
     assert status == 1
-    assert "ACCUSED: the run does not keep what it claims. noise of two runs" in stdout
+    assert "VIOLATION: the run does not keep what it claims. noise of two runs" in stdout
     found = json.loads((root / "audit.json").read_text())
     assert found["accuses"]
     # Noise of the seed gives nobody an epsilon, claimed or not.
@@ -110,7 +110,7 @@ def test_membership(finished):
 def test_adjacent_data(finished):
     root, status, stdout, stderr = finished["adjacent"]
     assert status == 0, stderr
-    assert "NOT ACCUSED" in stdout
+    assert "NO VIOLATION FOUND" in stdout
     found = json.loads((root / "audit.json").read_text())
     names = {check["name"] for check in found["checks"]}
     assert {"population", "split", "cohorts", "sum of updates", "noise level"} <= names

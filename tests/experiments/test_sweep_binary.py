@@ -48,6 +48,8 @@ def test_help_has_the_flags_of_runs_and_examples():
         (["--sweep=embedding_dim=8,0"], "the trial with embedding_dim=0"),
         (["--sweep=rounds=1,2", "--seeds=0,x"], "--seeds=0,x"),
         ([], "name a flag to search over"),
+        (["--sweep=rounds=1,2", "--search=vizier"], "tpe (Optuna) is in the place of vizier"),
+        (["--sweep=rounds=30,40", "--prune", "--noise_multiplier=1"], "have to be paid for"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_no_folder(arguments, told, tmp_path):
@@ -68,7 +70,7 @@ def test_trials_are_checked_without_anything_heavy(tmp_path):
         "config = sweep._read_config()\n"
         "sweep_config.check(config)\n"
         "assert len(sweep_config.create_trials(config)) == 2\n"
-        "heavy = {'tensorflow', 'pandas', 'scipy', 'dp_accounting', 'vizier'} & set(sys.modules)\n"
+        "heavy = {'tensorflow', 'pandas', 'scipy', 'dp_accounting', 'optuna'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
         "from fedrec_tff.studies.sweep import session\n"
         "from fedrec_tff.studies.sweep import report\n"

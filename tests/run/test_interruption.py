@@ -1,5 +1,8 @@
+import hashlib
+import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -45,3 +48,38 @@ def test_other_threads_leave_signals_to_the_main_one():
     thread.start()
     thread.join()
     assert found == [(False, before)]
+
+
+def _wait_for(read, text):
+    found, end = "", time.monotonic() + 30.0
+    while text not in found:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+        found += read()
+    return found
+
+
+def test_an_answer_comes_while_the_main_thread_is_busy_in_c(capfd):
+    """As in a compilation: no handler runs until it returns, and two signals are one to Python."""
+    order = []
+
+    def send():
+        for text in ("finished and saved", "stopping without it"):
+            os.kill(os.getpid(), signal.SIGINT)
+            _wait_for(lambda: capfd.readouterr().err, text)
+            order.append(text)
+
+    def work():
+        try:
+            # One step of Python, of a second or more.
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 4_000_000)
+        finally:
+            order.append("returned")
+            sender.join()
+
+    sender = threading.Thread(target=send)
+    with interruption.stop_on_signals():
+        sender.start()
+        with pytest.raises(KeyboardInterrupt):
+            work()
+    assert order == ["finished and saved", "stopping without it", "returned"]

@@ -78,8 +78,8 @@ def test_results_say_where_the_run_was_computed(finished, uninterrupted):
 def test_compilation_is_told_where_it_tells_nothing_of_private_cohorts(finished, uninterrupted):
     _, statuses, stderr = finished("profiled")
     assert statuses == [0]
-    assert stderr.count("compiled client work") >= 1
-    assert "compiled client work" not in uninterrupted.stderr
+    assert stderr.count("compiled the clients' training step") >= 1
+    assert "compiled the clients' training step" not in uninterrupted.stderr
 
 
 def test_chosen_rounds_are_profiled(finished):

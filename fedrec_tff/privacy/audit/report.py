@@ -71,12 +71,12 @@ class AuditReport:
         if self.lower_bound > self.claimed_epsilon:
             reasons.insert(0, f"{bound}, but {claim}")
         if reasons:
-            return f"ACCUSED: the run does not keep what it claims. {'; '.join(reasons)}."
+            return f"VIOLATION: the run does not keep what it claims. {'; '.join(reasons)}."
         if not math.isfinite(self.claimed_epsilon):
             return f"NO CLAIM: the run promises no privacy, and {bound}."
         return (
-            f"NOT ACCUSED: {bound}, and {claim}. That is no proof of privacy: a stronger attack "
-            "may find more."
+            f"NO VIOLATION FOUND: {bound}, and {claim}. That is no proof of privacy: a stronger "
+            "attack may find more."
         )
 
     def to_json(self) -> dict[str, Any]:

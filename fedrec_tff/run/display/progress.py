@@ -1,7 +1,5 @@
 """The live line of a run: rounds, rate, remaining time, and the metrics that matter."""
 
-# Tested in tests/whole_runs/test_run_outputs.py.
-
 import sys
 import time
 from collections.abc import Mapping
@@ -44,7 +42,8 @@ class ProgressReleaseManager(tff.program.ReleaseManager):
         self._first_round = first_round
         self._clients_per_round = clients_per_round
         self._latest: dict[str, float] = {}
-        self._start = time.monotonic()
+        # When the first round of this session had ended, which compiles; None before.
+        self._first_end: float | None = None
         self._bar = notebook_bar.create(rounds, first_round - 1)
         self._is_live = self._bar is None and sys.stderr.isatty()
         self._progress = rich.progress.Progress(
@@ -62,7 +61,6 @@ class ProgressReleaseManager(tff.program.ReleaseManager):
         )
 
     def __enter__(self) -> Self:
-        self._start = time.monotonic()
         self._progress.start()
         if self._bar is not None:
             self._bar.show("starting")
@@ -84,20 +82,36 @@ class ProgressReleaseManager(tff.program.ReleaseManager):
           key: The round's number.
         """
         self._latest.update({name: value[name] for name in _SHOWN if name in value})
-        seconds = max(time.monotonic() - self._start, 1e-9)
-        rounds_done = key - self._first_round + 1
-        rate = rounds_done * self._clients_per_round / seconds
         shown = [f"{label} {self._latest[name]:.4g}" for name, label in _SHOWN.items()
                  if name in self._latest]  # fmt: skip
-        line = "  ".join([*shown, f"{rate:,.0f} users/s"])
+        pace, left = self._describe_pace(key)
+        line = "  ".join(filter(None, [*shown, pace]))
         self._progress.update(self._task, completed=key, metrics=line)
         is_evaluation = any(name in value for name in _EVALUATED)
-        left = (self._rounds - key) * seconds / rounds_done
         if self._bar is not None:
-            self._bar.show(f"{line}  {left:.0f} s left", key)
+            self._bar.show(f"{line}  {left}", key)
         elif not self._is_live and (is_evaluation or key == self._rounds):
             print(
-                f"round {key}/{self._rounds}  {line}  {left:.0f} s left",
+                "  ".join(filter(None, [f"round {key}/{self._rounds}", line, left])),
                 file=sys.stderr,
                 flush=True,
             )
+
+    def _describe_pace(self, key: int) -> tuple[str, str]:
+        """Expected users a second and the seconds that are left, without the round that compiles.
+
+        Args:
+          key: The number of the round that has ended.
+
+        Returns:
+          The one and the other as texts, empty after the first round.
+        """
+        now = time.monotonic()
+        if self._first_end is None:
+            self._first_end = now
+            return "", ""
+        rounds_done = key - self._first_round
+        seconds = max(now - self._first_end, 1e-9)
+        rate = rounds_done * self._clients_per_round / seconds
+        left = (self._rounds - key) * seconds / rounds_done
+        return f"{rate:,.0f} users/s", f"{left:.0f} s left"

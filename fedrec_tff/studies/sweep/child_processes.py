@@ -50,6 +50,7 @@ class _Child:
     def __init__(
         self, command: Sequence[str], log: pathlib.Path, environment: Mapping[str, str]
     ) -> None:
+        self._is_interrupted = False
         read_end, self._pipe = os.pipe()
         try:
             with log.open("ab") as errors:
@@ -77,9 +78,11 @@ class _Child:
             self._pipe = None
         return status
 
-    def send(self, signal_number: int) -> None:
-        """Sends a signal, if it is still there."""
-        self._process.send_signal(signal_number)
+    def interrupt(self) -> None:
+        """Sends SIGINT the first time that it is called: a second one would end a run at once."""
+        if not self._is_interrupted:
+            self._is_interrupted = True
+            self._process.send_signal(signal.SIGINT)
 
     def end(self) -> None:
         """Ends it at once."""
@@ -148,10 +151,15 @@ class ProcessPool:
                 return
             time.sleep(_POLL_SECONDS)
 
-    def interrupt(self) -> None:
-        """Sends SIGINT to all children, on which runs save and leave."""
-        for child in self._children.values():
-            child.send(signal.SIGINT)
+    def interrupt(self, name: str | None = None) -> None:
+        """Sends SIGINT, on which runs save and leave, to children that were not sent one yet.
+
+        Args:
+          name: Of the child that gets it; None for all.
+        """
+        children = self._children.values() if name is None else [self._children[name]]
+        for child in children:
+            child.interrupt()
 
 
 def count_cores() -> int:

@@ -1,6 +1,7 @@
 """What a sweep consists of: trials, each tried with every seed; without TensorFlow."""
 
 import dataclasses
+import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,8 +15,10 @@ from fedrec_tff.studies.sweep import space as sweep_space
 
 GRID = "grid"
 RANDOM = "random"
-VIZIER = "vizier"
-SEARCHES = (GRID, RANDOM, VIZIER)
+TPE = "tpe"
+SEARCHES = (GRID, RANDOM, TPE)
+# What learned from trial to trial before.
+_FORMER = "vizier"
 
 FIXED = "fixed"
 # The random ones are `privacy.tuning.DISTRIBUTIONS`, which takes half a second to import.
@@ -91,6 +94,8 @@ class SweepConfig:
       minimize: Whether less is better.
       trials_distribution: Whether `num_trials` is the number, or the mean of a random one.
       trials_shape: Of the negative binomial distribution.
+      prunes: Whether trials that validation shows to be behind are stopped early.
+      pruning_warmup_rounds: Rounds before which none is stopped.
     """
 
     base: RunConfig
@@ -102,6 +107,8 @@ class SweepConfig:
     minimize: bool = False
     trials_distribution: str = FIXED
     trials_shape: float = 1.0
+    prunes: bool = False
+    pruning_warmup_rounds: int = 0
 
     @property
     def has_random_number(self) -> bool:
@@ -157,6 +164,7 @@ def check(config: SweepConfig) -> None:
     _check_seeds(config.seeds)
     _check_objective(config)
     _check_random_number(config)
+    _check_pruning(config)
 
 
 def create_trials(config: SweepConfig, entropy: int | None = None) -> list[dict[str, Any]]:
@@ -177,8 +185,7 @@ def create_trials(config: SweepConfig, entropy: int | None = None) -> list[dict[
     else:
         generator = np.random.default_rng(config.base.seed if entropy is None else entropy)
         trials = [sweep_space.draw(config.dimensions, generator) for _ in range(config.num_trials)]
-    for values in trials:
-        check_trial(config, values)
+    _check_trials(config, trials)
     return trials
 
 
@@ -193,8 +200,7 @@ def check_extremes(config: SweepConfig) -> None:
     Raises:
       UserError: If one is no run that can be.
     """
-    for values in config.extremes:
-        check_trial(config, values)
+    _check_trials(config, config.extremes)
 
 
 def check_trial(config: SweepConfig, values: dict[str, Any]) -> None:
@@ -205,7 +211,8 @@ def check_trial(config: SweepConfig, values: dict[str, Any]) -> None:
       values: Of the trial, by flag.
 
     Raises:
-      UserError: If it is no run that can be, or one without the objective.
+      UserError: If it is no run that can be, one without the objective, or one that is private
+        and would be watched.
     """
     run = config.config_of(values, config.seeds[0])
     try:
@@ -226,6 +233,11 @@ def check_trial(config: SweepConfig, values: dict[str, Any]) -> None:
         raise errors.UserError(
             f"--objective={config.objective} needs --finetuning_epochs, which the trial with "
             f"{describe(values)} lacks"
+        )
+    if config.prunes and run.is_private:
+        raise errors.UserError(
+            f"--prune: the trial with {describe(values)} is private, and what is seen of it while "
+            "it runs, and stops it, would have to be paid for: drop --prune"
         )
 
 
@@ -267,6 +279,14 @@ def _default(name: str) -> Any:
 
 
 def _check_search(config: SweepConfig) -> None:
+    if config.search not in SEARCHES:
+        close = difflib.get_close_matches(config.search, (*SEARCHES, _FORMER), 1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        if close == [_FORMER]:
+            hint = f"{TPE} (Optuna) is in the place of {_FORMER}: "
+        raise errors.UserError(
+            f"--search={config.search}: {hint}choose one of {', '.join(SEARCHES)}"
+        )
     if config.search != GRID:
         if config.num_trials is None:
             raise errors.UserError(f"--search={config.search} needs --num_trials")
@@ -282,7 +302,7 @@ def _check_search(config: SweepConfig) -> None:
         if dimension.is_range:
             raise errors.UserError(
                 f"--sweep={dimension.name}: a grid needs values, as in 0.1,0.3,1; ranges are for "
-                "--search=random and --search=vizier"
+                "--search=random and --search=tpe"
             )
         num_trials *= len(dimension.values)
     if num_trials > _MOST_TRIALS:
@@ -368,3 +388,48 @@ def _check_random_number(config: SweepConfig) -> None:
     from fedrec_tff.privacy import tuning
 
     tuning.TrialsDistribution(name, config.num_trials, config.trials_shape)
+
+
+def _check_pruning(config: SweepConfig) -> None:
+    if not config.prunes:
+        if config.pruning_warmup_rounds:
+            raise errors.UserError("--pruning_warmup_rounds means nothing without --prune: drop it")
+        return
+    if config.pruning_warmup_rounds < 0:
+        raise errors.UserError(
+            f"--pruning_warmup_rounds={config.pruning_warmup_rounds}: give 0 or more"
+        )
+    if config.has_random_number:
+        raise errors.UserError(
+            f"--prune: with --trials_distribution={config.trials_distribution} no trial may follow "
+            "from what others have shown: drop it"
+        )
+    if len(config.seeds) > 1:
+        raise errors.UserError(
+            f"--prune: a trial is the mean over --seeds={','.join(map(str, config.seeds))}, which "
+            "is not known while one of them runs: search with one seed, and make the best trials "
+            "again with others"
+        )
+    if config.objective.startswith(PERSONALIZED):
+        raise errors.UserError(
+            f"--prune: --objective={config.objective} is measured after the last round alone: "
+            "drop --prune"
+        )
+
+
+def _check_trials(config: SweepConfig, trials: Sequence[dict[str, Any]]) -> None:
+    for values in trials:
+        check_trial(config, values)
+    runs = (config.config_of(values, config.seeds[0]) for values in trials)
+    if config.prunes and not any(_is_seen_in_time(config, run) for run in runs):
+        raise errors.UserError(
+            "--prune: no trial is validated between "
+            f"--pruning_warmup_rounds={config.pruning_warmup_rounds} and its last round, so none "
+            "can be stopped: lower --rounds_per_evaluation, or drop --prune"
+        )
+
+
+def _is_seen_in_time(config: SweepConfig, run: RunConfig) -> bool:
+    """Whether a run has a validation after which it may be stopped."""
+    last = (run.rounds - 1) // run.rounds_per_evaluation * run.rounds_per_evaluation
+    return last >= max(1, config.pruning_warmup_rounds)

@@ -195,7 +195,7 @@ def check_population(config: SweepConfig, planner: Planner) -> None:
     Raises:
       UserError: If all trials together would pass the budget.
     """
-    if config.base.population is None or config.search == sweep_config.VIZIER:
+    if config.base.population is None or config.search == sweep_config.TPE:
         return
     trials = sweep_config.create_trials(config)
     check_room([config.config_of(v, seed) for v in trials for seed in config.seeds], planner)
@@ -245,7 +245,7 @@ def _add_up(
     if objection is not None:
         return objection
     # What a run costs then follows from the outcomes of others.
-    adapts = config.search == sweep_config.VIZIER and bool(_find_costly(config))
+    adapts = config.search == sweep_config.TPE and bool(_find_costly(config))
     costs = [cost for trial in begun for cost in _costs_of(trial, planner)]
     return combine(costs, only_basic=adapts)
 

@@ -64,6 +64,8 @@ class ProgressDisplay:
 
     def _describe(self, progress: SweepProgress) -> str:
         parts = [f"{progress.num_running} running"]
+        if progress.num_pruned:
+            parts.append(f"{progress.num_pruned} pruned")
         if progress.best is not None:
             found = sweep_text.format_objective(progress.best)
             parts.append(f"best {self._objective} {found} (trial {progress.best.number:03d})")

@@ -65,14 +65,16 @@ def create_flagfile(study: Study, cost: TuningCost) -> str:
 
 
 def write_tensorboard(study: Study, cost: TuningCost) -> pathlib.Path:
-    """Writes a run for each finished trial, with the swept flags as its hyperparameters.
+    """Writes a run for each finished or pruned trial, with the swept flags as hyperparameters.
+
+    A pruned one has no objective: what it showed last stands in a column of its own.
 
     Args:
       study: What came out.
       cost: What it cost in privacy, which is written as a text.
 
     Returns:
-      The folder for `--logdir`, whose HParams tab has a row for each trial.
+      The folder for `--logdir`, whose HParams tab has a row for each such trial.
     """
     # Imported here, so that the other files need no TensorFlow.
     import tensorflow as tf
@@ -83,7 +85,9 @@ def write_tensorboard(study: Study, cost: TuningCost) -> pathlib.Path:
     # What an earlier report left would show twice.
     for path in folder.rglob("events.out.tfevents.*"):
         path.unlink()
-    metrics = _name_columns(study)[:2]
+    objective, deviation = _name_columns(study)[:2]
+    pruned = f"{objective}/pruned"
+    metrics = [objective, deviation, *([pruned] if study.config.prunes else [])]
     with tf.summary.create_file_writer(os.fspath(folder)).as_default():
         hparams.hparams_config(
             hparams=[hparams.HParam(dimension.name) for dimension in study.config.dimensions],
@@ -92,14 +96,18 @@ def write_tensorboard(study: Study, cost: TuningCost) -> pathlib.Path:
         statement = sweep_text.describe_cost(cost, study.config, is_planned=False)
         tf.summary.text("privacy/statement", statement, step=0)
     for trial in study.trials:
-        if trial.objective is None:
+        values = {objective: trial.objective, deviation: trial.deviation}
+        if trial.last is not None:
+            values = {pruned: trial.last.value}
+        if not any(value is not None for value in values.values()):
             continue
         path = os.fspath(folder / f"{trial.number:03d}")
         with tf.summary.create_file_writer(path).as_default():
             hparams.hparams({name: _as_hparam(v) for name, v in trial.values.items()})
-            for name, value in zip(metrics, (trial.objective, trial.deviation), strict=True):
+            for name, value in values.items():
                 if value is not None:
-                    tf.summary.scalar(name, value, step=0)
+                    step = 0 if trial.last is None else trial.last.round
+                    tf.summary.scalar(name, value, step=step)
     return folder
 
 
@@ -124,7 +132,7 @@ def _to_csv(study: Study) -> str:
                 _as_cell(trial.objective),
                 _as_cell(trial.deviation),
                 *(_as_cell(trial.objectives.get(seed)) for seed in study.config.seeds),
-                trial.reason or "",
+                trial.reason or sweep_text.describe_end(study, trial),
             ]
         )
     return text.getvalue()
@@ -138,6 +146,8 @@ def _to_json(study: Study, cost: TuningCost) -> dict[str, Any]:
         "minimize": config.minimize,
         "seeds": list(config.seeds),
         "trials_distribution": config.trials_distribution,
+        "prune": config.prunes,
+        "pruning_warmup_rounds": config.pruning_warmup_rounds,
         "trials": [_to_row(trial) for trial in sweep_text.sort_trials(study)],
         "best": None
         if best is None

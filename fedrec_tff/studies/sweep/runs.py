@@ -15,6 +15,7 @@ from fedrec_tff.studies.sweep import config as sweep_config
 
 FINISHED = "finished"
 FAILED = "failed"
+PRUNED = "pruned"
 UNFINISHED = "unfinished"
 
 
@@ -54,22 +55,44 @@ class SweepRun:
         """Why it cannot be made; there only if so."""
         return self.root / f"{self.name}.failed.json"
 
+    @property
+    def pruning(self) -> pathlib.Path:
+        """That it was told to stop before its last round; there only if so."""
+        return self.root / f"{self.name}.pruned.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class LastValidation:
+    """What a run showed last.
+
+    Attributes:
+      round: After which.
+      value: Of the metric by which the best trial is chosen.
+      metrics: All metrics of validation, by name.
+    """
+
+    round: int
+    value: float
+    metrics: dict[str, float]
+
 
 @dataclasses.dataclass(frozen=True)
 class RunOutcome:
     """What came out of a run.
 
     Attributes:
-      status: `FINISHED`, `FAILED` or `UNFINISHED`.
+      status: `FINISHED`, `FAILED`, `PRUNED` or `UNFINISHED`.
       objective: Of a finished run.
       results: What `results.json` holds, of a finished run.
       reason: Why a run failed.
+      last: Of a pruned run.
     """
 
     status: str
     objective: float | None = None
     results: dict[str, Any] | None = None
     reason: str | None = None
+    last: LastValidation | None = None
 
 
 def read(run: SweepRun, objective: str) -> RunOutcome:
@@ -90,7 +113,30 @@ def read(run: SweepRun, objective: str) -> RunOutcome:
         return RunOutcome(FINISHED, value, results)
     if run.failure.exists():
         return RunOutcome(FAILED, reason=json.loads(run.failure.read_text())["reason"])
+    if run.pruning.exists():
+        last = _read_last(run, objective)
+        if last is not None:
+            return RunOutcome(PRUNED, last=last)
     return RunOutcome(UNFINISHED)
+
+
+def keep_pruning(run: SweepRun) -> None:
+    """Notes that a run is told to stop, so that no session goes on with it."""
+    run_directory.write_json(run.pruning, {"pruned": True})
+
+
+def read_curve(run: SweepRun, objective: str) -> dict[int, float]:
+    """What a run has shown of a metric so far, by round; it may still be going on.
+
+    Args:
+      run: Which.
+      objective: Name of the metric.
+
+    Returns:
+      Its values, in order; none of rounds without one.
+    """
+    found = ((int(row["round"]), metric_names.find(row, objective)) for row in _read_rows(run))
+    return {number: float(value) for number, value in found if value}
 
 
 def keep_failure(run: SweepRun, status: int) -> None:
@@ -120,7 +166,29 @@ def _find_objective(run: SweepRun, results: dict[str, Any], objective: str) -> f
     """A metric of the final model; noised ones stand in the table of rounds alone."""
     if not objective.startswith(sweep_config.PRIVATE):
         return metric_names.find(results, objective)
-    with run.directory.metrics.open(newline="") as file:
-        values = [row.get(objective) for row in csv.DictReader(file)]
+    values = [row.get(objective) for row in _read_rows(run)]
     # The last round always has an evaluation; where its release was left out there is no value.
     return float(values[-1]) if values and values[-1] else None
+
+
+def _read_last(run: SweepRun, objective: str) -> LastValidation | None:
+    curve = read_curve(run, objective)
+    if not curve:
+        return None
+    last = max(curve)
+    (*_, row) = (row for row in _read_rows(run) if int(row["round"]) == last)
+    metrics = {
+        name: float(value)
+        for name, value in row.items()
+        if value and name.startswith(metric_names.VALIDATION)
+    }
+    return LastValidation(last, curve[last], metrics)
+
+
+def _read_rows(run: SweepRun) -> list[dict[str, str]]:
+    """The rows of `metrics.csv`, but for a last one that is only half written; none if missing."""
+    try:
+        text = run.directory.metrics.read_text()
+    except FileNotFoundError:
+        return []
+    return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))

@@ -66,7 +66,7 @@ def run(
         if not (root / sweep_state.FILE_NAME).exists():
             sweep_costs.check_population(config, planner)
         state = sweep_state.open_state(root, config, batch)
-        trials = None if config.search == sweep_config.VIZIER else state.trials
+        trials = None if config.search == sweep_config.TPE else state.trials
         planned = sweep_costs.plan(config, trials, planner)
         print(sweep_text.describe_cost(planned, config, is_planned=True), file=sys.stderr)
         with sweep_progress.ProgressDisplay(config.objective_name) as display:

@@ -32,15 +32,16 @@ class SweepState:
       path: The file.
       identity: What makes it this sweep and no other, by flag.
       trials: Values by flag of every trial that was laid out or suggested.
-      batch: Vizier: how many trials are suggested before the first of them must be known.
-      told: Vizier: what it was told of the first trials; None for one that failed.
+      batch: TPE: how many trials are suggested before the first of them must be known.
+      told: TPE: what it was told of the first trials: the objective; None for one that failed; the
+        last round and the value there for one that was pruned.
     """
 
     path: pathlib.Path
     identity: dict[str, Any]
     trials: list[dict[str, Any]]
     batch: int
-    told: list[float | None]
+    told: list[float | tuple[int, float] | None]
 
     def save(self) -> None:
         """Writes the file, as a whole or not at all."""
@@ -101,7 +102,7 @@ def open_state(root: pathlib.Path, config: SweepConfig, batch: int) -> SweepStat
 
 def _lay_out(config: SweepConfig) -> list[dict[str, Any]]:
     """All trials that are known from the beginning."""
-    if config.search == sweep_config.VIZIER:
+    if config.search == sweep_config.TPE:
         sweep_config.check_extremes(config)
         return []
     if not config.has_random_number:
@@ -119,8 +120,11 @@ def _lay_out(config: SweepConfig) -> list[dict[str, Any]]:
 def _identify(config: SweepConfig) -> dict[str, Any]:
     may_change = run_config.names_that_may_change_on_resume()
     base = {n: v for n, v in run_config.to_flags(config.base).items() if n not in may_change}
+    # Sweeps of earlier versions have no such flags, and go on.
+    pruning = {"prune": True, "pruning_warmup_rounds": config.pruning_warmup_rounds}
     return {
         **base,
+        **(pruning if config.prunes else {}),
         "sweep": [dataclasses.asdict(dimension) for dimension in config.dimensions],
         "search": config.search,
         "num_trials": config.num_trials,
@@ -140,7 +144,7 @@ def _read(path: pathlib.Path, identity: dict[str, Any]) -> SweepState:
             dict(found["sweep"]),
             [{name: _as_value(v) for name, v in trial.items()} for trial in found["trials"]],
             int(found["batch"]),
-            list(found["told"]),
+            [_as_value(told) for told in found["told"]],
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise errors.UserError(

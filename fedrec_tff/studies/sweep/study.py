@@ -22,7 +22,15 @@ from fedrec_tff.studies.sweep import config as sweep_config
 from fedrec_tff.studies.sweep import runs as sweep_runs
 from fedrec_tff.studies.sweep import state as sweep_state
 from fedrec_tff.studies.sweep.config import SweepConfig
-from fedrec_tff.studies.sweep.runs import FAILED, FINISHED, UNFINISHED, RunOutcome, SweepRun
+from fedrec_tff.studies.sweep.runs import (
+    FAILED,
+    FINISHED,
+    PRUNED,
+    UNFINISHED,
+    LastValidation,
+    RunOutcome,
+    SweepRun,
+)
 
 TRAIN = (sys.executable, "-m", "experiments.train")
 _WAIT_SECONDS = 1.0
@@ -36,11 +44,12 @@ class TrialResult:
     Attributes:
       number: From 0.
       values: By flag.
-      status: `finished`, `failed` or `unfinished`.
+      status: `finished`, `failed`, `pruned` or `unfinished`.
       objective: Mean over the seeds, of a finished trial.
       deviation: Standard deviation over the seeds (of the sample); None for one seed.
       objectives: Of every finished run, by seed.
       reason: Why it failed.
+      last: What a pruned trial showed last.
     """
 
     number: int
@@ -50,6 +59,7 @@ class TrialResult:
     deviation: float | None = None
     objectives: dict[int, float] = dataclasses.field(default_factory=dict)
     reason: str | None = None
+    last: LastValidation | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +78,7 @@ class Study:
 
     @property
     def best(self) -> TrialResult | None:
-        """The trial with the best objective; of equals the first. None if all failed."""
+        """The trial with the best objective; of equals the first. None if no trial has one."""
         best = None
         for trial in self.trials:
             if trial.objective is None:
@@ -87,13 +97,14 @@ class SweepProgress:
     """How far a sweep is.
 
     Attributes:
-      num_done: Trials that are finished or failed.
+      num_done: Trials that are finished, failed or pruned.
       num_trials: All.
       num_running: Runs that are being made.
       num_runs_made: Runs that ended in this session.
       num_runs_left: Runs that are still to end.
       seconds: Since the session began.
       best: The best trial so far.
+      num_pruned: Trials that were stopped early.
     """
 
     num_done: int
@@ -103,6 +114,7 @@ class SweepProgress:
     num_runs_left: int
     seconds: float
     best: TrialResult | None
+    num_pruned: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +158,7 @@ def run(state: sweep_state.SweepState, config: SweepConfig, options: RunnerOptio
         while session.fill(pool) or pool.num_running:
             for ended in pool.wait_some(_WAIT_SECONDS):
                 session.end(ended)
+            session.prune(pool)
             session.report(pool.num_running)
             if stop:
                 _interrupt(pool)
@@ -180,7 +193,8 @@ class _Session:
         self._running: dict[str, SweepRun] = {}
         for values in state.trials:
             self._add(values)
-        self._designer = self._replay() if config.search == sweep_config.VIZIER else None
+        self._designer = self._replay() if config.search == sweep_config.TPE else None
+        self._watch = self._create_watch() if config.prunes else None
 
     def fill(self, pool: child_processes.ProcessPool) -> bool:
         """Starts runs while there is room; returns whether any may still have to be started."""
@@ -202,6 +216,22 @@ class _Session:
             outcome = RunOutcome(FAILED, reason=sweep_runs.find_reason(run, ended.status))
         self._outcomes[run.name] = outcome
         self._num_made += 1
+
+    def prune(self, pool: child_processes.ProcessPool) -> None:
+        """Tells runs that are behind to finish their rounds, save and leave."""
+        if self._watch is None:
+            return
+        finished = [
+            run
+            for runs in self._trials
+            for run in runs
+            if self._outcomes[run.name].status == FINISHED
+        ]
+        for run in self._running.values():
+            if self._watch.is_behind(run, finished):
+                # On disk first: whatever happens then, no session goes on with it.
+                sweep_runs.keep_pruning(run)
+                pool.interrupt(run.name)
 
     def report(self, num_running: int) -> None:
         """Tells how far the sweep is, if that has changed."""
@@ -227,6 +257,7 @@ class _Session:
                 left,
                 time.monotonic() - self._start,
                 Study(self._config, self._root, tuple(results)).best,
+                sum(result.status == PRUNED for result in results),
             )
         )
 
@@ -236,7 +267,7 @@ class _Session:
 
     @property
     def _num_trials(self) -> int:
-        is_open = self._config.search == sweep_config.VIZIER
+        is_open = self._config.search == sweep_config.TPE
         return self._config.num_trials if is_open else len(self._trials)
 
     def _add(self, values: dict[str, Any]) -> None:
@@ -290,6 +321,9 @@ class _Session:
             if outcome.status == FAILED:
                 reason = f"seed {seed}: {outcome.reason}"
                 return TrialResult(number, values, FAILED, objectives=found, reason=reason)
+        for outcome in outcomes.values():
+            if outcome.status == PRUNED:
+                return TrialResult(number, values, PRUNED, last=outcome.last)
         if len(found) < len(outcomes):
             return TrialResult(number, values, UNFINISHED, objectives=found)
         deviation = statistics.stdev(found.values()) if len(found) > 1 else None
@@ -297,7 +331,7 @@ class _Session:
         return TrialResult(number, values, FINISHED, mean, deviation, found)
 
     def _suggest(self) -> bool:
-        """Asks Vizier for one more trial; False if there is none, or it has to wait for others."""
+        """Asks TPE for one more trial; False if there is none, or it has to wait for others."""
         if self._designer is None or len(self._trials) >= self._num_trials:
             return False
         # What a suggestion rests on is the same however fast runs are: all trials but the latest.
@@ -305,8 +339,11 @@ class _Session:
             result = self._result(number)
             if result.status == UNFINISHED:
                 return False
-            self._designer.tell(number, result.objective)
-            self._state.told.append(result.objective)
+            told = result.objective
+            if result.last is not None:
+                told = (result.last.round, result.last.value)
+            self._designer.tell(number, told)
+            self._state.told.append(told)
         values = self._designer.suggest()
         self._state.trials.append(values)
         self._state.save()
@@ -320,10 +357,10 @@ class _Session:
 
     def _replay(self) -> Any:
         """A designer that knows what that of earlier sessions knew."""
-        from fedrec_tff.studies.sweep import vizier as sweep_vizier
+        from fedrec_tff.studies.sweep import tpe
 
         config, state = self._config, self._state
-        designer = sweep_vizier.Designer(config.dimensions, config.base.seed, config.minimize)
+        designer = tpe.Designer(config.dimensions, config.base.seed, config.minimize)
         num_told = 0
         for number, values in enumerate(state.trials):
             for _ in range(num_told, number - state.batch + 1):
@@ -331,13 +368,19 @@ class _Session:
                 num_told += 1
             if designer.suggest() != values:
                 raise errors.UserError(
-                    f"{self._root}: the installed google-vizier suggests other trials than those "
+                    f"{self._root}: the installed Optuna suggests other trials than those "
                     "there: install the version that the sweep was begun with, or choose another "
                     "--output_dir"
                 )
         for number in range(num_told, len(state.told)):
             designer.tell(number, state.told[number])
         return designer
+
+    def _create_watch(self) -> Any:
+        """What looks at running trials; imported only where it is needed."""
+        from fedrec_tff.studies.sweep import pruning
+
+        return pruning.Watch(self._config)
 
 
 def _create_runs(

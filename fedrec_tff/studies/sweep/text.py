@@ -16,7 +16,7 @@ from fedrec_tff.studies.sweep import config as sweep_config
 from fedrec_tff.studies.sweep import costs as sweep_costs
 from fedrec_tff.studies.sweep.config import SweepConfig
 from fedrec_tff.studies.sweep.costs import TuningCost
-from fedrec_tff.studies.sweep.runs import FAILED
+from fedrec_tff.studies.sweep.runs import FAILED, PRUNED
 from fedrec_tff.studies.sweep.study import Study, TrialResult
 
 _LEDGERS = "the events in the ledgers of all runs, composed; a trial that failed counts in full"
@@ -51,12 +51,24 @@ def describe_trials(study: Study) -> str:
     for trial in sort_trials(study):
         values = [sweep_config.format_value(trial.values[name]) for name in names]
         # What a run said in the end may hold square brackets, which are markup to rich.
-        remark = rich.markup.escape(f"failed: {trial.reason}") if trial.status == FAILED else ""
+        remark = rich.markup.escape(describe_end(study, trial))
         table.add_row(f"{trial.number:03d}", *values, format_objective(trial), remark)
     console = rich.console.Console(width=400, color_system=None)
     with console.capture() as capture:
         console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
+
+
+def describe_end(study: Study, trial: TrialResult) -> str:
+    """Why a trial has no objective; nothing for a finished one."""
+    if trial.status == FAILED:
+        return f"failed: {trial.reason}"
+    if trial.status == PRUNED:
+        return (
+            f"pruned after round {trial.last.round}, with {study.config.objective_name} "
+            f"{trial.last.value:.4f} there"
+        )
+    return ""
 
 
 def format_objective(trial: TrialResult) -> str:

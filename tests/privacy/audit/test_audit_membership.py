@@ -72,11 +72,12 @@ def test_a_claim_that_is_nobodys_is_called_so():
 @pytest.mark.parametrize(
     ("audit_report", "accuses", "said"),
     [
-        (create_report(8.0, 2.0), False, "NOT ACCUSED: epsilon is at least 2.000"),
+        (create_report(8.0, 2.0), False, "NO VIOLATION FOUND: epsilon is at least 2.000"),
         (create_report(8.0, 8.1), True, "epsilon is at least 8.100 (95% confidence), but 8.000"),
         (create_report(8.0, 2.0, [checks.Check("noise level", False, "0.1, claimed 1")]), True,
          "noise level: 0.1, claimed 1"),
-        (create_report(8.0, 2.0, [checks.Check("noise level", True, "1")]), False, "NOT ACCUSED"),
+        (create_report(8.0, 2.0, [checks.Check("noise level", True, "1")]), False,
+         "NO VIOLATION FOUND"),
         (create_report(math.inf, 60.0), False, "NO CLAIM"),
     ],
 )  # fmt: skip

@@ -146,8 +146,29 @@ def test_random_trials_follow_from_the_seed():
         ("rounds=1,2", {"trials_distribution": "poisson"}, "--search=random"),
         (
             "rounds=1,2",
-            {"search": "vizier", "num_trials": 3, "trials_distribution": "negative_binomial"},
+            {"search": "tpe", "num_trials": 3, "trials_distribution": "negative_binomial"},
             "--search=random",
+        ),
+        ("rounds=1,2", {"search": "vizier"}, r"=vizier: tpe \(Optuna\) is in the place of vizier"),
+        (
+            "rounds=1,2",
+            {"search": "vizer"},
+            r"tpe \(Optuna\) is in the place of vizier: choose one",
+        ),
+        ("rounds=1,2", {"search": "tpee"}, "did you mean tpe"),
+        ("rounds=1,2", {"search": "annealing"}, "=annealing: choose one of grid, random, tpe"),
+        ("rounds=1,2", {"pruning_warmup_rounds": 5}, "means nothing without --prune"),
+        ("rounds=1,2", {"prunes": True, "pruning_warmup_rounds": -1}, "give 0 or more"),
+        ("rounds=1,2", {"prunes": True, "seeds": (0, 1)}, "the mean over --seeds=0,1"),
+        (
+            "finetuning_epochs=1,2",
+            {"prunes": True, "objective": "personalized/validation/mrr"},
+            "measured after the last round alone",
+        ),
+        (
+            "rounds=1,2",
+            {"prunes": True, "search": "random", "num_trials": 3, "trials_distribution": "poisson"},
+            "no trial may follow from what others have shown",
         ),
         (
             "noise_multiplier=1:2",
@@ -242,3 +263,40 @@ def test_every_flag_belongs_to_one_account():
     names = {field.name for field in dataclasses.fields(RunConfig)}
     assert names >= sweep_config.COSTLESS_FLAGS | sweep_config.DATA_FLAGS
     assert not sweep_config.COSTLESS_FLAGS & sweep_config.DATA_FLAGS
+
+
+@pytest.mark.parametrize(
+    ("sweep", "kwargs"),
+    [
+        ("clip_norm=1,2", {"flags": {"noise_multiplier": 1.0}}),
+        # One private trial is enough, and so is noise that protects nobody.
+        ("target_epsilon=none,2", {}),
+        ("clip_norm=1,2", {"flags": {"noise_multiplier": 0.0}}),
+        ("clip_norm=1:2", {"flags": {"target_epsilon": 2.0}, "search": "tpe", "num_trials": 3}),
+        (
+            "clip_norm=1,2",
+            {
+                "flags": {"noise_multiplier": 1.0, "private_evaluation_noise_multiplier": 5.0},
+                "objective": "private/recall@10",
+            },
+        ),
+    ],
+)
+def test_private_trials_are_not_watched(sweep, kwargs):
+    config = create_config(sweep, rounds=100, prunes=True, **kwargs)
+    check = sweep_config.check_extremes if config.search == "tpe" else sweep_config.create_trials
+    with pytest.raises(errors.UserError, match=r"is private, and .* would have to be paid for"):
+        check(config)
+
+
+def test_what_shows_nothing_before_its_end_cannot_be_pruned():
+    flags = {"rounds_per_evaluation": 20}
+    told = r"no trial is validated between .*lower --rounds_per_evaluation"
+    with pytest.raises(errors.UserError, match=told):
+        sweep_config.create_trials(create_config("rounds=10,20", flags=flags, prunes=True))
+    # A single trial that can be stopped is enough.
+    config = create_config("rounds=10,21", flags=flags, prunes=True)
+    assert len(sweep_config.create_trials(config)) == 2
+    with pytest.raises(errors.UserError, match=told):
+        sweep_config.create_trials(dataclasses.replace(config, pruning_warmup_rounds=21))
+    assert sweep_config.create_trials(dataclasses.replace(config, pruning_warmup_rounds=20))

@@ -88,8 +88,8 @@ def test_runs_without_a_guarantee_get_none_together(flags, kind):
     assert "differential privacy for each user" not in sweep_text.describe_cost(cost, config, True)
 
 
-def test_a_plan_of_vizier_is_told_only_where_it_is_known():
-    options = {"search": "vizier", "num_trials": 4}
+def test_a_plan_of_tpe_is_told_only_where_it_is_known():
+    options = {"search": "tpe", "num_trials": 4}
     known = plan(create_config("client_learning_rate=0.1:1", **options), None)
     expected = accounting.epsilon([(unit(), 80)], 1e-5, ADD)
     assert known.epsilon == pytest.approx(expected)
@@ -138,7 +138,7 @@ def test_a_trial_that_failed_counts_in_full(tmp_path):
 
 
 def test_costs_that_follow_from_outcomes_are_added(tmp_path):
-    config = create_config("noise_multiplier=1:3", search="vizier", num_trials=2)
+    config = create_config("noise_multiplier=1:3", search="tpe", num_trials=2)
     runs = [
         begin_run(tmp_path, config, n, {"noise_multiplier": 2.0}, range(1, 21)) for n in range(2)
     ]

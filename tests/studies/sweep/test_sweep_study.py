@@ -1,5 +1,4 @@
 import json
-import math
 import os
 import pathlib
 import signal
@@ -15,9 +14,7 @@ import sweeps
 from fedrec_tff import errors
 from fedrec_tff.studies.sweep import child_processes
 from fedrec_tff.studies.sweep import session as sweep_session
-from fedrec_tff.studies.sweep import space as sweep_space
 from fedrec_tff.studies.sweep import state as sweep_state
-from fedrec_tff.studies.sweep import vizier as sweep_vizier
 
 TIMEOUT_SECONDS = 300.0
 
@@ -116,33 +113,11 @@ def test_less_can_be_better(tmp_path):
     assert sweeps.run(config, tmp_path).best.values == {"client_learning_rate": 0.9}
 
 
-def suggest(seed, num_trials):
-    """What Vizier suggests, and what becomes of it, over a bowl with a trial that fails."""
-    dimensions = sweep_space.parse(["client_learning_rate=0.01:1:log", "embedding_dim=4:40"])
-    designer = sweep_vizier.Designer(dimensions, seed)
-    suggested, objectives = [], []
-    for number in range(num_trials):
-        values = designer.suggest()
-        rate, width = values["client_learning_rate"], values["embedding_dim"]
-        suggested.append(values)
-        objectives.append(1.0 - 0.2 * math.log10(rate / 0.1) ** 2 - ((width - 20) / 40) ** 2)
-        designer.tell(number, None if number == 3 else objectives[-1])
-    return suggested, objectives
-
-
-def test_vizier_follows_from_the_seed_and_learns():
-    suggested, objectives = suggest(5, 60)
-    assert suggest(5, 60)[0] == suggested
-    assert suggest(6, 3)[0] != suggested[:3]
-    assert all(type(values["embedding_dim"]) is int for values in suggested)
-    assert statistics.fmean(objectives[-20:]) > statistics.fmean(objectives[:10])
-
-
-def test_vizier_goes_on_where_it_was(tmp_path):
+def test_tpe_goes_on_where_it_was(tmp_path):
     config = sweeps.create_config(
         "client_learning_rate=0.01:1:log",
         "embedding_dim=4,8,13",
-        search="vizier",
+        search="tpe",
         num_trials=14,
     )
     first = sweeps.run(config, tmp_path)
@@ -210,6 +185,48 @@ def test_runs_do_not_outlive_a_sweep_that_is_killed(session):
     process.kill()
     assert not wait_for_end(children)
     assert not list(root.glob("trials/*/*/saved"))
+
+
+STUBBORN = """
+import pathlib, signal, sys, time
+root = pathlib.Path(sys.argv[1])
+def note(signum, frame):
+    with (root / "signals").open("a") as file:
+        file.write("one")
+signal.signal(signal.SIGINT, note)
+(root / "ready").touch()
+while not (root / "leave").exists():
+    time.sleep(0.02)
+"""
+
+
+def wait_for_file(path):
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_child_is_interrupted_once_and_the_others_are_let_alone(tmp_path):
+    """A second signal would end a run before it has saved."""
+    folders = [tmp_path / name for name in ("told", "other")]
+    with child_processes.ProcessPool() as pool:
+        for folder in folders:
+            folder.mkdir()
+            command = (sys.executable, "-S", "-c", STUBBORN, str(folder))
+            pool.start(folder.name, command, folder / "log")
+            wait_for_file(folder / "ready")
+        pool.interrupt("told")
+        wait_for_file(folders[0] / "signals")
+        assert not (folders[1] / "signals").exists()
+        pool.interrupt("told")
+        pool.interrupt()
+        wait_for_file(folders[1] / "signals")
+        for folder in folders:
+            (folder / "leave").touch()
+        while pool.num_running:
+            assert all(ended.status == 0 for ended in pool.wait_some(1.0))
+    assert [(folder / "signals").read_text() for folder in folders] == ["one"] * 2
 
 
 def test_a_library_that_is_told_how_many_threads_keeps_that():
