@@ -44,7 +44,7 @@ def build_audited_client_update(
     Args:
       client_update_fn: What users do; its updates must be dense.
       norm: L2 norm of what canaries send.
-      seed: Of the directions.
+      seed: Seed for the directions.
 
     Returns:
       Client work that takes an `AuditedClient`.
@@ -87,7 +87,7 @@ def create_direction(seed: int, canary_index: tf.Tensor, num_weights: int) -> tf
     normal variables than TensorFlow's kernels do from the same seed.
 
     Args:
-      seed: Of the audit.
+      seed: Seed of the audit.
       canary_index: int32 scalar.
       num_weights: Dimensions.
 

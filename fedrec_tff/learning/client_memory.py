@@ -38,7 +38,7 @@ class ClientMemory:
         """What a client contributes to the next state; contributions are summed.
 
         Args:
-          client: Of the process's client type.
+          client: A client of the process's type.
           result: What the client sends to the aggregator.
 
         Returns:
@@ -83,9 +83,9 @@ def build_remember(
 
     Args:
       memory: What is kept; a state of nothing stays as it is.
-      state_type: Of the memory's state.
-      report_type: Of what one client reports.
-      weights_type: Of `tff.learning.models.ModelWeights`.
+      state_type: Type of the memory's state.
+      report_type: Type of what one client reports.
+      weights_type: Type of the model's `tff.learning.models.ModelWeights`.
       num_items: Rows of the item table.
 
     Returns:

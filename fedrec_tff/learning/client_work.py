@@ -146,7 +146,7 @@ class ClientUpdateFn(Protocol):
 
         Args:
           weights: The global model.
-          client: Of the process's client type: a `ClientData`, or what wraps one.
+          client: A client of the process's type: a `ClientData`, or what wraps one.
           told: The state of the process's client memory: for honest clients a `Guidance`.
 
         Returns:
@@ -366,7 +366,7 @@ def gather_local_table(
     """A client's examples over the rows of the item table that they touch.
 
     Args:
-      sampler: As in `take_whole_table`.
+      sampler: Where negatives come from; the client's seed draws them.
       weights: The global model.
       client: The client.
       first: int32 scalar, the first position that is an example.

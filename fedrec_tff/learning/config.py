@@ -37,8 +37,8 @@ class ScheduleConfig:
 
     Attributes:
       name: One of `SCHEDULES`.
-      rounds: Of the whole run.
-      warmup_rounds: In how many first rounds the rate rises; fewer than `rounds`.
+      rounds: Rounds of the whole run.
+      warmup_rounds: First rounds, in which the rate rises; fewer than `rounds`.
       final_fraction: Where the decay ends, as a part of the rate.
     """
 
@@ -58,7 +58,7 @@ class OptimizerConfig:
     Attributes:
       name: One of `OPTIMIZERS`.
       learning_rate: The step size.
-      momentum: For `sgd` alone; 0 for none.
+      momentum: Momentum of `sgd`; 0 for none.
       epsilon: The adaptivity constant of the others (tau in Reddi et al.).
       schedule: How the step size follows the round; None if it stays as it is.
     """
@@ -88,7 +88,7 @@ class ClientWorkConfig:
       label_smoothing: See `formulas.sampled_softmax`.
       bce_calibration: See `formulas.binary_cross_entropy`.
       hinge_margin: See `formulas.hinge_with_spreadout`.
-      spreadout_weight: See there.
+      spreadout_weight: Weight of its regulariser.
       proximal_weight: mu of FedProx; see `algorithms.fedprox`.
       max_local_steps: The most steps in a round; None for as many as the epochs have.
       normalizes_update: Whether the update is divided by its steps; see `algorithms.fednova`.

@@ -147,7 +147,7 @@ def compute_full_gradient(
       examples: The client's.
       seed: int32 [2], as in `train`; the negatives are those of the local steps, dropout's masks
         those of the first one.
-      adapt_fn: As in `train`.
+      adapt_fn: The personal part of the model.
 
     Returns:
       The gradient; zero for a client without examples.
@@ -262,7 +262,7 @@ def encode(
 
     Args:
       model: The model's shape.
-      weights: From `add_item_features`.
+      weights: The weights, from `add_item_features`.
       examples: The client's.
       positions: int32 [batch]; the position after the last item is one, if the sequence is padded.
       seed: int32 [2], of the dropout; None for none.
@@ -304,7 +304,7 @@ def compute_loss(
     Args:
       model: The model's shape.
       work: Names the loss.
-      weights: From `add_item_features`.
+      weights: The weights, from `add_item_features`.
       examples: The client's.
       positions: int32 [batch].
       query: float32 [batch, dim], of these positions.

@@ -43,7 +43,8 @@ def build_learning_process(
     Args:
       model: The model's shape.
       num_items: Rows of the item table.
-      client_update_fn: From `client_work.build_dense_client_update` or its row-sparse sibling.
+      client_update_fn: Client work, from `client_work.build_dense_client_update` or its row-sparse
+        sibling.
       aggregation_factory: Takes the clients' updates; gets what clients count by
         `ClientWorkConfig.weighting` if it is weighted. Its result must have the structure of the
         model's trainable weights.

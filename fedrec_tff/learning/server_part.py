@@ -88,7 +88,7 @@ class Flat:
         """Initialises the part.
 
         Args:
-          weights_type: Of `ModelWeights`.
+          weights_type: Type of the model's `ModelWeights`.
           finalizer: Applies the aggregate.
         """
         self._finalizer = finalizer
@@ -142,7 +142,7 @@ class EveryRound(Flat):
 
         Args:
           edges: The edges.
-          weights_type: Of `ModelWeights`.
+          weights_type: Type of the model's `ModelWeights`.
           finalizer: Applies the aggregate.
         """
         super().__init__(weights_type, finalizer)
@@ -166,7 +166,7 @@ class EveryPeriod(EveryRound):
 
         Args:
           edges: The edges.
-          weights_type: Of `ModelWeights`.
+          weights_type: Type of the model's `ModelWeights`.
           finalizer: Applies what the edges have together.
         """
         super().__init__(edges, weights_type, finalizer)
@@ -282,7 +282,7 @@ def create_server_part(
 
     Args:
       edges: What stands between clients and server; None for nothing.
-      weights_type: Of `ModelWeights`.
+      weights_type: Type of the model's `ModelWeights`.
       finalizer: Takes the server's step.
 
     Returns:

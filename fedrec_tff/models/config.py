@@ -31,7 +31,7 @@ class TwoTowerConfig:
         after what reads the history in the others.
       temperature: Logits are the similarity divided by this, plus the item's bias.
       query_tower: One of `QUERY_TOWERS`.
-      num_heads: Of self-attention; divides `embedding_dim`.
+      num_heads: Heads of self-attention; divides `embedding_dim`.
       dropout: The fraction of activations that is dropped in training (causal towers).
       item_feature_buckets: Rows of the table of items' features; 0 for none.
       user_feature_buckets: Rows of the table of users' features; 0 for none.

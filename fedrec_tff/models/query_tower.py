@@ -118,7 +118,7 @@ class CausalTower(QueryTower):
           weights: float32 tensors, as `tensors` lists them.
           items: float32 [batch, length, dim], embeddings of items, oldest first; `length` may be
             anything from 0 to the history's length, and unknown while the graph is made.
-          dropout: Of this step; where a model is used, and not trained, it drops nothing.
+          dropout: Dropout of this step; where a model is used, and not trained, it drops nothing.
 
         Returns:
           float32 [batch, length + 1, dim]. Row `t` depends on the first `t` items alone.

@@ -67,7 +67,7 @@ def parse(text: str, texts: tuple[str, ...], flag: PluginFlag, other_choices: st
       text: A builder, or the name of an entry point.
       texts: `key=value`.
       flag: What names it.
-      other_choices: As in `find_builder`.
+      other_choices: The end of an error's line, as in `find_builder`.
 
     Returns:
       What was chosen.

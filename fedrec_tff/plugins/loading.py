@@ -67,7 +67,7 @@ def call_builder(
     """Calls a builder.
 
     Args:
-      builder: From `import_builder`.
+      builder: The function, from `import_builder`.
       name: What the flag calls it, for errors.
       flag: What names it.
       *args: For the builder.
@@ -95,7 +95,7 @@ def takes_context(builder: Any, signature: signatures.Signature) -> bool:
     """Whether a builder takes the context first.
 
     Args:
-      builder: From `import_builder`: a function, or a class.
+      builder: The function or class, from `import_builder`.
       signature: What its source tells.
 
     Returns:

@@ -58,7 +58,7 @@ class Algorithm(abc.ABC):
         """What a step descends.
 
         Args:
-          gradient: Of the batch's mean loss.
+          gradient: Gradient of the batch's mean loss.
           weights: Where the client is.
           model: Where it began.
 
@@ -73,7 +73,7 @@ class Algorithm(abc.ABC):
         Args:
           state: The optimizer's.
           weights: Where the client is.
-          gradient: From `correct_gradient`.
+          gradient: What the step descends, from `correct_gradient`.
 
         Returns:
           The new state and the new weights.

@@ -86,7 +86,8 @@ class LocalModelScorer:
           model: The model's shape.
           work: How clients train; has the personal part's configuration, if there is one.
           sampler: Where negatives come from.
-          seed: Of the negatives, with the user's history: the same history has the same scores.
+          seed: Seed for the negatives, with the user's history: the same history has the same
+            scores.
           item_features: What is known of the items; None for nothing.
           user_features: What is known of the users, a row for each; None for nothing.
           finetuning: How a device trains its copy of the global part; None for no fine-tuning.
@@ -197,7 +198,7 @@ def create_finetuning(
     Args:
       work: How clients train.
       num_epochs: Passes over the user's examples.
-      learning_rate: Of the steps.
+      learning_rate: Step size.
 
     Returns:
       A configuration whose steps keep no state.

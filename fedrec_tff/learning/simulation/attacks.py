@@ -50,7 +50,7 @@ class HonestMoments(NamedTuple):
     """The state of `ALIE`: of the honest clients of the last round that had any.
 
     Attributes:
-      mean: Of their updates, as `TwoTowerWeights`; zeros before the first round.
+      mean: Mean of their updates, as `TwoTowerWeights`; zeros before the first round.
       deviation: The standard deviation of each coordinate.
     """
 
@@ -96,7 +96,7 @@ def poison_data(
       attack: What to do.
       client: The user's data.
       is_attacker: bool scalar; others train on their own data.
-      sampler: Of honest clients' negatives.
+      sampler: Sampler of honest clients' negatives.
 
     Returns:
       The data, and where negatives come from.
@@ -131,7 +131,7 @@ def poison_update(
       attack: What to do.
       update: The result of the client's training.
       is_attacker: bool scalar; others send `update`.
-      state: Of the attack's memory; () where it has none.
+      state: State of the attack's memory; nothing where it has none.
       seed: int32 [2], of the client's own randomness in this round.
 
     Returns:

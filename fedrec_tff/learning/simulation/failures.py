@@ -64,7 +64,7 @@ def choose_weights(
     Args:
       failure: How devices fail.
       weights: The newest model.
-      state: Of the memory; () where there is none.
+      state: State of the memory of past models; nothing where there is none.
       has_failed: bool scalar; others have the newest model.
 
     Returns:

@@ -35,7 +35,7 @@ def create_simulated_client_type(data_type: tff.Type) -> tff.Type:
     """The type of one client.
 
     Args:
-      data_type: Of its `ClientData`.
+      data_type: Type of its `ClientData`.
 
     Returns:
       The type of a `SimulatedClient`.
@@ -67,7 +67,7 @@ def build_simulated_client_work(
 
     Args:
       build_fn: Builds what honest clients do, dense or row-sparse.
-      sampler: Of honest clients' negatives.
+      sampler: Sampler of honest clients' negatives.
       attack: What attackers do; None for no attackers.
       failure: How devices fail; None if they don't.
       honest_memory: What honest client work must be told of earlier rounds. At most one of it and

@@ -56,7 +56,7 @@ def find_candidates(loss: Chosen) -> str:
     """What a loss scores a batch against, one of `catalogue.CANDIDATES`; imports one's own.
 
     Args:
-      loss: From `parse` or `choose_builtin`.
+      loss: The loss, from `parse` or `choose_builtin`.
 
     Returns:
       That of the built-in loss, or the mark of one's own.
@@ -84,7 +84,7 @@ def load(loss: Chosen) -> "scored.LossFn":
     """Imports a loss and sets its parameters.
 
     Args:
-      loss: From `parse` or `choose_builtin`.
+      loss: The loss, from `parse` or `choose_builtin`.
 
     Returns:
       The loss, as a function of a scored batch alone.
