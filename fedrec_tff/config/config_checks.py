@@ -19,7 +19,7 @@ from fedrec_tff.config import (
 )
 from fedrec_tff.config.run_config import ROUND_RANGE, FieldSpec, RunConfig
 from fedrec_tff.learning.simulation import failure_config
-from fedrec_tff.models import config as model_config
+from fedrec_tff.models.towers import catalogue as towers
 from fedrec_tff.privacy import catalogue, sampling
 
 # Of fewer the sum says too much about one. Coins for 30 toss fewer with a probability of 5e-11.
@@ -198,7 +198,7 @@ def _check_flags_mean_something(config: RunConfig) -> None:
             config.model is None and not config.two_tower.tower,
             ("tower_clip_norm",),
         ),
-        "--query_tower=attention": (config.query_tower != model_config.ATTENTION, ("num_heads",)),
+        "--query_tower=attention": (config.query_tower != towers.ATTENTION, ("num_heads",)),
         "--query_tower=gru or attention": (
             config.model is None and not config.two_tower.is_causal,
             ("dropout",),
