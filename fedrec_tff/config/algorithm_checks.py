@@ -25,8 +25,8 @@ def check(config: RunConfig) -> None:
       UserError: At the first mistake.
     """
     _check_schedules(config)
-    if config.client_algorithm == learning_config.MIMELITE:
-        _check_mimelite(config)
+    if config.client_work.algorithm_traits.shares_statistics:
+        _check_shared_statistics(config)
     _check_local_steps(config)
     _check_weighting(config)
 
@@ -69,9 +69,9 @@ def _check_schedules(config: RunConfig) -> None:
         )
 
 
-def _check_mimelite(config: RunConfig) -> None:
+def _check_shared_statistics(config: RunConfig) -> None:
     """Refuses what would let the clients' gradients around a protection, or has no statistics."""
-    flag = "--client_algorithm=mimelite"
+    flag = f"--client_algorithm={config.client_algorithm}"
     if config.client_work.optimizer.is_stateless:
         raise errors.UserError(
             f"{flag} steps with the server's momentum, and there is none: add --client_momentum "

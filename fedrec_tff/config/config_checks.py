@@ -10,11 +10,16 @@ from typing import Any
 from fedrec_tff import errors
 from fedrec_tff.aggregators import chain as chain_lib
 from fedrec_tff.aggregators.aggregator import WRAPPER
-from fedrec_tff.config import algorithm_checks, model_flags, personal_checks, simulation_checks
+from fedrec_tff.config import (
+    algorithm_checks,
+    loss_flags,
+    model_flags,
+    personal_checks,
+    simulation_checks,
+)
 from fedrec_tff.config.run_config import ROUND_RANGE, FieldSpec, RunConfig
-from fedrec_tff.learning import config as learning_config
 from fedrec_tff.learning.simulation import failure_config
-from fedrec_tff.models import config as model_config
+from fedrec_tff.models.towers import catalogue as towers
 from fedrec_tff.privacy import sampling
 from fedrec_tff.privacy.mechanisms import base, kinds
 
@@ -58,11 +63,7 @@ def validate(config: RunConfig) -> None:
         raise errors.UserError(
             f"--num_heads={config.num_heads} does not divide --embedding_dim={config.embedding_dim}"
         )
-    if config.loss == learning_config.BCE and config.negative_sampling != learning_config.UNIFORM:
-        raise errors.UserError(
-            f"--loss=bce: its correction is for negatives drawn uniformly, and not by "
-            f"--negative_sampling={config.negative_sampling}: drop one of them"
-        )
+    loss_flags.check(config)
     for side in ("client", "server"):
         if getattr(config, f"{side}_momentum") and getattr(config, f"{side}_optimizer") != "sgd":
             raise errors.UserError(
@@ -206,7 +207,7 @@ def _check_flags_mean_something(config: RunConfig) -> None:
             config.model is None and not config.two_tower.tower,
             ("tower_clip_norm",),
         ),
-        "--query_tower=attention": (config.query_tower != model_config.ATTENTION, ("num_heads",)),
+        "--query_tower=attention": (config.query_tower != towers.ATTENTION, ("num_heads",)),
         "--query_tower=gru or attention": (
             config.model is None and not config.two_tower.is_causal,
             ("dropout",),
@@ -218,19 +219,6 @@ def _check_flags_mean_something(config: RunConfig) -> None:
         "--catalogue=selected": (
             config.catalogue_kind != "selected",
             ("catalogue_noise_multiplier", "catalogue_items_per_user", "catalogue_delta"),
-        ),
-        "--loss=bce": (config.loss != learning_config.BCE, ("bce_calibration",)),
-        "--loss=hinge": (
-            config.loss != learning_config.HINGE,
-            ("hinge_margin", "spreadout_weight"),
-        ),
-        "--loss=sampled_softmax or full_softmax": (
-            config.loss not in learning_config.LOSSES_WITH_SMOOTHING,
-            ("label_smoothing",),
-        ),
-        "--loss=sampled_softmax, bce, bpr or hinge": (
-            config.loss not in learning_config.LOSSES_WITH_NEGATIVES,
-            ("num_negatives", "negative_sampling"),
         ),
         "--execution=compiled": (
             config.execution != "compiled",

@@ -17,6 +17,8 @@ from fedrec_tff.learning.simulation import failure_config as failure_config_lib
 from fedrec_tff.models import config as model_config
 from fedrec_tff.models import plugin as model_plugin_lib
 from fedrec_tff.models.config import TwoTowerConfig
+from fedrec_tff.models.losses import plugin as loss_plugin_lib
+from fedrec_tff.plugins.chosen import Chosen
 from fedrec_tff.privacy import sampling
 from fedrec_tff.privacy.mechanisms import kinds
 from fedrec_tff.privacy.mechanisms.base import MechanismKind
@@ -242,8 +244,11 @@ class RunConfig:
         learning_config.SAMPLED_SOFTMAX,
         "The client's loss: sampled_softmax, with log-Q correction; in_batch_softmax, against the "
         "user's own items; full_softmax, against all items (updates are then dense); bce, binary "
-        "cross-entropy corrected as in gSASRec; bpr; hinge, with a spreadout.",
-        choices=learning_config.LOSSES,
+        "cross-entropy corrected as in gSASRec; bpr; hinge, with a spreadout; or one of yours, as "
+        "package.module:loss or path/to/file.py:loss. docs/models.md tells how to write one.",
+    )
+    loss_param: tuple[str, ...] = _field(
+        (), "A parameter of a --loss of yours, as key=value.", is_repeated=True
     )
     label_smoothing: float = _field(
         0.0,
@@ -851,7 +856,7 @@ class RunConfig:
         )
 
     @property
-    def model_plugin(self) -> model_plugin_lib.ModelPlugin | None:
+    def model_plugin(self) -> Chosen | None:
         """The model of somebody's own; None for a built-in one."""
         if self.model is None:
             return None
@@ -881,7 +886,15 @@ class RunConfig:
             self.client_weighting or learning_config.BY_EXAMPLES,
             self.client_algorithm,
             personal=self.personal,
+            loss_plugin=self.loss_plugin,
         )
+
+    @property
+    def loss_plugin(self) -> Chosen | None:
+        """The loss of somebody's own; None for a built-in one."""
+        if self.loss in learning_config.LOSSES:
+            return None
+        return loss_plugin_lib.parse(self.loss, self.loss_param)
 
     @property
     def personal(self) -> personal_config_lib.PersonalConfig | None:

@@ -3,7 +3,7 @@
 HierFAVG (Liu et al. 2020, "Client-edge-cloud hierarchical federated learning", arXiv 1905.06641,
 algorithm 1). With a sync period of one round the server combines what the edges have in every
 round, and this is an aggregator like others, but for its weights: `edges.EdgeWeight`s. With a
-longer one edges have models of their own, which `learning.hierarchical_process` keeps.
+longer one edges have models of their own, which `learning.server_part` keeps.
 """
 
 # Tested in tests/aggregators/test_hierarchical.py.
