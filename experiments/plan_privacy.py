@@ -22,6 +22,7 @@ from fedrec_tff import errors
 from fedrec_tff.aggregators import registry
 from fedrec_tff.config import config_checks, data_config, field_spec, run_config
 from fedrec_tff.privacy import accounting, departures, planning
+from fedrec_tff.privacy.mechanisms import kinds
 from fedrec_tff.run import privacy_plan
 from fedrec_tff.studies.privacy_plan import text as plan_text
 
@@ -68,7 +69,7 @@ _NOISE_MULTIPLIER = flags.DEFINE_float(
 )
 _AGGREGATOR = flags.DEFINE_enum(
     "aggregator",
-    "dp_gaussian",
+    kinds.DEFAULT.name,
     _PRIVATE,
     "; ".join(f"{name}: {registry.get(name).description}" for name in _PRIVATE),
 )

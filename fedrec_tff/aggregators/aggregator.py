@@ -5,13 +5,13 @@
 import dataclasses
 import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.plugins.plugin_flag import PluginFlag
-
-if TYPE_CHECKING:
-    from fedrec_tff.privacy import mechanisms
+from fedrec_tff.privacy import mechanisms
+from fedrec_tff.privacy.mechanisms import kinds
+from fedrec_tff.privacy.mechanisms.base import MechanismKind
 
 FLAG = PluginFlag("aggregator", may_wrap=True, needs_context=False)
 TERMINAL = "terminal"
@@ -41,7 +41,7 @@ class AggregatorContext:
     num_items: int
     clients_per_round: float
     row_sparse: bool
-    mechanism: "mechanisms.Mechanism | None" = None
+    mechanism: mechanisms.Mechanism | None = None
     insecure_noise_seed: int | None = None
     max_clients: int | None = None
     clip_norm: float | None = None
@@ -63,8 +63,8 @@ class Aggregator:
       kind: `TERMINAL`, the last of a chain, returns a `tff.aggregators` factory; `TRANSFORM`
         returns a `transforms.ClientTransform`; `WRAPPER` returns a factory around `inner`.
       is_private: Whether the result is differentially private, by the mechanism of this name in
-        `privacy.mechanisms`, or of the name `mechanism`.
-      mechanism: The mechanism, where it is called otherwise.
+        `privacy.mechanisms.kinds`, or of the name `mechanism`.
+      mechanism: Name of the mechanism, where it is called otherwise.
       supports_row_sparse: Whether it takes `RowSparse` values; otherwise it gets dense ones.
       keeps_row_sparse: Whether a step hands on `RowSparse` values if it gets such.
       keeps_structure: Whether a step hands on what has the structure of updates.
@@ -94,9 +94,17 @@ class Aggregator:
     is_plugin: bool = False
 
     @property
-    def mechanism_name(self) -> str:
-        """The private mechanism's name, for one that is private."""
-        return self.mechanism or self.name
+    def mechanism_kind(self) -> MechanismKind | None:
+        """The private mechanism; None for one that is not private."""
+        return kinds.get(self.mechanism or self.name) if self.is_private else None
+
+    @property
+    def trusts_server(self) -> bool:
+        """Whether the guarantee of one that is private is none against the server.
+
+        Where there are edges it is they who see updates, and the server is not trusted with sums.
+        """
+        return self.is_private and self.mechanism_kind.trusts_server and not self.has_edges
 
     def load_builder(self) -> Callable[..., Any]:
         """Imports the builder; it must be `package.module:function`."""

@@ -6,7 +6,7 @@ What stands here is what must be known before TensorFlow is imported.
 # Tested in tests/aggregators/test_chain.py.
 
 from fedrec_tff.aggregators.aggregator import TRANSFORM, WRAPPER, Aggregator
-from fedrec_tff.privacy import catalogue
+from fedrec_tff.privacy.mechanisms import adaptive, banded, gaussian, local, shared, tree
 
 _PACKAGE = "fedrec_tff.aggregators"
 
@@ -31,54 +31,54 @@ _MEANS = (
 
 _PRIVATE = (
     Aggregator(
-        catalogue.DP_GAUSSIAN,
+        gaussian.GAUSSIAN.name,
         "clipped to --clip_norm, Gaussian noise (DP-FedAvg)",
         f"{_PACKAGE}.dp_fedavg:build_dp_gaussian",
         is_private=True,
         supports_row_sparse=True,
     ),
     Aggregator(
-        catalogue.DP_ADAPTIVE,
+        adaptive.ADAPTIVE.name,
         "as dp_gaussian, the clip following the median update norm privately",
         f"{_PACKAGE}.dp_fedavg:build_dp_adaptive",
         is_private=True,
         supports_row_sparse=True,
     ),
     Aggregator(
-        catalogue.DP_BANDED_MF,
+        banded.BANDED_MF.name,
         "noise correlated over --min_separation rounds by matrix factorisation (DP-FTRL)",
         f"{_PACKAGE}.correlated_noise:build_dp_banded_mf",
         is_private=True,
         supports_row_sparse=True,
     ),
     Aggregator(
-        catalogue.DP_TREE,
+        tree.TREE.name,
         "noise of binary trees that restart within --min_separation rounds (DP-FTRL)",
         f"{_PACKAGE}.correlated_noise:build_dp_tree",
         is_private=True,
         supports_row_sparse=True,
     ),
     Aggregator(
-        catalogue.LOCAL_GAUSSIAN,
+        local.LOCAL_GAUSSIAN.name,
         "Gaussian noise on the device: private against the server too",
         f"{_PACKAGE}.local_dp:build_local_gaussian",
         is_private=True,
     ),
     Aggregator(
-        catalogue.LOCAL_LAPLACE,
+        local.LOCAL_LAPLACE.name,
         "Laplace noise on the device, clipped in L1",
         f"{_PACKAGE}.local_dp:build_local_laplace",
         is_private=True,
     ),
     Aggregator(
-        catalogue.DDP_DISCRETE_GAUSSIAN,
+        shared.DDP_DISCRETE_GAUSSIAN.name,
         "shares of discrete Gaussian noise on devices, under a secure sum",
         f"{_PACKAGE}.distributed_dp:build_ddp_discrete_gaussian",
         is_private=True,
         uses_secure_sum=True,
     ),
     Aggregator(
-        catalogue.DDP_SKELLAM,
+        shared.DDP_SKELLAM.name,
         "shares of Skellam noise on devices, under a secure sum",
         f"{_PACKAGE}.distributed_dp:build_ddp_skellam",
         is_private=True,
@@ -239,7 +239,7 @@ _HIERARCHICAL = (
         "as hierarchical, edges clip to --clip_norm and add Gaussian noise",
         f"{_PACKAGE}.hierarchical.factory:build_dp_hierarchical",
         is_private=True,
-        mechanism=catalogue.DP_GAUSSIAN,
+        mechanism=gaussian.GAUSSIAN.name,
         supports_row_sparse=True,
         uses_clip_norm=True,
         has_edges=True,

@@ -13,7 +13,6 @@ from fedrec_tff.aggregators import registry
 from fedrec_tff.aggregators.aggregator import FLAG, TERMINAL, TRANSFORM, WRAPPER, Aggregator
 from fedrec_tff.plugins import parameters as parameters_lib
 from fedrec_tff.plugins import signatures
-from fedrec_tff.privacy import catalogue
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +138,7 @@ def _check_order(found: list[Aggregator]) -> None:
                 f"--aggregator: {step.name} wraps {private.name} and sees more than its result, "
                 "and its privacy has not been analysed: leave it out under differential privacy"
             )
-        if private is not None and private.name in catalogue.DISTRIBUTED:
+        if private is not None and private.mechanism_kind.plans_for_weights:
             _check_structure(step, f"{private.name} plans its noise for the model's weights")
 
 

@@ -13,7 +13,9 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff.aggregators import registry
-from fedrec_tff.privacy import catalogue, distributed, distributed_queries
+from fedrec_tff.privacy import distributed, distributed_queries
+from fedrec_tff.privacy.mechanisms import shared
+from fedrec_tff.privacy.mechanisms.base import MechanismKind
 
 
 class DistributedDPFactory(tff.aggregators.UnweightedAggregationFactory):
@@ -85,19 +87,19 @@ class DistributedDPFactory(tff.aggregators.UnweightedAggregationFactory):
 
 def build_ddp_discrete_gaussian(context: registry.AggregatorContext) -> DistributedDPFactory:
     """Shares of discrete Gaussian noise."""
-    return _build(context, catalogue.DDP_DISCRETE_GAUSSIAN)
+    return _build(context, shared.DDP_DISCRETE_GAUSSIAN)
 
 
 def build_ddp_skellam(context: registry.AggregatorContext) -> DistributedDPFactory:
     """Shares of Skellam noise."""
-    return _build(context, catalogue.DDP_SKELLAM)
+    return _build(context, shared.DDP_SKELLAM)
 
 
-def _build(context: registry.AggregatorContext, name: str) -> DistributedDPFactory:
+def _build(context: registry.AggregatorContext, kind: MechanismKind) -> DistributedDPFactory:
     if context.row_sparse:
         raise ValueError("noise is on every coordinate: row-sparse updates are not supported")
-    if context.mechanism.name != name:
-        raise ValueError(f"expected the mechanism {name}, found {context.mechanism.name}")
+    if context.mechanism.kind != kind:
+        raise ValueError(f"expected the mechanism {kind.name}, found {context.mechanism.name}")
     return DistributedDPFactory(distributed.create_distributed_noise(context.mechanism))
 
 

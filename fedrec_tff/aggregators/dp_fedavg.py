@@ -10,6 +10,7 @@ import tensorflow_privacy as tfp
 
 from fedrec_tff.aggregators import registry, row_sparse
 from fedrec_tff.privacy import queries
+from fedrec_tff.privacy.mechanisms import adaptive
 
 # Andrew et al. 2021, section 3: clip to the median, and move at most by a factor exp(0.2).
 _TARGET_UNCLIPPED_QUANTILE = 0.5
@@ -28,7 +29,7 @@ def build_dp_adaptive(
 ) -> tff.aggregators.DifferentiallyPrivateFactory:
     """A clip that follows the median norm; part of the noise pays for estimating it."""
     mechanism = context.mechanism
-    noise_multiplier, clipped_count_stddev = mechanism.split_noise()
+    noise_multiplier, clipped_count_stddev = adaptive.split_noise(mechanism)
     query = queries.AdaptiveClipSumQuery(
         initial_l2_norm_clip=mechanism.clip_norm,
         noise_multiplier=noise_multiplier * mechanism.noise_scale,

@@ -16,6 +16,7 @@ from fedrec_tff.datasets import clients as clients_lib
 from fedrec_tff.execution import compiled
 from fedrec_tff.learning import client_work, negative_sampling, optimizers
 from fedrec_tff.learning import process as process_lib
+from fedrec_tff.privacy.mechanisms import kinds
 from fedrec_tff.run import aggregator_context, privacy_plan
 
 BASELINE = "mean"
@@ -129,20 +130,21 @@ def _build_process(
     chain: chain_lib.Chain, setting: plan.Setting, is_row_sparse: bool
 ) -> tff.learning.templates.LearningProcess:
     config = setting.run_config
-    if chain.terminal.is_private and chain.terminal.name != "dp_gaussian":
+    private = kinds.DEFAULT.name
+    if chain.terminal.is_private and chain.terminal.name != private:
         raise errors.UserError(
-            f"--aggregators={chain.name}: of the private ones dp_gaussian alone is measured here"
+            f"--aggregators={chain.name}: of the private ones {private} alone is measured here"
         )
     build_client_update = (
         client_work.build_row_sparse_client_update
         if is_row_sparse
         else client_work.build_dense_client_update
     )
-    private = privacy_plan.create_plan(
+    planned = privacy_plan.create_plan(
         config, setting.num_users, config.two_tower.num_weights(setting.num_items)
     )
     context = aggregator_context.create_context(
-        config, private, setting.num_items, row_sparse=is_row_sparse
+        config, planned, setting.num_items, row_sparse=is_row_sparse
     )
     sampler = negative_sampling.NegativeSampler(setting.num_items, config.num_negatives)
     return process_lib.build_learning_process(

@@ -16,7 +16,8 @@ import tensorflow as tf
 from fedrec_tff.benchmarks import measurement, memory, plan, timing, users
 from fedrec_tff.execution import xla_flags
 from fedrec_tff.learning import local_rows, negative_sampling
-from fedrec_tff.models import losses, tower_encoding, two_tower
+from fedrec_tff.models import tower_encoding, two_tower
+from fedrec_tff.models.losses import formulas
 
 
 class LoopResult(NamedTuple):
@@ -143,7 +144,7 @@ class BareLoop:
         query = tower_encoding.encode_histories(
             self._model, weights.items.embedding, weights.tower, history, history_mask
         )
-        return losses.sampled_softmax(
+        return formulas.sampled_softmax(
             two_tower.pair_logits(query, positives, self._model.temperature),
             two_tower.all_logits(query, negatives, self._model.temperature),
             positive_index,

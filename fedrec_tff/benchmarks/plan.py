@@ -11,6 +11,7 @@ from typing import Any
 
 from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.privacy.mechanisms import kinds
 
 NATIVE = "native"
 COMPILED = "compiled"
@@ -77,7 +78,7 @@ class Setting:
             num_heads=self.num_heads,
             history_length=self.history_length,
             clients_per_round=float(self.clients_per_round),
-            aggregator="dp_gaussian",
+            aggregator=kinds.DEFAULT.name,
             noise_multiplier=_NOISE_MULTIPLIER,
             seed=self.seed,
         )

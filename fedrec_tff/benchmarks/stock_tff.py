@@ -17,8 +17,9 @@ import tensorflow_federated as tff
 from fedrec_tff.benchmarks import measurement, memory, plan, timing, users
 from fedrec_tff.execution import native
 from fedrec_tff.learning import optimizers
-from fedrec_tff.models import losses, tower_encoding, two_tower
+from fedrec_tff.models import tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
+from fedrec_tff.models.losses import formulas
 
 
 def measure(row: plan.Row, budget: timing.Budget) -> measurement.Measurement:
@@ -175,7 +176,7 @@ class _LossLayer(tf.keras.layers.Layer):
         query = tower_encoding.encode_histories(
             self._config, embedding, tuple(tower), features["history"], features["history_mask"]
         )
-        return losses.sampled_softmax(
+        return formulas.sampled_softmax(
             two_tower.pair_logits(query, positives, self._config.temperature),
             two_tower.all_logits(query, negatives, self._config.temperature),
             item_index,

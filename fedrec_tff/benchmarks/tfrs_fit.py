@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from fedrec_tff.benchmarks import measurement, memory, plan, timing, users
-from fedrec_tff.models import losses, retrieval_model, two_tower
+from fedrec_tff.models import retrieval_model, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
+from fedrec_tff.models.losses import formulas
 
 # Enough that no cache holds them; more would only fill memory.
 _MAX_USERS = 1000
@@ -115,7 +116,7 @@ class SampledSoftmaxModel(retrieval_model.TwoTowerRetrievalModel):
         positives = two_tower.gather_items(items, positive_index)
         negatives = two_tower.gather_items(items, negative_index)
         log_q = -float(np.log(self._num_items))
-        example_losses = losses.sampled_softmax(
+        example_losses = formulas.sampled_softmax(
             two_tower.pair_logits(query, positives, self._config.temperature),
             two_tower.all_logits(query, negatives, self._config.temperature),
             positive_index,

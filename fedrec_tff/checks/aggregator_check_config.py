@@ -8,7 +8,6 @@ from fedrec_tff.aggregators import chain, registry
 from fedrec_tff.aggregators.aggregator import TERMINAL
 from fedrec_tff.config import config_checks
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.privacy import catalogue
 
 NUM_ITEMS = 24
 POPULATION = 1000
@@ -31,6 +30,7 @@ def read_config(text: str, parameters: Sequence[str] = ()) -> RunConfig:
     if registry.find(text.split(",")[-1].strip()).kind != TERMINAL:
         text = f"{text},mean"
     terminal = chain.parse(text, tuple(parameters)).terminal
+    needs = terminal.mechanism_kind.needs if terminal.is_private else ()
     config = RunConfig(
         aggregator=text,
         aggregator_param=tuple(parameters),
@@ -38,8 +38,8 @@ def read_config(text: str, parameters: Sequence[str] = ()) -> RunConfig:
         rounds=10,
         clients_per_round=_CLIENTS_PER_ROUND,
         noise_multiplier=0.0 if terminal.is_private else None,
-        min_separation=4 if terminal.mechanism_name in catalogue.CORRELATED else None,
-        max_rounds_per_user=3 if terminal.mechanism_name in catalogue.LOCAL else None,
+        min_separation=4 if "min_separation" in needs else None,
+        max_rounds_per_user=3 if "max_rounds_per_user" in needs else None,
     )
     config_checks.validate(config)
     return config

@@ -11,7 +11,7 @@ import rich.table
 from fedrec_tff.aggregators.aggregator import TERMINAL, TRANSFORM, WRAPPER, Aggregator
 from fedrec_tff.checks import plugin_text
 from fedrec_tff.plugins import signatures
-from fedrec_tff.privacy import catalogue
+from fedrec_tff.privacy.mechanisms import kinds
 
 _KINDS = {TERMINAL: "aggregator", TRANSFORM: "step", WRAPPER: "wrapping step"}
 _LEGEND = """\
@@ -122,8 +122,8 @@ def _describe_place(found: Aggregator) -> list[str]:
         lines.append("Also before a private one, whose clip comes after it.")
     if not found.keeps_structure:
         lines.append(
-            f"Not before {' or '.join(catalogue.DISTRIBUTED)}, nor with --tower_clip_norm: updates "
-            "after it are not laid out as the model is."
+            f"Not before {' or '.join(kinds.names_having('num_weights'))}, nor with "
+            "--tower_clip_norm: updates after it are not laid out as the model is."
         )
     if found.kind != TERMINAL and found.supports_row_sparse and not found.keeps_row_sparse:
         lines.append("What comes after it gets dense updates.")
@@ -135,7 +135,7 @@ def _describe_usage(found: Aggregator, signature: signatures.Signature) -> list[
     if found.is_private:
         flags.append("--target_epsilon=8")
     for flag, needing in (("min_separation", "8"), ("max_rounds_per_user", "2")):
-        if found.mechanism_name in catalogue.NEEDED_BY[flag]:
+        if found.is_private and found.mechanism_kind.has(flag):
             flags.append(f"--{flag}={needing}")
     names = {"as an aggregator": found.name, "as a step": f"{found.name},mean"}
     if not _may_be_either(found):

@@ -5,15 +5,15 @@
 from collections.abc import Mapping
 
 from fedrec_tff.checks import plugin_text
-from fedrec_tff.models import config as model_config
+from fedrec_tff.models.towers import catalogue
 from fedrec_tff.plugins import signatures
 
 _BUILTIN = {
-    model_config.MEAN: "the mean of a history's embeddings, then residual MLPs",
-    model_config.RECENCY: "the same, with a learned weight for each age",
-    model_config.GRU: "a gated recurrent unit, then residual MLPs (causal)",
-    model_config.ATTENTION: "causal self-attention",
-    model_config.SET: "the mean of a history, trained to predict each item from all the others",
+    catalogue.MEAN: "the mean of a history's embeddings, then residual MLPs",
+    catalogue.RECENCY: "the same, with a learned weight for each age",
+    catalogue.GRU: "a gated recurrent unit, then residual MLPs (causal)",
+    catalogue.ATTENTION: "causal self-attention",
+    catalogue.SET: "the mean of a history, trained to predict each item from all the others",
 }
 
 

@@ -12,7 +12,7 @@ _SECURE_MEAN = "tff_secure"
 
 
 def check(config: RunConfig) -> None:
-    """Checks the flags of losses, schedules, local work and weighting.
+    """Checks the flags of schedules, local work and weighting.
 
     Proximal terms, caps on local steps, normalised updates and the client's learning rate change
     what one user computes, before the clip: sensitivity, and so epsilon, are as without them. The
@@ -24,14 +24,9 @@ def check(config: RunConfig) -> None:
     Raises:
       UserError: At the first mistake.
     """
-    if config.loss == learning_config.BCE and config.negative_sampling != learning_config.UNIFORM:
-        raise errors.UserError(
-            f"--loss=bce: its correction is for negatives drawn uniformly, and not by "
-            f"--negative_sampling={config.negative_sampling}: drop one of them"
-        )
     _check_schedules(config)
-    if config.client_algorithm == learning_config.MIMELITE:
-        _check_mimelite(config)
+    if config.client_work.algorithm_traits.shares_statistics:
+        _check_shared_statistics(config)
     _check_local_steps(config)
     _check_weighting(config)
 
@@ -74,9 +69,9 @@ def _check_schedules(config: RunConfig) -> None:
         )
 
 
-def _check_mimelite(config: RunConfig) -> None:
+def _check_shared_statistics(config: RunConfig) -> None:
     """Refuses what would let the clients' gradients around a protection, or has no statistics."""
-    flag = "--client_algorithm=mimelite"
+    flag = f"--client_algorithm={config.client_algorithm}"
     if config.client_work.optimizer.is_stateless:
         raise errors.UserError(
             f"{flag} steps with the server's momentum, and there is none: add --client_momentum "

@@ -3,20 +3,35 @@
 # Tested in tests/config/test_run_config.py and tests/config/test_algorithm_flags.py.
 
 import dataclasses
+from collections.abc import Sequence
 
 from fedrec_tff.config.field_spec import MOST, Need, declare
 from fedrec_tff.learning import config as learning_config
+from fedrec_tff.models.losses import catalogue as losses
+from fedrec_tff.models.losses import plugin
+from fedrec_tff.plugins.chosen import Chosen
 
-_SMOOTHED_LOSS = Need(
-    "--loss=sampled_softmax or full_softmax",
-    lambda config: config.loss in learning_config.LOSSES_WITH_SMOOTHING,
+
+def _name_losses(names: Sequence[str]) -> str:
+    """The flags that choose one of several losses, as a message says them."""
+    *most, last = names
+    return f"--loss={', '.join(most)} or {last}" if most else f"--loss={last}"
+
+
+def _need_loss_with(parameter: str) -> Need:
+    """A built-in loss with a parameter: one of somebody's own has others, by --loss_param."""
+    names = losses.names_with(parameter)
+    return Need(_name_losses(names), lambda config: config.loss in names)
+
+
+# Whether a loss of somebody's own draws negatives is known when it is imported.
+DRAWN_NEGATIVES = Need(
+    _name_losses(losses.names_against(losses.DRAWN)),
+    lambda config: (
+        config.loss not in losses.LOSSES or losses.LOSSES[config.loss].candidates == losses.DRAWN
+    ),
 )
-_BCE = Need("--loss=bce", lambda config: config.loss == learning_config.BCE)
-_HINGE = Need("--loss=hinge", lambda config: config.loss == learning_config.HINGE)
-_SAMPLED_LOSS = Need(
-    "--loss=sampled_softmax, bce, bpr or hinge",
-    lambda config: config.loss in learning_config.LOSSES_WITH_NEGATIVES,
-)
+_OWN_LOSS = Need("a --loss of yours", lambda config: config.loss not in losses.LOSSES)
 _CLIENT_SGD = Need("--client_optimizer=sgd", lambda config: config.client_optimizer == "sgd")
 
 
@@ -79,16 +94,22 @@ class ClientConfig:
         learning_config.SAMPLED_SOFTMAX,
         "The client's loss: sampled_softmax, with log-Q correction; in_batch_softmax, against the "
         "user's own items; full_softmax, against all items (updates are then dense); bce, binary "
-        "cross-entropy corrected as in gSASRec; bpr; hinge, with a spreadout.",
-        choices=learning_config.LOSSES,
+        "cross-entropy corrected as in gSASRec; bpr; hinge, with a spreadout; or one of yours, as "
+        "package.module:loss or path/to/file.py:loss. docs/models.md tells how to write one.",
         costs_privacy=False,
+    )
+    loss_param: tuple[str, ...] = declare(
+        (),
+        "A parameter of a --loss of yours, as key=value.",
+        is_repeated=True,
+        needs=(_OWN_LOSS,),
     )
     num_negatives: int = declare(
         128,
         "Negatives a client draws in a round (sampled_softmax, bce, bpr, hinge).",
         low=1,
         high=1_000_000,
-        needs=(_SAMPLED_LOSS,),
+        needs=(DRAWN_NEGATIVES,),
         costs_privacy=False,
     )
     negative_sampling: str = declare(
@@ -96,14 +117,14 @@ class ClientConfig:
         "Distribution of negatives, corrected for in sampled_softmax; under differential privacy, "
         "'popularity' needs --popularity_noise_multiplier.",
         choices=learning_config.NEGATIVE_SAMPLINGS,
-        needs=(_SAMPLED_LOSS,),
+        needs=(DRAWN_NEGATIVES,),
     )
     label_smoothing: float = declare(
         0.0,
         "Part of each label that is spread over all candidates (sampled_softmax, full_softmax).",
         low=0.0,
         high=0.99,
-        needs=(_SMOOTHED_LOSS,),
+        needs=(_need_loss_with("label_smoothing"),),
         costs_privacy=False,
     )
     bce_calibration: float = declare(
@@ -111,21 +132,21 @@ class ClientConfig:
         "Degree to which bce is corrected for few negatives: t of gSASRec.",
         low=0.0,
         high=1.0,
-        needs=(_BCE,),
+        needs=(_need_loss_with("bce_calibration"),),
     )
     hinge_margin: float = declare(
         1.0,
         "Margin by which a positive should exceed a negative (hinge).",
         low=0.0,
         high=1e9,
-        needs=(_HINGE,),
+        needs=(_need_loss_with("hinge_margin"),),
     )
     spreadout_weight: float = declare(
         0.1,
         "Weight of the term that keeps item embeddings apart (hinge).",
         low=0.0,
         high=1e9,
-        needs=(_HINGE,),
+        needs=(_need_loss_with("spreadout_weight"),),
         costs_privacy=False,
     )
     client_algorithm: str = declare(
@@ -154,3 +175,10 @@ class ClientConfig:
         "everybody counts the same.",
         choices=learning_config.CLIENT_WEIGHTINGS,
     )
+
+    @property
+    def loss_plugin(self) -> Chosen | None:
+        """The loss of somebody's own; None for a built-in one."""
+        if self.loss in losses.LOSSES:
+            return None
+        return plugin.parse(self.loss, self.loss_param)

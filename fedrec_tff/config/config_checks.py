@@ -16,6 +16,7 @@ from fedrec_tff.config import (
     data_checks,
     execution_checks,
     field_spec,
+    loss_checks,
     model_checks,
     on_device_checks,
     population_checks,
@@ -51,6 +52,7 @@ def validate(config: RunConfig) -> None:
     _check_needs(config)
     for rules in (
         model_checks,
+        loss_checks,
         cohort_checks,
         simulation_checks,
         algorithm_checks,

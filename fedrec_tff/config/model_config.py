@@ -7,6 +7,8 @@ import dataclasses
 from fedrec_tff.config.field_spec import Need, declare
 from fedrec_tff.models import config as shapes
 from fedrec_tff.models import plugin
+from fedrec_tff.models.towers import catalogue as towers
+from fedrec_tff.plugins.chosen import Chosen
 
 _OWN_MODEL = Need("--model", lambda config: config.model is not None)
 _BUILTIN_MODEL = Need(
@@ -14,7 +16,7 @@ _BUILTIN_MODEL = Need(
     lambda config: config.model is None,
     way_out="drop it, or --model; a model of yours has --model_param",
 )
-_ATTENTION = Need("--query_tower=attention", lambda config: config.query_tower == shapes.ATTENTION)
+_ATTENTION = Need("--query_tower=attention", lambda config: config.query_tower == towers.ATTENTION)
 _CAUSAL_TOWER = Need(
     "--query_tower=gru or attention",
     lambda config: config.model is not None or config.two_tower.is_causal,
@@ -138,7 +140,7 @@ class ModelConfig:
         )
 
     @property
-    def model_plugin(self) -> plugin.ModelPlugin | None:
+    def model_plugin(self) -> Chosen | None:
         """The model of somebody's own; None for a built-in one."""
         if self.model is None:
             return None

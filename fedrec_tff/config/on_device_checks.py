@@ -3,8 +3,9 @@
 # Tested in tests/whole_runs/test_personal_sessions.py.
 
 from fedrec_tff import errors
+from fedrec_tff.config import loss_checks
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.learning import config as learning_config
+from fedrec_tff.models.losses import catalogue as losses
 from fedrec_tff.privacy import sampling
 
 
@@ -28,11 +29,8 @@ def check(config: RunConfig) -> None:
     if config.personal is None:
         return
     name = config.personal_tower
-    if config.loss == learning_config.IN_BATCH_SOFTMAX:
-        raise errors.UserError(
-            f"--personal_tower={name} learns nothing by --loss=in_batch_softmax, which tells the "
-            "user's items from each other alone: choose another loss, or drop the tower"
-        )
+    if config.loss in losses.names_against(losses.BATCH):
+        raise loss_checks.refuse_personal(config)
     if config.private_evaluation_noise_multiplier is not None:
         raise errors.UserError(
             "--private_evaluation_noise_multiplier measures the model without its personal part: "

@@ -3,8 +3,9 @@
 # Tested in tests/config/test_run_config.py.
 
 from fedrec_tff import errors
+from fedrec_tff.config.privacy_config import OF_SOME_MECHANISMS
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.privacy import catalogue
+from fedrec_tff.privacy.mechanisms import kinds
 
 
 def check(config: RunConfig) -> None:
@@ -52,37 +53,38 @@ def _check_noise(config: RunConfig) -> None:
             f"--aggregator={name} adds no noise, so --target_epsilon and --noise_multiplier mean "
             "nothing with it"
             + (f" ({objection})" if objection is not None else "")
-            + ": drop them, or --aggregator=dp_gaussian"
+            + f": drop them, or --aggregator={kinds.DEFAULT.name}"
         )
 
 
 def _check_sampling(config: RunConfig) -> None:
     """Refuses cohorts under which the cost of the mechanism is not known."""
-    name = config.mechanism_name if config.is_private else None
-    if name is not None and config.sampling_law not in catalogue.SAMPLINGS[name]:
+    kind = config.mechanism_kind
+    if kind is not None and config.sampling_law not in kind.samplings:
         raise errors.UserError(
-            f"--sampling={config.sampling_law}: the privacy cost of {name} is not known for it; "
-            "choose " + " or ".join(catalogue.SAMPLINGS[name])
+            f"--sampling={config.sampling_law}: the privacy cost of {kind.name} is not known for "
+            "it; choose " + " or ".join(kind.samplings)
         )
-    if name in catalogue.LOCAL and config.max_rounds_per_user is None:
+    is_capped = kind is not None and kind.has("max_rounds_per_user")
+    if is_capped and config.max_rounds_per_user is None:
         raise errors.UserError(
-            f"--aggregator={name} needs --max_rounds_per_user: each report of a user costs"
+            f"--aggregator={kind.name} needs --max_rounds_per_user: each report of a user costs"
         )
-    if name not in catalogue.LOCAL and config.max_rounds_per_user is not None:
+    if not is_capped and config.max_rounds_per_user is not None:
         raise errors.UserError(
             "--max_rounds_per_user changes the law that cohorts follow, which only "
-            f"{' and '.join(catalogue.LOCAL)} are accounted for: drop it"
+            f"{' and '.join(kinds.names_having('max_rounds_per_user'))} are accounted for: drop it"
         )
 
 
 def _check_mechanism_flags(config: RunConfig) -> None:
     """Refuses what the mechanism has no use for, and half a deployment."""
-    name = config.mechanism_name if config.is_private else None
-    for flag, names in (*catalogue.ALLOWED_FOR.items(), ("modulus_bits", catalogue.DISTRIBUTED)):
-        if getattr(config, flag, None) is not None and name not in names:
+    kind = config.mechanism_kind
+    for flag in OF_SOME_MECHANISMS:
+        if getattr(config, flag) is not None and not (kind is not None and kind.has(flag)):
             raise errors.UserError(
                 f"--{flag} means nothing with --aggregator={config.aggregator_name}: drop it, or "
-                f"choose one of {', '.join(names)}"
+                f"choose one of {', '.join(kinds.names_having(flag))}"
             )
     if (config.noise_cohort_size is None) != (config.noise_population_size is None):
         raise errors.UserError(
@@ -92,18 +94,17 @@ def _check_mechanism_flags(config: RunConfig) -> None:
 
 def _check_trust(config: RunConfig) -> None:
     """Refuses what would show the server more than a mechanism that does not trust it."""
-    name = config.mechanism_name if config.is_private else None
-    has_edges = config.is_private and config.aggregator_chain.terminal.has_edges
-    is_on_device = name in (*catalogue.LOCAL, *catalogue.DISTRIBUTED)
-    if (has_edges or is_on_device) and config.release_non_private_metrics:
+    is_untrusting = config.is_private and not config.aggregator_chain.terminal.trusts_server
+    if is_untrusting and config.release_non_private_metrics:
         raise errors.UserError(
             f"--release_non_private_metrics: under --aggregator={config.aggregator_name} devices "
             "send no exact statistics, for the server is not trusted: drop it"
         )
-    if is_on_device and config.execution == "native":
+    kind = config.mechanism_kind
+    if kind is not None and kind.draws_noise_on_devices and config.execution == "native":
         raise errors.UserError(
-            f"--aggregator={name} draws its noise in client work, and TFF's own runtime seeds that "
-            "from 32 bits, which can be tried out: use --execution=compiled"
+            f"--aggregator={kind.name} draws its noise in client work, and TFF's own runtime seeds "
+            "that from 32 bits, which can be tried out: use --execution=compiled"
         )
 
 
@@ -112,7 +113,7 @@ def _check_releases(config: RunConfig) -> None:
     given = config.release_flags
     if not given or not config.is_private:
         return
-    if config.mechanism_name not in catalogue.CENTRAL or config.aggregator_chain.terminal.has_edges:
+    if not config.aggregator_chain.terminal.trusts_server:
         raise errors.UserError(
             f"--{given[0]} trusts the server with exact sums, and --aggregator="
             f"{config.aggregator_name} is for those who don't: drop one of them"

@@ -5,6 +5,16 @@
 import dataclasses
 
 from fedrec_tff.config.field_spec import MOST, Need, declare
+from fedrec_tff.privacy.mechanisms import kinds
+
+# The flags that only some mechanisms have a use for.
+OF_SOME_MECHANISMS = (
+    "tower_clip_norm",
+    "noise_cohort_size",
+    "noise_population_size",
+    "colluding_clients",
+    "modulus_bits",
+)
 
 # Private runs have it, whoever asks.
 PRIVACY = Need("--target_epsilon or --noise_multiplier", lambda config: config.is_private)
@@ -50,7 +60,8 @@ class PrivacyConfig:
     )
     clip_norm: float = declare(
         0.5,
-        "L2 norm that a user's update is clipped to (L1 for local_laplace).",
+        "L2 norm that a user's update is clipped to (L1 for "
+        f"{' and '.join(kinds.names_where(lambda kind: kind.norm_order == 1))}).",
         low=1e-9,
         high=1e9,
         needs=(_CLIP,),

@@ -7,6 +7,7 @@ import dataclasses
 from fedrec_tff.config.field_spec import MOST, declare
 from fedrec_tff.config.privacy_config import PRIVACY
 from fedrec_tff.privacy import sampling as sampling_laws
+from fedrec_tff.privacy.mechanisms import kinds
 
 INITIAL_EMBEDDINGS = ("random", "features")
 INITIAL_BIASES = ("zero", "popularity")
@@ -33,20 +34,22 @@ class RoundConfig:
         "Law by which cohorts are drawn: poisson, each user by a coin of their own; fixed_size "
         "(accounted under replace-one, which costs more); cyclic_poisson, from one of "
         "--min_separation groups in turn; shuffled_epochs, each user once in a random order, then "
-        "in another. By default the first that the aggregator's cost is known for: poisson, "
-        "cyclic_poisson for dp_banded_mf and dp_tree, shuffled_epochs for ddp_....",
+        "in another. By default the first that the aggregator's cost is known for: "
+        f"{kinds.describe_first_samplings()}.",
         choices=sampling_laws.LAWS,
     )
     min_separation: int | None = declare(
         None,
-        "Rounds between two turns of a user, at least: the number of groups, and of the bands of "
-        "dp_banded_mf and the leaves of dp_tree (cyclic_poisson).",
+        "Rounds between two turns of a user, at least: the number of groups (cyclic_poisson), and "
+        "of the rounds over which noise is correlated by "
+        f"{' and '.join(kinds.names_having('min_separation'))}.",
         low=1,
         high=MOST,
     )
     max_rounds_per_user: int | None = declare(
         None,
-        "Rounds that a user may be asked in, at most; local_... are accounted for so many.",
+        "Rounds that a user may be asked in, at most; "
+        f"{' and '.join(kinds.names_having('max_rounds_per_user'))} are accounted for so many.",
         low=1,
         high=MOST,
     )

@@ -24,7 +24,9 @@ from fedrec_tff.config.round_config import RoundConfig
 from fedrec_tff.config.server_config import ServerConfig
 from fedrec_tff.config.simulation_config import SimulationConfig
 from fedrec_tff.learning import config as learning_config
-from fedrec_tff.privacy import catalogue
+from fedrec_tff.privacy import sampling
+from fedrec_tff.privacy.mechanisms import kinds
+from fedrec_tff.privacy.mechanisms.base import MechanismKind
 
 if TYPE_CHECKING:
     from fedrec_tff.privacy import releases
@@ -69,7 +71,7 @@ class RunConfig(
     @property
     def aggregator_chain(self) -> chain_lib.Chain:
         """The way of updates to the server; chosen by the privacy flags where none is named."""
-        default = "dp_gaussian" if self.asks_for_privacy else "mean"
+        default = kinds.DEFAULT.name if self.asks_for_privacy else "mean"
         return chain_lib.parse(self.aggregator or default, self.aggregator_param)
 
     @property
@@ -78,9 +80,9 @@ class RunConfig(
         return self.aggregator_chain.terminal.name
 
     @property
-    def mechanism_name(self) -> str:
-        """The private mechanism, if what aggregates is private."""
-        return self.aggregator_chain.terminal.mechanism_name
+    def mechanism_kind(self) -> MechanismKind | None:
+        """The private mechanism; None where what aggregates is not private."""
+        return self.aggregator_chain.terminal.mechanism_kind
 
     @property
     def is_private(self) -> bool:
@@ -97,7 +99,7 @@ class RunConfig(
         """The law by which cohorts are drawn."""
         if self.sampling is not None:
             return self.sampling
-        return catalogue.SAMPLINGS[self.mechanism_name][0] if self.is_private else "poisson"
+        return self.mechanism_kind.samplings[0] if self.is_private else sampling.POISSON
 
     @property
     def catalogue_release(self) -> "releases.CatalogueRelease | None":
@@ -144,14 +146,15 @@ class RunConfig(
     def has_secret_cohorts(self) -> bool:
         """Whether epsilon rests on nobody knowing the cohorts, which a secret key then draws."""
         is_insecure = self.insecure_seeded_cohorts or self.insecure_deterministic_noise
-        return self.mechanism_name in catalogue.CENTRAL and not is_insecure
+        counts = self.is_private and self.mechanism_kind.counts_on_secret_cohorts
+        return counts and not is_insecure
 
     @property
     def server_sees_sums(self) -> bool:
         """Whether the server is trusted with clients' exact metrics; otherwise they send zeros."""
         if self.secure_sum != "plain":
             return False
-        return not self.is_private or self.aggregator_name in catalogue.CENTRAL
+        return not self.is_private or self.aggregator_chain.terminal.trusts_server
 
     @property
     def checkpoint_period(self) -> int:
@@ -182,6 +185,7 @@ class RunConfig(
             self.client_weighting or learning_config.BY_EXAMPLES,
             self.client_algorithm,
             personal=self.personal,
+            loss_plugin=self.loss_plugin,
         )
 
     @property

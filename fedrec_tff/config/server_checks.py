@@ -6,6 +6,7 @@ from fedrec_tff import errors
 from fedrec_tff.aggregators import chain as chain_lib
 from fedrec_tff.aggregators.aggregator import WRAPPER
 from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.privacy.mechanisms import base, kinds
 
 
 def check(config: RunConfig) -> None:
@@ -25,8 +26,8 @@ def check(config: RunConfig) -> None:
     if not (chain.terminal.uses_secure_sum or chain.terminal.is_plugin):
         raise errors.UserError(
             f"--secure_sum={config.secure_sum} means nothing with --aggregator={chain.name}, which "
-            "sums no integers securely: drop it, or choose secure_mean, ddp_discrete_gaussian or "
-            "ddp_skellam"
+            "sums no integers securely: drop it, or choose secure_mean, "
+            + " or ".join(kinds.names_where(lambda kind: kind.noise_source == base.COHORT))
         )
     for step in chain.steps:
         if step.kind == WRAPPER and not step.is_plugin:

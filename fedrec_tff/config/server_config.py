@@ -7,6 +7,7 @@ import dataclasses
 from fedrec_tff.aggregators import registry
 from fedrec_tff.config.field_spec import Need, declare
 from fedrec_tff.learning import config as learning_config
+from fedrec_tff.privacy.mechanisms import kinds
 
 SECURE_SUMS = ("plain", "masked", "bfv", "ckks")
 
@@ -26,7 +27,7 @@ class ServerConfig:
         + ", ".join(registry.names())
         + "; a builder of yours, as package.module:builder or path/to/file.py:builder; or several, "
         "from the client to the server, separated by commas. `python -m experiments.aggregators "
-        "list` says what they are. By default dp_gaussian if --target_epsilon or "
+        f"list` says what they are. By default {kinds.DEFAULT.name} if --target_epsilon or "
         "--noise_multiplier is given, else mean.",
         is_leading=True,
     )

@@ -5,7 +5,8 @@
 from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.learning.simulation import attack_config, failure_config
-from fedrec_tff.privacy import catalogue, sampling
+from fedrec_tff.privacy import sampling
+from fedrec_tff.privacy.mechanisms import kinds
 
 
 def check(config: RunConfig) -> None:
@@ -58,11 +59,11 @@ def _check_attack_is_covered(config: RunConfig) -> None:
             "--attack=alie hands attackers the exact mean and deviation of honest updates, which "
             "no noise covers: under differential privacy choose another attack"
         )
-    if config.mechanism_name not in catalogue.CENTRAL:
+    if config.mechanism_kind.draws_noise_on_devices:
         raise errors.UserError(
             f"--attack={config.attack}: {config.aggregator_name} clips and adds noise on the "
             "device, which an attacker would leave out, and here does not: choose one of "
-            f"{', '.join(catalogue.CENTRAL)}, or drop --attack"
+            f"{', '.join(kinds.names_where(lambda kind: kind.trusts_server))}, or drop --attack"
         )
 
 
@@ -74,11 +75,14 @@ def _check_failure_is_covered(config: RunConfig) -> None:
         )
     if config.failure not in failure_config.ABSENCES:
         return
-    if config.mechanism_name in catalogue.CENTRAL and config.sampling_law == sampling.POISSON:
+    if config.mechanism_kind.trusts_server and config.sampling_law == sampling.POISSON:
         # A smaller probability in the same law, by a public coin: epsilon is an upper bound.
         return
+    covered = kinds.names_where(
+        lambda kind: kind.trusts_server and sampling.POISSON in kind.samplings
+    )
     raise errors.UserError(
         f"--failure={config.failure} changes the law of cohorts, and the cost of "
         f"{config.aggregator_name} with --sampling={config.sampling_law} is not known for that: "
-        "drop it, or choose dp_gaussian or dp_adaptive with --sampling=poisson"
+        f"drop it, or choose {' or '.join(covered)} with --sampling=poisson"
     )

@@ -21,7 +21,7 @@ def update_average(average: Any, weights: Any, decay: float, round_number: int) 
       average: The average after the round before, a structure of float arrays.
       weights: This round's model, of the same structure.
       decay: Weight of the past, in [0, 1).
-      round_number: Of this round, from 1.
+      round_number: Number of this round, from 1.
 
     Returns:
       The new average, of the same structure.

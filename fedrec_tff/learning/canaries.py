@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fedrec_tff.learning import client_work
+from fedrec_tff.learning import client_work, guidance
 from fedrec_tff.models import two_tower
 
 NOT_A_CANARY = -1
@@ -44,14 +44,16 @@ def build_audited_client_update(
     Args:
       client_update_fn: What users do; its updates must be dense.
       norm: L2 norm of what canaries send.
-      seed: Of the directions.
+      seed: Seed for the directions.
 
     Returns:
       Client work that takes an `AuditedClient`.
     """
 
     def client_update(
-        weights: two_tower.TwoTowerWeights, client: AuditedClient
+        weights: two_tower.TwoTowerWeights,
+        client: AuditedClient,
+        told: guidance.Guidance = guidance.NOTHING,
     ) -> client_work.ClientResult:
         def send_direction() -> client_work.ClientResult:
             num_weights = sum(math.prod(w.shape) for w in tf.nest.flatten(weights))
@@ -72,7 +74,7 @@ def build_audited_client_update(
         return tf.cond(
             client.canary_index >= 0,
             send_direction,
-            lambda: client_update_fn(weights, client.data),
+            lambda: client_update_fn(weights, client.data, told),
         )
 
     return client_update
@@ -85,7 +87,7 @@ def create_direction(seed: int, canary_index: tf.Tensor, num_weights: int) -> tf
     normal variables than TensorFlow's kernels do from the same seed.
 
     Args:
-      seed: Of the audit.
+      seed: Seed of the audit.
       canary_index: int32 scalar.
       num_weights: Dimensions.
 

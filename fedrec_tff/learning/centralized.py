@@ -43,7 +43,7 @@ def train(
       split: The data; `split.train` alone is read.
       epochs: Passes over the examples.
       batch_size: Examples in a step; each is a negative for the others.
-      learning_rate: Of Adam, constant.
+      learning_rate: Adam's learning rate, constant.
       seed: Fixes initial weights and order; the result is the same but for rounding.
       progress_fn: See `ProgressFn`.
       item_features: What is known of the items; None for nothing.
@@ -111,11 +111,11 @@ def create_batches(
 
     Args:
       train_sequences: Oldest first.
-      positions: Of the items to predict, int64 [examples].
+      positions: Positions of the items to predict, int64 [examples].
       history_length: How many of the newest items before it go with each.
       batch_size: Examples in a batch; what is left at the end of an epoch is left out, unless it is
         all there is.
-      seed: Of the orders.
+      seed: Seed for the orders.
 
     Returns:
       Batches of `history`, `history_mask` and `item_index`.

@@ -154,7 +154,7 @@ def train(
       split: The data; `split.train` alone is read.
       epochs: Passes over the users; a longer sequence gives a random stretch in each.
       sequences_per_batch: Users in a step.
-      learning_rate: Of Adam, at first.
+      learning_rate: Adam's learning rate, at first.
       num_negatives: Items that a step draws by popularity, in common for its users.
       seed: Fixes initial weights, order, stretches, negatives and dropout.
       progress_fn: See `ProgressFn`.
@@ -219,9 +219,9 @@ def iterate_epoch(
 
     Args:
       train_sequences: Oldest first.
-      length: Of the longest stretch; longer sequences give one at random.
+      length: Length of the longest stretch; longer sequences give one at random.
       sequences_per_batch: Users in a batch; the last is filled up with empty rows.
-      rng: Of order, stretches and seeds.
+      rng: Generator of order, stretches and seeds.
 
     Yields:
       What `SequenceModel` takes.

@@ -6,24 +6,22 @@ One round has one aggregation, so a client that wants to know more than the mode
 
 # Tested in tests/learning/test_guided_process.py.
 
-import abc
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow_federated as tff
 
 from fedrec_tff.aggregators import row_sparse
-from fedrec_tff.learning import client_work
+from fedrec_tff.learning import client_work, guidance
 from fedrec_tff.models import two_tower
 
 # From the state, clients' reports and the models before and after a round to the new state.
 RememberFn = Callable[[tff.Value, tff.Value, tff.Value, tff.Value], tff.Value]
 
 
-class ClientMemory(abc.ABC):
-    """A state of client work; everything here is traced into TFF computations."""
+class ClientMemory:
+    """A state of client work, traced into TFF computations; as it is, it remembers nothing."""
 
-    @abc.abstractmethod
     def create_initial_state(self, weights: two_tower.TwoTowerWeights) -> Any:
         """The state before the first round.
 
@@ -33,12 +31,14 @@ class ClientMemory(abc.ABC):
         Returns:
           A structure of tensors.
         """
+        del weights
+        return guidance.NOTHING
 
     def report(self, client: Any, result: client_work.ClientResult) -> Any:
         """What a client contributes to the next state; contributions are summed.
 
         Args:
-          client: Of the process's client type.
+          client: A client of the process's type.
           result: What the client sends to the aggregator.
 
         Returns:
@@ -47,7 +47,6 @@ class ClientMemory(abc.ABC):
         del client, result
         return ()
 
-    @abc.abstractmethod
     def update(
         self,
         state: Any,
@@ -66,15 +65,15 @@ class ClientMemory(abc.ABC):
         Returns:
           The new state, of the same type.
         """
+        del reports, weights, new_weights
+        return state
 
 
-def create_initial_state(memory: ClientMemory | None, weights: two_tower.TwoTowerWeights) -> Any:
-    """The state before the first round; () without a memory."""
-    return () if memory is None else memory.create_initial_state(weights)
+NO_MEMORY = ClientMemory()
 
 
 def build_remember(
-    memory: ClientMemory | None,
+    memory: ClientMemory,
     state_type: tff.Type,
     report_type: tff.Type,
     weights_type: tff.Type,
@@ -83,17 +82,17 @@ def build_remember(
     """What ends a round, as part of a learning process.
 
     Args:
-      memory: None for none: the state, (), stays as it is.
-      state_type: Of the memory's state.
-      report_type: Of what one client reports.
-      weights_type: Of `tff.learning.models.ModelWeights`.
+      memory: What is kept; a state of nothing stays as it is.
+      state_type: Type of the memory's state.
+      report_type: Type of what one client reports.
+      weights_type: Type of the model's `tff.learning.models.ModelWeights`.
       num_items: Rows of the item table.
 
     Returns:
       A function, to be called inside of a federated computation, from the state, the clients'
       reports and the models before and after the round to the new state.
     """
-    if memory is None:
+    if not tff.structure.flatten(state_type):
         return lambda state, *_: state
     reports_fn = _build_sum(report_type, num_items)
 

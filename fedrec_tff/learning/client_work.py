@@ -4,8 +4,7 @@ Federated averaging's client work (McMahan et al. 2017, arXiv 1602.05629, algori
 `ClientUpdate`), over a padded tensor instead of a `tf.data` sequence, which XLA cannot compile.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -13,16 +12,15 @@ import tensorflow_federated as tff
 
 from fedrec_tff.aggregators import row_sparse
 from fedrec_tff.datasets import feature_values
-from fedrec_tff.learning import config as learning_config
 from fedrec_tff.learning import guidance as guidance_lib
 from fedrec_tff.learning import (
     local_rows,
     local_training,
     negative_sampling,
-    normalized_averaging,
-    optimizers,
     personal_tower,
 )
+from fedrec_tff.learning.algorithms import registry
+from fedrec_tff.learning.algorithms.algorithm import Algorithm
 from fedrec_tff.learning.config import ClientWorkConfig
 from fedrec_tff.models import two_tower
 from fedrec_tff.models.config import TwoTowerConfig
@@ -111,14 +109,14 @@ class ClientResult(NamedTuple):
       weight: float32 scalar, what the client counts by `ClientWorkConfig.weighting`; zero for a
         rejected update.
       metrics: The client's `ClientMetrics`.
-      full_gradient: The gradient over all its examples at the model that it got, as `update`
-        (MimeLite); () otherwise.
+      contribution: What the algorithm has clients send besides, of which the server gets the mean
+        (MimeLite); () for nothing.
     """
 
     update: two_tower.TwoTowerWeights | row_sparse.RowSparse
     weight: tf.Tensor
     metrics: ClientMetrics
-    full_gradient: two_tower.TwoTowerWeights | tuple[()] = ()
+    contribution: Any = ()
 
 
 class LocalTable(NamedTuple):
@@ -136,13 +134,24 @@ class LocalTable(NamedTuple):
 
 
 class ClientUpdateFn(Protocol):
-    """Client work as a function of the global weights and one client's data.
+    """Client work as a function of the global weights, one client, and what clients are told."""
 
-    Where `guidance.is_needed`, a `Guidance` stands between them.
-    """
+    def __call__(
+        self,
+        weights: two_tower.TwoTowerWeights,
+        client: Any,
+        told: Any = guidance_lib.NOTHING,
+    ) -> ClientResult:
+        """Trains on the client and returns what it sends.
 
-    def __call__(self, weights: two_tower.TwoTowerWeights, client: ClientData) -> ClientResult:
-        """Trains on the client and returns what it sends."""
+        Args:
+          weights: The global model.
+          client: A client of the process's type: a `ClientData`, or what wraps one.
+          told: The state of the process's client memory: for honest clients a `Guidance`.
+
+        Returns:
+          What the client sends.
+        """
 
 
 def build_dense_client_update(
@@ -162,10 +171,12 @@ def build_dense_client_update(
     Returns:
       A function whose result's `update` is a `TwoTowerWeights`.
     """
-    optimizer = optimizers.create_optimizer(work.optimizer)
+    algorithm = registry.create_algorithm(work, model.takes_one_step)
 
     def client_update(
-        weights: two_tower.TwoTowerWeights, guidance: guidance_lib.Guidance, client: ClientData
+        weights: two_tower.TwoTowerWeights,
+        client: ClientData,
+        told: guidance_lib.Guidance = guidance_lib.NOTHING,
     ) -> ClientResult:
         client, first = take_window(model, client)
         table = take_whole_table(sampler, weights, client, first, item_features)
@@ -173,18 +184,19 @@ def build_dense_client_update(
             model, work, weights, table.examples, client.personal
         )
         update, loss_sum, num_examples = _train(
-            model, work, optimizer, weights, examples, client.seed, adapt_fn, guidance
+            model, work, algorithm, weights, examples, client.seed, adapt_fn, told
         )
-        full_gradient = ()
-        if work.algorithm == learning_config.MIMELITE:
-            full_gradient = local_training.compute_full_gradient(
+        contribution = algorithm.contribute(
+            lambda: local_training.compute_full_gradient(
                 model, work, weights, examples, client.seed, adapt_fn
             )
-        upload_bytes = _num_bytes((update, full_gradient))
-        result = _create_result(work, update, examples, loss_sum, num_examples, upload_bytes)
-        return result._replace(full_gradient=full_gradient)
+        )
+        upload_bytes = _num_bytes((update, contribution))
+        weight = algorithm.weigh(examples.num_examples)
+        metrics = _create_metrics(loss_sum, num_examples, upload_bytes)
+        return ClientResult(update, weight, metrics, contribution)
 
-    return _guide(work, client_update)
+    return client_update
 
 
 def build_row_sparse_client_update(
@@ -208,10 +220,12 @@ def build_row_sparse_client_update(
     Returns:
       A function whose result's `update` is a `RowSparse` of `TwoTowerWeights`.
     """
-    optimizer = optimizers.create_optimizer(work.optimizer)
+    algorithm = registry.create_algorithm(work, model.takes_one_step)
 
     def client_update(
-        weights: two_tower.TwoTowerWeights, guidance: guidance_lib.Guidance, client: ClientData
+        weights: two_tower.TwoTowerWeights,
+        client: ClientData,
+        told: guidance_lib.Guidance = guidance_lib.NOTHING,
     ) -> ClientResult:
         client, first = take_window(model, client)
         table = gather_local_table(sampler, weights, client, first, item_features)
@@ -220,7 +234,7 @@ def build_row_sparse_client_update(
             model, work, local_weights, table.examples, client.personal
         )
         delta, loss_sum, num_examples = _train(
-            model, work, optimizer, local_weights, examples, client.seed, adapt_fn, guidance
+            model, work, algorithm, local_weights, examples, client.seed, adapt_fn, told
         )
         used = tf.cast(rows.used, tf.float32)
         delta = two_tower.TwoTowerWeights(
@@ -231,38 +245,30 @@ def build_row_sparse_client_update(
         )
         row_bytes = 4 * (model.embedding_dim + 2)
         upload_bytes = row_bytes * tf.reduce_sum(used) + _num_bytes(delta.tower)
-        update = row_sparse.RowSparse(rows.ids, delta)
-        return _create_result(work, update, examples, loss_sum, num_examples, upload_bytes)
+        weight = algorithm.weigh(examples.num_examples)
+        metrics = _create_metrics(loss_sum, num_examples, upload_bytes)
+        return ClientResult(row_sparse.RowSparse(rows.ids, delta), weight, metrics)
 
-    return _guide(work, client_update)
-
-
-def _guide(work: ClientWorkConfig, client_update: Callable[..., ClientResult]) -> ClientUpdateFn:
-    """Leaves out the guidance where clients need none."""
-    if guidance_lib.is_needed(work):
-        return client_update
-    return lambda weights, client: client_update(weights, guidance_lib.NOTHING, client)
+    return client_update
 
 
 def _train(
     model: TwoTowerConfig,
     work: ClientWorkConfig,
-    optimizer: tff.learning.optimizers.Optimizer,
+    algorithm: Algorithm,
     weights: two_tower.TwoTowerWeights,
     examples: local_training.Examples,
     seed: tf.Tensor,
     adapt_fn: local_training.AdaptFn,
-    guidance: guidance_lib.Guidance,
+    told: guidance_lib.Guidance,
 ) -> tuple[two_tower.TwoTowerWeights, tf.Tensor, tf.Tensor]:
     """Initial minus final weights, the sum of the losses and the number of examples seen."""
     trained, loss_sum, num_examples = local_training.train(
-        model, work, optimizer, weights, examples, seed, adapt_fn, guidance
+        model, work, algorithm, weights, examples, seed, adapt_fn, told
     )
     update = tf.nest.map_structure(tf.subtract, weights, trained)
-    if work.normalizes_update:
-        num_steps = local_training.plan_steps(model, work, examples).total
-        rate = guidance_lib.find_learning_rate(work, guidance)
-        update = normalized_averaging.normalize(update, work, num_steps, rate)
+    num_steps = local_training.plan_steps(algorithm, examples).total
+    update = algorithm.finish(update, num_steps, guidance_lib.find_learning_rate(work, told))
     return update, loss_sum, num_examples
 
 
@@ -360,7 +366,7 @@ def gather_local_table(
     """A client's examples over the rows of the item table that they touch.
 
     Args:
-      sampler: As in `take_whole_table`.
+      sampler: Where negatives come from; the client's seed draws them.
       weights: The global model.
       client: The client.
       first: int32 scalar, the first position that is an example.
@@ -421,31 +427,13 @@ def _add_features(
     )
 
 
-def _find_weight(work: ClientWorkConfig, num_examples: tf.Tensor) -> tf.Tensor:
-    """How much a client counts: float32 scalar."""
-    count = tf.cast(num_examples, tf.float32)
-    if work.weighting == learning_config.BY_SQRT_EXAMPLES:
-        return tf.sqrt(count)
-    if work.weighting == learning_config.BY_LOG_EXAMPLES:
-        return tf.math.log1p(count)
-    if work.weighting == learning_config.EVERYBODY_THE_SAME:
-        return tf.ones([])
-    return count
-
-
-def _create_result(
-    work: ClientWorkConfig,
-    update: two_tower.TwoTowerWeights | row_sparse.RowSparse,
-    examples: local_training.Examples,
-    loss_sum: tf.Tensor,
-    num_examples: tf.Tensor,
-    upload_bytes: tf.Tensor,
-) -> ClientResult:
-    metrics = ClientMetrics(
+def _create_metrics(
+    loss_sum: tf.Tensor, num_examples: tf.Tensor, upload_bytes: tf.Tensor
+) -> ClientMetrics:
+    return ClientMetrics(
         loss_sum=loss_sum,
         num_examples=num_examples,
         num_clients=tf.ones([]),
         num_rejected_clients=tf.zeros([]),
         upload_bytes=upload_bytes,
     )
-    return ClientResult(update, _find_weight(work, examples.num_examples), metrics)

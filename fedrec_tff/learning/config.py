@@ -4,17 +4,14 @@
 
 import dataclasses
 
-from fedrec_tff.learning import personal_config
+from fedrec_tff.learning import algorithm_traits, personal_config
+from fedrec_tff.learning.algorithm_traits import FEDAVG
+from fedrec_tff.models.losses import catalogue as losses
+from fedrec_tff.models.losses import plugin as loss_plugin_lib
+from fedrec_tff.plugins.chosen import Chosen
 
 SAMPLED_SOFTMAX = "sampled_softmax"
-IN_BATCH_SOFTMAX = "in_batch_softmax"
-FULL_SOFTMAX = "full_softmax"
-BCE = "bce"
-BPR = "bpr"
-HINGE = "hinge"
-LOSSES = (SAMPLED_SOFTMAX, IN_BATCH_SOFTMAX, FULL_SOFTMAX, BCE, BPR, HINGE)
-LOSSES_WITH_NEGATIVES = (SAMPLED_SOFTMAX, BCE, BPR, HINGE)
-LOSSES_WITH_SMOOTHING = (SAMPLED_SOFTMAX, FULL_SOFTMAX)
+LOSSES = tuple(losses.LOSSES)
 OPTIMIZERS = ("sgd", "adam", "adagrad", "yogi")
 UNIFORM = "uniform"
 POPULARITY = "popularity"
@@ -26,9 +23,7 @@ EXPONENTIAL = "exponential"
 INVERSE_SQRT = "inverse_sqrt"
 SCHEDULES = (CONSTANT, LINEAR, COSINE, EXPONENTIAL, INVERSE_SQRT)
 SCHEDULES_WITH_FINAL_FRACTION = (LINEAR, COSINE, EXPONENTIAL, INVERSE_SQRT)
-FEDAVG = "fedavg"
-MIMELITE = "mimelite"
-CLIENT_ALGORITHMS = (FEDAVG, MIMELITE)
+CLIENT_ALGORITHMS = tuple(algorithm_traits.TRAITS)
 BY_EXAMPLES = "num_examples"
 BY_SQRT_EXAMPLES = "sqrt_num_examples"
 BY_LOG_EXAMPLES = "log_num_examples"
@@ -42,8 +37,8 @@ class ScheduleConfig:
 
     Attributes:
       name: One of `SCHEDULES`.
-      rounds: Of the whole run.
-      warmup_rounds: In how many first rounds the rate rises; fewer than `rounds`.
+      rounds: Rounds of the whole run.
+      warmup_rounds: First rounds, in which the rate rises; fewer than `rounds`.
       final_fraction: Where the decay ends, as a part of the rate.
     """
 
@@ -63,7 +58,7 @@ class OptimizerConfig:
     Attributes:
       name: One of `OPTIMIZERS`.
       learning_rate: The step size.
-      momentum: For `sgd` alone; 0 for none.
+      momentum: Momentum of `sgd`; 0 for none.
       epsilon: The adaptivity constant of the others (tau in Reddi et al.).
       schedule: How the step size follows the round; None if it stays as it is.
     """
@@ -90,16 +85,17 @@ class ClientWorkConfig:
       batch_size: Examples in a local step; 0 puts all of a user's examples into one step, which
         with one local epoch and plain SGD is FedSGD.
       local_epochs: Passes over the user's examples.
-      label_smoothing: See `losses.sampled_softmax`.
-      bce_calibration: See `losses.binary_cross_entropy`.
-      hinge_margin: See `losses.hinge_with_spreadout`.
-      spreadout_weight: See there.
-      proximal_weight: mu of FedProx; see `local_training.add_proximal_gradient`.
+      label_smoothing: See `formulas.sampled_softmax`.
+      bce_calibration: See `formulas.binary_cross_entropy`.
+      hinge_margin: See `formulas.hinge_with_spreadout`.
+      spreadout_weight: Weight of its regulariser.
+      proximal_weight: mu of FedProx; see `algorithms.fedprox`.
       max_local_steps: The most steps in a round; None for as many as the epochs have.
-      normalizes_update: Whether the update is divided by its steps; see `normalized_averaging`.
+      normalizes_update: Whether the update is divided by its steps; see `algorithms.fednova`.
       weighting: One of `CLIENT_WEIGHTINGS`: how much a client counts, where that counts.
       algorithm: One of `CLIENT_ALGORITHMS`.
       personal: The part of the model that stays on the device; None for none.
+      loss_plugin: A loss of somebody's own, in place of `loss`; None for none.
     """
 
     optimizer: OptimizerConfig
@@ -116,11 +112,24 @@ class ClientWorkConfig:
     weighting: str = BY_EXAMPLES
     algorithm: str = FEDAVG
     personal: personal_config.PersonalConfig | None = None
+    loss_plugin: Chosen | None = None
+
+    @property
+    def algorithm_traits(self) -> algorithm_traits.Traits:
+        """What the algorithm asks of a run."""
+        return algorithm_traits.TRAITS[self.algorithm]
+
+    @property
+    def chosen_loss(self) -> Chosen:
+        """The loss, with its parameters."""
+        return self.loss_plugin or loss_plugin_lib.choose_builtin(self.loss, vars(self))
+
+    @property
+    def loss_candidates(self) -> str:
+        """What the loss scores a batch against; one of somebody's own is imported to tell."""
+        return loss_plugin_lib.find_candidates(self.chosen_loss)
 
     @property
     def needs_whole_table(self) -> bool:
-        """Whether a step touches every item, so that updates are dense.
-
-        In MimeLite the server's momentum moves all items on all clients.
-        """
-        return self.loss == FULL_SOFTMAX or self.algorithm == MIMELITE
+        """Whether a step touches every item, so that updates are dense."""
+        return self.loss_candidates == losses.CATALOGUE or self.algorithm_traits.moves_all_items

@@ -32,7 +32,7 @@ def create_feature_embedding(features: pd.DataFrame, embedding_dim: int, seed: i
     Args:
       features: A row for each item, in the order of their indices.
       embedding_dim: Width of the embedding.
-      seed: Of the small random part.
+      seed: Seed for the small random part.
 
     Returns:
       float32 [num_items, embedding_dim]; rows have a root mean square length of one.

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from fedrec_tff.learning import config as learning_config
 from fedrec_tff.learning import schedules
 from fedrec_tff.learning.config import ClientWorkConfig
 
@@ -19,7 +18,8 @@ class Guidance(NamedTuple):
 
     Attributes:
       round_index: int32 scalar, how many rounds were before this one; () where no client asks.
-      statistics: The state of the client's optimiser, as the server has it (MimeLite); () without.
+      statistics: The state of the client's optimiser, as the server has it, where the
+        algorithm shares it (MimeLite); () without.
     """
 
     round_index: Any = ()
@@ -27,11 +27,6 @@ class Guidance(NamedTuple):
 
 
 NOTHING = Guidance()
-
-
-def is_needed(work: ClientWorkConfig) -> bool:
-    """Whether clients must be told anything."""
-    return work.optimizer.schedule is not None or work.algorithm == learning_config.MIMELITE
 
 
 def find_learning_rate(work: ClientWorkConfig, guidance: Guidance) -> tf.Tensor:

@@ -1,10 +1,4 @@
-"""How the server keeps what it tells clients: the round's number, and MimeLite's statistics.
-
-MimeLite is algorithm 1 of Karimireddy et al. 2021, "Breaking the centralized barrier for
-cross-device federated learning" (arXiv 2008.03606): clients step with the server's optimiser
-statistics, which stay fixed within a round; the server then updates them by the mean of the
-clients' gradients over all their examples at the model that was broadcast.
-"""
+"""How the server keeps what it tells clients: the round, and the algorithm's statistics."""
 
 # Tested in tests/learning/test_guided_process.py.
 
@@ -12,33 +6,31 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from fedrec_tff.learning import client_memory, client_work, guidance, optimizers
-from fedrec_tff.learning import config as learning_config
+from fedrec_tff.learning import client_memory, client_work, guidance
+from fedrec_tff.learning.algorithms import registry
 from fedrec_tff.learning.config import ClientWorkConfig
 from fedrec_tff.models import two_tower
 
 
-class _WeighedGradient(NamedTuple):
-    """What a client adds to the round's mean gradient; nothing, if it is not finite."""
+class _WeighedContribution(NamedTuple):
+    """What a client adds to the round's mean contribution; nothing, if it is not finite."""
 
     weight: tf.Tensor
-    gradient: Any
+    value: Any
 
 
-def create_memory(
-    work: ClientWorkConfig, weighs: bool = False
-) -> client_memory.ClientMemory | None:
+def create_memory(work: ClientWorkConfig, weighs: bool = False) -> client_memory.ClientMemory:
     """The memory of what clients must be told.
 
     Args:
       work: How clients train.
-      weighs: Whether a client counts in MimeLite's mean gradient by its `ClientResult.weight`, as
+      weighs: Whether a client counts in the mean of contributions by its `ClientResult.weight`, as
         in the mean of updates; all the same otherwise.
 
     Returns:
-      The memory, whose state is a `Guidance`; None where clients need none.
+      The memory, whose state is a `Guidance`.
     """
-    return _GuidanceMemory(work, weighs) if guidance.is_needed(work) else None
+    return _GuidanceMemory(work, weighs)
 
 
 def count_statistics(work: ClientWorkConfig, weights: two_tower.TwoTowerWeights) -> int:
@@ -49,12 +41,10 @@ def count_statistics(work: ClientWorkConfig, weights: two_tower.TwoTowerWeights)
       weights: The model's, for their shapes.
 
     Returns:
-      The size of MimeLite's statistics; 0 for other algorithms.
+      The size of the statistics that the algorithm shares.
     """
-    if work.algorithm != learning_config.MIMELITE:
-        return 0
-    state = optimizers.create_state(optimizers.create_optimizer(work.optimizer), weights)
-    return sum(int(tf.size(t)) for t in tf.nest.flatten(state))
+    statistics = registry.create_algorithm(work).create_statistics(weights)
+    return sum(int(tf.size(t)) for t in tf.nest.flatten(statistics))
 
 
 class _GuidanceMemory(client_memory.ClientMemory):
@@ -62,30 +52,27 @@ class _GuidanceMemory(client_memory.ClientMemory):
 
     def __init__(self, work: ClientWorkConfig, weighs: bool) -> None:
         self._has_schedule = work.optimizer.schedule is not None
-        self._has_statistics = work.algorithm == learning_config.MIMELITE
-        self._optimizer = optimizers.create_optimizer(work.optimizer)
+        self._algorithm = registry.create_algorithm(work)
         self._weighs = weighs
 
     def create_initial_state(self, weights: two_tower.TwoTowerWeights) -> guidance.Guidance:
-        """Round zero, and the optimiser's initial state."""
-        statistics: Any = ()
-        if self._has_statistics:
-            statistics = optimizers.create_state(self._optimizer, weights)
+        """Round zero, and the algorithm's first statistics."""
+        statistics = self._algorithm.create_statistics(weights)
         return guidance.Guidance(tf.constant(0) if self._has_schedule else (), statistics)
 
     def report(self, client: Any, result: client_work.ClientResult) -> Any:
-        """The client's gradient over all its examples, times what it counts."""
+        """What the client contributes, times what it counts."""
         del client
-        if not self._has_statistics:
+        tensors = tf.nest.flatten(result.contribution)
+        if not tensors:
             return ()
-        gradient = result.full_gradient
-        is_counted = tf.math.is_finite(tf.linalg.global_norm(tf.nest.flatten(gradient)))
+        is_counted = tf.math.is_finite(tf.linalg.global_norm(tensors))
         is_counted &= tf.math.is_finite(result.weight)
         weight = tf.where(is_counted, result.weight if self._weighs else 1.0, 0.0)
-        return _WeighedGradient(
-            weight,
-            tf.nest.map_structure(lambda g: tf.where(is_counted, g * weight, 0.0), gradient),
+        value = tf.nest.map_structure(
+            lambda t: tf.where(is_counted, t * weight, 0.0), result.contribution
         )
+        return _WeighedContribution(weight, value)
 
     def update(
         self,
@@ -94,15 +81,22 @@ class _GuidanceMemory(client_memory.ClientMemory):
         weights: two_tower.TwoTowerWeights,
         new_weights: two_tower.TwoTowerWeights,
     ) -> guidance.Guidance:
-        """The next round, and the statistics after a step; as before, where nobody counted."""
+        """The next round, and the statistics after it; as before, where nobody counted."""
         del new_weights
-        statistics = state.statistics
-        if self._has_statistics:
-            has_any = reports.weight > 0.0
-            total = tf.where(has_any, reports.weight, 1.0)
-            mean = tf.nest.map_structure(lambda g: g / total, reports.gradient)
-            stepped, _ = self._optimizer.next(statistics, weights, mean)
-            statistics = tf.nest.map_structure(
-                lambda new, old: tf.where(has_any, new, old), stepped, statistics
-            )
-        return guidance.Guidance(state.round_index + 1 if self._has_schedule else (), statistics)
+        return guidance.Guidance(
+            state.round_index + 1 if self._has_schedule else (),
+            self._update_statistics(state.statistics, reports, weights),
+        )
+
+    def _update_statistics(
+        self, statistics: Any, reports: Any, weights: two_tower.TwoTowerWeights
+    ) -> Any:
+        if not tf.nest.flatten(statistics):
+            return statistics
+        has_any = reports.weight > 0.0
+        total = tf.where(has_any, reports.weight, 1.0)
+        mean = tf.nest.map_structure(lambda t: t / total, reports.value)
+        updated = self._algorithm.update_statistics(statistics, weights, mean)
+        return tf.nest.map_structure(
+            lambda new, old: tf.where(has_any, new, old), updated, statistics
+        )

@@ -22,7 +22,7 @@ def build_initial_weights(
     Args:
       model: The model's shape.
       num_items: Rows of the item table.
-      seed: Of the random numbers.
+      seed: Seed for the random numbers.
       item_bias: float32 [num_items], what item biases start from; None for zeros.
       item_embedding: float32 [num_items, embedding_dim], what item embeddings start from; None for
         random numbers.

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
-import tensorflow_federated as tff
 
-from fedrec_tff.learning import config as learning_config
 from fedrec_tff.learning import guidance as guidance_lib
-from fedrec_tff.learning import optimizers
+from fedrec_tff.learning.algorithms.algorithm import Algorithm
+from fedrec_tff.learning.algorithms.steps import ClientExamples, StepPlan
 from fedrec_tff.learning.config import ClientWorkConfig
-from fedrec_tff.models import losses, side_features, tower_encoding, two_tower
+from fedrec_tff.models import side_features, tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
+from fedrec_tff.models.losses import catalogue as losses
+from fedrec_tff.models.losses import plugin as loss_plugin
+from fedrec_tff.models.losses.scored import Scored
 
 _SHUFFLE_STREAM = 1
 _DROPOUT_STREAM = 3
@@ -57,22 +59,6 @@ class Examples(NamedTuple):
         return tf.maximum(self.num_interactions - self.first, 0)
 
 
-class StepPlan(NamedTuple):
-    """How a client's examples are divided into steps.
-
-    Attributes:
-      is_one_step: Whether one step takes all of an epoch's examples.
-      batch_size: Positions in a step, an int or an int32 scalar.
-      per_epoch: int32 scalar, steps in an epoch; 0 for a client without examples.
-      total: int32 scalar, steps in a round.
-    """
-
-    is_one_step: bool
-    batch_size: int | tf.Tensor
-    per_epoch: tf.Tensor
-    total: tf.Tensor
-
-
 def fold(seed: tf.Tensor, stream: int | tf.Tensor) -> tf.Tensor:
     """A seed of its own for each use of a client's randomness: int32 [2]."""
     return tf.random.experimental.stateless_fold_in(seed, stream, alg="philox")
@@ -81,7 +67,7 @@ def fold(seed: tf.Tensor, stream: int | tf.Tensor) -> tf.Tensor:
 def train(
     model: TwoTowerConfig,
     work: ClientWorkConfig,
-    optimizer: tff.learning.optimizers.Optimizer,
+    algorithm: Algorithm,
     weights: two_tower.TwoTowerWeights,
     examples: Examples,
     seed: tf.Tensor,
@@ -96,7 +82,7 @@ def train(
     Args:
       model: The model's shape.
       work: How to train.
-      optimizer: Takes the steps.
+      algorithm: Takes the steps; of the same configuration.
       weights: What to start from; its item table holds the rows that the examples point into.
       examples: What to train on.
       seed: int32 [2], of the client's randomness in this round.
@@ -106,24 +92,21 @@ def train(
     Returns:
       The trained weights, the sum of the losses and the number of examples seen.
     """
-    steps = plan_steps(model, work, examples)
+    steps = plan_steps(algorithm, examples)
 
-    def step_fn(step, order, current, optimizer_state, loss_sum):
+    def step_fn(step, order, current, state, loss_sum):
         order = _order_positions(steps, examples, order, seed, step)
         positions, mask = _take_batch(steps, examples, order, step)
         dropout_seed = fold(fold(seed, _DROPOUT_STREAM), step)
         gradients, batch_loss = _compute_gradients(
             model, work, current, examples, positions, mask, dropout_seed, adapt_fn
         )
-        if work.proximal_weight:
-            gradients = add_proximal_gradient(gradients, current, weights, work.proximal_weight)
-        new_state, new = optimizer.next(optimizer_state, current, gradients)
-        if work.algorithm == learning_config.MIMELITE:
-            new_state = optimizer_state
+        gradients = algorithm.correct_gradient(gradients, current, weights)
+        new_state, new = algorithm.step(state, current, gradients)
         new = tf.nest.map_structure(lambda n, c: tf.ensure_shape(n, c.shape), new, current)
         return step + 1, order, new, new_state, loss_sum + batch_loss
 
-    initial_state = _create_optimizer_state(work, optimizer, weights, guidance)
+    initial_state = _start(work, algorithm, weights, guidance)
     positions = tf.range(tf.shape(examples.sequence)[0])
     _, _, trained, _, loss_sum = tf.while_loop(
         lambda step, *_: step < steps.total,
@@ -133,49 +116,18 @@ def train(
     return trained, loss_sum, _count_examples_seen(work, steps, examples)
 
 
-def plan_steps(model: TwoTowerConfig, work: ClientWorkConfig, examples: Examples) -> StepPlan:
+def plan_steps(algorithm: Algorithm, examples: Examples) -> StepPlan:
     """Divides a client's examples into steps.
 
     Args:
-      model: The model's shape.
-      work: How to train.
+      algorithm: Says how.
       examples: What to train on.
 
     Returns:
       The steps.
     """
-    is_one_step = model.takes_one_step or not work.batch_size
-    batch_size = tf.shape(examples.sequence)[0] if is_one_step else work.batch_size
-    per_epoch = -(-examples.num_examples // batch_size)
-    total = work.local_epochs * per_epoch
-    if work.max_local_steps is not None:
-        total = tf.minimum(total, work.max_local_steps)
-    return StepPlan(is_one_step, batch_size, per_epoch, total)
-
-
-def add_proximal_gradient(
-    gradients: two_tower.TwoTowerWeights,
-    weights: two_tower.TwoTowerWeights,
-    broadcast: two_tower.TwoTowerWeights,
-    proximal_weight: float,
-) -> two_tower.TwoTowerWeights:
-    """Adds the gradient of mu / 2 ||w - w_0||^2: FedProx.
-
-    Li et al. 2020, "Federated optimization in heterogeneous networks" (arXiv 1812.06127, equation
-    2). Rows that a client does not touch do not move, so over a sub-table this is the same.
-
-    Args:
-      gradients: Of the loss.
-      weights: Where the client is, w.
-      broadcast: Where it began, w_0.
-      proximal_weight: mu.
-
-    Returns:
-      The gradients of the sum.
-    """
-    return tf.nest.map_structure(
-        lambda g, w, start: g + proximal_weight * (w - start), gradients, weights, broadcast
-    )
+    length = tf.shape(examples.sequence)[0]
+    return algorithm.plan_steps(ClientExamples(length, examples.num_examples))
 
 
 def compute_full_gradient(
@@ -195,7 +147,7 @@ def compute_full_gradient(
       examples: The client's.
       seed: int32 [2], as in `train`; the negatives are those of the local steps, dropout's masks
         those of the first one.
-      adapt_fn: As in `train`.
+      adapt_fn: The personal part of the model.
 
     Returns:
       The gradient; zero for a client without examples.
@@ -209,21 +161,17 @@ def compute_full_gradient(
     return gradients
 
 
-def _create_optimizer_state(
+def _start(
     work: ClientWorkConfig,
-    optimizer: tff.learning.optimizers.Optimizer,
+    algorithm: Algorithm,
     weights: two_tower.TwoTowerWeights,
     guidance: guidance_lib.Guidance,
 ) -> Any:
-    """What the first step starts with: the server's statistics in MimeLite, else nothing."""
-    if work.algorithm == learning_config.MIMELITE:
-        state = guidance.statistics
-    else:
-        state = optimizers.create_state(optimizer, weights)
+    """What the first step starts with."""
+    state = algorithm.start(weights, guidance.statistics)
     if work.optimizer.schedule is None:
         return state
-    rate = guidance_lib.find_learning_rate(work, guidance)
-    return optimizers.set_learning_rate(optimizer, state, rate)
+    return algorithm.set_learning_rate(state, guidance_lib.find_learning_rate(work, guidance))
 
 
 def _count_examples_seen(work: ClientWorkConfig, steps: StepPlan, examples: Examples) -> tf.Tensor:
@@ -314,7 +262,7 @@ def encode(
 
     Args:
       model: The model's shape.
-      weights: From `add_item_features`.
+      weights: The weights, from `add_item_features`.
       examples: The client's.
       positions: int32 [batch]; the position after the last item is one, if the sequence is padded.
       seed: int32 [2], of the dropout; None for none.
@@ -356,7 +304,7 @@ def compute_loss(
     Args:
       model: The model's shape.
       work: Names the loss.
-      weights: From `add_item_features`.
+      weights: The weights, from `add_item_features`.
       examples: The client's.
       positions: int32 [batch].
       query: float32 [batch, dim], of these positions.
@@ -380,37 +328,47 @@ def _example_losses(
     mask: tf.Tensor,
 ) -> tf.Tensor:
     """The loss of predicting each of `positions` by its query: float32 [batch]."""
+    loss = work.chosen_loss
+    candidates = loss_plugin.find_candidates(loss)
+    scored = _score(model, weights, examples, positions, query, mask, candidates)
+    return loss_plugin.load(loss)(scored)
+
+
+def _score(
+    model: TwoTowerConfig,
+    weights: two_tower.TwoTowerWeights,
+    examples: Examples,
+    positions: tf.Tensor,
+    query: tf.Tensor,
+    mask: tf.Tensor,
+    candidates: str,
+) -> Scored:
+    """Scores queries against their positives, and against what the loss has for candidates."""
     positive_index = tf.gather(examples.sequence, positions)
-    positive_log_q = tf.gather(examples.sequence_log_q, positions)
     positives = _gather_candidates(model, weights, positive_index)
-    if work.loss == learning_config.FULL_SOFTMAX:
-        candidates = tower_encoding.encode_candidates(model, weights.tower, weights.items)
-        logits = two_tower.all_logits(query, candidates, model.temperature, model.similarity)
-        return losses.full_softmax(logits, positive_index, work.label_smoothing)
-    if work.loss == learning_config.IN_BATCH_SOFTMAX:
-        logits = two_tower.all_logits(query, positives, model.temperature, model.similarity)
-        return losses.in_batch_softmax(logits, positive_index, mask, positive_log_q)
-    negatives = _gather_candidates(model, weights, examples.negatives)
-    positive_logits = two_tower.pair_logits(query, positives, model.temperature, model.similarity)
-    logits = two_tower.all_logits(query, negatives, model.temperature, model.similarity)
-    if work.loss == learning_config.HINGE:
-        return losses.hinge_with_spreadout(
-            positive_logits,
-            logits,
-            positives.embedding,
-            negatives.embedding,
-            positive_index,
-            examples.negatives,
-            work.hinge_margin,
-            work.spreadout_weight,
-        )
-    pair = (positive_logits, logits, positive_index, examples.negatives)
-    if work.loss == learning_config.BPR:
-        return losses.bayesian_personalized_ranking(*pair)
-    if work.loss == learning_config.BCE:
-        return losses.binary_cross_entropy(*pair, examples.num_items, work.bce_calibration)
-    return losses.sampled_softmax(
-        *pair, positive_log_q, examples.negatives_log_q, work.label_smoothing
+    positive_log_q = tf.gather(examples.sequence_log_q, positions)
+    if candidates == losses.CATALOGUE:
+        items = tower_encoding.encode_candidates(model, weights.tower, weights.items)
+        index = tf.range(tf.shape(items.bias)[0])
+        positive_log_q = tf.zeros_like(positive_log_q)
+        log_q = tf.zeros_like(items.bias)
+    elif candidates == losses.BATCH:
+        items, index, log_q = positives, positive_index, positive_log_q
+    else:
+        items, index = _gather_candidates(model, weights, examples.negatives), examples.negatives
+        log_q = examples.negatives_log_q
+    shape = model.temperature, model.similarity
+    return Scored(
+        positive_logits=two_tower.pair_logits(query, positives, *shape),
+        candidate_logits=two_tower.all_logits(query, items, *shape),
+        positive_index=positive_index,
+        candidate_index=index,
+        positive_log_q=positive_log_q,
+        candidate_log_q=log_q,
+        positive_embedding=positives.embedding,
+        candidate_embedding=items.embedding,
+        mask=mask,
+        num_items=examples.num_items,
     )
 
 

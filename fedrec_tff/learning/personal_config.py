@@ -20,7 +20,7 @@ class PersonalConfig:
     Attributes:
       tower: `EMBEDDING` or `SCALE_AND_SHIFT`; see `personal_tower.adapt`.
       reconstruction_steps: Gradient steps by which a device fits the personal part.
-      reconstruction_learning_rate: Of these steps.
+      reconstruction_learning_rate: Step size of these steps.
       support_fraction: The part of a user's examples, the oldest, that the personal part is fitted
         to in training; the global part is trained on the others. In (0, 1).
       is_persistent: Whether the device keeps the personal part from round to round, and does not

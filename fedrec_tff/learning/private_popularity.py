@@ -130,7 +130,7 @@ def create_popularity_probabilities_from_counts(
 
     Args:
       counts: float [num_items], noised.
-      noise_stddev: Of the noise on each count.
+      noise_stddev: Standard deviation of the noise on each count.
 
     Returns:
       float64 [num_items], summing to one; no item has probability zero.

@@ -62,7 +62,7 @@ def build_finalizer(
 
     Args:
       optimizer: Takes the step.
-      weights_type: Of `tff.learning.models.ModelWeights`.
+      weights_type: Type of the model's `tff.learning.models.ModelWeights`.
       learning_rates: float32 [rounds], that of each round, the last one's ever after; None for the
         optimizer's own.
 

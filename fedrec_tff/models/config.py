@@ -7,16 +7,12 @@ import math
 
 from fedrec_tff.models import plugin as plugin_lib
 from fedrec_tff.models.model_context import ModelContext
+from fedrec_tff.models.query_tower import QueryTower
 from fedrec_tff.models.tower_tensor import TowerTensor
+from fedrec_tff.models.towers.catalogue import MEAN, TOWERS
+from fedrec_tff.plugins.chosen import Chosen
 
-MEAN = "mean"
-RECENCY = "recency"
-GRU = "gru"
-ATTENTION = "attention"
-SET = "set"
-QUERY_TOWERS = (MEAN, RECENCY, GRU, ATTENTION, SET)
-# One pass over a sequence encodes what came before each of its positions.
-CAUSAL_TOWERS = (GRU, ATTENTION)
+QUERY_TOWERS = tuple(TOWERS)
 DOT = "dot"
 COSINE = "cosine"
 SIMILARITIES = (DOT, COSINE)
@@ -35,7 +31,7 @@ class TwoTowerConfig:
         after what reads the history in the others.
       temperature: Logits are the similarity divided by this, plus the item's bias.
       query_tower: One of `QUERY_TOWERS`.
-      num_heads: Of self-attention; divides `embedding_dim`.
+      num_heads: Heads of self-attention; divides `embedding_dim`.
       dropout: The fraction of activations that is dropped in training (causal towers).
       item_feature_buckets: Rows of the table of items' features; 0 for none.
       user_feature_buckets: Rows of the table of users' features; 0 for none.
@@ -54,7 +50,7 @@ class TwoTowerConfig:
     item_feature_buckets: int = 0
     user_feature_buckets: int = 0
     similarity: str = DOT
-    plugin: plugin_lib.ModelPlugin | None = None
+    plugin: Chosen | None = None
 
     @property
     def context(self) -> ModelContext:
@@ -62,16 +58,28 @@ class TwoTowerConfig:
         return ModelContext(self.embedding_dim, self.history_length)
 
     @property
+    def chosen_tower(self) -> Chosen:
+        """The builder of the query tower, with its parameters."""
+        if self.plugin is not None:
+            return self.plugin
+        entry = TOWERS[self.query_tower]
+        parameters = tuple((name, getattr(self, name)) for name in entry.parameters)
+        return Chosen(self.query_tower, entry.builder, parameters)
+
+    @property
+    def loaded_tower(self) -> QueryTower:
+        """The query tower; one of somebody's own is imported, and TensorFlow with it."""
+        return plugin_lib.load_tower(self.chosen_tower, self.context)
+
+    @property
     def is_causal(self) -> bool:
         """Whether one pass over a sequence encodes what came before each of its positions."""
-        if self.plugin is not None:
-            return plugin_lib.load_tower(self.plugin, self.context).is_causal
-        return self.query_tower in CAUSAL_TOWERS
+        return self.loaded_tower.is_causal
 
     @property
     def reads_whole_sets(self) -> bool:
         """Whether each item of a user's is predicted from all the others, whatever their order."""
-        return self.plugin is None and self.query_tower == SET
+        return self.loaded_tower.reads_whole_sets
 
     @property
     def takes_one_step(self) -> bool:
@@ -81,9 +89,7 @@ class TwoTowerConfig:
     @property
     def embedding_stddev(self) -> float:
         """What item embeddings are drawn with; features should not drown in it."""
-        stddev = _SMALL_STDDEV if self.query_tower == ATTENTION else None
-        if self.plugin is not None:
-            stddev = plugin_lib.load_tower(self.plugin, self.context).embedding_stddev
+        stddev = self.loaded_tower.embedding_stddev
         if stddev is None:
             stddev = _SMALL_STDDEV if self.item_feature_buckets else self.embedding_dim**-0.5
         return stddev
@@ -100,44 +106,9 @@ class TwoTowerConfig:
     @property
     def query_tensors(self) -> tuple[TowerTensor, ...]:
         """The tensors of the query tower, in their order."""
-        if self.plugin is not None:
-            return plugin_lib.load_tower(self.plugin, self.context).tensors
-        dim = self.embedding_dim
-        if self.query_tower == ATTENTION:
-            positions = TowerTensor((self.history_length + 1, dim), initial_stddev=_SMALL_STDDEV)
-            return (positions, *(_attention_block(dim) * self.num_blocks), *_layer_norm(dim))
-        blocks = _residual_block(dim) * self.num_blocks
-        if self.query_tower == RECENCY:
-            return (TowerTensor((self.history_length,)), *blocks)
-        if self.query_tower == GRU:
-            kernel = TowerTensor((dim, 3 * dim), initial_stddev=dim**-0.5)
-            return (kernel, kernel, TowerTensor((3 * dim,)), TowerTensor((3 * dim,)), *blocks)
-        return blocks
+        return self.loaded_tower.tensors
 
     def num_weights(self, num_items: int) -> int:
         """Returns how many trainable weights a model over a catalogue of this size has."""
         tower = sum(math.prod(tensor.shape) for tensor in self.tower)
         return num_items * (self.embedding_dim + 1) + tower
-
-
-def _residual_block(dim: int) -> tuple[TowerTensor, ...]:
-    kernel = TowerTensor((dim, dim), initial_stddev=dim**-0.5)
-    return (kernel, TowerTensor((dim,)), TowerTensor((dim, dim)), TowerTensor((dim,)))
-
-
-def _layer_norm(dim: int) -> tuple[TowerTensor, ...]:
-    return (TowerTensor((dim,), initial_value=1.0), TowerTensor((dim,)))
-
-
-def _attention_block(dim: int) -> tuple[TowerTensor, ...]:
-    stddev = dim**-0.5
-    return (
-        *_layer_norm(dim),
-        TowerTensor((dim, 3 * dim), initial_stddev=stddev),
-        TowerTensor((dim, dim), initial_stddev=stddev / 2.0),
-        *_layer_norm(dim),
-        TowerTensor((dim, dim), initial_stddev=stddev),
-        TowerTensor((dim,)),
-        TowerTensor((dim, dim), initial_stddev=stddev / 2.0),
-        TowerTensor((dim,)),
-    )

@@ -6,7 +6,12 @@ themselves: one byte for each activation. Rates are therefore multiples of 1/256
 
 # Tested in tests/models/test_tower_encoding.py.
 
-import tensorflow as tf
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _LEVELS = 256
 _BYTES = 4
@@ -37,6 +42,9 @@ class Dropout:
         """
         if not self._num_dropped:
             return values
+        # Late: what a tower is made of is known without it.
+        import tensorflow as tf
+
         seed = tf.random.experimental.stateless_fold_in(self._seed, self._num_calls, alg="philox")
         self._num_calls += 1
         size = tf.size(values)

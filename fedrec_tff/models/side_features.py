@@ -87,7 +87,7 @@ def bake(
     Args:
       config: The model's shape.
       weights: The weights, with the whole item table.
-      values: Of all items; None where there are none.
+      values: Features of all items; None where there are none.
 
     Returns:
       Weights of the same structure, whose items need no features any more.
@@ -109,7 +109,8 @@ def embed_new_items(
     Args:
       config: The model's shape.
       weights: The weights.
-      values: Of the new items, hashed as those of the catalogue were, with the same columns.
+      values: Features of the new items, hashed as those of the catalogue were, with the same
+        columns.
 
     Returns:
       A row for each; their own bias is that of the item in the middle of the catalogue.

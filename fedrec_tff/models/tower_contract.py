@@ -25,7 +25,7 @@ class Outcome(NamedTuple):
     """What one check found.
 
     Attributes:
-      name: Of the check.
+      name: Name of the check.
       problem: What is wrong, and the way out; None if nothing.
       promise: What was checked.
     """

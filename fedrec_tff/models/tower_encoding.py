@@ -1,15 +1,15 @@
 """Query and candidate towers of a model, as functions of its weights.
 
-Which tower it is, the model's shape says: a built-in one (`builtin_towers`), or one of somebody's
-own (`plugin`).
+Which tower it is, the model's shape says: a built-in one (`towers`), or one of somebody's own. Both
+are loaded by `plugin`.
 """
 
 from collections.abc import Sequence
 
 import tensorflow as tf
 
-from fedrec_tff.models import builtin_towers, plugin, two_tower
 from fedrec_tff.models import dropout as dropout_lib
+from fedrec_tff.models import two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.models.query_tower import QueryTower
 
@@ -35,7 +35,7 @@ def encode_histories(
       float32 [batch, dim]. An empty history has a query, too.
     """
     found, weights = find_tower(config), _query_weights(config, tower)
-    if config.plugin is None:
+    if not found.aligns_histories:
         return found.encode_histories(weights, tf.gather(embedding, history), mask)
     history, mask = _align(history, mask)
     items = tf.gather(embedding, history) * mask[:, :, tf.newaxis]
@@ -124,11 +124,12 @@ def encode_candidates(
     Returns:
       The same rows; the built-in models change nothing.
     """
-    if config.plugin is None:
+    found = find_tower(config)
+    if not found.has_candidate_tower:
         return items
     weights = _query_weights(config, tower)
     embedding = tf.convert_to_tensor(items.embedding)
-    return items._replace(embedding=find_tower(config).encode_candidates(weights, embedding))
+    return items._replace(embedding=found.encode_candidates(weights, embedding))
 
 
 def find_tower(config: TwoTowerConfig) -> QueryTower:
@@ -143,9 +144,7 @@ def find_tower(config: TwoTowerConfig) -> QueryTower:
     Raises:
       UserError: If it is somebody's own, and cannot be made.
     """
-    if config.plugin is not None:
-        return plugin.load_tower(config.plugin, config.context)
-    return builtin_towers.create_tower(config)
+    return config.loaded_tower
 
 
 def _query_weights(config: TwoTowerConfig, tower: Sequence[tf.Tensor]) -> list[tf.Tensor]:

@@ -19,7 +19,7 @@ _EXPLANATIONS = (
     (
         re.compile(r"EagerTensor without building|same graph|out of scope|FuncGraph"),
         "it keeps tensors or variables outside of its methods: keep NumPy arrays, make tensors "
-        "inside, and name what is trained in `tensors`",
+        "inside, and name what a tower trains in `tensors`",
     ),
     (
         re.compile(r"as a Python `bool`|Iterating over a symbolic|iterating over `tf.Tensor`"),
@@ -54,6 +54,11 @@ def find_impure_operations(tower: QueryTower, context: ModelContext) -> list[str
             seed = tf.compat.v1.placeholder(tf.int32, [2])
             outputs.append(tower.encode_sequence(weights, sequence, Dropout(0.5, seed)))
         tf.gradients(outputs, [*weights, items, rows])
+    return find_kinds(graph)
+
+
+def find_kinds(graph: tf.Graph) -> list[str]:
+    """The kinds of operations in a graph that have a state, or are Python's, sorted."""
     graph_def = graph.as_graph_def()
     nodes = [*graph_def.node, *(n for f in graph_def.library.function for n in f.node_def)]
     return sorted({node.op for node in nodes if _IMPURE.search(node.op)})

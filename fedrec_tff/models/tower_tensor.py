@@ -12,7 +12,8 @@ class TowerTensor:
     Attributes:
       shape: Its shape.
       initial_value: What it is filled with at first, if it is not random.
-      initial_stddev: Of normal numbers that it is filled with at first; 0 for none.
+      initial_stddev: Standard deviation of normal numbers that it is filled with at first; 0 for
+        none.
     """
 
     shape: tuple[int, ...]

@@ -27,12 +27,12 @@ def entry_points(flag: PluginFlag) -> dict[str, str]:
     """The builders that installed packages offer, by name: `package.module:function`.
 
     Args:
-      flag: Their group is `fedrec_tff.` and its name in the plural.
+      flag: What names them; its group is looked in.
 
     Returns:
       By what the flag may say.
     """
-    found = importlib.metadata.entry_points(group=f"fedrec_tff.{flag.name}s")
+    found = importlib.metadata.entry_points(group=flag.group)
     return {point.name: point.value.replace(" ", "") for point in found}
 
 
@@ -67,7 +67,7 @@ def call_builder(
     """Calls a builder.
 
     Args:
-      builder: From `import_builder`.
+      builder: The function, from `import_builder`.
       name: What the flag calls it, for errors.
       flag: What names it.
       *args: For the builder.
@@ -95,7 +95,7 @@ def takes_context(builder: Any, signature: signatures.Signature) -> bool:
     """Whether a builder takes the context first.
 
     Args:
-      builder: From `import_builder`: a function, or a class.
+      builder: The function or class, from `import_builder`.
       signature: What its source tells.
 
     Returns:

@@ -17,11 +17,20 @@ class PluginFlag:
       may_wrap: Whether a builder may take, after its context, what it wraps.
       needs_context: Whether a builder is a function that takes a context. If not, it may do without
         one, and be a class, or anything else that has the name.
+      kind: What it names, for errors.
+      first_parameter: What such a thing takes first, for errors.
     """
 
     name: str
     may_wrap: bool = False
     needs_context: bool = True
+    kind: str = "builder"
+    first_parameter: str = "the context"
+
+    @property
+    def group(self) -> str:
+        """The group of entry points in which installed packages offer some."""
+        return f"fedrec_tff.{self.name}{'es' if self.name.endswith('s') else 's'}"
 
     @property
     def parameter(self) -> str:

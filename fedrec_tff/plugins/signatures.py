@@ -222,8 +222,8 @@ def _read_function(
     )
     if flag.needs_context and not has_context:
         raise errors.UserError(
-            f"{flag.say(builder)}: a builder takes the context as its first parameter, and this "
-            "one takes none"
+            f"{flag.say(builder)}: a {flag.kind} takes {flag.first_parameter} as its first "
+            "parameter, and this one takes none"
         )
     is_open = arguments.vararg is not None or arguments.kwarg is not None
     if is_open and has_context:

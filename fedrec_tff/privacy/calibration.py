@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import dp_accounting
 
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import accounting, catalogue, mechanisms
+from fedrec_tff.privacy import accounting, mechanisms
 
 # Noise multipliers are searched among the multiples of 1 / _PER_UNIT.
 _PER_UNIT = 10_000
@@ -162,10 +162,8 @@ def _unreachable(
     mechanism: mechanisms.Mechanism, target_epsilon: float, delta: float, rounds: int, most: float
 ) -> str:
     way_out = "raise the target or delta, or run fewer rounds"
-    if mechanism.name == catalogue.DP_ADAPTIVE:
-        way_out += ", or raise --clients_per_round"
-    if mechanism.name in catalogue.DISTRIBUTED:
-        way_out += ", or raise --modulus_bits"
+    if mechanism.kind.way_out:
+        way_out += f", or {mechanism.kind.way_out}"
     return (
         f"no noise multiplier up to {most:.6g} keeps {rounds} rounds of {mechanism.name} within "
         f"epsilon={target_epsilon:g} at delta={delta:g}; {way_out}"

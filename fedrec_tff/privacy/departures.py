@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fedrec_tff.privacy import catalogue
+from fedrec_tff.privacy.mechanisms import base, kinds
 
 # The number is nobody's here; it is that of a larger deployment; it holds under something said.
 INSECURE = "insecure"
@@ -21,13 +21,17 @@ EPSILON_NAMES = {INSECURE: "insecure_epsilon", SIMULATED: "simulated_epsilon", "
 
 DATA_CATALOGUE = "data"
 
+# The places of what the kind of mechanism says itself.
+_TRUST = "trust"
+_ARITHMETIC = "arithmetic"
+
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
     """What a private run chose that says whose its epsilon is.
 
     Attributes:
-        mechanism_name: One of `catalogue.SAMPLINGS`.
+        mechanism_name: Name of one of `mechanisms.kinds.KINDS`.
         has_deterministic_noise: Whether the noise follows from the seed.
         has_secret_cohorts: Whether cohorts are drawn from a secret key.
         samples_users: Whether some take part at a time; if not, nothing rests on who does.
@@ -133,27 +137,34 @@ def find_departures(choices: Choices) -> Departures:
     Returns:
         What voids the number first, then what it assumes.
     """
-    is_central = choices.mechanism_name in catalogue.CENTRAL
-    is_sampled = is_central and choices.samples_users
-    is_distributed = choices.mechanism_name in catalogue.DISTRIBUTED
+    kind = kinds.get(choices.mechanism_name)
+    # Others claim nothing from sampling.
+    is_sampled = kind.counts_on_secret_cohorts and choices.samples_users
     applies = {
         "deterministic_noise": choices.has_deterministic_noise,
-        # Others claim nothing from sampling.
         "seeded_cohorts": is_sampled and not choices.has_secret_cohorts,
         "simulated_deployment": choices.simulates_deployment,
-        "trusted_server": is_central,
-        "honest_devices": choices.mechanism_name in catalogue.LOCAL,
-        "honest_secure_sum": is_distributed,
+        _TRUST: True,
         "secret_cohorts": is_sampled and choices.has_secret_cohorts,
         "catalogue_from_data": choices.catalogue_kind == DATA_CATALOGUE,
         "users_from_data": not choices.has_public_roster,
-        # Other sums and noises are integers.
-        "floating_point": choices.mechanism_name in catalogue.LOCAL,
+        _ARITHMETIC: kind.arithmetic is not None,
         "edges": choices.has_edges,
         "weights_on_devices": choices.keeps_weights_on_devices,
         "absent_devices": choices.has_absent_devices,
     }
-    return Departures(tuple(_ALL[name] for name, does in applies.items() if does))
+    of_kind = {_TRUST: kind.trust, _ARITHMETIC: kind.arithmetic}
+    return Departures(
+        tuple(
+            _assume(of_kind[name]) if name in of_kind else _ALL[name]
+            for name, does in applies.items()
+            if does
+        )
+    )
+
+
+def _assume(assumption: base.Assumption) -> Departure:
+    return Departure(assumption.name, ASSUMPTION, assumption.sentence)
 
 
 def unite(several: Iterable[Departures]) -> Departures:
@@ -206,30 +217,6 @@ _ALL = {
             "users of this data set have no guarantee of its epsilon.",
         ),
         Departure(
-            "trusted_server",
-            ASSUMPTION,
-            "The server is trusted: it sees every clipped update, sums them and adds the noise; "
-            "devices are trusted to clip. Whoever sees what the server sees is outside the "
-            "guarantee.",
-        ),
-        Departure(
-            "honest_devices",
-            ASSUMPTION,
-            "The guarantee holds against the server too: the noise is drawn on the device. It "
-            "assumes that the devices run this program as it is, and that their noise stays with "
-            "them; a run here simulates all devices on one machine, whose operator sees "
-            "everything.",
-        ),
-        Departure(
-            "honest_secure_sum",
-            ASSUMPTION,
-            "The guarantee holds against a server that sees only the secure sum of the whole "
-            "cohort and follows the protocol (honest but curious). It does not hold against who "
-            "sees single updates or adds up fewer clients: each drop-out, and each further client "
-            "who colludes with the server, takes a share of the noise away. A run here simulates "
-            "all devices and the secure sum on one machine, whose operator sees everything.",
-        ),
-        Departure(
             "secret_cohorts",
             ASSUMPTION,
             "Who was in which round is taken to be secret, and so are cohort_key and all files "
@@ -245,11 +232,6 @@ _ALL = {
             "users_from_data",
             ASSUMPTION,
             "Which users there are is taken from the data and treated as public.",
-        ),
-        Departure(
-            "floating_point",
-            ASSUMPTION,
-            "Floating-point numbers are taken to be as good as real ones.",
         ),
         Departure(
             "edges",

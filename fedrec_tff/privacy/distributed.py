@@ -30,14 +30,11 @@ import dp_accounting
 import numpy as np
 
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import catalogue, noise_tables
+from fedrec_tff.privacy import noise_tables
 
 DISCRETE_GAUSSIAN = "discrete_gaussian"
 SKELLAM = "skellam"
-_DISTRIBUTIONS = {
-    catalogue.DDP_DISCRETE_GAUSSIAN: DISCRETE_GAUSSIAN,
-    catalogue.DDP_SKELLAM: SKELLAM,
-}
+_DISTRIBUTIONS = (DISCRETE_GAUSSIAN, SKELLAM)
 
 # Probability with which a rounded vector may be above its bound, and is rounded again, towards
 # zero (beta in Kairouz et al. 2021, section 4.1). They draw until a vector fits, for which
@@ -62,6 +59,7 @@ class DistributedMechanism(Protocol):
     """What of a mechanism decides its distributed noise; see `mechanisms.Mechanism`."""
 
     name: str
+    distribution: str | None
     noise_multiplier: float
     clip_norm: float
     clients_per_round: float
@@ -163,7 +161,7 @@ def create_distributed_noise(mechanism: DistributedMechanism) -> DistributedNois
         UserError: If there are too few or too many modulus bits, or too much noise for a table.
         ValueError: If the mechanism is none of these.
     """
-    if mechanism.name not in _DISTRIBUTIONS:
+    if mechanism.distribution not in _DISTRIBUTIONS:
         raise ValueError(f"{mechanism.name} adds no distributed noise")
     num_clients = int(mechanism.clients_per_round)
     multiplier = mechanism.noise_multiplier
@@ -172,7 +170,7 @@ def create_distributed_noise(mechanism: DistributedMechanism) -> DistributedNois
     _check_modulus(mechanism)
     scaled_clip_norm = _find_scaled_clip_norm(mechanism)
     return DistributedNoise(
-        distribution=_DISTRIBUTIONS[mechanism.name],
+        distribution=mechanism.distribution,
         num_clients=num_clients,
         num_weights=mechanism.num_weights,
         modulus_bits=mechanism.modulus_bits,
@@ -231,7 +229,7 @@ def canonical_event(event: DistributedNoiseDpEvent) -> DistributedNoiseDpEvent:
     Raises:
         UserError: If a number in it makes no sense.
     """
-    if event.distribution not in _DISTRIBUTIONS.values():
+    if event.distribution not in _DISTRIBUTIONS:
         raise UserError(f"no distributed noise is called {event.distribution!r}")
     numbers: dict[str, float | int] = {}
     for name, of_type in (

@@ -3,7 +3,7 @@
 See `ledger` for what a ledger is for.
 """
 
-# Tested in tests/privacy/test_ledger.py.
+# Tested in tests/privacy/test_ledger.py and tests/privacy/test_ledger_format.py.
 
 import dataclasses
 import numbers

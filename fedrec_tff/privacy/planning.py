@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import accounting, calibration, catalogue, factorization, mechanisms
+from fedrec_tff.privacy import accounting, calibration, mechanisms
 
 _CURVE_POINTS = 16
 # A run with this share of the best ratio is nearly as good.
@@ -133,33 +133,7 @@ def effective_noise_stddev(mechanism: mechanisms.Mechanism, rounds: int) -> floa
     Returns:
         The deviation, in the unit of the weights.
     """
-    stddev = mechanism.noise_stddev
-    if mechanism.name in catalogue.LOCAL:
-        # Each client adds its own.
-        stddev *= math.sqrt(mechanism.clients_per_round)
-    if mechanism.name == catalogue.LOCAL_LAPLACE:
-        # Of a Laplace variable, whose scale the multiplier is about.
-        stddev *= math.sqrt(2.0)
-    if mechanism.name == catalogue.DP_ADAPTIVE:
-        # A part of the noise is on the clipped count.
-        sum_multiplier, _ = mechanism.split_noise()
-        stddev = sum_multiplier * mechanism.sensitivity * mechanism.noise_scale
-    if mechanism.name in catalogue.CORRELATED:
-        stddev *= math.sqrt(_total_noise(mechanism, rounds) / ((rounds + 1) / 2.0))
-    return stddev / mechanism.clients_per_round
-
-
-def _total_noise(mechanism: mechanisms.Mechanism, rounds: int) -> float:
-    """Mean variance of the running total of correlated noise, in units of `noise_stddev` squared.
-
-    Independent noise has (rounds + 1) / 2.
-    """
-    if mechanism.name == catalogue.DP_BANDED_MF:
-        return factorization.create_banded_strategy(rounds, mechanism.min_separation).error
-    period = factorization.create_tree_period(rounds, mechanism.min_separation)
-    # That error is relative to what a turn costs; the multiplier of a tree is of a node.
-    error = factorization.tree_prefix_error(rounds, period)
-    return error / factorization.tree_depth(min(period, rounds))
+    return mechanism.kind.sum_noise_stddev(mechanism, rounds) / mechanism.clients_per_round
 
 
 def advise(runs: Sequence[PlannedRun], num_weights_of_half: int) -> Advice:
@@ -200,7 +174,7 @@ def _what_would_help(run: PlannedRun, num_weights_of_half: int) -> list[WhatIf]:
     if not mechanism.is_simulated:
         change("twice the users in a round", clients_per_round=2 * mechanism.clients_per_round)
         change("ten times the users, as many in a round", num_clients=10 * mechanism.num_clients)
-    if mechanism.name in catalogue.CORRELATED:
+    if mechanism.min_separation is not None:
         change("twice the min_separation", min_separation=2 * mechanism.min_separation)
     changes["half the embedding_dim"] = dataclasses.replace(
         setting, num_weights=num_weights_of_half

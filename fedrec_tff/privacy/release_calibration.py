@@ -2,7 +2,8 @@
 
 import dp_accounting
 
-from fedrec_tff.privacy import accounting, calibration, catalogue, mechanisms, releases
+from fedrec_tff.privacy import accounting, calibration, mechanisms, releases
+from fedrec_tff.privacy.mechanisms import gaussian
 
 RELATION = dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
 
@@ -26,7 +27,7 @@ def calibrate_popularity(
     """
     # One Gaussian sum over everybody: a round in which all users take part.
     mechanism = mechanisms.Mechanism(
-        catalogue.DP_GAUSSIAN,
+        gaussian.GAUSSIAN.name,
         noise_multiplier=0.0,
         clip_norm=1.0,
         num_clients=num_users,

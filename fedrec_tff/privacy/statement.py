@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from fedrec_tff.privacy import accounting, catalogue, mechanisms, sampling
+from fedrec_tff.privacy import accounting, mechanisms, sampling
 from fedrec_tff.privacy import departures as departures_lib
 
 _METHODS = {
@@ -13,12 +13,6 @@ _METHODS = {
     accounting.PURE: "adding up the epsilons of all turns, which needs no delta",
 }
 _MAX_EPSILON_FOR_FACTOR = 10.0
-_DEVICE_NOISE = {
-    catalogue.LOCAL_GAUSSIAN: "Gaussian",
-    catalogue.LOCAL_LAPLACE: "Laplace",
-    catalogue.DDP_DISCRETE_GAUSSIAN: "discrete Gaussian",
-    catalogue.DDP_SKELLAM: "Skellam",
-}
 
 
 def privacy_statement(
@@ -61,8 +55,8 @@ def privacy_statement(
     released = _released(releases, num_releases)
     means = [
         _how_users_are_drawn(mechanism, rounds, num_executions),
-        _what_is_done(mechanism),
-        _colluding(mechanism),
+        mechanism.kind.what_is_done(mechanism),
+        mechanism.kind.who_may_collude(mechanism),
         _what_else(mechanism, released),
         f"Accounted by {_METHODS[bound.method]}.",
     ]
@@ -128,20 +122,7 @@ def _guarantee(
             f"That deployment would have {claim}. The {mechanism.num_clients} users of THIS DATA "
             "SET have no guarantee of that epsilon."
         )
-    if mechanism.name in catalogue.LOCAL:
-        covers = (
-            "It covers all that a user's device sends, hence every model and checkpoint together"
-        )
-    elif mechanism.name in catalogue.DISTRIBUTED:
-        covers = "It covers every secure sum, hence every model and checkpoint together"
-    elif mechanism.name in catalogue.CORRELATED:
-        covers = (
-            "It covers the models of all rounds together; it does not cover the checkpoints, which "
-            "hold noise of past rounds that later rounds take off again: KEEP THEM SECRET"
-        )
-    else:
-        covers = "It covers the final model and every checkpoint together"
-    return f"This run has {claim}. {covers}."
+    return f"This run has {claim}. {mechanism.kind.covers}."
 
 
 def _relation(
@@ -218,42 +199,6 @@ def _turns(mechanism: mechanisms.Mechanism, rounds: int) -> str:
     return f" No user takes part in more than {turns} of these rounds{cap}."
 
 
-def _what_is_done(mechanism: mechanisms.Mechanism) -> str:
-    multiplier = f"at noise multiplier {mechanism.noise_multiplier:g} ({mechanism.name})"
-    clip = f"an L2 norm of {mechanism.clip_norm:g}"
-    if mechanism.tower_clip_norm is not None:
-        clip = (
-            f"an L2 norm of {mechanism.clip_norm:g} in the item table and of "
-            f"{mechanism.tower_clip_norm:g} in the towers ({mechanism.sensitivity:.6g} together)"
-        )
-    name = mechanism.name
-    if name in catalogue.LOCAL:
-        norm = f"an L1 norm of {mechanism.clip_norm:g}" if name.endswith("laplace") else clip
-        return (
-            f"Each user's device clips its update to {norm} and adds {_DEVICE_NOISE[name]} noise "
-            f"before it sends it, {multiplier}."
-        )
-    if name in catalogue.DISTRIBUTED:
-        return (
-            f"Each user's device clips its update to {clip}, rounds it to integers and adds a "
-            f"share of {_DEVICE_NOISE[name]} noise; the server gets nothing but the sum of the "
-            f"{mechanism.clients_per_round:g} devices, modulo 2^{mechanism.modulus_bits}; all "
-            f"shares together are {multiplier}."
-        )
-    if name == catalogue.DP_ADAPTIVE:
-        return (
-            "Each user's update is clipped to an L2 norm that adapts privately from "
-            f"{mechanism.clip_norm:g}, with Gaussian noise on the sum and on the clipped count, "
-            f"together {multiplier}."
-        )
-    noise = "Gaussian noise on the sum"
-    if name == catalogue.DP_TREE:
-        noise += ", correlated over rounds by binary trees, each node"
-    if name == catalogue.DP_BANDED_MF:
-        noise += f", correlated over {mechanism.min_separation} rounds by a banded matrix,"
-    return f"Each user's update is clipped to {clip}, with {noise} {multiplier}."
-
-
 def _what_else(mechanism: mechanisms.Mechanism, released: Mapping[str, int]) -> str:
     if not released:
         return "Besides the model, nothing is released about the users who train."
@@ -261,23 +206,6 @@ def _what_else(mechanism: mechanisms.Mechanism, released: Mapping[str, int]) -> 
         f"{name} ({'once' if times == 1 else f'{times} times'})" for name, times in released.items()
     )
     text = f"Besides the model it releases, under the same epsilon and with noise: {names}."
-    if mechanism.name not in catalogue.CENTRAL:
+    if not mechanism.kind.trusts_server:
         text += " For these the server is trusted with exact sums."
     return text
-
-
-def _colluding(mechanism: mechanisms.Mechanism) -> str:
-    """How many of a cohort may tell the server their shares of the noise."""
-    if mechanism.name not in catalogue.DISTRIBUTED:
-        return ""
-    count = mechanism.colluding_clients
-    if not count:
-        return (
-            "No client of a cohort may tell the server what noise it added; a client who takes "
-            "part knows its own share, and is such a one against the others."
-        )
-    whose = "1 client" if count == 1 else f"{count} clients"
-    return (
-        f"The guarantee holds also if up to {whose} of each cohort collude with the server: their "
-        "shares of the noise are not counted."
-    )

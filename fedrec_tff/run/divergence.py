@@ -173,18 +173,16 @@ def build_probe(
       Whether one of them sends a finite update.
     """
     client_update = run_process.build_client_update(config, num_items, popular, features)
-    needs_guidance = guidance_lib.is_needed(config.client_work)
 
     @tf.function(autograph=False)
     def is_finite(weights: Any, guidance: Any, user: client_work.ClientData) -> tf.Tensor:
-        known = (guidance,) if needs_guidance else ()
-        sent = client_work.reject_non_finite(client_update(weights, *known, user))
+        sent = client_work.reject_non_finite(client_update(weights, user, guidance))
         return tf.equal(sent.metrics.num_rejected_clients, 0.0)
 
     users = [_make_up(config, num_items, features, length) for length in _LENGTHS]
 
     def probe(state: tff.learning.templates.LearningAlgorithmState) -> bool:
-        guidance = _find_guidance(config, state) if needs_guidance else ()
+        guidance = _find_guidance(config, state)
         weights = tf.nest.map_structure(tf.constant, state.global_model_weights.trainable)
         return any(is_finite(weights, guidance, user) for user in users)
 

@@ -11,7 +11,6 @@ from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.execution import compiled, debug, exceptions, native
 from fedrec_tff.execution.secure_sum import SecureSum
-from fedrec_tff.privacy import catalogue
 from fedrec_tff.secure_sums import by_name
 
 # Contexts, and what devices compute beside rounds.
@@ -67,8 +66,8 @@ def _create_context(
     config: RunConfig, secure_sum: SecureSum | None
 ) -> contextlib.AbstractContextManager:
     random_seed = config.seed if config.insecure_deterministic_noise else None
-    on_device = (*catalogue.LOCAL, *catalogue.DISTRIBUTED)
-    is_protective = config.mechanism_name in on_device and random_seed is None
+    kind = config.mechanism_kind
+    is_protective = kind is not None and kind.draws_noise_on_devices and random_seed is None
     if config.execution == "native":
         return native.native_context()
     if config.execution == "debug":

@@ -17,7 +17,6 @@ from fedrec_tff.datasets import splits
 from fedrec_tff.evaluation import popularity, ranking
 from fedrec_tff.evaluation import scoring as evaluation_scoring
 from fedrec_tff.learning import private_evaluation
-from fedrec_tff.learning.config import FEDAVG
 from fedrec_tff.models import side_features, two_tower
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.run import devices as devices_lib
@@ -57,7 +56,7 @@ def build_evaluate_fn(
 
     def evaluate(weights: tff.learning.models.ModelWeights) -> dict[str, float]:
         metrics = _validate(session, weights, devices)
-        if config.client_algorithm == FEDAVG:
+        if not config.client_work.algorithm_traits.shares_statistics:
             metrics |= communication.describe_download(weights.trainable, config.clients_per_round)
         if release is not None and _may_release(session, ledger, privacy_plan.EVALUATION):
             ledger.append_release(privacy_plan.EVALUATION)

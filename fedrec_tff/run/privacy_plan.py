@@ -8,7 +8,7 @@ from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.learning.simulation import failure_config
-from fedrec_tff.privacy import accounting, calibration, catalogue, mechanisms, sampling
+from fedrec_tff.privacy import accounting, calibration, mechanisms, sampling
 from fedrec_tff.privacy import departures as departures_lib
 
 # Names of what a run may release besides its rounds.
@@ -54,7 +54,7 @@ def find_departures(config: RunConfig) -> departures_lib.Departures:
         return departures_lib.NONE
     return departures_lib.find_departures(
         departures_lib.Choices(
-            config.mechanism_name,
+            config.mechanism_kind.name,
             has_deterministic_noise=config.insecure_deterministic_noise,
             has_secret_cohorts=config.has_secret_cohorts,
             simulates_deployment=config.noise_cohort_size is not None,
@@ -144,10 +144,15 @@ def _plan_mechanism(
 def _create_mechanism(
     config: RunConfig, num_clients: int, num_weights: int, noise_multiplier: float
 ) -> mechanisms.Mechanism:
-    name = config.mechanism_name
-    is_distributed = name in catalogue.DISTRIBUTED
+    kind = config.mechanism_kind
+    planned = {
+        "rounds": config.rounds,
+        "num_weights": num_weights,
+        "modulus_bits": config.modulus_bits or _DEFAULT_MODULUS_BITS,
+        "colluding_clients": _colluding_clients(config),
+    }
     return mechanisms.Mechanism(
-        name=name,
+        name=kind.name,
         noise_multiplier=noise_multiplier,
         clip_norm=config.clip_norm,
         num_clients=num_clients,
@@ -155,13 +160,10 @@ def _create_mechanism(
         sampling=config.sampling_law,
         tower_clip_norm=config.tower_clip_norm,
         min_separation=config.min_separation,
-        rounds=config.rounds if name in catalogue.CORRELATED else None,
         max_rounds_per_user=config.max_rounds_per_user,
         noise_cohort_size=config.noise_cohort_size,
         noise_population_size=config.noise_population_size,
-        num_weights=num_weights if is_distributed else None,
-        modulus_bits=(config.modulus_bits or _DEFAULT_MODULUS_BITS) if is_distributed else None,
-        colluding_clients=_colluding_clients(config) if is_distributed else 0,
+        **{field: value for field, value in planned.items() if kind.has(field)},
     )
 
 

@@ -13,22 +13,23 @@ from fedrec_tff import errors
 from fedrec_tff.aggregators import building, contract, registry
 from fedrec_tff.aggregators import chain as chain_lib
 from fedrec_tff.aggregators.hierarchical import config as hierarchy_config
-from fedrec_tff.config import model_checks
+from fedrec_tff.config import loss_checks, model_checks
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.learning import (
     client_work,
     feature_embedding,
     guidance_memory,
-    hierarchical_process,
     negative_sampling,
     optimizers,
     schedules,
+    server_part,
 )
 from fedrec_tff.learning import process as process_lib
 from fedrec_tff.learning.config import EVERYBODY_THE_SAME, POPULARITY
 from fedrec_tff.learning.simulation import simulated_clients
 from fedrec_tff.models import tower_contract
+from fedrec_tff.models.losses import contract as loss_contract
 from fedrec_tff.run import aggregator_context, client_simulation, known_popularity, privacy_plan
 from fedrec_tff.run import features as features_lib
 
@@ -90,19 +91,11 @@ def build_process(
             simulation.failure,
             memory,
         )
+    edges, excludes_non_finite = None, _excludes_non_finite(chain)
     if chain.terminal.has_edges:
-        build_learning_process = functools.partial(
-            hierarchical_process.build_hierarchical_process,
-            _find_hierarchy(chain, context),
-            edge_fn=_get_edge,
-            replaces_non_finite=not _edges_exclude_non_finite(chain),
-        )
-    else:
-        build_learning_process = functools.partial(
-            process_lib.build_learning_process,
-            replaces_non_finite=not _excludes_non_finite(chain),
-        )
-    return build_learning_process(
+        edges = server_part.Edges(_find_hierarchy(chain, context), _get_edge)
+        excludes_non_finite = _edges_exclude_non_finite(chain)
+    return process_lib.build_learning_process(
         config.two_tower,
         num_items,
         client_update_fn,
@@ -113,8 +106,10 @@ def build_process(
         sums_client_metrics=config.server_sees_sums,
         initial_item_bias=popular.initial_bias if config.initial_bias == POPULARITY else None,
         initial_item_embedding=_create_initial_embedding(config, num_items, item_features),
+        replaces_non_finite=not excludes_non_finite,
         client_memory=memory,
         server_learning_rates=schedules.create_learning_rates(config.server),
+        edges=edges,
     )
 
 
@@ -221,6 +216,8 @@ def create_learning_rates(config: RunConfig) -> dict[str, np.ndarray]:
 def _check_model(config: RunConfig) -> None:
     tower_contract.check(config.two_tower)
     model_checks.check_loaded(config)
+    loss_contract.check(config.client_work.chosen_loss)
+    loss_checks.check_loaded(config)
 
 
 def _check_weighs(config: RunConfig, factory: Any) -> None:
@@ -273,7 +270,7 @@ def _find_hierarchy(
 
 def _get_edge(client: client_work.ClientData | simulated_clients.SimulatedClient) -> Any:
     """The client's edge, which is public."""
-    return hierarchical_process.get_edge(client.data if hasattr(client, "data") else client)
+    return server_part.get_edge(client.data if hasattr(client, "data") else client)
 
 
 def _create_initial_embedding(

@@ -12,7 +12,7 @@ from typing import Any
 
 from fedrec_tff import errors
 from fedrec_tff.aggregators import aggregator
-from fedrec_tff.config import model_checks, run_config
+from fedrec_tff.config import loss_checks, model_checks, run_config
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import interactions as interactions_lib
 from fedrec_tff.datasets import loading
@@ -105,17 +105,18 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
         run_directory.check_fingerprint(directory, fingerprint, features.fingerprint)
         noise_multiplier = stored["derived"]["noise_multiplier"]
         before = stored["derived"]
-        has_new_model = before.get("model_digest") != model_checks.digest_model(config)
-        has_new_plugin = has_new_model or before.get("plugins", {}) != _digest_plugins(config)
+        new_plugins = _find_new_plugins(config, before)
+        has_new_plugin = bool(new_plugins)
         if has_new_plugin:
-            _check_has_no_rounds(directory, "model" if has_new_model else "aggregator")
+            _check_has_no_rounds(directory, new_plugins[0])
     draws = user_draws.UserDraws(dataset.train_user_ids, config.seed, identity.cohort_key)
     num_weights = config.two_tower.num_weights(dataset.split.num_items)
     plan = privacy_plan.create_plan(
         config, dataset.split.train.num_rows, num_weights, noise_multiplier, draws.secret
     )
     is_unchecked = stored is None or has_new_plugin
-    has_plugin = config.model is not None or config.aggregator_chain.has_plugin
+    own = (config.model, config.loss_plugin)
+    has_plugin = any(part is not None for part in own) or config.aggregator_chain.has_plugin
     if is_unchecked and (config.aggregator_param or has_plugin):
         # What is wrong with these is told before the folder is taken, for which TensorFlow must be
         # there already.
@@ -204,6 +205,7 @@ def _derive(
         "aggregator": config.aggregator_chain.name,
         "plugins": _digest_plugins(config),
         "model_digest": model_checks.digest_model(config),
+        "loss_digest": loss_checks.digest_loss(config),
         "sampling_probability": plan.sampling_probability,
         "sampling": config.sampling_law,
         "noise_multiplier": plan.mechanism.noise_multiplier if plan.mechanism else None,
@@ -220,6 +222,16 @@ def _digest_plugins(config: RunConfig) -> dict[str, str]:
     """The SHA-256 of the file of each aggregator of somebody's own, by what the flag calls it."""
     found = [(a.name, a.builder) for a in config.aggregator_chain.aggregators if a.is_plugin]
     return {name: plugin_loading.digest_source(b, aggregator.FLAG) for name, b in found}
+
+
+def _find_new_plugins(config: RunConfig, before: dict[str, Any]) -> list[str]:
+    """What of somebody's own has another file than when the run began: model, loss, aggregator."""
+    digests = {
+        "model": (before.get("model_digest"), model_checks.digest_model(config)),
+        "loss": (before.get("loss_digest"), loss_checks.digest_loss(config)),
+        "aggregator": (before.get("plugins", {}), _digest_plugins(config)),
+    }
+    return [kind for kind, (then, now) in digests.items() if then != now]
 
 
 def _check_has_no_rounds(directory: run_directory.RunDirectory, kind: str) -> None:

@@ -2,11 +2,15 @@ import subprocess
 import sys
 
 _PRIVACY = [
-    *("accounting", "calibration", "catalogue", "chained_file", "departures", "distributed"),
+    *("accounting", "calibration", "chained_file", "departures", "distributed"),
     *("events", "factorization", "ledger", "ledger_format", "loss_distributions", "mechanisms"),
     *("noise_tables", "participation", "partition_selection", "planning"),
     *("population_budget", "population_format", "population_ledger"),
     *("release_calibration", "releases", "sampling", "statement", "tuning"),
+]
+_MECHANISM_KINDS = [
+    *("adaptive", "banded", "base", "central", "correlated", "gaussian", "kinds", "local"),
+    *("mechanism", "shared", "terms", "tree"),
 ]
 _AUDIT = [
     *("canary_scores", "checks", "divergence", "gaussian_estimate", "lower_bound", "membership"),
@@ -18,6 +22,7 @@ _EVALUATION = [
 ]
 _MODULES = [
     *(f"fedrec_tff.privacy.{name}" for name in _PRIVACY),
+    *(f"fedrec_tff.privacy.mechanisms.{name}" for name in _MECHANISM_KINDS),
     *(f"fedrec_tff.privacy.audit.{name}" for name in _AUDIT),
     *(f"fedrec_tff.evaluation.{name}" for name in _EVALUATION),
     *("fedrec_tff.studies.privacy_plan.text", "fedrec_tff.studies.privacy_plan.plots"),
@@ -79,3 +84,11 @@ def test_privacy_and_evaluation_do_not_import_tensorflow():
         "assert not heavy, heavy[:5]\n"
     )
     _run(code)
+
+
+def test_what_flags_ask_of_mechanisms_waits_for_no_accounting():
+    _run(
+        "import sys\nfrom fedrec_tff.privacy.mechanisms import kinds\n"
+        "heavy = {'dp_accounting', 'scipy', 'pandas', 'tensorflow'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )

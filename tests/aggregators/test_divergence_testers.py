@@ -25,8 +25,9 @@ from fedrec_tff.execution import compiled
 from fedrec_tff.learning import client_work, private_evaluation, private_popularity
 from fedrec_tff.models import two_tower
 from fedrec_tff.models.config import TwoTowerConfig
-from fedrec_tff.privacy import accounting, catalogue, distributed, mechanisms, releases, sampling
+from fedrec_tff.privacy import accounting, distributed, mechanisms, releases, sampling
 from fedrec_tff.privacy.audit import divergence
+from fedrec_tff.privacy.mechanisms import kinds
 
 pytestmark = pytest.mark.slow
 
@@ -89,11 +90,11 @@ class _Subject:
         """For which every coordinate has noise of `_MULTIPLIER` times its own sensitivity."""
         law, size = self.sampling, self.num_weights
         is_cyclic = law == sampling.CYCLIC_POISSON
-        is_distributed = self.name in catalogue.DISTRIBUTED
-        relative = 1.0 / size if self.name == catalogue.LOCAL_LAPLACE else size**-0.5
+        is_distributed = self.name.startswith("ddp_")
+        relative = 1.0 / size if self.name == "local_laplace" else size**-0.5
         if self.is_repeated:
             relative = 1.0
-        if self.name == catalogue.DP_TREE:
+        if self.name == "dp_tree":
             relative *= math.sqrt(_MIN_SEPARATION.bit_length())
         if self.is_replaced:
             relative *= 2.0
@@ -112,20 +113,20 @@ class _Subject:
             # Of sum and clipped count, each costs something.
             clipped_count_stddev=_MULTIPLIER * relative if self.name == "dp_adaptive" else None,
             min_separation=_MIN_SEPARATION if is_cyclic else None,
-            rounds=2 * _MIN_SEPARATION if self.name in catalogue.CORRELATED else None,
-            max_rounds_per_user=1 if self.name in catalogue.LOCAL else None,
+            rounds=2 * _MIN_SEPARATION if self.name in ("dp_tree", "dp_banded_mf") else None,
+            max_rounds_per_user=1 if self.name.startswith("local_") else None,
             num_weights=size if is_distributed else None,
             modulus_bits=32 if is_distributed else None,
         )
 
     @property
     def is_replaced(self):
-        is_local = self.name in (*catalogue.LOCAL, *catalogue.DISTRIBUTED)
+        is_local = self.name.startswith(("local_", "ddp_"))
         return is_local or self.sampling == sampling.FIXED_SIZE
 
     @property
     def num_rounds(self):
-        return _MIN_SEPARATION if self.name in catalogue.CORRELATED else 1
+        return _MIN_SEPARATION if self.name in ("dp_tree", "dp_banded_mf") else 1
 
 
 _SUBJECTS = {
@@ -145,7 +146,7 @@ _SUBJECTS = {
 
 
 def test_every_mechanism_is_tried():
-    assert {subject.name for subject in _SUBJECTS.values()} == set(catalogue.SAMPLINGS)
+    assert {subject.name for subject in _SUBJECTS.values()} == set(kinds.KINDS)
 
 
 # What is claimed.
@@ -199,7 +200,7 @@ def _constant(subject, value):
 def _cohorts(subject):
     """With the user, and without; others send nothing."""
     nothing, much = _constant(subject, 0.0), _constant(subject, 100.0)
-    num_others = 0 if subject.name in catalogue.LOCAL else _CLIENTS_PER_ROUND - 1
+    num_others = 0 if subject.name.startswith("local_") else _CLIENTS_PER_ROUND - 1
     others = [nothing] * num_others
     if subject.is_replaced:
         return [*others, much], [*others, _constant(subject, -100.0)]

@@ -7,6 +7,7 @@ import updates as updates_lib
 
 from fedrec_tff.aggregators import registry
 from fedrec_tff.privacy import mechanisms
+from fedrec_tff.privacy.mechanisms import adaptive
 
 pytestmark = pytest.mark.usefixtures("native")
 
@@ -161,7 +162,7 @@ def test_noise_has_the_accounted_standard_deviation(name, form, seed):
     output = process.next(state, [])
     multiplier = 1.5
     if name == "dp_adaptive":
-        multiplier, _ = mechanisms.split_adaptive_noise(1.5, _CLIENTS_PER_ROUND)
+        multiplier, _ = adaptive.split_adaptive_noise(1.5, _CLIENTS_PER_ROUND)
         assert multiplier > 1.5
     expected = multiplier * _CLIP / _CLIENTS_PER_ROUND
     # 5 standard deviations of the estimates, each.

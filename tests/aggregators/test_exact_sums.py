@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from fedrec_tff.aggregators import registry, row_sparse
 from fedrec_tff.execution import compiled, debug, stacking
-from fedrec_tff.privacy import catalogue, mechanisms, queries, sampling
+from fedrec_tff.privacy import mechanisms, queries, sampling
+from fedrec_tff.privacy.mechanisms import kinds
 
 _CLIP = 0.5
 _SHARDS = (1, 2, 3)
@@ -113,7 +114,7 @@ def test_one_client_moves_the_sum_of_ten_thousand_by_no_more_than_the_clip(form)
 
 @functools.cache
 def _private(name, form):
-    law = catalogue.SAMPLINGS[name][0]
+    law = kinds.get(name).samplings[0]
     is_cyclic = law == sampling.CYCLIC_POISSON
     mechanism = mechanisms.Mechanism(
         name,

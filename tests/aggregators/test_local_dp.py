@@ -10,7 +10,7 @@ from scipy import stats
 
 from fedrec_tff.aggregators import local_dp, registry
 from fedrec_tff.execution import client_calls, compiled, debug, forms
-from fedrec_tff.privacy import catalogue, mechanisms
+from fedrec_tff.privacy import mechanisms
 
 _NUM_ITEMS = 4_000
 _CLIP = 0.5
@@ -18,12 +18,12 @@ _MULTIPLIER = 2.0
 # Not the number of clients that come.
 _CLIENTS_PER_ROUND = 8.0
 _BUILDERS = {
-    catalogue.LOCAL_GAUSSIAN: local_dp.build_local_gaussian,
-    catalogue.LOCAL_LAPLACE: local_dp.build_local_laplace,
+    "local_gaussian": local_dp.build_local_gaussian,
+    "local_laplace": local_dp.build_local_laplace,
 }
 # The norm that is clipped, and the noise of scale 1.
-_NORMS = {catalogue.LOCAL_GAUSSIAN: 2, catalogue.LOCAL_LAPLACE: 1}
-_DISTRIBUTIONS = {catalogue.LOCAL_GAUSSIAN: stats.norm, catalogue.LOCAL_LAPLACE: stats.laplace}
+_NORMS = {"local_gaussian": 2, "local_laplace": 1}
+_DISTRIBUTIONS = {"local_gaussian": stats.norm, "local_laplace": stats.laplace}
 both_names = pytest.mark.parametrize("name", _BUILDERS)
 
 
@@ -134,7 +134,7 @@ def test_all_draws_are_keyed_by_the_context(name):
     assert not form.work.is_seeded
     assert form.work.stateful_random_ops == []
     # One tensor of words for each of the three tensors, two for Gaussian noise; none elsewhere.
-    num_draws = 6 if name == catalogue.LOCAL_GAUSSIAN else 3
+    num_draws = 6 if name == "local_gaussian" else 3
     assert form.work.ops["StatelessRandomUniformIntV2"] == num_draws
     for stage in (form.prepare, form.accumulate, form.merge, form.report, form.update):
         assert not stage.is_random
@@ -142,7 +142,7 @@ def test_all_draws_are_keyed_by_the_context(name):
 
 
 def test_a_seed_of_the_context_repeats_the_noise():
-    process = _process(catalogue.LOCAL_GAUSSIAN)
+    process = _process("local_gaussian")
     found = [_mean(_create_context(random_seed=3), process, [_update()], 2) for _ in range(2)]
     np.testing.assert_array_equal(*found)
     assert not np.any(found[0][0] == found[0][1])

@@ -9,7 +9,7 @@ from fedrec_tff.config import config_checks, data_config, run_config
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import keyed_draws, loading, splits
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import catalogue
+from fedrec_tff.privacy.mechanisms import kinds
 from fedrec_tff.run import data, privacy_plan
 
 FIELDS = {field.name: field for field in dataclasses.fields(RunConfig)}
@@ -24,7 +24,7 @@ def test_names_are_those_of_the_parts_that_know_them():
     assert data_config.DATASETS == loading.DATASETS
     assert data_config.SPLITS == splits.SPLITS
     found = [registry.get(name) for name in registry.names()]
-    assert {a.mechanism_name for a in found if a.is_private} == set(catalogue.SAMPLINGS)
+    assert {a.mechanism_kind for a in found if a.is_private} == set(kinds.KINDS.values())
 
 
 def test_defaults_are_valid_and_not_private():

@@ -6,7 +6,7 @@ import tensorflow as tf
 from fedrec_tff.aggregators import registry
 from fedrec_tff.learning import client_work, negative_sampling, optimizers
 from fedrec_tff.learning import process as process_lib
-from fedrec_tff.learning.config import IN_BATCH_SOFTMAX, ClientWorkConfig, OptimizerConfig
+from fedrec_tff.learning.config import ClientWorkConfig, OptimizerConfig
 from fedrec_tff.models import two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.privacy import mechanisms
@@ -25,7 +25,7 @@ _BUILDERS = {
 }
 
 
-def build_work(loss=IN_BATCH_SOFTMAX, batch_size=0):
+def build_work(loss="in_batch_softmax", batch_size=0):
     """How clients train; with a batch of 0, one step over everything."""
     return ClientWorkConfig(OptimizerConfig("sgd", 0.5), loss, batch_size)
 

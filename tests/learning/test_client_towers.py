@@ -7,8 +7,11 @@ import tensorflow as tf
 from fedrec_tff.aggregators import row_sparse
 from fedrec_tff.learning import client_work, negative_sampling
 from fedrec_tff.learning.config import ClientWorkConfig, OptimizerConfig
-from fedrec_tff.models import losses, tower_encoding, two_tower
-from fedrec_tff.models.config import CAUSAL_TOWERS, TwoTowerConfig
+from fedrec_tff.models import tower_encoding, two_tower
+from fedrec_tff.models.config import TwoTowerConfig
+from fedrec_tff.models.losses import formulas
+
+_CAUSAL_TOWERS = ("gru", "attention")
 
 _NUM_ITEMS = 9
 _SAMPLER = negative_sampling.NegativeSampler(_NUM_ITEMS, 6)
@@ -78,7 +81,7 @@ def _gradient(model, client, items, first=0):
                 model, weights.items.embedding, weights.tower, padded, mask
             )
             own = tf.constant([items[position]])
-            loss = losses.sampled_softmax(
+            loss = formulas.sampled_softmax(
                 two_tower.pair_logits(query, two_tower.gather_items(weights.items, own), 1.0),
                 two_tower.all_logits(query, two_tower.gather_items(weights.items, negatives), 1.0),
                 own,
@@ -123,7 +126,7 @@ def test_a_set_predicts_each_item_from_all_others():
 
 
 @pytest.mark.parametrize("build", _BUILDERS)
-@pytest.mark.parametrize("name", ["recency", *CAUSAL_TOWERS])
+@pytest.mark.parametrize("name", ["recency", *_CAUSAL_TOWERS])
 def test_one_step_follows_the_gradient_over_all_positions(name, build):
     model, client = _model(name), _client(_ITEMS[:5])
     result, update = _update(build, model, client)
@@ -132,7 +135,7 @@ def test_one_step_follows_the_gradient_over_all_positions(name, build):
     assert result.weight == result.metrics.num_examples == 5.0
 
 
-@pytest.mark.parametrize(("name", "build"), zip(CAUSAL_TOWERS, _BUILDERS, strict=True))
+@pytest.mark.parametrize(("name", "build"), zip(_CAUSAL_TOWERS, _BUILDERS, strict=True))
 def test_a_long_sequence_gives_a_stretch_of_it_whose_beginning_is_no_example(name, build):
     model, seen = _model(name), set()
     # Five of seven items: three places to begin, and only the first has a known beginning.
@@ -152,7 +155,7 @@ def test_a_long_sequence_gives_a_stretch_of_it_whose_beginning_is_no_example(nam
     assert seen == {0, 1, 2}
 
 
-@pytest.mark.parametrize("name", CAUSAL_TOWERS)
+@pytest.mark.parametrize("name", _CAUSAL_TOWERS)
 def test_row_sparse_and_dense_drop_the_same_activations(name):
     model, client = _model(name, dropout=0.5), _client(_ITEMS[:5])
     dense, sparse = (_update(build, model, client, epochs=3)[1] for build in _BUILDERS)

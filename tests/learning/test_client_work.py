@@ -8,6 +8,7 @@ import tensorflow_federated as tff
 
 from fedrec_tff.aggregators import row_sparse
 from fedrec_tff.learning import client_work, negative_sampling
+from fedrec_tff.learning.algorithms import fedavg
 from fedrec_tff.learning.config import ClientWorkConfig, OptimizerConfig
 from fedrec_tff.models import two_tower
 from fedrec_tff.models.config import TwoTowerConfig
@@ -201,7 +202,7 @@ def test_steps_and_loss_sum_without_learning(form, batch_size, epochs, monkeypat
     items, negatives = np.array([3, 5, 3, 8, 0]), np.array([5, 1, 7, 1])
     sampler = _FixedNegatives(negatives)
     optimizer = _CountingOptimizer()
-    monkeypatch.setattr(client_work.optimizers, "create_optimizer", lambda config: optimizer)
+    monkeypatch.setattr(fedavg.optimizers, "create_optimizer", lambda config: optimizer)
     work = ClientWorkConfig(_SGD, "sampled_softmax", batch_size, epochs)
     result = _BUILDERS[form](_MODEL, work, sampler)(_TENSORS, _client(items, num_padding=3))
     assert optimizer.num_steps == epochs * int(np.ceil(5 / (batch_size or 5)))

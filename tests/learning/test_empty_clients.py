@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedrec_tff.learning import client_work, guidance, negative_sampling, personal_config
+from fedrec_tff.learning import client_work, negative_sampling, personal_config
 from fedrec_tff.learning.config import ClientWorkConfig, OptimizerConfig
 from fedrec_tff.models import two_tower
 from fedrec_tff.models.config import TwoTowerConfig
@@ -43,10 +43,9 @@ def test_a_client_without_data_sends_zeros(tower, work, build_fn):
     client_update = build_fn(model, work, sampler)
     weights = two_tower.create_initial_weights(model, _NUM_ITEMS, seed=1)
     client = client_work.ClientData(tf.zeros(16, tf.int32), tf.constant(0), tf.constant([1, 2]))
-    arguments = (weights, guidance.NOTHING, client)
-    if not guidance.is_needed(work):
-        arguments = (weights, client)
-    result = tf.function(lambda: client_update(*arguments), jit_compile=True, autograph=False)()
+    result = tf.function(
+        lambda: client_update(weights, client), jit_compile=True, autograph=False
+    )()
     update = [t for t in tf.nest.flatten(result.update) if t.dtype.is_floating]
     assert all(not np.any(tensor.numpy()) for tensor in update)
     metrics = {name: float(value) for name, value in result.metrics._asdict().items()}

@@ -15,10 +15,10 @@ from fedrec_tff.execution import compiled
 from fedrec_tff.learning import (
     client_work,
     guidance_memory,
-    hierarchical_process,
     negative_sampling,
     optimizers,
     schedules,
+    server_part,
 )
 from fedrec_tff.learning import process as process_lib
 from fedrec_tff.learning.config import ClientWorkConfig, OptimizerConfig, ScheduleConfig
@@ -186,19 +186,20 @@ def test_schedules_go_with_edges():
     """A weighted mean of edges' weighted means is the weighted mean."""
     work = _work(weighting="uniform")
     built = hierarchical_factory.build_hierarchical(_CONTEXT, num_edges=2)
-    process = hierarchical_process.build_hierarchical_process(
-        built.hierarchy,
+    process = process_lib.build_learning_process(
         _MODEL,
         _NUM_ITEMS,
         client_work.build_row_sparse_client_update(_MODEL, work, _SAMPLER),
         built,
         optimizers.create_optimizer(_SERVER),
         _SEED,
+        client_work.create_client_data_type(has_edge=True),
         client_memory=guidance_memory.create_memory(work),
         server_learning_rates=schedules.create_learning_rates(_SERVER),
+        edges=server_part.Edges(built.hierarchy),
     )
     cohorts = [
-        [client._replace(edge=np.int32(client.seed[1] % 2)) for client in cohort]
+        [client._replace(edge=np.int32(place % 2)) for place, client in enumerate(cohort)]
         for cohort in _COHORTS
     ]
     states = _run(process, cohorts)

@@ -13,9 +13,9 @@ from fedrec_tff.aggregators.hierarchical import factory
 from fedrec_tff.execution import compiled
 from fedrec_tff.learning import (
     client_work,
-    hierarchical_process,
     negative_sampling,
     optimizers,
+    server_part,
 )
 from fedrec_tff.learning import process as process_lib
 from fedrec_tff.learning.config import ClientWorkConfig, OptimizerConfig
@@ -36,8 +36,9 @@ _SERVER_RATE = 0.5
 _EDGE_RATE = 0.75
 
 
-def _pull(weights, client):
+def _pull(weights, client, told):
     """Client work that depends on the model it is given: pulls all weights to the first item."""
+    del told
     target = tf.cast(client.item_index[0], tf.float32)
     update = tf.nest.map_structure(lambda w: _PULL * (w - target), weights)
     weight = tf.cast(client.num_interactions, tf.float32)
@@ -77,8 +78,19 @@ def _process(sync_period=2, server="weighted_mean"):
         edge_learning_rate=_EDGE_RATE if sync_period > 1 else 1.0,
     )
     server_optimizer = optimizers.create_optimizer(OptimizerConfig("sgd", _SERVER_RATE))
-    return hierarchical_process.build_hierarchical_process(
-        built.hierarchy, _MODEL, _NUM_ITEMS, _pull, built, server_optimizer, _SEED
+    return _build_process(built, _pull, server_optimizer)
+
+
+def _build_process(built, client_update_fn, server_optimizer):
+    return process_lib.build_learning_process(
+        _MODEL,
+        _NUM_ITEMS,
+        client_update_fn,
+        built,
+        server_optimizer,
+        _SEED,
+        client_work.create_client_data_type(has_edge=True),
+        edges=server_part.Edges(built.hierarchy),
     )
 
 
@@ -203,9 +215,7 @@ def test_private_row_sparse_edges_without_noise_are_dp_fedavg():
     # The same clients without edges.
     cohorts = [_COHORTS[0], [client._replace(edge=()) for client in _COHORTS[0]]]
     processes = [
-        hierarchical_process.build_hierarchical_process(
-            built.hierarchy, _MODEL, _NUM_ITEMS, client_update, built, optimizer, _SEED
-        ),
+        _build_process(built, client_update, optimizer),
         process_lib.build_learning_process(
             _MODEL,
             _NUM_ITEMS,

@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from fedrec_tff.aggregators import row_sparse
-from fedrec_tff.learning import client_work, negative_sampling, normalized_averaging
+from fedrec_tff.learning import client_work, negative_sampling
+from fedrec_tff.learning.algorithms import registry
 from fedrec_tff.learning.config import ClientWorkConfig, OptimizerConfig
 from fedrec_tff.models import two_tower
 from fedrec_tff.models.config import TwoTowerConfig
@@ -105,10 +106,10 @@ def test_a_normalised_update_is_that_of_one_step(form):
     ("momentum", "mu", "num_steps"), itertools.product([0.0, 0.9], [0.0, 0.5], [1, 2, 30])
 )
 def test_effective_steps_have_the_closed_forms_of_the_paper(momentum, mu, num_steps):
-    work = ClientWorkConfig(OptimizerConfig("sgd", _RATE, momentum), proximal_weight=mu)
-    found = normalized_averaging.count_effective_steps(
-        work, tf.constant(num_steps), tf.constant(_RATE)
-    )
+    optimizer = OptimizerConfig("sgd", _RATE, momentum)
+    work = ClientWorkConfig(optimizer, proximal_weight=mu, normalizes_update=True)
+    algorithm = registry.create_algorithm(work)
+    found = algorithm.count_effective_steps(tf.constant(num_steps), tf.constant(_RATE))
     if momentum and mu:
         # No closed form there; the recurrence as a matrix, of what was moved and the velocity.
         step = np.array([[1 - mu * _RATE, momentum], [-mu * _RATE, momentum]])

@@ -8,6 +8,7 @@ from scipy import optimize, special
 
 from fedrec_tff.errors import UserError
 from fedrec_tff.privacy import accounting, loss_distributions, mechanisms
+from fedrec_tff.privacy.mechanisms import adaptive
 
 ADD_OR_REMOVE = dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
 REPLACE = dp_accounting.NeighboringRelation.REPLACE_ONE
@@ -49,7 +50,7 @@ def test_known_numbers(mechanism, expected):
 
 def adaptive_parts(mechanism):
     """The library's own event of adaptive clipping: sum and count on one Poisson sample."""
-    sum_noise_multiplier, count_stddev = mechanism.split_noise()
+    sum_noise_multiplier, count_stddev = adaptive.split_noise(mechanism)
     noises = [sum_noise_multiplier, count_stddev / 0.5]
     return dp_accounting.PoissonSampledDpEvent(
         mechanism.sampling_probability,
@@ -73,7 +74,7 @@ def test_one_adaptive_round_by_quadrature():
     """Sum and count in the plane, each with its own noise, on one sample; hockey stick by hand."""
     mechanism = dataclasses.replace(ADAPTIVE, num_clients=60)
     probability, delta = mechanism.sampling_probability, 1e-4
-    sum_noise_multiplier, count_stddev = mechanism.split_noise()
+    sum_noise_multiplier, count_stddev = adaptive.split_noise(mechanism)
     x, dx = np.linspace(-9, 10, 1501, retstep=True)
     y, dy = np.linspace(-9, 10, 1501, retstep=True)
 

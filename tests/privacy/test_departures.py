@@ -5,14 +5,15 @@ import json
 import pytest
 
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.privacy import catalogue, departures
+from fedrec_tff.privacy import departures
+from fedrec_tff.privacy.mechanisms import kinds
 from fedrec_tff.run import privacy_plan
 
 _FLAGS = [f.name for f in dataclasses.fields(departures.Choices) if f.type is bool]
 
 
 def _iterate_choices():
-    for name in catalogue.SAMPLINGS:
+    for name in kinds.KINDS:
         for kind in ("table", "selected", "data"):
             for values in itertools.product((False, True), repeat=len(_FLAGS)):
                 yield departures.Choices(

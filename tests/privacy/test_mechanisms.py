@@ -1,11 +1,23 @@
 import dataclasses
+import math
 
 import dp_accounting
 import numpy as np
 import pytest
+from scipy import stats
 
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import catalogue, mechanisms
+from fedrec_tff.privacy import (
+    calibration,
+    departures,
+    distributed,
+    ledger_format,
+    mechanisms,
+    planning,
+    statement,
+)
+from fedrec_tff.privacy.mechanisms import adaptive, base, kinds
+from fedrec_tff.privacy.mechanisms import terms as terms_lib
 
 FIXED_CLIP = mechanisms.Mechanism("dp_gaussian", 1.0, 0.5, num_clients=6040, clients_per_round=60)
 ADAPTIVE = mechanisms.Mechanism("dp_adaptive", 1.0, 0.5, num_clients=6040, clients_per_round=20)
@@ -30,7 +42,7 @@ def test_fixed_size_halves_the_multiplier():
 def test_adaptive_event_is_worth_the_noise_multiplier(sampling_name):
     """The sensitivity of (clipped sum, shifted count), scaled by the noise, found numerically."""
     mechanism = dataclasses.replace(ADAPTIVE, sampling=sampling_name)
-    value_noise_multiplier, count_stddev = mechanism.split_noise()
+    value_noise_multiplier, count_stddev = adaptive.split_noise(mechanism)
     # What one user adds: a vector on the clip's sphere, and -0.5 or +0.5.
     users = [np.array([x, b]) for x in (-0.5, 0.5) for b in (-0.5, 0.5)]
     scale = np.array([value_noise_multiplier * 0.5, count_stddev])
@@ -47,17 +59,17 @@ def test_adaptive_event_is_worth_the_noise_multiplier(sampling_name):
 
 def test_split_by_hand():
     # Count: stddev 1 on sensitivity 0.5, so multiplier 2. 1 - 1/4 = 3/4 is left for the sum.
-    value_noise_multiplier, count_stddev = mechanisms.split_adaptive_noise(1.0, 20)
+    value_noise_multiplier, count_stddev = adaptive.split_adaptive_noise(1.0, 20)
     assert count_stddev == 1.0
     assert value_noise_multiplier == pytest.approx((3 / 4) ** -0.5)
-    assert mechanisms.split_adaptive_noise(1.0, 20, 5.0)[0] == pytest.approx((0.99) ** -0.5)
-    assert mechanisms.split_adaptive_noise(0.0, 20) == (0.0, 0.0)
+    assert adaptive.split_adaptive_noise(1.0, 20, 5.0)[0] == pytest.approx((0.99) ** -0.5)
+    assert adaptive.split_adaptive_noise(0.0, 20) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("stddev", [0.5, 0.3, 0.0, -1.0, float("inf")])
 def test_split_refuses_too_little_noise_on_the_count(stddev):
     with pytest.raises(UserError, match=r"clipped.count"):
-        mechanisms.split_adaptive_noise(1.0, 20, stddev)
+        adaptive.split_adaptive_noise(1.0, 20, stddev)
     with pytest.raises(UserError, match=r"clipped.count"):
         dataclasses.replace(ADAPTIVE, clipped_count_stddev=stddev)
 
@@ -65,9 +77,9 @@ def test_split_refuses_too_little_noise_on_the_count(stddev):
 def test_noise_multiplier_limit_is_where_the_split_ends():
     limit = mechanisms.noise_multiplier_limit(ADAPTIVE)
     assert limit == 2.0
-    mechanisms.split_adaptive_noise(limit - 1e-6, 20)
+    adaptive.split_adaptive_noise(limit - 1e-6, 20)
     with pytest.raises(UserError):
-        mechanisms.split_adaptive_noise(limit, 20)
+        adaptive.split_adaptive_noise(limit, 20)
 
 
 # Correlated noise.
@@ -173,10 +185,10 @@ def test_two_clips_are_one_joint_sensitivity():
     assert mechanisms.unit_event(mechanism) == mechanisms.unit_event(FIXED_CLIP)
 
 
-@pytest.mark.parametrize("name", catalogue.CENTRAL)
+@pytest.mark.parametrize("name", ["dp_gaussian", "dp_adaptive", "dp_tree", "dp_banded_mf"])
 def test_a_simulation_has_the_noise_to_signal_ratio_of_the_deployment(name):
     kwargs = {}
-    if name in catalogue.CORRELATED:
+    if name in ("dp_tree", "dp_banded_mf"):
         kwargs = {"sampling": "cyclic_poisson", "min_separation": 50, "rounds": 100}
     deployed = mechanisms.Mechanism(name, 1.5, 0.5, 1_000_000, 3000, **kwargs)
     simulated = mechanisms.Mechanism(
@@ -189,7 +201,7 @@ def test_a_simulation_has_the_noise_to_signal_ratio_of_the_deployment(name):
     assert mechanisms.unit_event(simulated) == mechanisms.unit_event(deployed)
     assert mechanisms.planned_events(simulated, 90) == mechanisms.planned_events(deployed, 90)
     if name == "dp_adaptive":
-        assert simulated.split_noise() == deployed.split_noise()
+        assert adaptive.split_noise(simulated) == adaptive.split_noise(deployed)
         assert mechanisms.noise_multiplier_limit(simulated) == 300.0
 
 
@@ -264,3 +276,113 @@ def test_numpy_numbers_become_python_numbers():
     correlated = dataclasses.replace(BANDED, min_separation=np.int64(50), rounds=np.int32(1000))
     assert correlated == BANDED
     assert type(correlated.rounds) is int
+
+
+# What is true of mechanisms whatever their numbers: by hand.
+
+
+_SIMULATION = {"noise_cohort_size", "noise_population_size"}
+_TREE_OR_BANDS = {"tower_clip_norm", "min_separation", "rounds"}
+_SHARES = {"num_weights", "modulus_bits", "colluding_clients"}
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "correlates", "order", "stddev", "kurtosis", "fields"),
+    [
+        ("dp_gaussian", "server", False, 2, 1.0, 3.0, {"tower_clip_norm"}),
+        ("dp_adaptive", "server", False, 2, 1.0, 3.0, {"clipped_count_stddev"}),
+        ("dp_tree", "server", True, 2, 1.0, 3.0, _TREE_OR_BANDS),
+        ("dp_banded_mf", "server", True, 2, 1.0, 3.0, _TREE_OR_BANDS),
+        ("local_gaussian", "device", False, 2, 1.0, 3.0, {"max_rounds_per_user"}),
+        ("local_laplace", "device", False, 1, stats.laplace.std(), 6.0, {"max_rounds_per_user"}),
+        ("ddp_discrete_gaussian", "cohort", False, 2, 1.0, 3.0, _SHARES),
+        ("ddp_skellam", "cohort", False, 2, 1.0, 3.0, _SHARES),
+    ],
+)
+def test_what_kinds_answer(name, source, correlates, order, stddev, kurtosis, fields):
+    kind = kinds.get(name)
+    is_central = source == "server"
+    assert kind.noise_source == source
+    assert kind.trusts_server is is_central
+    assert kind.draws_noise_on_devices is not is_central
+    # Those who trust the server claim amplification by sampling, others nothing.
+    assert kind.counts_on_secret_cohorts is is_central
+    assert kind.correlates_rounds is correlates
+    assert ("KEEP THEM SECRET" in kind.covers) is correlates
+    assert kind.norm_order == order
+    assert kind.stddev_over_scale == pytest.approx(stddev)
+    assert kind.kurtosis == kurtosis
+    assert kind.plans_for_weights is (source == "cohort")
+    # What one server adds can be scaled down.
+    expected = fields | (_SIMULATION if is_central else set())
+    assert {field for field in terms_lib.FIELDS_OF_SOME if kind.has(field)} == expected
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "clients"), [(FIXED_CLIP, 0), (BANDED, 0), (LOCAL, 1), (DISTRIBUTED, 10)]
+)
+def test_how_many_clients_add_a_rounds_noise_once(mechanism, clients):
+    assert mechanism.kind.num_noisy_clients(mechanism) == clients
+
+
+def test_an_updates_length_on_the_grid_is_accounted():
+    assert FIXED_CLIP.kind.accounted_norm(FIXED_CLIP) == 0.5
+    found = DISTRIBUTED.kind.accounted_norm(DISTRIBUTED)
+    noise = distributed.create_distributed_noise(
+        dataclasses.replace(DISTRIBUTED, noise_multiplier=0)
+    )
+    # A coordinate is rounded by less than a step.
+    assert 0.5 < found < 0.5 + math.sqrt(50) * noise.granularity
+
+
+# A new mechanism is one file and one line.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _ServerLaplaceKind(base.MechanismKind):
+    """The server adds Laplace noise to a sum of updates that are clipped in L1."""
+
+    def neighbouring_relation(self, terms):
+        return dp_accounting.NeighboringRelation.REPLACE_ONE
+
+    def noisy_unit_event(self, terms):
+        return dp_accounting.LaplaceDpEvent(terms.noise_multiplier / 2.0)
+
+    def what_is_done(self, terms):
+        return f"Each update is clipped in L1, with Laplace noise {base.describe_noise(terms)}."
+
+
+_NEW = _ServerLaplaceKind(
+    name="dp_laplace",
+    samplings=("fixed_size",),
+    rows=(),
+    noise_source=base.SERVER,
+    trust=kinds.DEFAULT.trust,
+    covers="It covers the model",
+    counts_on_secret_cohorts=False,
+    norm_order=1,
+    stddev_over_scale=math.sqrt(2.0),
+    kurtosis=6.0,
+)
+
+
+def test_a_new_mechanism_is_accounted_stated_planned_and_kept(monkeypatch):
+    monkeypatch.setitem(kinds.KINDS, "dp_laplace", _NEW)
+    mechanism = mechanisms.Mechanism("dp_laplace", 8.0, 0.5, 100, 10, "fixed_size")
+    # Each of 4 rounds costs epsilon 2 / 8, and delta is hardly of any help.
+    bound = calibration.bound_run(mechanism, 1e-6, 4)
+    assert 0.999 < bound.epsilon <= 1.0
+    said = departures.find_departures(departures.Choices("dp_laplace"))
+    assert said.assumed == ["trusted_server", "catalogue_from_data", "users_from_data"]
+    text = statement.privacy_statement(mechanism, bound, 1e-6, 4, departures=said)
+    assert "It covers the model." in text
+    assert "with Laplace noise at noise multiplier 8 (dp_laplace)." in text
+    assert planning.effective_noise_stddev(mechanism, 4) == pytest.approx(
+        stats.laplace.std(scale=8.0 * 0.5) / 10
+    )
+    header = ledger_format.LedgerHeader("a-run", mechanism, 1e-6)
+    assert ledger_format.header_from_json(ledger_format.header_to_json(header)) == header
+    with pytest.raises(UserError, match="choose fixed_size"):
+        dataclasses.replace(mechanism, sampling="poisson")
+    with pytest.raises(UserError, match="means nothing for dp_laplace"):
+        dataclasses.replace(mechanism, tower_clip_norm=1.0)

@@ -1,7 +1,8 @@
-"""Runs under an aggregator of somebody's own, whose file changes."""
+"""Runs under an aggregator or a loss of somebody's own, whose file changes."""
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from fedrec_tff import errors
@@ -78,6 +79,55 @@ def test_weights_are_refused_where_the_plug_in_takes_none(run, tmp_path):
     assert "\n" not in str(caught.value)
     # Before the folder is taken.
     assert not (tmp_path / "run" / "config.json").exists()
+
+
+_LOSS = """
+from fedrec_tff.models.losses import formulas
+
+
+def softmax(scored, *, smoothing: float = 0.0):
+    return formulas.sampled_softmax(
+        scored.positive_logits,
+        scored.candidate_logits,
+        scored.positive_index,
+        scored.candidate_index,
+        scored.positive_log_q,
+        scored.candidate_log_q,
+        smoothing,
+    )
+"""
+
+
+def _train(folder, **flags):
+    """A run's model, by the names of its tensors."""
+    session.run(dataclasses.replace(_CONFIG, **flags), folder)
+    with np.load(folder / "model.npz") as model:
+        return dict(model)
+
+
+def test_a_loss_that_repeats_the_built_in_one_gives_the_same_model(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(_LOSS)
+    expected = _train(tmp_path / "built_in", label_smoothing=0.25)
+    own = {"loss": f"{path}:softmax", "loss_param": ("smoothing=0.25",)}
+    found = _train(tmp_path / "own", **own)
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        np.testing.assert_array_equal(found[name], tensor)
+    plain = _train(tmp_path / "plain")
+    assert any(np.any(plain[name] != tensor) for name, tensor in expected.items())
+    # As after a stop: there is a checkpoint, and no result.
+    (tmp_path / "own" / "results.json").unlink()
+    path.write_text(f"{_LOSS}# Another.\n")
+    with pytest.raises(errors.UserError, match="another version of its loss: restore"):
+        _train(tmp_path / "own", **own)
+
+
+def test_a_loss_that_breaks_its_contract_is_refused_before_a_round(tmp_path):
+    path = tmp_path / "wrong.py"
+    path.write_text("def loss(scored):\n    return scored.candidate_logits\n")
+    with pytest.raises(errors.UserError, match=r"wrong.py:loss: .* must return float32 \[1\]"):
+        _train(tmp_path / "run", loss=f"{path}:loss")
 
 
 @pytest.fixture

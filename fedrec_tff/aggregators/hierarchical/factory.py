@@ -3,7 +3,7 @@
 HierFAVG (Liu et al. 2020, "Client-edge-cloud hierarchical federated learning", arXiv 1905.06641,
 algorithm 1). With a sync period of one round the server combines what the edges have in every
 round, and this is an aggregator like others, but for its weights: `edges.EdgeWeight`s. With a
-longer one edges have models of their own, which `learning.hierarchical_process` keeps.
+longer one edges have models of their own, which `learning.server_part` keeps.
 """
 
 # Tested in tests/aggregators/test_hierarchical.py.
@@ -15,7 +15,7 @@ from fedrec_tff import errors
 from fedrec_tff.aggregators import dp_fedavg, registry, row_sparse
 from fedrec_tff.aggregators.hierarchical import config, edge_steps, edges, robust_edges, rules
 from fedrec_tff.aggregators.robust import collection, coordinate_wise, geometric_median
-from fedrec_tff.privacy import catalogue
+from fedrec_tff.privacy.mechanisms import gaussian
 
 
 class HierarchicalFactory(tff.aggregators.WeightedAggregationFactory):
@@ -220,8 +220,8 @@ def build_dp_hierarchical(
     Raises:
       UserError: If a parameter is out of range, or the guarantee would not hold.
     """
-    if context.mechanism is None or context.mechanism.name != catalogue.DP_GAUSSIAN:
-        raise ValueError(f"expected the mechanism {catalogue.DP_GAUSSIAN}")
+    if context.mechanism is None or context.mechanism.kind != gaussian.GAUSSIAN:
+        raise ValueError(f"expected the mechanism {gaussian.GAUSSIAN.name}")
     config.check_private(server, noise_at, sync_period)
     hierarchy = config.Hierarchy(num_edges, server, fraction, sync_period, edge_learning_rate)
     if noise_at == config.AT_SERVER:

@@ -26,10 +26,10 @@ from fedrec_tff.learning import (
     local_rows,
     local_training,
     negative_sampling,
-    optimizers,
     personal_tower,
 )
 from fedrec_tff.learning import config as learning_config
+from fedrec_tff.learning.algorithms import registry
 from fedrec_tff.learning.config import ClientWorkConfig
 from fedrec_tff.learning.on_device import device_map
 from fedrec_tff.models import side_features, tower_encoding, two_tower
@@ -86,7 +86,8 @@ class LocalModelScorer:
           model: The model's shape.
           work: How clients train; has the personal part's configuration, if there is one.
           sampler: Where negatives come from.
-          seed: Of the negatives, with the user's history: the same history has the same scores.
+          seed: Seed for the negatives, with the user's history: the same history has the same
+            scores.
           item_features: What is known of the items; None for nothing.
           user_features: What is known of the users, a row for each; None for nothing.
           finetuning: How a device trains its copy of the global part; None for no fine-tuning.
@@ -96,7 +97,8 @@ class LocalModelScorer:
         is_whole = (finetuning or work).needs_whole_table
         if finetuning is not None:
             # Features, or a candidate tower, that a device trains change every item.
-            is_whole |= bool(model.item_feature_buckets) or model.plugin is not None
+            is_whole |= bool(model.item_feature_buckets)
+            is_whole |= model.loaded_tower.has_candidate_tower
         device_fn = _build_device_fn(model, work, sampler, item_features, finetuning, is_whole)
         if finetuning is None:
             signature = _DeviceScores(tf.float32, (), ())
@@ -196,7 +198,7 @@ def create_finetuning(
     Args:
       work: How clients train.
       num_epochs: Passes over the user's examples.
-      learning_rate: Of the steps.
+      learning_rate: Step size.
 
     Returns:
       A configuration whose steps keep no state.
@@ -225,9 +227,8 @@ def _build_device_fn(
 ) -> Callable[[two_tower.TwoTowerWeights, _Device], _DeviceScores]:
     """What one device computes; `is_whole`: over the whole table, not over the rows it touches."""
     create_table = client_work.take_whole_table if is_whole else client_work.gather_local_table
-    optimizer = None
     if finetuning is not None:
-        optimizer = optimizers.create_optimizer(finetuning.optimizer)
+        algorithm = registry.create_algorithm(finetuning, model.takes_one_step)
 
     def compute_scores(weights: two_tower.TwoTowerWeights, device: _Device) -> _DeviceScores:
         client = device.client
@@ -238,7 +239,7 @@ def _build_device_fn(
             adapt_fn = personal_tower.build_adapt_fn(work.personal, personal)
         if finetuning is not None:
             trained, _, _ = local_training.train(
-                model, finetuning, optimizer, trained, examples, client.seed, adapt_fn
+                model, finetuning, algorithm, trained, examples, client.seed, adapt_fn
             )
         known = local_training.add_item_features(model, trained, examples)
         after_last = client.num_interactions[tf.newaxis]

@@ -55,7 +55,7 @@ class AttackConfig:
 
     Attributes:
       name: One of `ATTACKS`.
-      fraction: Of the population, in (0, 1).
+      fraction: Part of the population that attacks, in (0, 1).
       scale: How hard, in the attack's own unit; None for its default.
       target_item: Raw id of the item that `TARGET_PROMOTION` pushes; None for one that the seed
         chooses.
@@ -91,7 +91,7 @@ def compute_alie_deviations(clients_per_round: float, fraction: float) -> float:
 
     Args:
       clients_per_round: Expected, attackers among them (n).
-      fraction: Of attackers (m / n), below one half.
+      fraction: Part of attackers (m / n), below one half.
 
     Returns:
       z, at least 0: with few clients nothing can be hidden.

@@ -50,7 +50,7 @@ class HonestMoments(NamedTuple):
     """The state of `ALIE`: of the honest clients of the last round that had any.
 
     Attributes:
-      mean: Of their updates, as `TwoTowerWeights`; zeros before the first round.
+      mean: Mean of their updates, as `TwoTowerWeights`; zeros before the first round.
       deviation: The standard deviation of each coordinate.
     """
 
@@ -66,13 +66,13 @@ class _Sums(NamedTuple):
     squares: Any
 
 
-def create_memory(attack: Attack) -> client_memory.ClientMemory | None:
-    """What attackers must know of earlier rounds; None if nothing."""
+def create_memory(attack: Attack) -> client_memory.ClientMemory:
+    """What attackers must know of earlier rounds."""
     if attack.name == attack_config.ALIE:
         return _MomentsMemory()
     if attack.name == attack_config.DELTA_FREE_RIDER:
         return _DeltaMemory()
-    return None
+    return client_memory.NO_MEMORY
 
 
 def poison_data(
@@ -96,7 +96,7 @@ def poison_data(
       attack: What to do.
       client: The user's data.
       is_attacker: bool scalar; others train on their own data.
-      sampler: Of honest clients' negatives.
+      sampler: Sampler of honest clients' negatives.
 
     Returns:
       The data, and where negatives come from.
@@ -131,7 +131,7 @@ def poison_update(
       attack: What to do.
       update: The result of the client's training.
       is_attacker: bool scalar; others send `update`.
-      state: Of the attack's memory; () where it has none.
+      state: State of the attack's memory; nothing where it has none.
       seed: int32 [2], of the client's own randomness in this round.
 
     Returns:

@@ -19,11 +19,11 @@ _UNIFORM_STEPS = 2**24
 
 def create_memory(
     failure: failure_config.FailureConfig,
-) -> client_memory.ClientMemory | None:
-    """The models that clients may still have; None if all have the newest."""
+) -> client_memory.ClientMemory:
+    """The models that clients may still have, where not all have the newest."""
     if failure.name == failure_config.STALE:
         return _PastModels(failure.staleness)
-    return None
+    return client_memory.NO_MEMORY
 
 
 def limit_data(
@@ -64,7 +64,7 @@ def choose_weights(
     Args:
       failure: How devices fail.
       weights: The newest model.
-      state: Of the memory; () where there is none.
+      state: State of the memory of past models; nothing where there is none.
       has_failed: bool scalar; others have the newest model.
 
     Returns:

@@ -13,8 +13,7 @@ from fedrec_tff.learning import client_memory, client_work, negative_sampling
 from fedrec_tff.learning.simulation import attacks, failure_config, failures
 from fedrec_tff.models import two_tower
 
-# Honest client work, given where negatives come from; with a memory of its own it takes the state
-# of that between the model and the client.
+# Honest client work, given where negatives come from.
 BuildClientUpdateFn = Callable[[negative_sampling.NegativeSampler], client_work.ClientUpdateFn]
 
 
@@ -36,7 +35,7 @@ def create_simulated_client_type(data_type: tff.Type) -> tff.Type:
     """The type of one client.
 
     Args:
-      data_type: Of its `ClientData`.
+      data_type: Type of its `ClientData`.
 
     Returns:
       The type of a `SimulatedClient`.
@@ -49,13 +48,12 @@ class SimulatedClientWork(NamedTuple):
     """What a learning process needs.
 
     Attributes:
-      client_update_fn: Takes the model, the state of `memory` if there is one, and a
-        `SimulatedClient`; returns a `ClientResult`.
-      memory: What clients know of earlier rounds; None for nothing.
+      client_update_fn: Client work that takes a `SimulatedClient`.
+      memory: What clients know of earlier rounds, which the client work is told.
     """
 
-    client_update_fn: Callable[..., client_work.ClientResult]
-    memory: client_memory.ClientMemory | None
+    client_update_fn: client_work.ClientUpdateFn
+    memory: client_memory.ClientMemory
 
 
 def build_simulated_client_work(
@@ -63,74 +61,61 @@ def build_simulated_client_work(
     sampler: negative_sampling.NegativeSampler,
     attack: attacks.Attack | None,
     failure: failure_config.FailureConfig | None,
-    honest_memory: client_memory.ClientMemory | None = None,
+    honest_memory: client_memory.ClientMemory = client_memory.NO_MEMORY,
 ) -> SimulatedClientWork:
     """Wraps client work.
 
     Args:
       build_fn: Builds what honest clients do, dense or row-sparse.
-      sampler: Of honest clients' negatives.
+      sampler: Sampler of honest clients' negatives.
       attack: What attackers do; None for no attackers.
       failure: How devices fail; None if they don't.
-      honest_memory: What honest client work must be told of earlier rounds; None for nothing. At
-        most one of it and the attack is reported to.
+      honest_memory: What honest client work must be told of earlier rounds. At most one of it and
+        the attack is reported to.
 
     Returns:
       The client work of both, attackers' devices failing as everybody's.
     """
     memory = _Memories(
-        attacks.create_memory(attack) if attack is not None else None,
-        failures.create_memory(failure) if failure is not None else None,
-        *(() if honest_memory is None else (honest_memory,)),
+        client_memory.NO_MEMORY if attack is None else attacks.create_memory(attack),
+        client_memory.NO_MEMORY if failure is None else failures.create_memory(failure),
+        honest_memory,
     )
 
     def client_update(
-        weights: two_tower.TwoTowerWeights, state: Any, client: SimulatedClient
+        weights: two_tower.TwoTowerWeights, client: SimulatedClient, told: Any
     ) -> client_work.ClientResult:
-        # `known` is the state of the honest memory, if there is one.
-        attack_state, failure_state, *known = state
+        attack_state, failure_state, honest_told = told
         data, negatives = client.data, sampler
         if failure is not None:
             data = failures.limit_data(failure, data, client.has_failed)
             weights = failures.choose_weights(failure, weights, failure_state, client.has_failed)
         if attack is None:
-            return build_fn(negatives)(weights, *known, data)
+            return build_fn(negatives)(weights, data, honest_told)
         data, negatives = attacks.poison_data(attack, data, client.is_attacker, negatives)
-        result = build_fn(negatives)(weights, *known, data)
+        result = build_fn(negatives)(weights, data, honest_told)
         update = attacks.poison_update(
             attack, result.update, client.is_attacker, attack_state, data.seed
         )
         return result._replace(update=update)
 
-    if memory.is_needed:
-        return SimulatedClientWork(client_update, memory)
-    return SimulatedClientWork(
-        lambda weights, client: client_update(weights, ((), ()), client), None
-    )
+    return SimulatedClientWork(client_update, memory)
 
 
 class _Memories(client_memory.ClientMemory):
-    """Those of the attack, of the failure and, if it has one, of honest work; not all None."""
+    """Those of the attack, of the failure and of honest work."""
 
-    def __init__(self, *memories: client_memory.ClientMemory | None) -> None:
+    def __init__(self, *memories: client_memory.ClientMemory) -> None:
         self._memories = memories
 
-    @property
-    def is_needed(self) -> bool:
-        """Whether there is one."""
-        return any(memory is not None for memory in self._memories)
-
     def create_initial_state(self, weights: two_tower.TwoTowerWeights) -> Any:
-        """Their states; () for a memory that is not there."""
-        return tuple(
-            () if memory is None else memory.create_initial_state(weights)
-            for memory in self._memories
-        )
+        """Their states."""
+        return tuple(memory.create_initial_state(weights) for memory in self._memories)
 
     def report(self, client: SimulatedClient, result: client_work.ClientResult) -> Any:
         """That of the only memory that is reported to."""
         for memory in self._memories:
-            found = () if memory is None else memory.report(client, result)
+            found = memory.report(client, result)
             if not isinstance(found, tuple) or found:
                 return found
         return ()
@@ -144,6 +129,6 @@ class _Memories(client_memory.ClientMemory):
     ) -> Any:
         """Their new states."""
         return tuple(
-            () if memory is None else memory.update(part, reports, weights, new_weights)
+            memory.update(part, reports, weights, new_weights)
             for memory, part in zip(self._memories, state, strict=True)
         )

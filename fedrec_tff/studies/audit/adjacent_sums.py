@@ -20,7 +20,7 @@ from fedrec_tff.aggregators.hierarchical import config as hierarchy_config
 from fedrec_tff.datasets import loading
 from fedrec_tff.execution import stacking
 from fedrec_tff.models import two_tower
-from fedrec_tff.privacy import catalogue, mechanisms
+from fedrec_tff.privacy import mechanisms
 from fedrec_tff.privacy.audit import checks
 from fedrec_tff.run import (
     cohorts,
@@ -100,7 +100,7 @@ def can_measure_training(session: Session) -> bool:
     In a distributed mechanism noise and rounding are the clients' own, and a robust rule of the
     server makes no sum of what edges send.
     """
-    return session.plan.mechanism.name not in catalogue.DISTRIBUTED and _server_adds(session)
+    return session.plan.mechanism.distribution is None and _server_adds(session)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +191,7 @@ def check_updates(trial: Trial, prepared: PreparedPair) -> checks.Check:
 
 
 def _norm(mechanism: mechanisms.Mechanism, vector: np.ndarray) -> float:
-    return float(np.linalg.norm(vector, 1 if mechanism.name == catalogue.LOCAL_LAPLACE else 2))
+    return float(np.linalg.norm(vector, mechanism.kind.norm_order))
 
 
 def _draw_round(prepared: PreparedPair) -> tuple[cohorts.Cohort, cohorts.Cohort]:
@@ -241,9 +241,7 @@ def check_noise(trial: Trial, prepared: PreparedPair) -> Iterator[checks.Check]:
       The checks.
     """
     session, mechanism = prepared.second, prepared.second.plan.mechanism
-    num_clients = math.ceil(mechanism.clients_per_round)
-    count = {catalogue.CENTRAL: 0, catalogue.LOCAL: 1, catalogue.DISTRIBUTED: num_clients}
-    count = next(number for names, number in count.items() if mechanism.name in names)
+    count = mechanism.kind.num_noisy_clients(mechanism)
     nobody = _repeat(_draw_round(prepared)[1], session.dataset, prepared.pair.member, count)
     state, first = trial.sum_up(trial.process.initialize(), nobody)
     _, second = trial.sum_up(state, nobody)

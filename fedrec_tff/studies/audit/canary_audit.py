@@ -25,7 +25,7 @@ from fedrec_tff.learning import process as process_lib
 from fedrec_tff.learning.config import POPULARITY
 from fedrec_tff.learning.recording_optimizer import AGGREGATE, RecordingOptimizer
 from fedrec_tff.models import tower_contract
-from fedrec_tff.privacy import calibration, catalogue, mechanisms
+from fedrec_tff.privacy import calibration, mechanisms
 from fedrec_tff.privacy.audit import (
     canary_scores,
     gaussian_estimate,
@@ -273,7 +273,7 @@ def _clipped_norm(
     """The L2 norm of a canary in the sum, after clipping."""
     if mechanism is None:
         return canary_norm
-    if mechanism.name == catalogue.LOCAL_LAPLACE:
+    if mechanism.kind.norm_order == 1:
         # The clip is of the L1 norm, which for a random direction is about sqrt(2 d / pi) times
         # the L2 norm.
         return mechanism.clip_norm / math.sqrt(2.0 * num_weights / math.pi)

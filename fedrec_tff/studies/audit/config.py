@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.privacy.mechanisms import kinds
 
 CANARY = "canary"
 MEMBERSHIP = "membership"
@@ -106,7 +107,8 @@ def validate(audit: AuditConfig, config: RunConfig) -> None:
     if audit.attack == CANARY and chain.terminal.has_edges:
         raise errors.UserError(
             f"--aggregator={chain.name}: canaries are looked for in the sum of an aggregator "
-            "without edges: --attack=adjacent audits edges, or audit dp_gaussian in its place"
+            "without edges: --attack=adjacent audits edges, or audit "
+            f"{kinds.DEFAULT.name} in its place"
         )
     _check_run(config)
 

@@ -14,7 +14,7 @@ from fedrec_tff.aggregators import registry, row_sparse
 from fedrec_tff.execution import stacking
 from fedrec_tff.models import two_tower
 from fedrec_tff.models.config import TwoTowerConfig
-from fedrec_tff.privacy import catalogue, distributed, mechanisms
+from fedrec_tff.privacy import mechanisms
 from fedrec_tff.privacy.audit import checks
 
 BuildFactoryFn = Callable[[registry.AggregatorContext], Any]
@@ -23,10 +23,6 @@ BuildFactoryFn = Callable[[registry.AggregatorContext], Any]
 _HUGE = 1e15
 # So many standard deviations of noise are taken for chance.
 _NOISE_ALLOWANCE = 6.0
-# A Laplace variable has this standard deviation in units of its scale, and this kurtosis.
-_LAPLACE_STDDEV = math.sqrt(2.0)
-_LAPLACE_KURTOSIS = 6.0
-_KURTOSIS = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,17 +81,16 @@ def check_noise(mechanism: mechanisms.Mechanism, noise: Noise) -> tuple[checks.C
     Returns:
       The checks: how much there is, and whether it is new in each round and each run.
     """
-    claimed_stddev, kurtosis = mechanism.noise_stddev, _KURTOSIS
-    if mechanism.name == catalogue.LOCAL_LAPLACE:
-        claimed_stddev, kurtosis = _LAPLACE_STDDEV * claimed_stddev, _LAPLACE_KURTOSIS
-    if mechanism.name in catalogue.CORRELATED:
+    kind = mechanism.kind
+    claimed_stddev = kind.stddev_over_scale * mechanism.noise_stddev
+    if kind.correlates_rounds:
         renewed = checks.check_noise_is_renewed(
             "noise of two rounds", np.stack([noise.first, noise.second]), claimed_stddev
         )
     else:
         renewed = checks.check_noise_is_fresh("noise of two rounds", noise.first, noise.second)
     return (
-        checks.check_noise_level(noise.first, claimed_stddev, kurtosis),
+        checks.check_noise_level(noise.first, claimed_stddev, kind.kurtosis),
         renewed,
         checks.check_noise_is_fresh("noise of two runs", noise.first, noise.first_of_other_run),
     )
@@ -104,8 +99,7 @@ def check_noise(mechanism: mechanisms.Mechanism, noise: Noise) -> tuple[checks.C
 def _measure_noise(subject: AggregatorUnderTest) -> Noise:
     """As many clients as the noise is claimed for: one where each adds all of its own."""
     mechanism = subject.context.mechanism
-    is_shared = mechanism.name in catalogue.DISTRIBUTED
-    num_clients = math.ceil(mechanism.clients_per_round) if is_shared else 1
+    num_clients = max(1, mechanism.kind.num_noisy_clients(mechanism))
     process = _create_process(subject.build_factory, subject.context, subject.model)
     nothing = np.zeros(subject.model.num_weights(subject.context.num_items), np.float32)
 
@@ -122,6 +116,7 @@ def _measure_noise(subject: AggregatorUnderTest) -> Noise:
 
 def _check_sensitivity(subject: AggregatorUnderTest) -> checks.Check:
     """Sends huge updates, in each form that the aggregator takes."""
+    mechanism = subject.context.mechanism
     contributions, uncertainty = {}, 0.0
     for is_row_sparse in (False, True) if subject.supports_row_sparse else (False,):
         found, uncertain = _measure_contributions(subject, is_row_sparse)
@@ -129,17 +124,8 @@ def _check_sensitivity(subject: AggregatorUnderTest) -> checks.Check:
         contributions |= {form + name: value for name, value in found.items()}
         uncertainty = max(uncertainty, uncertain)
     return checks.check_sensitivity(
-        contributions, _accounted_sensitivity(subject.context.mechanism), uncertainty
+        contributions, mechanism.kind.accounted_norm(mechanism), uncertainty
     )
-
-
-def _accounted_sensitivity(mechanism: mechanisms.Mechanism) -> float:
-    """What accounting assumes; rounding to a grid may make a distributed update longer."""
-    if mechanism.name not in catalogue.DISTRIBUTED:
-        return mechanism.sensitivity
-    silent = dataclasses.replace(mechanism, noise_multiplier=0.0)
-    noise = distributed.create_distributed_noise(silent)
-    return math.sqrt(noise.max_squared_norm) * noise.granularity
 
 
 def _measure_contributions(

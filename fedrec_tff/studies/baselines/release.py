@@ -18,9 +18,10 @@ import numpy as np
 from fedrec_tff import errors
 from fedrec_tff.config.population_config import PopulationBudget
 from fedrec_tff.datasets import loading
-from fedrec_tff.privacy import accounting, catalogue, mechanisms, release_calibration, releases
+from fedrec_tff.privacy import accounting, mechanisms, release_calibration, releases
 from fedrec_tff.privacy import departures as departures_lib
 from fedrec_tff.privacy import ledger as ledger_lib
+from fedrec_tff.privacy.mechanisms import gaussian
 from fedrec_tff.run import population
 from fedrec_tff.run.folder import run_directory, run_identity, single_releases
 from fedrec_tff.studies.baselines.config import BaselinesConfig
@@ -187,7 +188,7 @@ def _describe_mechanism(
 ) -> mechanisms.Mechanism:
     """The same sum as a round, which a ledger's header must have; none is ever executed."""
     return mechanisms.Mechanism(
-        catalogue.DP_GAUSSIAN,
+        gaussian.GAUSSIAN.name,
         noise_multiplier=release.noise_multiplier,
         clip_norm=release.sensitivity,
         num_clients=num_users,
@@ -198,7 +199,7 @@ def _describe_mechanism(
 def _find_departures(dataset: loading.LoadedDataset) -> departures_lib.Departures:
     return departures_lib.find_departures(
         departures_lib.Choices(
-            catalogue.DP_GAUSSIAN,
+            gaussian.GAUSSIAN.name,
             samples_users=False,
             catalogue_kind=dataset.catalogue_kind,
             has_public_roster=dataset.has_public_roster,

@@ -13,7 +13,7 @@ from typing import Any
 
 from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.privacy import accounting, catalogue, mechanisms, tuning
+from fedrec_tff.privacy import accounting, mechanisms, tuning
 from fedrec_tff.privacy import departures as departures_lib
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.run import data, population, privacy_plan
@@ -82,7 +82,7 @@ class Planner:
         Returns:
           Its cost; None for one that cannot be made, and so costs nothing.
         """
-        costless = () if _is_distributed(config) else sweep_config.COSTLESS_FLAGS
+        costless = () if _plans_for_weights(config) else sweep_config.COSTLESS_FLAGS
         key = tuple(v for name, v in vars(config).items() if name not in costless)
         if key not in self._costs:
             self._costs[key] = self._plan(config)
@@ -388,14 +388,14 @@ def _enumerate_candidates(config: SweepConfig) -> list[list[RunConfig]]:
 def _find_costly(config: SweepConfig) -> list[str]:
     """The flags searched over that may change what a run costs."""
     names = [dimension.name for dimension in config.dimensions]
-    if _is_distributed(config.base):
+    if _plans_for_weights(config.base):
         return names
     return [name for name in names if name not in sweep_config.COSTLESS_FLAGS]
 
 
-def _is_distributed(config: RunConfig) -> bool:
+def _plans_for_weights(config: RunConfig) -> bool:
     """Whether the cost depends on the model's size and on the clip too."""
-    return config.mechanism_name in catalogue.DISTRIBUTED
+    return config.is_private and config.mechanism_kind.plans_for_weights
 
 
 def _find_objection_of_extremes(config: SweepConfig) -> TuningCost | None:

@@ -7,7 +7,7 @@ import tensorflow_federated as tff
 
 from fedrec_tff.aggregators import registry, row_sparse
 from fedrec_tff.execution import compiled
-from fedrec_tff.learning import client_work, negative_sampling, optimizers
+from fedrec_tff.learning import client_work, guidance, negative_sampling, optimizers
 from fedrec_tff.learning import process as process_lib
 from fedrec_tff.learning.config import ClientWorkConfig, OptimizerConfig
 from fedrec_tff.learning.simulation import attack_config, attacks, simulated_clients
@@ -52,8 +52,7 @@ _ATTACKER, _HONEST = client([3, 5, 3, 7], 1, True), client([1, 2, 6], 2, False, 
 
 def send(work, user, state=None):
     user = tf.nest.map_structure(tf.constant, user)
-    known = () if state is None else ((state, ()),)
-    return work.client_update_fn(_WEIGHTS, *known, user)
+    return work.client_update_fn(_WEIGHTS, user, (state, (), guidance.NOTHING))
 
 
 def densify(update):

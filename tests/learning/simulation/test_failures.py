@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedrec_tff.learning import client_work, negative_sampling
+from fedrec_tff.learning import client_work, guidance, negative_sampling
 from fedrec_tff.learning.config import ClientWorkConfig, OptimizerConfig
 from fedrec_tff.learning.simulation import failure_config, failures, simulated_clients
 from fedrec_tff.models import two_tower
@@ -37,8 +37,7 @@ def simulate(failure, weights, state, data, has_failed):
         failure,
     )
     user = simulated_clients.SimulatedClient(data, tf.constant(False), tf.constant(has_failed))
-    known = () if work.memory is None else (((), state),)
-    return work.client_update_fn(weights, *known, user)
+    return work.client_update_fn(weights, user, ((), state, guidance.NOTHING))
 
 
 def check_equal(found, expected):

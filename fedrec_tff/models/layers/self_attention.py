@@ -28,7 +28,7 @@ def encode(
       items: float32 [batch, length, dim], embeddings of items, oldest first.
       weights: The tower's, as `TwoTowerConfig.tower` lists them.
       num_heads: Divides dim.
-      dropout: Of this step.
+      dropout: Dropout of this step.
 
     Returns:
       float32 [batch, length + 1, dim]. Row `t` depends on the first `t` items alone.

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from scipy import special
 
-from fedrec_tff.models import losses
+from fedrec_tff.models.losses import formulas
 
 
 def _float(values):
@@ -58,7 +58,7 @@ def _as_tensors(case):
 
 def test_sampled_softmax_by_hand():
     # Logits after correction: positive ln 2, negatives ln 3 and ln 5.
-    loss = losses.sampled_softmax(
+    loss = formulas.sampled_softmax(
         _float([0.0]),
         _float([[0.0, 0.0]]),
         tf.constant([7]),
@@ -74,7 +74,7 @@ def test_sampled_softmax_equals_numpy(seed):
     case = _random_sampled_case(seed)
     assert (case[2][:, np.newaxis] == case[3]).any()
     np.testing.assert_allclose(
-        losses.sampled_softmax(*_as_tensors(case)), _numpy_sampled_softmax(*case), rtol=1e-5
+        formulas.sampled_softmax(*_as_tensors(case)), _numpy_sampled_softmax(*case), rtol=1e-5
     )
 
 
@@ -101,7 +101,7 @@ def test_sampled_softmax_and_its_gradient_equal_tensorflows_own():
             ),
             remove_accidental_hits=True,
         )
-        ours = losses.sampled_softmax(
+        ours = formulas.sampled_softmax(
             tf.reduce_sum(query * _float(embedding[positive_index]), axis=1)
             + _float(bias[positive_index]),
             tf.matmul(query, _float(embedding[negative_index]), transpose_b=True)
@@ -130,7 +130,7 @@ def test_log_q_correction_undoes_the_sampler():
     skewed = np.arange(1.0, num_items + 1) ** 2
     for probabilities in (np.ones(num_items) / num_items, skewed / skewed.sum()):
         negative_index = rng.choice(num_items, num_negatives, p=probabilities)
-        loss = losses.sampled_softmax(
+        loss = formulas.sampled_softmax(
             _float([logits[positive]]),
             _float(logits[negative_index][np.newaxis]),
             tf.constant([positive]),
@@ -148,7 +148,7 @@ def test_uniform_log_q_cancels():
     positive, negative, positive_index, negative_index, _, _ = _random_sampled_case()
 
     def sampled(log_q):
-        return losses.sampled_softmax(
+        return formulas.sampled_softmax(
             _float(positive),
             _float(negative),
             tf.constant(positive_index),
@@ -158,7 +158,7 @@ def test_uniform_log_q_cancels():
         )
 
     def in_batch(log_q):
-        return losses.in_batch_softmax(
+        return formulas.in_batch_softmax(
             _float(negative[:, :5]), tf.constant(positive_index), tf.ones(5), tf.fill([5], log_q)
         )
 
@@ -172,7 +172,7 @@ def test_in_batch_softmax_equals_numpy(seed):
     logits, log_q = rng.normal(size=(6, 6)), rng.normal(size=6)
     positive_index = np.array([3, 1, 3, 2, 1, 0], np.int32)
     mask = np.array([1, 1, 1, 1, 0, 0], np.float32)
-    loss = losses.in_batch_softmax(
+    loss = formulas.in_batch_softmax(
         _float(logits), tf.constant(positive_index), tf.constant(mask), _float(log_q)
     )
     expected = _numpy_in_batch_softmax(logits, positive_index, mask, log_q)
@@ -184,10 +184,10 @@ def test_in_batch_softmax_equals_numpy(seed):
 def test_padding_is_nobodys_negative():
     logits = np.array([[0.0, 1.0, 9.0], [2.0, 0.5, 9.0], [9.0, 9.0, 9.0]], np.float32)
     index = tf.constant([4, 5, 6])
-    with_padding = losses.in_batch_softmax(
+    with_padding = formulas.in_batch_softmax(
         _float(logits), index, _float([1, 1, 0]), _float([0.1, 0.2, 9.0])
     )
-    without = losses.in_batch_softmax(
+    without = formulas.in_batch_softmax(
         _float(logits[:2, :2]), index[:2], _float([1, 1]), _float([0.1, 0.2])
     )
     np.testing.assert_allclose(with_padding[:2], without, rtol=1e-6)
@@ -199,7 +199,7 @@ def test_in_batch_gradient_does_not_reach_padding():
     with tf.GradientTape() as tape:
         tape.watch(logits)
         loss = tf.reduce_sum(
-            mask * losses.in_batch_softmax(logits, tf.constant([1, 2, 0]), mask, tf.zeros(3))
+            mask * formulas.in_batch_softmax(logits, tf.constant([1, 2, 0]), mask, tf.zeros(3))
         )
     gradient = tape.gradient(loss, logits).numpy()
     assert np.abs(gradient[:2, :2]).min() > 0.0
@@ -211,7 +211,7 @@ def test_accidental_hit_gets_no_gradient():
     negative = tf.zeros([1, 3])
     with tf.GradientTape() as tape:
         tape.watch(negative)
-        loss = losses.sampled_softmax(
+        loss = formulas.sampled_softmax(
             tf.zeros([1]),
             negative,
             tf.constant([4]),
@@ -227,10 +227,10 @@ def test_a_user_with_one_example():
     positive, negative, single = tf.zeros([1]), tf.zeros([1, 4]), tf.zeros([1, 1])
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([positive, negative, single])
-        sampled = losses.sampled_softmax(
+        sampled = formulas.sampled_softmax(
             positive, negative, tf.constant([9]), tf.range(4), tf.zeros(1), tf.zeros(4)
         )
-        in_batch = losses.in_batch_softmax(single, tf.constant([9]), tf.ones(1), tf.zeros(1))
+        in_batch = formulas.in_batch_softmax(single, tf.constant([9]), tf.ones(1), tf.zeros(1))
     np.testing.assert_allclose(sampled, [np.log(5.0)], rtol=1e-6)
     np.testing.assert_allclose(tape.gradient(sampled, positive), [-0.8], rtol=1e-6)
     np.testing.assert_allclose(tape.gradient(sampled, negative), [[0.2] * 4], rtol=1e-6)
@@ -239,7 +239,7 @@ def test_a_user_with_one_example():
 
 
 def test_every_negative_an_accidental_hit_is_a_loss_of_zero():
-    loss = losses.sampled_softmax(
+    loss = formulas.sampled_softmax(
         _float([1.0]),
         _float([[1.0, 1.0]]),
         tf.constant([2]),
@@ -255,8 +255,8 @@ def test_extreme_logits_stay_finite(scale):
     logits = tf.constant(scale * np.array([[1.0, -1.0], [-1.0, 1.0]]), tf.float32)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(logits)
-        in_batch = losses.in_batch_softmax(logits, tf.constant([0, 1]), tf.ones(2), tf.zeros(2))
-        sampled = losses.sampled_softmax(
+        in_batch = formulas.in_batch_softmax(logits, tf.constant([0, 1]), tf.ones(2), tf.zeros(2))
+        sampled = formulas.sampled_softmax(
             logits[:, 0], logits, tf.constant([5, 1]), tf.constant([0, 1]), tf.zeros(2), tf.zeros(2)
         )
     np.testing.assert_allclose(in_batch, [max(0.0, -2.0 * scale)] * 2, rtol=1e-6)
@@ -283,7 +283,7 @@ def _numpy_smoothed(positive, negative, positive_index, negative_index, log_q_p,
 
 def test_smoothed_labels_are_spread_over_candidates():
     case = _random_sampled_case()
-    found = losses.sampled_softmax(*_as_tensors(case), label_smoothing=0.3)
+    found = formulas.sampled_softmax(*_as_tensors(case), label_smoothing=0.3)
     np.testing.assert_allclose(found, _numpy_smoothed(*case), rtol=1e-5)
 
 
@@ -296,13 +296,13 @@ def test_full_softmax_is_kerass(label_smoothing):
     )
     expected = keras(tf.one_hot(index, 9), logits)
     np.testing.assert_allclose(
-        losses.full_softmax(logits, index, label_smoothing), expected, rtol=1e-5
+        formulas.full_softmax(logits, index, label_smoothing), expected, rtol=1e-5
     )
 
 
 def test_plain_binary_cross_entropy_is_kerass():
     positive, negative, positive_index, negative_index, *_ = _as_tensors(_random_sampled_case())
-    found = losses.binary_cross_entropy(
+    found = formulas.binary_cross_entropy(
         positive, negative, positive_index, negative_index, num_items=6, calibration=0.0
     )
     for i in range(5):
@@ -326,7 +326,7 @@ def test_calibrated_binary_cross_entropy_finds_the_softmaxs_probabilities():
             for first in others:
                 for second in others:
                     index = tf.constant([first, second])
-                    loss = losses.binary_cross_entropy(
+                    loss = formulas.binary_cross_entropy(
                         logits[own : own + 1],
                         tf.gather(logits, index)[tf.newaxis],
                         tf.constant([own]),
@@ -350,10 +350,10 @@ def test_losses_of_one_example_have_a_gradient():
         rows = (items[:1], tf.gather(items, negative_index), positive_index, negative_index)
         rows = (*pair[:2], *rows)
         found = {
-            "full": losses.full_softmax(logits, positive_index),
-            "bce": losses.binary_cross_entropy(*pair, 4, 0.5),
-            "bpr": losses.bayesian_personalized_ranking(*pair),
-            "hinge": losses.hinge_with_spreadout(*rows, 1.0, 0.5),
+            "full": formulas.full_softmax(logits, positive_index),
+            "bce": formulas.binary_cross_entropy(*pair, 4, 0.5),
+            "bpr": formulas.bayesian_personalized_ranking(*pair),
+            "hinge": formulas.hinge_with_spreadout(*rows, 1.0, 0.5),
         }
     for name, loss in found.items():
         gradient = tape.gradient(loss, query)
@@ -365,9 +365,9 @@ def test_negatives_that_are_all_the_positive_do_no_harm():
     one = tf.constant([3])
     logits, hit = _float([0.5]), _float([[0.5, 0.5]])
     negatives = tf.constant([3, 3])
-    assert losses.bayesian_personalized_ranking(logits, hit, one, negatives) == 0.0
+    assert formulas.bayesian_personalized_ranking(logits, hit, one, negatives) == 0.0
     embedding = tf.zeros([1, 2])
-    hinge = losses.hinge_with_spreadout(
+    hinge = formulas.hinge_with_spreadout(
         logits, hit, embedding, tf.zeros([2, 2]), one, negatives, 1.0, 1.0
     )
     assert hinge == 0.0

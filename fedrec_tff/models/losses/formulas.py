@@ -61,7 +61,7 @@ def full_softmax(
     Args:
       logits: float32 [batch, num_items].
       positive_index: int32 [batch].
-      label_smoothing: As in `sampled_softmax`, over all items.
+      label_smoothing: The part of the label that is spread over all items; see `sampled_softmax`.
 
     Returns:
       float32 [batch], the loss of each example.
@@ -157,7 +157,7 @@ def hinge_with_spreadout(
       positive_index: int32 [batch].
       negative_index: int32 [negatives], shared by the batch.
       margin: By what a positive's logit should exceed a negative's.
-      spreadout_weight: Of the regulariser.
+      spreadout_weight: Weight of the regulariser.
 
     Returns:
       float32 [batch], the loss of each example.

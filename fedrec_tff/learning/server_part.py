@@ -1,21 +1,53 @@
-"""What the server does at the end of a round, for each of two kinds of edges.
+"""What the server does in a round, without edges and for each of two kinds of them.
 
-`EveryRound`: edges sync in every round and have no models. `EveryPeriod`: each edge has a model of
-its own, which its clients train between syncs.
+`Flat`: there are no edges. `EveryRound`: edges sync in every round and have no models.
+`EveryPeriod`: each edge has a model of its own, which its clients train between syncs.
+
+With edges this is HierFAVG (Liu et al. 2020, arXiv 1905.06641, algorithm 1): clients train on their
+edge's model, an edge's model takes its clients' aggregate in every round, and every `sync_period`
+rounds the server combines the edges' models, from which all edges start again.
+
+The server's step is an update against the last global model: the combination of what edges have
+moved since is the pseudo-gradient of the server's optimizer (Reddi et al. 2021, arXiv 2003.00295).
+With plain SGD of rate 1 and a mean, that assigns the mean of the edges' models, as in the paper.
 """
 
 # Tested in tests/learning/test_hierarchical_process.py.
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fedrec_tff.aggregators.hierarchical import edges, rules
+from fedrec_tff.aggregators.hierarchical import edges as edge_lib
+from fedrec_tff.aggregators.hierarchical import rules
 from fedrec_tff.aggregators.hierarchical.config import Hierarchy
 from fedrec_tff.models import two_tower
 
 ModelWeights = tff.learning.models.ModelWeights
+# From a client to its edge, int32.
+EdgeFn = Callable[[Any], tf.Tensor]
+
+
+def get_edge(client: Any) -> tf.Tensor:
+    """The edge that a client was told it belongs to, from its `ClientData`."""
+    return client.edge
+
+
+@dataclasses.dataclass(frozen=True)
+class Edges:
+    """The edges of a process.
+
+    Attributes:
+      hierarchy: That of the process's aggregation factory, a `HierarchicalFactory` with or without
+        steps before it that leave the form of the aggregate as it is.
+      edge_fn: Where a client's edge is.
+    """
+
+    hierarchy: Hierarchy
+    edge_fn: EdgeFn = get_edge
 
 
 class EdgeModels(NamedTuple):
@@ -43,16 +75,22 @@ class Finished(NamedTuple):
     measurements: Any
 
 
-class EveryRound:
-    """The server's part where edges have no models of their own."""
+class Flat:
+    """The server's part where there are no edges.
+
+    Attributes:
+      broadcast_type: The type of what all clients get.
+    """
 
     def __init__(
-        self,
-        hierarchy: Hierarchy,
-        weights_type: tff.Type,
-        finalizer: tff.learning.templates.FinalizerProcess,
+        self, weights_type: tff.Type, finalizer: tff.learning.templates.FinalizerProcess
     ) -> None:
-        del hierarchy
+        """Initialises the part.
+
+        Args:
+          weights_type: Type of the model's `ModelWeights`.
+          finalizer: Applies the aggregate.
+        """
         self._finalizer = finalizer
         self.broadcast_type = weights_type
 
@@ -65,10 +103,15 @@ class EveryRound:
         """What all clients get."""
         return state.global_model_weights
 
-    def pick_model(self, broadcast: Any, edge: tf.Tensor) -> two_tower.TwoTowerWeights:
-        """What a client of an edge trains."""
-        del edge
+    def pick_model(self, broadcast: Any, client: Any) -> two_tower.TwoTowerWeights:
+        """What a client trains."""
+        del client
         return broadcast.trainable
+
+    def weigh(self, weight: tf.Tensor, client: Any) -> Any:
+        """What the aggregator is told of a client, given what it counts."""
+        del client
+        return weight
 
     def finish(self, state: tff.Value, aggregate: tff.Value) -> Finished:
         """Takes the server's step."""
@@ -86,16 +129,49 @@ class EveryRound:
         return edge_models
 
 
-class EveryPeriod:
+class EveryRound(Flat):
+    """The server's part where edges have no models of their own."""
+
+    def __init__(
+        self,
+        edges: Edges,
+        weights_type: tff.Type,
+        finalizer: tff.learning.templates.FinalizerProcess,
+    ) -> None:
+        """Initialises the part.
+
+        Args:
+          edges: The edges.
+          weights_type: Type of the model's `ModelWeights`.
+          finalizer: Applies the aggregate.
+        """
+        super().__init__(weights_type, finalizer)
+        self._edge_fn = edges.edge_fn
+
+    def weigh(self, weight: tf.Tensor, client: Any) -> edge_lib.EdgeWeight:
+        """What a client counts, and where."""
+        return edge_lib.EdgeWeight(weight, self._edge_fn(client))
+
+
+class EveryPeriod(EveryRound):
     """The server's part where edges have models of their own."""
 
     def __init__(
         self,
-        hierarchy: Hierarchy,
+        edges: Edges,
         weights_type: tff.Type,
         finalizer: tff.learning.templates.FinalizerProcess,
     ) -> None:
-        self._hierarchy, self._finalizer = hierarchy, finalizer
+        """Initialises the part.
+
+        Args:
+          edges: The edges.
+          weights_type: Type of the model's `ModelWeights`.
+          finalizer: Applies what the edges have together.
+        """
+        super().__init__(edges, weights_type, finalizer)
+        hierarchy = edges.hierarchy
+        self._hierarchy = hierarchy
         self._rule_fn = rules.create_rule(hierarchy.server, hierarchy.fraction)
 
         @tff.tensorflow.computation(weights_type)
@@ -110,7 +186,7 @@ class EveryPeriod:
 
         # An edge has the dense structure of the model, whatever the form of updates.
         aggregates_type = tff.to_type(
-            edges.EdgeAggregates(edge_models_type.offset, edge_models_type.weight)
+            edge_lib.EdgeAggregates(edge_models_type.offset, edge_models_type.weight)
         )
 
         @tff.tensorflow.computation(edge_models_type, aggregates_type)
@@ -161,8 +237,9 @@ class EveryPeriod:
             self._create_models, (state.global_model_weights, state.distributor)
         )
 
-    def pick_model(self, broadcast: Any, edge: tf.Tensor) -> two_tower.TwoTowerWeights:
+    def pick_model(self, broadcast: Any, client: Any) -> two_tower.TwoTowerWeights:
         """The model of the client's edge."""
+        edge = self._edge_fn(client)
         return tf.nest.map_structure(lambda t: tf.gather(t, edge), broadcast)
 
     def finish(self, state: tff.Value, aggregate: tff.Value) -> Finished:
@@ -196,6 +273,27 @@ class EveryPeriod:
         return rules.combine(self._rule_fn, edge_models.offset, edge_models.weight)
 
 
+def create_server_part(
+    edges: Edges | None,
+    weights_type: tff.Type,
+    finalizer: tff.learning.templates.FinalizerProcess,
+) -> Flat:
+    """Creates the server's part of a round.
+
+    Args:
+      edges: What stands between clients and server; None for nothing.
+      weights_type: Type of the model's `ModelWeights`.
+      finalizer: Takes the server's step.
+
+    Returns:
+      The part.
+    """
+    if edges is None:
+        return Flat(weights_type, finalizer)
+    build = EveryRound if edges.hierarchy.sync_period == 1 else EveryPeriod
+    return build(edges, weights_type, finalizer)
+
+
 def _create_edge_models(weights: two_tower.TwoTowerWeights, num_edges: int) -> EdgeModels:
     """All edges at the global model."""
     offset = tf.nest.map_structure(lambda w: tf.zeros([num_edges, *w.shape], w.dtype), weights)
@@ -203,7 +301,7 @@ def _create_edge_models(weights: two_tower.TwoTowerWeights, num_edges: int) -> E
 
 
 def _take_step(
-    edge_models: EdgeModels, aggregates: edges.EdgeAggregates, learning_rate: float
+    edge_models: EdgeModels, aggregates: edge_lib.EdgeAggregates, learning_rate: float
 ) -> EdgeModels:
     """What edges have after one more round; one whose aggregate is not finite stays where it is."""
     is_good = tf.math.is_finite(aggregates.weight) & (aggregates.weight > 0.0)

@@ -1,0 +1,1 @@
+"""What towers are made of, as functions of tensors."""

@@ -1,0 +1,1 @@
+"""Losses by name: what is known of them, their formulas, and those of one's own."""
