@@ -38,6 +38,7 @@ class DataConfig:
         "Folder of the original files (ml-100k, ml-1m: downloaded if not given), of train.txt and "
         "test.txt (adjacency), or the CSV, TSV or Parquet file itself (csv).",
         about_data=True,
+        is_place=True,
     )
     split: str = declare(
         "leave_last_out",
@@ -105,6 +106,7 @@ class DataConfig:
         "are the population, whatever their data; rows of others are dropped. By default the users "
         "of the data: all of them under differential privacy, else those with enough data.",
         about_data=True,
+        is_place=True,
     )
     catalogue: str | None = declare(
         None,
@@ -121,12 +123,14 @@ class DataConfig:
         "--catalogue=table and, in a column `title`, what recommendations call items (csv).",
         needs=(_CSV,),
         about_data=True,
+        is_place=True,
     )
     user_table: str | None = declare(
         None,
         "CSV, TSV or Parquet file of users, with --user_column, for --user_features (csv).",
         needs=(_CSV, _USER_FEATURES),
         about_data=True,
+        is_place=True,
     )
     synthetic_users: int = declare(
         3000,

@@ -46,6 +46,8 @@ class FieldSpec:
       about_data: Whether it decides which users there are, and what their data are.
       may_change_on_resume: Whether an interrupted run may go on with another value: it says where
         and how computations run, not what they are; or the ledger sees that it is the same.
+      is_place: Whether it says where data are: an interrupted run may find the same data elsewhere,
+        which their fingerprint tells.
       is_leading: Whether it is one of the ten flags that matter most, which are shown first.
     """
 
@@ -59,6 +61,7 @@ class FieldSpec:
     costs_privacy: bool = True
     about_data: bool = False
     may_change_on_resume: bool = False
+    is_place: bool = False
     is_leading: bool = False
 
 

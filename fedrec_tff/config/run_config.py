@@ -225,6 +225,11 @@ def names_that_may_change_on_resume() -> set[str]:
     return set(field_spec.find_names(RunConfig, lambda spec: spec.may_change_on_resume))
 
 
+def names_of_places() -> set[str]:
+    """The flags that say where data are: the same data may be found elsewhere later."""
+    return set(field_spec.find_names(RunConfig, lambda spec: spec.is_place))
+
+
 def split_value(name: str, value: Any) -> list[Any]:
     """Splits a flag's value as a command line does: several for a flag that is repeated.
 

@@ -46,7 +46,7 @@ def run(
         works on the run.
     """
     flags = run_config.to_flags(config)
-    may_differ = run_config.names_that_may_change_on_resume()
+    may_differ = run_config.names_that_may_change_on_resume() | run_config.names_of_places()
     directory = run_directory.open_run_directory(output_dir, flags, may_differ)
     with run_directory.lock(directory):
         # Again: another process may have begun a run in here since.
@@ -56,6 +56,7 @@ def run(
         results = run_directory.read_results(directory)
         if results is not None:
             _settle(config, directory)
+            _check_data_of_complete_run(config, directory)
             notices.say(f"{directory.root} is complete: see {directory.results}")
             return SessionOutcome(results, results["rounds"])
         session = _prepare(config, directory)
@@ -72,6 +73,30 @@ def run(
         if outcome.results is not None:
             _settle(config, directory)
         return outcome
+
+
+def _check_data_of_complete_run(config: RunConfig, directory: run_directory.RunDirectory) -> None:
+    """Refuses to call a run complete for data that it has not seen; they may be gone meanwhile."""
+    try:
+        dataset = data.load_data(config)
+        features = features_lib.create_features(config, dataset)
+    except errors.UserError as error:
+        notices.say(f"warning: nobody compared the data with those of the run: {error}")
+        return
+    _check_fingerprints(directory, run_directory.read_config(directory), dataset, features)
+
+
+def _check_fingerprints(
+    directory: run_directory.RunDirectory,
+    stored: dict[str, Any],
+    dataset: loading.LoadedDataset,
+    features: features_lib.Features,
+) -> None:
+    """Refuses data that are not those which the run was begun with, wherever they are."""
+    known = stored["non_private/data"]
+    run_directory.check_fingerprint(directory, known["fingerprint"], dataset.fingerprint)
+    stored_features = known.get("features_fingerprint")
+    run_directory.check_fingerprint(directory, stored_features, features.fingerprint)
 
 
 def _settle(config: RunConfig, directory: run_directory.RunDirectory) -> None:
@@ -99,10 +124,7 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
         identity = run_identity.create(config)
     else:
         identity = run_identity.read(directory, config, stored)
-        fingerprint = stored["non_private/data"]["fingerprint"]
-        run_directory.check_fingerprint(directory, fingerprint, dataset.fingerprint)
-        fingerprint = stored["non_private/data"].get("features_fingerprint")
-        run_directory.check_fingerprint(directory, fingerprint, features.fingerprint)
+        _check_fingerprints(directory, stored, dataset, features)
         noise_multiplier = stored["derived"]["noise_multiplier"]
         before = stored["derived"]
         new_plugins = _find_new_plugins(config, before)

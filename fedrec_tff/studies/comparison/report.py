@@ -96,7 +96,7 @@ def _said(group: _Group) -> str:
 def _group_by_seed(folders: Iterable[ResultFolder]) -> list[_Group]:
     groups: dict[str, dict[int, ResultFolder]] = {}
     for folder in folders:
-        ignored = {"seed", *folder.unsaid_flags}
+        ignored = {"seed", *folder.unsaid_flags, *folder.place_flags}
         same = {name: value for name, value in folder.flags.items() if name not in ignored}
         key = json.dumps([folder.binary, folder.data_key, same], sort_keys=True)
         group = groups.setdefault(key, {})

@@ -81,6 +81,7 @@ class ResultFolder:
       flags: All flags' values, as JSON has them.
       default_flags: What a command need not say.
       unsaid_flags: What makes no other run of a run, and is not said in a command.
+      place_flags: What says where data are, which are told apart by their fingerprint.
       fingerprint: A digest of the data as they were split.
       rankings: What is compared, at least one.
       revision: The commit of the code.
@@ -92,6 +93,7 @@ class ResultFolder:
     flags: Mapping[str, Any]
     default_flags: Mapping[str, Any]
     unsaid_flags: frozenset[str]
+    place_flags: frozenset[str]
     fingerprint: str
     rankings: tuple[Ranking, ...]
     revision: str
@@ -191,6 +193,7 @@ def _from_run(
         flags=config["flags"],
         default_flags=run_config.to_flags(RunConfig()),
         unsaid_flags=frozenset({"data_dir", *run_config.names_that_may_change_on_resume()}),
+        place_flags=frozenset(run_config.names_of_places()),
         fingerprint=config["non_private/data"]["fingerprint"],
         rankings=tuple(_iterate_rankings(config["flags"], results)),
         revision=str(results["git_revision"]),
@@ -245,6 +248,7 @@ def _from_baselines(
             "dataset": RunConfig.dataset,
         },
         unsaid_flags=frozenset({"data_dir"}),
+        place_flags=frozenset(run_config.names_of_places()),
         fingerprint=metric_names.find(config, "data")["fingerprint"],
         rankings=tuple(
             _read_baseline(flags, baseline, found)
