@@ -110,8 +110,8 @@ def test_a_canary_sends_its_direction_and_a_user_trains():
     weights = two_tower.create_initial_weights(audit_faults.CONFIG.two_tower, 160, 0)
     trained = tf.nest.map_structure(tf.ones_like, weights)
 
-    def train(weights, client):
-        del weights
+    def train(weights, client, told):
+        del weights, told
         zero = tf.zeros([])
         metrics = client_work.ClientMetrics(zero, zero, zero, zero, zero)
         return client_work.ClientResult(
