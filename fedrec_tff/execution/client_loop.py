@@ -83,6 +83,7 @@ class ClientLoop:
         self._programs: dict[Any, Any] = {}
         # Compiled too: TensorFlow would keep the zeros as a constant, of the size of the model.
         self._zero = tf.function(self._trace_zero, jit_compile=True, autograph=False)
+        self._zero_program: Any = None
 
     @property
     def clients_per_step(self) -> int:
@@ -113,7 +114,11 @@ class ClientLoop:
 
     def reset(self, state: ShardState) -> None:
         """Begins a round."""
-        self._zero(state.accumulator, state.secure_sums, state.invalid_position)
+        arguments = (state.accumulator, state.secure_sums, state.invalid_position)
+        # Calls of the other kind are counted by TensorFlow, which warns of many short-lived loops.
+        if self._zero_program is None:
+            self._zero_program = self._zero.get_concrete_function(*arguments)
+        self._zero_program(*arguments)
 
     def run(
         self,
