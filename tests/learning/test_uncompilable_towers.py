@@ -62,6 +62,9 @@ def test_what_fails_without_xla_too_is_no_matter_of_compiling(find_warnings):
         # Not square.
         broken(tf.constant(0.0), np.zeros([1, 2, 3], np.float32))
     assert not find_warnings()
+    # It leaves nothing behind: TFF's compression opens a scope of this kind.
+    with tf.compat.v1.variable_scope("afterwards"):
+        pass
 
 
 @pytest.mark.parametrize("finetunes", [False, True])

@@ -76,11 +76,18 @@ class DeviceMap:
         self._programs: dict[Any, Any] = {}
 
         def run(shared: Any, devices: Any) -> Any:
-            return tf.map_fn(
-                lambda device: self._device_fn(shared, device),
-                devices,
-                fn_output_signature=self._output_signature,
-            )
+            scope = tf.compat.v1.get_variable_scope()
+            try:
+                return tf.map_fn(
+                    lambda device: self._device_fn(shared, device),
+                    devices,
+                    fn_output_signature=self._output_signature,
+                )
+            except Exception:
+                # TensorFlow sets it and, where the function fails, leaves it to the whole process,
+                # which can open no variable scope from then on (TFF's compression opens one).
+                scope.set_caching_device(None)
+                raise
 
         self._run = tf.function(run, jit_compile=is_compiled, autograph=False)
 
