@@ -159,10 +159,7 @@ class PlacedTables:
             changes = {name: str(path) for name, path in paths.items()}
             dataset = data.load_data(dataclasses.replace(config, **changes))
         found = features.create_features(config, dataset)
-        run_directory.check_fingerprint(directory, stored["fingerprint"], dataset.fingerprint)
-        run_directory.check_fingerprint(
-            directory, stored.get("features_fingerprint"), found.fingerprint
-        )
+        run_directory.check_data(directory, stored, dataset.fingerprint, found.fingerprint)
 
 
 def _remove(path: pathlib.Path) -> None:

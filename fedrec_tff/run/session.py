@@ -83,20 +83,8 @@ def _check_data_of_complete_run(config: RunConfig, directory: run_directory.RunD
     except errors.UserError as error:
         notices.say(f"warning: nobody compared the data with those of the run: {error}")
         return
-    _check_fingerprints(directory, run_directory.read_config(directory), dataset, features)
-
-
-def _check_fingerprints(
-    directory: run_directory.RunDirectory,
-    stored: dict[str, Any],
-    dataset: loading.LoadedDataset,
-    features: features_lib.Features,
-) -> None:
-    """Refuses data that are not those which the run was begun with, wherever they are."""
-    known = stored["non_private/data"]
-    run_directory.check_fingerprint(directory, known["fingerprint"], dataset.fingerprint)
-    stored_features = known.get("features_fingerprint")
-    run_directory.check_fingerprint(directory, stored_features, features.fingerprint)
+    stored = run_directory.read_config(directory)["non_private/data"]
+    run_directory.check_data(directory, stored, dataset.fingerprint, features.fingerprint)
 
 
 def _settle(config: RunConfig, directory: run_directory.RunDirectory) -> None:
@@ -124,7 +112,9 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
         identity = run_identity.create(config)
     else:
         identity = run_identity.read(directory, config, stored)
-        _check_fingerprints(directory, stored, dataset, features)
+        run_directory.check_data(
+            directory, stored["non_private/data"], dataset.fingerprint, features.fingerprint
+        )
         noise_multiplier = stored["derived"]["noise_multiplier"]
         before = stored["derived"]
         new_plugins = _find_new_plugins(config, before)

@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from fedrec_tff import errors
@@ -253,18 +253,26 @@ def read_config(directory: RunDirectory) -> dict[str, Any] | None:
     return json.loads(directory.config.read_text())
 
 
-def check_fingerprint(directory: RunDirectory, stored: str | None, fingerprint: str | None) -> None:
-    """Refuses to resume a run on other data than it was begun with.
+def check_data(
+    directory: RunDirectory,
+    stored: Mapping[str, Any],
+    fingerprint: str,
+    features_fingerprint: str | None,
+) -> None:
+    """Refuses other data than a run was begun with, wherever they are.
 
     Args:
       directory: The run's paths.
-      stored: The fingerprint of the data that the run was begun with.
-      fingerprint: Of the data at hand.
+      stored: What `config.json` says of the data: `fingerprint`, and `features_fingerprint` where
+        the model knows features.
+      fingerprint: That of the data at hand.
+      features_fingerprint: That of the features at hand; None for none.
 
     Raises:
       UserError: If they differ.
     """
-    if stored != fingerprint:
+    found = (fingerprint, features_fingerprint)
+    if (stored["fingerprint"], stored.get("features_fingerprint")) != found:
         raise errors.UserError(
             f"the data are not those that the run in {directory.root} was begun with: restore "
             "them, or choose another --output_dir"

@@ -33,6 +33,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from fedrec_tff.execution import secure_sum
+from fedrec_tff.secure_sums.empty_round import EmptyRound
 from fedrec_tff.secure_sums.encryption import bfv, ckks, costs, failures, packing, schemes
 from fedrec_tff.secure_sums.encryption.client import Client
 from fedrec_tff.secure_sums.encryption.decryptor import Decryptor
@@ -187,22 +188,3 @@ class EncryptedRound:
             download_bytes=len(self.decryptor.public_context),
             sum_bytes=sum(len(data) for data in total),
         )
-
-
-class EmptyRound:
-    """A round without clients, or with nothing to sum: zeros."""
-
-    def __init__(self, slots: Sequence[secure_sum.SecureSumSlot]) -> None:
-        """Initialises the round."""
-        self._slots = slots
-
-    def add(self, values: Sequence[np.ndarray], positions: np.ndarray) -> None:
-        """Adds nothing; see `secure_sum.SecureSumRound`."""
-        if self._slots and len(positions):
-            raise failures.MalformedMessageError(
-                "a client in an encrypted sum that was begun for none"
-            )
-
-    def finish(self) -> list[np.ndarray]:
-        """Zeros."""
-        return [np.zeros(slot.shape, np.int64) for slot in self._slots]

@@ -30,9 +30,8 @@ et al. have the clients draw it), or return a wrong sum (nothing here does).
 import os
 from collections.abc import Sequence
 
-import numpy as np
-
 from fedrec_tff.execution import secure_sum
+from fedrec_tff.secure_sums.empty_round import EmptyRound
 from fedrec_tff.secure_sums.masking import costs, failures, identity, messages, neighbours, rules
 from fedrec_tff.secure_sums.masking.client import Client
 from fedrec_tff.secure_sums.masking.masked_round import MaskedRound
@@ -136,20 +135,3 @@ class MaskedSum:
 
     def _report_costs(self, found: costs.RoundCosts) -> None:
         self.costs = found
-
-
-class EmptyRound:
-    """A round without clients, or with nothing to sum: zeros."""
-
-    def __init__(self, slots: Sequence[secure_sum.SecureSumSlot]) -> None:
-        """Initialises the round."""
-        self._slots = slots
-
-    def add(self, values: Sequence[np.ndarray], positions: np.ndarray) -> None:
-        """Adds nothing; see `secure_sum.SecureSumRound`."""
-        if self._slots and len(positions):
-            raise failures.ProtocolError("a client in a masked sum that was begun for none")
-
-    def finish(self) -> list[np.ndarray]:
-        """Zeros."""
-        return [np.zeros(slot.shape, np.int64) for slot in self._slots]

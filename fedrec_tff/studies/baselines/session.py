@@ -138,10 +138,7 @@ def _check_goes_on(
 ) -> None:
     """Refuses to go on with other data, or with another version of the model."""
     before = metric_names.find(stored, _DATA)
-    run_directory.check_fingerprint(directory, before["fingerprint"], dataset.fingerprint)
-    run_directory.check_fingerprint(
-        directory, before.get("features_fingerprint"), known.fingerprint
-    )
+    run_directory.check_data(directory, before, dataset.fingerprint, known.fingerprint)
     is_new_model = stored.get(_MODEL_DIGEST) != model_checks.digest_model(run_config)
     fitted = _record_of(directory.root / _MODELS, baselines_config.TWO_TOWER)
     if is_new_model and fitted.exists():

@@ -154,9 +154,12 @@ def test_a_file_in_the_folders_place_is_refused(tmp_path):
 
 
 def test_other_data_are_refused(begun):
-    run_directory.check_fingerprint(begun, "abc", "abc")
-    with pytest.raises(UserError, match="data"):
-        run_directory.check_fingerprint(begun, "abc", "abd")
+    stored = {"fingerprint": "abc", "features_fingerprint": "def"}
+    run_directory.check_data(begun, stored, "abc", "def")
+    run_directory.check_data(begun, {"fingerprint": "abc"}, "abc", None)
+    for found in (("abd", "def"), ("abc", "deg"), ("abc", None)):
+        with pytest.raises(UserError, match="data"):
+            run_directory.check_data(begun, stored, *found)
 
 
 def _hold(root, is_held, may_end):
