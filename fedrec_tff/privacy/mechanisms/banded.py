@@ -8,7 +8,7 @@ is a Gaussian mechanism on a Poisson sample of the group, see `correlated`.
 
 import dataclasses
 
-from fedrec_tff.privacy.mechanisms import base, correlated
+from fedrec_tff.privacy.mechanisms import correlated
 from fedrec_tff.privacy.mechanisms import terms as terms_lib
 
 
@@ -30,14 +30,9 @@ class BandedKind(correlated.CorrelatedKind):
 BANDED_MF = BandedKind(
     name="dp_banded_mf",
     rows=(
-        base.TableRow(
+        correlated.create_row(
             noise="row t of C^-1 Z, Z of N(0, (z S)^2)",
-            sensitivity=correlated.SENSITIVITY,
-            sampler="`cyclic_poisson`",
-            relation="add or remove",
             cost="Gaussian(z) on Poisson(q b); T / b",
-            accountant="PLD, RDP",
-            trusted="server",
             source="Choquette-Choo et al. 2023, 2306.08153",
         ),
     ),

@@ -13,11 +13,32 @@ import dataclasses
 import math
 
 from fedrec_tff.privacy import sampling
-from fedrec_tff.privacy.mechanisms import central, gaussian
+from fedrec_tff.privacy.mechanisms import base, central, gaussian
 from fedrec_tff.privacy.mechanisms import terms as terms_lib
 
-# What the rows of the table say of sensitivity: the clip is the same.
-SENSITIVITY = f"as `{gaussian.GAUSSIAN.name}`"
+
+def create_row(noise: str, cost: str, source: str) -> base.TableRow:
+    """Creates a row of the documentation, most of which is the same for all of these.
+
+    Args:
+        noise: The law of the noise on the sum.
+        cost: The cost of a unit, and the number of units.
+        source: The paper, with its number in arXiv.
+
+    Returns:
+        The row.
+    """
+    return base.TableRow(
+        noise=noise,
+        # The clip is the same.
+        sensitivity=f"as `{gaussian.GAUSSIAN.name}`",
+        sampler=f"`{sampling.CYCLIC_POISSON}`",
+        relation="add or remove",
+        cost=cost,
+        accountant="PLD, RDP",
+        trusted="server",
+        source=source,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ argument in `correlated`, each turn is a Gaussian mechanism on a Poisson sample 
 import dataclasses
 import math
 
-from fedrec_tff.privacy.mechanisms import base, correlated
+from fedrec_tff.privacy.mechanisms import correlated
 from fedrec_tff.privacy.mechanisms import terms as terms_lib
 
 
@@ -41,14 +41,9 @@ class TreeKind(correlated.CorrelatedKind):
 TREE = TreeKind(
     name="dp_tree",
     rows=(
-        base.TableRow(
+        correlated.create_row(
             noise="N(0, (z S)^2) a node",
-            sensitivity=correlated.SENSITIVITY,
-            sampler="`cyclic_poisson`",
-            relation="add or remove",
             cost="Gaussian(z / sqrt(h)) on Poisson(q b); T / b",
-            accountant="PLD, RDP",
-            trusted="server",
             source="Kairouz et al. 2021, 2103.00039",
         ),
     ),
