@@ -81,7 +81,7 @@ def _check_data_of_complete_run(config: RunConfig, directory: run_directory.RunD
         dataset = data.load_data(config)
         features = features_lib.create_features(config, dataset)
     except errors.UserError as error:
-        notices.say(f"warning: nobody compared the data with those of the run: {error}")
+        notices.say(f"warning: the data are not compared with those of the run: {error}")
         return
     stored = run_directory.read_config(directory)["non_private/data"]
     run_directory.check_data(directory, stored, dataset.fingerprint, features.fingerprint)

@@ -58,5 +58,5 @@ def test_data_that_are_gone_are_not_compared_and_that_is_told(finished, tmp_path
     gone = dataclasses.replace(config, data_dir=str(tmp_path / "gone.csv"))
     assert session.run(gone, folder).results == results
     said = capsys.readouterr().err
-    assert "nobody compared the data with those of the run" in said
+    assert "the data are not compared with those of the run" in said
     assert "gone.csv" in said
