@@ -24,11 +24,11 @@ class ClientSimulation:
     """What is simulated in a run.
 
     Attributes:
-      draws: Of the population, for failures; public.
-      attack: What attackers do; None for no attackers.
-      failure: How devices fail; None if they don't.
+      draws: Keyed draws of the population, for failures; public.
+      attack: The attack; None for no attackers.
+      failure: Failures of devices; None for devices that never fail.
       is_attacker: bool [num_users].
-      failure_rate: float64 [num_users], of each user's device.
+      failure_rate: float64 [num_users], rate at which each user's device fails.
     """
 
     draws: keyed_draws.KeyedDraws
@@ -59,7 +59,7 @@ class ClientSimulation:
         Args:
           round_number: The round.
           rows: int64 [clients], rows of the population.
-          data: Of these clients, stacked.
+          data: Data of these clients, stacked.
 
         Returns:
           The clients, stacked.
@@ -83,10 +83,10 @@ def create_simulation(
     Args:
       config: The run's flags.
       dataset: The data.
-      draws: Of the training users, public.
+      draws: Keyed draws of the training users; public.
 
     Returns:
-      What to simulate; None for nothing.
+      The simulation; None where nothing is simulated.
 
     Raises:
       UserError: If the target item is not in the catalogue.
@@ -115,8 +115,8 @@ def choose_attackers(
     """Chooses a fixed random part of the population.
 
     Args:
-      attack: None for no attackers.
-      draws: Of the population.
+      attack: The attack; None for no attackers.
+      draws: Keyed draws of the population.
       is_private: Whether each user attacks by a coin of their own, so that nobody else decides it;
         how many attack is then left to chance, and may be none. Otherwise it is the fraction asked
         for, and at least one user.

@@ -132,11 +132,11 @@ class CohortDataSource(tff.program.FederatedDataSource):
         Args:
           population: All clients.
           sampler: Draws rows of the population.
-          draws: Of the population, for clients' own randomness in each round.
+          draws: Keyed draws of the population, for clients' own randomness in each round.
           next_round: The round that iterators begin with.
-          simulation: Who attacks, and whose devices fail; None for nobody.
-          user_features: int32 [num_clients, slots], what is known of each user, as
-            `ClientData.user_features`; None for nothing.
+          simulation: Simulated attackers and failures of devices; None for no simulation.
+          user_features: int32 [num_clients, slots], known features of each user, as
+            `ClientData.user_features`; None for no features.
           edge: int32 [num_clients], as `ClientData.edge`; None where there are no edges.
         """
         self._arguments = (

@@ -49,10 +49,10 @@ class DeviceStore:
         """Lets the devices of a cohort go on fitting their personal parts, and hand them in.
 
         Args:
-          refit_fn: What a device computes.
+          refit_fn: Computation by which a device fits its personal part.
           weights: The global model of the round.
           cohort: `ClientData` without personal parts.
-          user_index: int32 [num_clients], whose each row of the population is.
+          user_index: int32 [num_clients], the user's index for each row of the population.
 
         Returns:
           The cohort, with the devices' new personal parts.
@@ -118,8 +118,8 @@ class StateManagerWithDevices(tff.program.FileProgramStateManager):
 
         Args:
           store: The devices.
-          *args: Of `FileProgramStateManager`.
-          **kwargs: Likewise.
+          *args: Positional arguments of `FileProgramStateManager`.
+          **kwargs: Keyword arguments of `FileProgramStateManager`.
         """
         super().__init__(*args, **kwargs)
         self._store = store

@@ -25,7 +25,7 @@ class Devices:
 
         Args:
           session: The run.
-          popular: What is known of items' popularity, where the run uses it.
+          popular: Known popularity of the items, where the run uses it.
         """
         config = session.config
         self._session, self._store = session, None
@@ -43,8 +43,8 @@ class Devices:
         """Creates what saves the server's state, and what devices keep in step with it.
 
         Args:
-          *args: Of `tff.program.FileProgramStateManager`.
-          **kwargs: Likewise.
+          *args: Positional arguments of `tff.program.FileProgramStateManager`.
+          **kwargs: Keyword arguments of `tff.program.FileProgramStateManager`.
 
         Returns:
           A state manager.
@@ -57,7 +57,7 @@ class Devices:
         """Takes up what devices had after a round.
 
         Args:
-          round_number: Of the checkpoint that the run goes on from.
+          round_number: Round of the checkpoint that the run goes on from.
 
         Raises:
           UserError: If that cannot be read.
@@ -71,8 +71,8 @@ class Devices:
         """Lets the devices of a cohort get ready for a round.
 
         Args:
-          state: Of the learning process, before the round.
-          cohort: The round's.
+          state: State of the learning process before the round.
+          cohort: The round's cohort.
 
         Returns:
           The cohort, with what its devices keep of the model, if they do.

@@ -19,10 +19,10 @@ def run(coroutine: Coroutine[Any, Any, _Result]) -> _Result:
     """Runs a coroutine to its end, in a loop of its own; blocks the caller.
 
     Args:
-      coroutine: What to run.
+      coroutine: The coroutine to run.
 
     Returns:
-      What it returns.
+      The coroutine's result.
     """
     # A loop from a factory is not made the thread's own, which would take the notebook's place.
     with (

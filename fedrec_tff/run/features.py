@@ -15,8 +15,8 @@ class Features:
     """The features that the flags name.
 
     Attributes:
-      items: Of all items, by their index; None for none.
-      users: Of all users of the log, by their index; None for none.
+      items: Features of all items, by the items' index; None for no features.
+      users: Features of all users of the log, by the users' index; None for no features.
     """
 
     items: FeatureValues | None = None

@@ -193,11 +193,11 @@ def measure(
 
     Args:
       session: The run.
-      popular: What was known of items' popularity; None for nothing.
-      ledger: What was spent; None for a run without differential privacy.
-      result: How training ended.
-      privacy_statement: In words.
-      devices: Score as the users' own devices do.
+      popular: Popularity of the items, as the run knew it; None where it knew nothing.
+      ledger: Ledger of the privacy spent; None for a run without differential privacy.
+      result: Result of the training.
+      privacy_statement: Statement of the run's privacy, in words.
+      devices: Devices that score as the users' own do.
 
     Returns:
       Everything that `results.json` holds.

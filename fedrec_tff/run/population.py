@@ -44,11 +44,11 @@ def obtain(
     """Reads a population ledger; begins it where there is none and a budget is named.
 
     Args:
-      config: Which, and with which budget.
-      relation: Under which a ledger that is begun is accounted.
+      config: Path of the population ledger, and its budget.
+      relation: Neighbouring relation under which a ledger that is begun is accounted.
 
     Returns:
-      What it holds.
+      Contents of the ledger.
 
     Raises:
       UserError: If it is missing and no budget is named, or has another budget, or is damaged.

@@ -25,12 +25,12 @@ class PrivacyPlan:
     """How users are drawn, what is done to what they send, and what else is released.
 
     Attributes:
-      sampler: Draws the cohorts; None where it isn't known whose.
-      sampling_probability: With which a given user is in a given round.
+      sampler: Sampler of the cohorts; None where it isn't known whose cohorts.
+      sampling_probability: Probability that a given user is in a given round.
       mechanism: The private mechanism, or None for a run without differential privacy.
       max_clients: The most clients that a round may have.
-      releases: What else is released about the users, under the same guarantee.
-      departures: What must be said with the run's epsilon; empty for a run without one.
+      releases: Other releases about the users, under the same guarantee.
+      departures: Departures that must be said with the run's epsilon; empty for a run without one.
     """
 
     sampler: sampling.CohortSampler | None
@@ -80,8 +80,9 @@ def create_plan(
       config: The run's flags.
       num_clients: Size of the population.
       num_weights: Size of an update.
-      noise_multiplier: What an earlier session of this run was calibrated to, if there was one.
-      draws: Of the population, for its cohorts; None for a plan without a sampler.
+      noise_multiplier: Noise multiplier that an earlier session of this run was calibrated to, if
+        there was one.
+      draws: Keyed draws of the population, for its cohorts; None for a plan without a sampler.
 
     Returns:
       The plan.
@@ -112,7 +113,7 @@ def create_sampler(config: RunConfig, draws: keyed_draws.KeyedDraws) -> sampling
 
     Args:
       config: The run's flags.
-      draws: Of the population.
+      draws: Keyed draws of the population.
 
     Returns:
       The sampler.

@@ -23,11 +23,12 @@ class Session:
       directory: The run's folder.
       dataset: The data.
       plan: Sampler and mechanism.
-      derived: What `config.json` says besides the flags.
-      draws: What is drawn for each training user.
+      derived: Entries of `config.json` besides the flags.
+      draws: Random draws for each training user.
       identity: The run's id, and the key of its cohorts.
-      features: What the model knows of items and users.
-      reservation: What the run may spend of a budget over runs; None for one that stands alone.
+      features: Features of items and users that the model knows.
+      reservation: Part that the run may spend of a budget over runs; None for a run that stands
+        alone.
     """
 
     config: RunConfig
@@ -46,7 +47,7 @@ class SessionOutcome:
     """How a session ended.
 
     Attributes:
-      results: What `results.json` holds; None if the run is not complete.
+      results: Contents of `results.json`; None if the run is not complete.
       rounds: Rounds that the model has seen.
       dataset: The data; None if the run was complete before.
       score_fn: The final model's scores of histories; None if the run was complete before, or is

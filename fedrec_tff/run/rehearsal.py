@@ -83,7 +83,7 @@ async def try_process(
 
     Args:
       process: The run's learning process, in whose context this is called.
-      state: What training is about to start from.
+      state: State that training is about to start from.
       config: The run's flags.
 
     Raises:

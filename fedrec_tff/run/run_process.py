@@ -54,7 +54,7 @@ def build_process(
       plan: Sampler and mechanism.
       popular: The items' popularity, as far as it is known, where the run uses it.
       item_features: A row for each item, where there are any.
-      simulation: Who attacks, and whose devices fail; None for nobody.
+      simulation: Simulated attackers and failures of devices; None for no simulation.
       features: Features of items and users that the model reads.
 
     Returns:

@@ -34,14 +34,17 @@ class TrainingOptions:
       rounds: Rounds of the whole run.
       rounds_per_evaluation: Rounds between evaluations; the last round always has one.
       rounds_per_checkpoint: Rounds between checkpoints; the last round always has one.
-      target_epsilon: The run stops before a round that would pass it; None for no budget.
-      release_non_private_metrics: See `round_metrics.select_releasable`.
-      download_megabytes: What the whole expected cohort downloads in a round.
-      averaging_decay: See `averaging.update_average`; 0 keeps the last model alone.
+      target_epsilon: Epsilon of the budget: the run stops before a round that would pass it; None
+        for no budget.
+      release_non_private_metrics: Whether exact metrics of users are released under privacy; see
+        `round_metrics.select_releasable`.
+      download_megabytes: Megabytes that the whole expected cohort downloads in a round.
+      averaging_decay: Decay of the average of models, see `averaging.update_average`; 0 keeps the
+        last model alone.
       sums_client_metrics: Whether clients' metrics are summed; they are zeros otherwise.
       read_secure_sum_costs_fn: Reads what the latest round's secure sum cost, if there was one.
       learning_rates: float32 [rounds] of each side, client or server, that has a schedule.
-      prepare_cohort_fn: What devices do before a round, by themselves.
+      prepare_cohort_fn: Preparation of the devices before a round, by themselves.
     """
 
     rounds: int
@@ -82,11 +85,11 @@ class Progress:
     """How far a run has come: the program state that checkpoints hold.
 
     Attributes:
-      state: Of the learning process.
+      state: State of the learning process.
       round_number: The last round that the state has seen.
-      seconds: As in `TrainingResult`.
+      seconds: Time spent in rounds and evaluations, over all sessions of the run.
       average: The average of the models so far; None where the run does not average.
-      ledger_digest: Of the ledger's last line; empty without differential privacy.
+      ledger_digest: Digest of the ledger's last line; empty without differential privacy.
     """
 
     state: tff.learning.templates.LearningAlgorithmState
@@ -111,11 +114,11 @@ async def load_progress(
 
     Args:
       process: The learning process, in whose context this is called.
-      state_manager: Of the run's checkpoints.
+      state_manager: State manager of the run's checkpoints.
       averages: Whether the run averages its models.
 
     Returns:
-      Where to go on.
+      The progress to go on from.
 
     Raises:
       UserError: If a checkpoint cannot be read.

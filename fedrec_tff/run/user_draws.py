@@ -17,11 +17,11 @@ def draw_with_canaries(user_ids: np.ndarray, num_canaries: int, key: int) -> key
 
     Args:
       user_ids: object (str) [num_users], raw ids, all different.
-      num_canaries: Who has no id, and gets one that no user has.
-      key: What all are drawn from.
+      num_canaries: Number of canaries; a canary has no id, and gets one that no user has.
+      key: Key that all draws follow from.
 
     Returns:
-      Of `num_users + num_canaries` clients.
+      Draws of `num_users + num_canaries` clients.
     """
     canary_ids = [f"{_CANARY} {index}" for index in range(num_canaries)]
     return keyed_draws.KeyedDraws([*user_ids, *canary_ids], key)
@@ -35,8 +35,8 @@ class UserDraws:
 
         Args:
           user_ids: object (str) [num_users], raw ids, all different.
-          seed: Of the run.
-          cohort_key: What is secret is drawn from it; None for the seed, where nothing is.
+          seed: Seed of the run.
+          cohort_key: Key that secret draws follow from; None for the seed, where nothing is secret.
         """
         self._user_ids, self._seed, self._cohort_key = user_ids, seed, cohort_key
 

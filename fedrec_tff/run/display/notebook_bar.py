@@ -9,8 +9,8 @@ def create(total: int, done: int) -> "NotebookBar | None":
     """Creates the bar of a notebook's cell.
 
     Args:
-      total: What there is to do.
-      done: How much of it is done.
+      total: Amount of work in all.
+      done: Amount of work that is done already.
 
     Returns:
       The bar, which appears with its first `show`; None outside of notebooks.
@@ -28,8 +28,8 @@ class NotebookBar:
         """Shows nothing yet.
 
         Args:
-          total: What there is to do.
-          done: How much of it is done.
+          total: Amount of work in all.
+          done: Amount of work that is done already.
         """
         self._total, self._done = total, done
         self._handle: Any = None
@@ -38,8 +38,8 @@ class NotebookBar:
         """Draws the bar, or draws it anew.
 
         Args:
-          text: What stands beside it.
-          done: How much is done; None for as much as before.
+          text: Text beside the bar.
+          done: Amount of work that is done; None for as much as before.
         """
         from IPython import display
 

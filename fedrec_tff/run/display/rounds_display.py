@@ -18,8 +18,8 @@ def show_rounds(rounds: int, unit: str = "round") -> Iterator[Callable[[int], No
     """Shows a bar on a terminal, a few lines elsewhere, on standard error.
 
     Args:
-      rounds: In all.
-      unit: What is counted, where that isn't rounds.
+      rounds: Number of rounds in all.
+      unit: Name of what is counted, where that isn't rounds.
 
     Yields:
       A function that is told the number of each round that is done.

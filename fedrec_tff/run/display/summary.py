@@ -25,7 +25,7 @@ def describe_results(results: Mapping[str, Any], output_dir: str | os.PathLike) 
     """Describes the results of one run.
 
     Args:
-      results: What `results.json` holds.
+      results: Contents of `results.json`.
       output_dir: The run's folder.
 
     Returns:

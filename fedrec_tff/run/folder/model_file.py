@@ -19,8 +19,8 @@ def save(path: pathlib.Path, weights: two_tower.TwoTowerWeights) -> None:
     """Writes a model, as a whole or not at all.
 
     Args:
-      path: Where to; its folder must exist.
-      weights: Arrays or tensors.
+      path: Path to write to; its folder must exist.
+      weights: The model's weights, as arrays or tensors.
     """
     arrays = {_EMBEDDING: weights.items.embedding, _BIAS: weights.items.bias}
     arrays |= {f"{_TOWER}{index}": part for index, part in enumerate(weights.tower)}

@@ -144,7 +144,7 @@ def make_folder(path: pathlib.Path) -> pathlib.Path:
     """Makes a folder of a run, before anything is written to it; one that is there is kept.
 
     Args:
-      path: Where; its parent must exist.
+      path: Path of the folder; its parent must exist.
 
     Returns:
       The folder, closed to others if its name is in `SECRET`.
@@ -159,7 +159,7 @@ def make_secret_folder(path: pathlib.Path) -> pathlib.Path:
     """Makes a folder that is its owner's alone; one that is there becomes so.
 
     Args:
-      path: Where; parents are made as the umask says.
+      path: Path of the folder; parents are made as the umask says.
 
     Returns:
       The folder.
@@ -177,7 +177,7 @@ def open_whole(path: pathlib.Path) -> Iterator[BinaryIO]:
     """Opens a file to be written as a whole or not at all.
 
     Args:
-      path: Where to; its folder must exist. `SECRET` says who may read it.
+      path: Path of the file; its folder must exist. `SECRET` says who may read it.
 
     Yields:
       A file; what is written to it is at `path`, and on disk, when the block ends without an error.
@@ -198,8 +198,8 @@ def write_json(path: pathlib.Path, value: Any) -> None:
     """Writes a JSON file as a whole or not at all.
 
     Args:
-      path: Where to; its folder must exist.
-      value: What `json` can write; infinities are written as strings.
+      path: Path of the file; its folder must exist.
+      value: Value that `json` can write; infinities are written as strings.
     """
     text = json.dumps(_without_infinities(value), indent=2, allow_nan=False)
     with open_whole(path) as file:
@@ -263,10 +263,10 @@ def check_data(
 
     Args:
       directory: The run's paths.
-      stored: What `config.json` says of the data: `fingerprint`, and `features_fingerprint` where
-        the model knows features.
-      fingerprint: That of the data at hand.
-      features_fingerprint: That of the features at hand; None for none.
+      stored: Part of `config.json` that is about the data: `fingerprint`, and
+        `features_fingerprint` where the model knows features.
+      fingerprint: Fingerprint of the data at hand.
+      features_fingerprint: Fingerprint of the features at hand; None for no features.
 
     Raises:
       UserError: If they differ.
@@ -284,7 +284,7 @@ def refuse_version(directory: RunDirectory, kind: str) -> errors.UserError:
 
     Args:
       directory: The run's paths.
-      kind: What is in the file, as in `model`.
+      kind: Name for the contents of the file, such as `model`.
 
     Returns:
       The error.

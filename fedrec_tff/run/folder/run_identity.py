@@ -83,7 +83,7 @@ def read(
     Args:
       directory: The run's paths; this process holds its lock.
       config: The run's flags.
-      stored: What `config.json` holds.
+      stored: Contents of `config.json`.
 
     Returns:
       The identity.
@@ -126,8 +126,9 @@ def open_ledger(
       directory: The run's paths; this process holds its lock.
       config: The run's flags.
       plan: Sampler and mechanism.
-      identity: Of the run.
-      budget: What the run may spend of what several runs share; None where it stands alone.
+      identity: The run's identity.
+      budget: Part that the run may spend of a budget shared by several runs; None for a run that
+        stands alone.
 
     Returns:
       The ledger, to be closed.

@@ -21,12 +21,13 @@ def obtain(
     """Reads what was released; releases it if the file is not there.
 
     Args:
-      path: The file.
-      name: Of the release, as the ledger has it.
+      path: Path of the file.
+      name: Name of the release, as the ledger has it.
       ledger: Records the release before it is computed.
-      release_fn: Computes it, with fresh noise, and returns the file's content.
-      target_epsilon: What the ledger's run may cost; None for no limit.
-      budget_name: What limits the cost, for messages.
+      release_fn: Function that computes the release, with fresh noise, and returns the file's
+        content.
+      target_epsilon: Largest epsilon that the ledger's run may cost; None for no limit.
+      budget_name: Name of the limit on the cost, for messages.
 
     Returns:
       The content.

@@ -46,7 +46,7 @@ def describe_secure_sum(costs: SecureSumCosts | None) -> dict[str, float]:
     """What a secure sum's messages came to, for the whole cohort.
 
     Args:
-      costs: Of the round; None where nothing was summed, or in the clear.
+      costs: Costs of the round's secure sum; None where nothing was summed, or in the clear.
 
     Returns:
       Metrics by name. What is uploaded to the secure sum takes the place of the update.

@@ -39,11 +39,11 @@ def select(values: Mapping[str, Any], folder: str) -> dict[str, Any]:
     """The metrics of a folder, marked or not, without its name.
 
     Args:
-      values: By name.
-      folder: As in `test/`.
+      values: Values of metrics, by name.
+      folder: Name of the folder with its slash, such as `test/`.
 
     Returns:
-      Those below it, by the rest of their names.
+      Values of the folder's metrics, by the rest of their names.
     """
     found = {}
     for name, value in values.items():

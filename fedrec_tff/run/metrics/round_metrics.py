@@ -93,9 +93,9 @@ def create_cohort_metrics(
     """Names the sums over a cohort, and divides what is a mean.
 
     Args:
-      sums: Of all clients of the round; None where the server must not get them.
-      measured: What aggregator and secure sum measured, by name.
-      seconds: How long the round took; it tells the size of the cohort to whoever has a clock.
+      sums: Sums over all clients of the round; None where the server must not get them.
+      measured: Measurements of aggregator and secure sum, by name.
+      seconds: Seconds that the round took; they tell the size of the cohort to whoever has a clock.
 
     Returns:
       Exact statistics of user data, by name; means are left out for an empty cohort.
@@ -120,7 +120,7 @@ def create_aggregate_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Names what is computed from the aggregate alone, and is as private as the aggregate.
 
     Args:
-      metrics: Of a learning process built by `learning.process`.
+      metrics: Metrics of a learning process built by `learning.process`.
 
     Returns:
       Whether the server refused the update (it was not finite), and the adaptive clip, if any.
@@ -140,8 +140,8 @@ def create_measurement_metrics(measurements: Any, prefix: str = "aggregator/") -
     """Names the numbers that an aggregator measured over the cohort.
 
     Args:
-      measurements: The aggregator's.
-      prefix: What names begin with.
+      measurements: The aggregator's measurements.
+      prefix: Beginning of all names.
 
     Returns:
       Every scalar, by its path in the structure; steps' own before those of what they wrap, under
@@ -164,8 +164,8 @@ def find_unnamed_measurements(measurements: Any, prefix: str = "") -> list[str]:
     """What an aggregator measured that `create_measurement_metrics` has no name for.
 
     Args:
-      measurements: The aggregator's.
-      prefix: What paths begin with.
+      measurements: The aggregator's measurements.
+      prefix: Beginning of all paths.
 
     Returns:
       The paths of what is no scalar.
@@ -215,7 +215,7 @@ def check(metrics: Mapping[str, Any], is_private: bool) -> None:
     """Refuses metrics that must not leave a run under differential privacy.
 
     Args:
-      metrics: What is about to be released, after a round or as results.
+      metrics: Metrics about to be released, after a round or as results.
       is_private: Whether the run claims differential privacy.
 
     Raises:

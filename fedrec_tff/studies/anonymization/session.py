@@ -27,7 +27,7 @@ class Outcome:
 
     Attributes:
       report: The report, as `anonymization_report.json` holds it.
-      training_flags: How `experiments.train` reads the result.
+      training_flags: Flags with which `experiments.train` reads the result.
     """
 
     report: dict[str, Any]
@@ -47,17 +47,18 @@ def run(
     """Anonymises a data set and writes the result.
 
     Args:
-      source: Names the data; what it says of models and rounds plays no part.
-      config: What to do to them.
+      source: Flags that name the data; what they say of models and rounds plays no part.
+      config: Settings of the anonymisation.
       key: The secret of the pseudonyms.
-      output_dir: Where to; missing or empty.
+      output_dir: Folder to write to; missing or empty.
       users_file: Attributes of the users of a table.
-      max_evaluated_users: Recall is measured for so many users at most; None to leave it out.
+      max_evaluated_users: Largest number of users that recall is measured for; None to leave recall
+        out.
       insecure_noise_seed: Only for tests: makes noise, decoys and shuffles predictable.
-      progress_fn: Told what is being done.
+      progress_fn: Function that is told what is being done.
 
     Returns:
-      What was done.
+      The report, and how to train on the result.
 
     Raises:
       UserError: If flags, files or data don't allow it. Nothing is written then.

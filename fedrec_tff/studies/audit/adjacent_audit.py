@@ -56,9 +56,9 @@ class AdjacentAudit:
     """What came out.
 
     Attributes:
-      report: The verdict.
-      comparisons: By change of one member, what of anybody else's differs.
-      distinction: How well whole runs were told apart; None where none were trained.
+      report: Report with the verdict.
+      comparisons: Comparison for each change of one member: what of anybody else's differs.
+      distinction: Success at telling whole runs apart; None where none were trained.
     """
 
     report: report.AuditReport
@@ -85,13 +85,14 @@ def run(
 
     Args:
       config: Flags of the audited run.
-      audit: How to attack.
-      noise_multiplier: Of the run, calibrated.
-      run_done_fn: Is told of every run that was trained.
-      charge_fn: Takes what the audit costs, once all is prepared, before anybody trains.
+      audit: Settings of the audit.
+      noise_multiplier: Noise multiplier of the run, calibrated.
+      run_done_fn: Function that is told of every run that was trained.
+      charge_fn: Function that takes what the audit costs, once all is prepared, before anybody
+        trains.
 
     Returns:
-      What came out.
+      The verdict, and the comparisons behind it.
 
     Raises:
       UserError: If the run cannot be built, or training diverges.
@@ -138,9 +139,9 @@ def prepare_pairs(
 
     Args:
       config: Flags of the audited run.
-      noise_multiplier: Calibrated before.
-      folder: Where to write data.
-      identity: Of all of them: they draw their cohorts from one key.
+      noise_multiplier: Noise multiplier, calibrated before.
+      folder: Folder to write data to.
+      identity: Identity of all runs: they draw their cohorts from one key.
 
     Returns:
       The pairs, with their runs.

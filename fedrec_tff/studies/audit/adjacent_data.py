@@ -34,13 +34,13 @@ class Pair:
     """Flags of one run on two data sets.
 
     Attributes:
-      change: What the second does to one member of the population, in a few words.
+      change: Change that the second data set makes to one member of the population, in a few words.
       first: Flags of the run on the first data set.
-      second: The same flags, on the second.
+      second: The same flags, on the second data set.
       member: The member's raw id.
       changed: Raw ids of all whose data differ.
-      num_steps: How many updates of one user a sum may move by: 1 where a member's data are there
-        or not, 2 where other data are in their place.
+      num_steps: Number of updates of one user that a sum may move by: 1 where a member's data are
+        there or not, 2 where other data are in their place.
       trains: Whether the member is in training.
     """
 
@@ -62,7 +62,7 @@ def write_pairs(config: RunConfig, folder: pathlib.Path) -> list[Pair]:
 
     Args:
       config: Flags of the audited run.
-      folder: Where to; the files hold user data.
+      folder: Folder to write to; the files hold user data.
 
     Returns:
       The pairs: the member has all items in place of its own, one, two, none, or another id.

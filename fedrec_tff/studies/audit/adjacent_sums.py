@@ -55,9 +55,9 @@ class PreparedPair:
     """A pair, and the run on each of its data sets, from the same keys.
 
     Attributes:
-      pair: Which.
-      first: On its first data set.
-      second: On its second.
+      pair: The pair of data sets.
+      first: Session of the run on the first data set.
+      second: Session of the run on the second data set.
     """
 
     pair: Pair
@@ -108,9 +108,9 @@ class Trial:
     """A build whose sums can be read.
 
     Attributes:
-      process: Of the run, with a server that takes one plain step.
-      devices: Of the run.
-      mechanism: What is claimed of the sums.
+      process: The run's learning process, with a server that takes one plain step.
+      devices: The run's devices.
+      mechanism: Mechanism that is claimed of the sums.
       step: The server's learning rate.
     """
 
@@ -174,7 +174,7 @@ def check_updates(trial: Trial, prepared: PreparedPair) -> checks.Check:
     that only what the member adds alone can be measured.
 
     Args:
-      trial: Without noise.
+      trial: Build of the run without noise.
       prepared: A pair of which the member trains in one world, and is gone in the other.
 
     Returns:
@@ -234,8 +234,8 @@ def check_noise(trial: Trial, prepared: PreparedPair) -> Iterator[checks.Check]:
     """Looks at sums of nothing: of an empty cohort or, where clients add noise, of who has none.
 
     Args:
-      trial: With the run's noise.
-      prepared: As in `check_updates`.
+      trial: Build with the run's noise.
+      prepared: A pair of which the member trains in one world, and is gone in the other.
 
     Yields:
       The checks.

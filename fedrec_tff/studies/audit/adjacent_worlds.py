@@ -41,7 +41,7 @@ def observe(session: Session, num_rounds: int) -> adjacency.World:
 
     Args:
       session: The run, not yet trained.
-      num_rounds: Of how many rounds cohorts are drawn.
+      num_rounds: Number of rounds whose cohorts are drawn.
 
     Returns:
       The world, in which items have their raw ids.

@@ -56,8 +56,8 @@ class AuditedParts:
     Attributes:
       plan: The sampler, and the mechanism whose epsilon is claimed, for users and canaries.
       draws: Draws of users, then canaries.
-      build_factory: Builds the aggregator.
-      supports_row_sparse: Whether to try it with row-sparse updates too.
+      build_factory: Function that builds the aggregator.
+      supports_row_sparse: Whether the aggregator is tried with row-sparse updates too.
     """
 
     plan: privacy_plan.PrivacyPlan

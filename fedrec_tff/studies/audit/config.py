@@ -61,7 +61,7 @@ def validate(audit: AuditConfig, config: RunConfig) -> None:
     """Refuses what is out of range, or cannot be audited.
 
     Args:
-      audit: How to attack.
+      audit: Settings of the audit.
       config: The run, valid by itself.
 
     Raises:
@@ -117,9 +117,9 @@ def check_rounds(audit: AuditConfig, config: RunConfig, num_weights: int) -> Non
     """Refuses more rounds than can be told apart.
 
     Args:
-      audit: How to attack.
+      audit: Settings of the audit.
       config: The run.
-      num_weights: Of the model.
+      num_weights: Number of the model's weights.
 
     Raises:
       UserError: If there are.

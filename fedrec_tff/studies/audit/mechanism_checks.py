@@ -30,9 +30,9 @@ class AggregatorUnderTest:
     """An aggregator, and what is claimed of it.
 
     Attributes:
-      build_factory: Builds it.
+      build_factory: Function that builds the aggregator.
       context: The builder's context, with the claimed mechanism; dense.
-      supports_row_sparse: Whether it is to be tried with row-sparse updates too.
+      supports_row_sparse: Whether the aggregator is to be tried with row-sparse updates too.
       model: The model's shape.
     """
 

@@ -39,8 +39,8 @@ class MembershipAudit:
     """What came out.
 
     Attributes:
-      report: The verdict.
-      attacks: What each attack achieved.
+      report: Report with the verdict.
+      attacks: Result of each attack.
       num_members: Users who trained.
       num_non_members: Users who did not.
     """
@@ -63,14 +63,15 @@ def run(
 
     Args:
       config: The run's flags.
-      audit: How to attack.
+      audit: Settings of the audit.
       dataset: The data; of the split, training sequences only are used.
-      plan: For half of the users; each half has cohorts of its own.
-      round_done_fn: Is told of every round.
-      charge_fn: Takes what the audit costs, once all is prepared, before the first round.
+      plan: Privacy plan for half of the users; each half has cohorts of its own.
+      round_done_fn: Function that is told of every round.
+      charge_fn: Function that takes what the audit costs, once all is prepared, before the first
+        round.
 
     Returns:
-      What came out.
+      The verdict, and the attacks behind it.
 
     Raises:
       UserError: If the run cannot be built, or training diverges.
@@ -127,8 +128,8 @@ def draw_halves(draws: keyed_draws.KeyedDraws, num_shadow_models: int) -> list[n
     """On whom models are trained: random halves of the users.
 
     Args:
-      draws: Of all users, public.
-      num_shadow_models: Even.
+      draws: Keyed draws of all users; public.
+      num_shadow_models: Number of shadow models; even.
 
     Returns:
       bool [num_users] for each: the audited model's half, then those of shadow models, each
@@ -154,7 +155,7 @@ def measure_fit(
 
     Args:
       model: The model's shape.
-      weights: Its weights.
+      weights: The model's weights.
       users: One row for each user.
       num_items: Rows of the item table.
 

@@ -32,7 +32,7 @@ def plot_canaries(
       present: Scores of canaries among the users.
       held_out: Scores of canaries that were never there.
       num_dimensions: Weights of the model, for the law of the cosine by chance.
-      title: Of the picture.
+      title: Title of the picture.
 
     Returns:
       The figure: the final model's cosines in units of their spread by chance, and the likelihood
@@ -62,9 +62,9 @@ def plot_adjacent(
     """Draws how many others one user's data reach, and how well whole runs are told apart.
 
     Args:
-      num_affected: By stage, how many others are affected.
+      num_affected: Number of others who are affected, by stage.
       distinction: Scores of runs; None where none were trained.
-      title: Of the picture.
+      title: Title of the picture.
 
     Returns:
       The figure.
@@ -95,10 +95,10 @@ def plot_roc(
     """Draws ROC curves, with what differential privacy allows at most.
 
     Args:
-      attacks: What each attack achieved.
-      epsilon: Of the claim; infinite for none.
-      delta: Of the claim.
-      title: Of the picture.
+      attacks: Result of each attack.
+      epsilon: Epsilon of the claim; infinite for none.
+      delta: Delta of the claim.
+      title: Title of the picture.
 
     Returns:
       The figure; both axes are logarithmic, because few false positives are what counts.

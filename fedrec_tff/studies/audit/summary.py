@@ -24,7 +24,7 @@ def describe_report(found: report.AuditReport) -> str:
     """Renders bounds and checks.
 
     Args:
-      found: Of any audit.
+      found: Report of any audit.
 
     Returns:
       Several lines, the verdict last.
@@ -82,9 +82,9 @@ def write_tensorboard(
     """Writes an audit to TensorBoard, at step 0.
 
     Args:
-      summary_dir: Where to.
-      found: Its bounds, claim and verdict.
-      scalars: Others, by name.
+      summary_dir: Folder to write to.
+      found: Report with the audit's bounds, claim and verdict.
+      scalars: Other numbers, by name.
       histograms: Arrays, by name.
       pictures: PNG files, by name.
     """

@@ -28,7 +28,7 @@ def describe(results: Mapping[str, Any]) -> str:
     """Renders what came out as a table, baselines in rows, and what has a guarantee.
 
     Args:
-      results: What `baselines.json` holds.
+      results: Contents of `baselines.json`.
 
     Returns:
       Several lines.
@@ -58,8 +58,8 @@ def write(results: Mapping[str, Any], output_dir: str | os.PathLike) -> list[pat
     """Writes `baselines.csv` and `tensorboard/` beside `baselines.json`.
 
     Args:
-      results: What `baselines.json` holds.
-      output_dir: Its folder.
+      results: Contents of `baselines.json`.
+      output_dir: Folder of `baselines.json`.
 
     Returns:
       Both files, without TensorBoard's.

@@ -36,9 +36,9 @@ class Guarantee:
     """What differential privacy is claimed for.
 
     Attributes:
-      epsilon: The claim; None for none.
+      epsilon: Epsilon of the claim; None for no claim.
       voided_by: `simulated` or `insecure` where the number is no guarantee; else empty.
-      said: What must be said with it, in a line.
+      said: Line that must be said with the claim.
     """
 
     epsilon: float | None
@@ -51,14 +51,15 @@ class Ranking:
     """Something that ranks items, and its test metrics.
 
     Attributes:
-      title: What to call it, with `{name}` for the folder's name.
-      metrics: By name, without a prefix.
-      guarantee: None where nothing is said of it beside the run that it is a part of.
-      rounds: Of training; None for what has none.
-      users_per_second: Of training; None as well.
-      seconds: Of training or fitting; None where it is a part of a run.
-      is_of_data: Whether it is the same for all folders with the same data.
-      is_marked: Whether its metrics are exact ones of a private run.
+      title: Title of the ranking, with `{name}` for the folder's name.
+      metrics: Test metrics by name, without a prefix.
+      guarantee: Guarantee of the ranking; None where nothing is said of it beside the run that it
+        is a part of.
+      rounds: Rounds of training; None for a ranking that has none.
+      users_per_second: Users trained in a second; None for a ranking without rounds.
+      seconds: Seconds of training or fitting; None for a ranking that is a part of a run.
+      is_of_data: Whether the ranking is the same for all folders with the same data.
+      is_marked: Whether the metrics are exact ones of a private run.
     """
 
     title: str
@@ -79,11 +80,11 @@ class ResultFolder:
       path: The folder.
       binary: The module that made it.
       flags: All flags' values, as JSON has them.
-      default_flags: What a command need not say.
-      unsaid_flags: What makes no other run of a run, and is not said in a command.
-      place_flags: What says where data are, which are told apart by their fingerprint.
+      default_flags: Values of flags that a command need not say, by flag.
+      unsaid_flags: Flags that make no other run of a run, and are not said in a command.
+      place_flags: Flags that say where data are; data are told apart by their fingerprint.
       fingerprint: A digest of the data as they were split.
-      rankings: What is compared, at least one.
+      rankings: Rankings that are compared, at least one.
       revision: The commit of the code.
       versions: Versions of packages by their names.
     """

@@ -23,8 +23,8 @@ class Cell:
     """A cell of the table.
 
     Attributes:
-      text: What a person reads.
-      numbers: What a program reads, by the name of its column; by default the text.
+      text: Text that a person reads.
+      numbers: Values that a program reads, by the name of their column; by default the text.
     """
 
     text: str
@@ -39,7 +39,7 @@ class Comparison:
       header: The columns' names.
       rows: Cells, as many a row as there are columns.
       notes: Sentences that must be read with the table.
-      commands: What made each kind of row: its name, the command, the versions.
+      commands: Origin of each kind of row: its name, the command that made it, the versions.
     """
 
     header: Sequence[str]

@@ -27,10 +27,10 @@ class Plan:
     """All that there is to say.
 
     Attributes:
-        runs: The grid.
-        advice: For each target, or for the noise that was given.
+        runs: Planned runs of the grid.
+        advice: Advice for each target, or for the noise that was given.
         notes: Warnings, and what was left out.
-        departures: What must be said with the epsilons.
+        departures: Departures that must be said with the epsilons.
     """
 
     runs: Sequence[planning.PlannedRun]

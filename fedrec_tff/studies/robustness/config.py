@@ -34,8 +34,8 @@ class Cell:
     """One run.
 
     Attributes:
-      aggregator: As it was asked for: names, then parameters.
-      attack: As it was asked for: a name, `name:scale`, a failure, or `CLEAN`.
+      aggregator: The aggregator as it was asked for: names, then parameters.
+      attack: The attack as it was asked for: a name, `name:scale`, a failure, or `CLEAN`.
       config: The run's flags.
     """
 

@@ -28,7 +28,7 @@ def draw(study: Study) -> figure.Figure:
     """Draws what is left of recall@10, and how many users the target reaches.
 
     Args:
-      study: What came out.
+      study: The complete study.
 
     Returns:
       The figure: above the share of the clean plain mean's recall@10 (of the aggregator's own

@@ -32,7 +32,7 @@ def describe(study: Study) -> str:
     """Renders a study as tables, aggregators in rows and attacks in columns.
 
     Args:
-      study: What came out.
+      study: The complete study.
 
     Returns:
       Several lines.
@@ -59,7 +59,7 @@ def write(study: Study, output_dir: str | os.PathLike) -> list[pathlib.Path]:
     """Writes `robustness.csv`, `robustness.json`, `robustness.png` and `tensorboard/`.
 
     Args:
-      study: What came out.
+      study: The complete study.
       output_dir: The study's folder.
 
     Returns:

@@ -39,19 +39,20 @@ class CellResult:
     """What came out of a cell.
 
     Attributes:
-      aggregator: Of the cell.
-      attack: Of the cell.
-      folder: Of its run, below that of the study.
+      aggregator: Aggregator of the cell.
+      attack: Attack of the cell.
+      folder: Folder of the cell's run, below that of the study.
       recall: recall@10 of the test set.
       ndcg: ndcg@10 of the test set.
-      exposure: See the module.
-      epsilon: Of the run, whatever may void it; None without differential privacy.
-      voided_by: As in `departures.Departures`; empty without differential privacy, too.
-      seconds: Of training and evaluation; None where the run does not say.
+      exposure: Exposure of the target item; see the module.
+      epsilon: Epsilon of the run, whatever may void it; None without differential privacy.
+      voided_by: Kind of departure that voids the epsilon, as in `departures.Departures`; empty
+        without differential privacy, too.
+      seconds: Seconds of training and evaluation; None where the run does not say.
       recall_kept: Share of the recall of the same aggregator's clean run; None where that is zero.
       recall_kept_of_mean: Share of the recall of the plain mean's clean run; None if the study has
         none.
-      is_private: Whether the run is; its metrics are then outside of its guarantee.
+      is_private: Whether the run is private; its metrics are then outside of its guarantee.
       has_diverged: Whether the run ended in a model that scores nothing; its metrics are zero then,
         and its epsilon and seconds None.
     """
@@ -86,7 +87,7 @@ class Study:
     """A complete study.
 
     Attributes:
-      cells: In the order in which they were asked for.
+      cells: Results of the cells, in the order in which they were asked for.
       target_item: Raw id of the item whose exposure is measured.
     """
 

@@ -36,8 +36,8 @@ class Ended:
     """How a child ended.
 
     Attributes:
-      name: What it was started as.
-      status: Its exit status, or minus the signal that killed it.
+      name: Name that the child was started under.
+      status: Exit status of the child, or minus the signal that killed it.
     """
 
     name: str
@@ -124,10 +124,10 @@ class ProcessPool:
         """Starts a child.
 
         Args:
-          name: What to call it; no other running one has it.
+          name: Name of the child; no other running one has it.
           command: Program and arguments.
           log: File that its standard error is appended to; its output is discarded.
-          environment: Its environment; None for ours.
+          environment: Environment of the child; None for ours.
         """
         self._children[name] = _Child(command, log, environment or os.environ)
 
@@ -135,7 +135,7 @@ class ProcessPool:
         """Waits a while for children to end.
 
         Args:
-          seconds: How long to wait at most; not at all beyond the first that has ended.
+          seconds: Seconds to wait at most; no waiting at all beyond the first that has ended.
 
         Yields:
           Those that have ended; none if the time is over.
@@ -155,7 +155,7 @@ class ProcessPool:
         """Sends SIGINT, on which runs save and leave, to children that were not sent one yet.
 
         Args:
-          name: Of the child that gets it; None for all.
+          name: Name of the child that gets the signal; None for all.
         """
         children = self._children.values() if name is None else [self._children[name]]
         for child in children:
@@ -171,8 +171,8 @@ def limit_threads(environment: Mapping[str, str], num_threads: int) -> dict[str,
     """An environment in which libraries start so many threads; what is set already stays.
 
     Args:
-      environment: To begin with.
-      num_threads: For each of their pools.
+      environment: Environment to begin with.
+      num_threads: Number of threads for each of the libraries' pools.
 
     Returns:
       Another environment.

@@ -49,15 +49,15 @@ class SweepConfig:
     Attributes:
       base: The flags that all trials share; its seed is that of the search too.
       dimensions: The flags that differ from trial to trial.
-      search: One of `SEARCHES`.
+      search: Search strategy, one of `SEARCHES`.
       num_trials: The number of trials, or its mean; None for a grid.
-      seeds: Each trial is run with each of them.
+      seeds: Seeds, with each of which every trial is run.
       objective: The metric by which the best trial is chosen.
-      minimize: Whether less is better.
+      minimize: Whether less of the objective is better.
       trials_distribution: Whether `num_trials` is the number, or the mean of a random one.
       trials_shape: The shape of the negative binomial distribution.
       prunes: Whether trials that validation shows to be behind are stopped early.
-      pruning_warmup_rounds: The rounds before which none is stopped.
+      pruning_warmup_rounds: Number of rounds before which no trial is stopped.
     """
 
     base: RunConfig

@@ -18,8 +18,8 @@ def create(
 
     Args:
       minimize: Whether less of the objective is better.
-      sampler: What suggests trials; None for Optuna's default.
-      pruner: What says which trials are worth no more rounds; None for Optuna's default.
+      sampler: Sampler that suggests trials; None for Optuna's default.
+      pruner: Pruner that says which trials are worth no more rounds; None for Optuna's default.
 
     Returns:
       The study, in memory.

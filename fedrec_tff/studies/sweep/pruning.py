@@ -80,11 +80,11 @@ def is_behind(
     """Whether a run's best value so far is worse than the median of others at its last round.
 
     Args:
-      curve: What the run has shown, by round.
-      others: The same of the finished trials; so many as `MIN_FINISHED` are needed that have a
-        value at that round.
+      curve: Values that the run has shown, by round.
+      others: Values that the finished trials have shown, by round; so many as `MIN_FINISHED` are
+        needed that have a value at that round.
       warmup_rounds: Rounds before which nothing is behind.
-      minimize: Whether less is better.
+      minimize: Whether less of the metric is better.
 
     Returns:
       True if it is worse.

@@ -20,8 +20,8 @@ def write(study: Study, cost: TuningCost) -> list[pathlib.Path]:
     """Writes `sweep.csv` and `sweep.json` and, if a trial was finished, `best.flags`.
 
     Args:
-      study: What came out.
-      cost: What it cost in privacy.
+      study: The complete sweep.
+      cost: Privacy cost of the sweep.
 
     Returns:
       The files.
@@ -44,8 +44,8 @@ def create_flagfile(study: Study, cost: TuningCost) -> str:
     """Renders the best trial as a flagfile of `experiments.train`.
 
     Args:
-      study: What came out, with a finished trial.
-      cost: What it cost in privacy.
+      study: The complete sweep, with a finished trial.
+      cost: Privacy cost of the sweep.
 
     Returns:
       Lines; those that begin with # are comments to absl.
@@ -70,8 +70,8 @@ def write_tensorboard(study: Study, cost: TuningCost) -> pathlib.Path:
     A pruned one has no objective: what it showed last stands in a column of its own.
 
     Args:
-      study: What came out.
-      cost: What it cost in privacy, which is written as a text.
+      study: The complete sweep.
+      cost: Privacy cost of the sweep, which is written as a text.
 
     Returns:
       The folder for `--logdir`, whose HParams tab has a row for each such trial.

@@ -25,8 +25,8 @@ class SweepRun:
 
     Attributes:
       trial: Number of the trial, from 0.
-      seed: Of the run.
-      config: Its flags.
+      seed: Seed of the run.
+      config: Flags of the run.
       root: The sweep's folder.
     """
 
@@ -66,8 +66,8 @@ class LastValidation:
     """What a run showed last.
 
     Attributes:
-      round: After which.
-      value: Of the metric by which the best trial is chosen.
+      round: Round after which the run was validated.
+      value: Value of the metric by which the best trial is chosen.
       metrics: All metrics of validation, by name.
     """
 
@@ -82,10 +82,10 @@ class RunOutcome:
 
     Attributes:
       status: `FINISHED`, `FAILED`, `PRUNED` or `UNFINISHED`.
-      objective: Of a finished run.
-      results: What `results.json` holds, of a finished run.
-      reason: Why a run failed.
-      last: Of a pruned run.
+      objective: Objective of a finished run.
+      results: Contents of `results.json`, of a finished run.
+      reason: Reason for which a run failed.
+      last: Last validation of a pruned run.
     """
 
     status: str
@@ -99,7 +99,7 @@ def read(run: SweepRun, objective: str) -> RunOutcome:
     """Reads what came out of a run.
 
     Args:
-      run: Which.
+      run: The run to read.
       objective: Name of the metric by which the best is chosen.
 
     Returns:
@@ -129,11 +129,11 @@ def read_curve(run: SweepRun, objective: str) -> dict[int, float]:
     """What a run has shown of a metric so far, by round; it may still be going on.
 
     Args:
-      run: Which.
+      run: The run to read.
       objective: Name of the metric.
 
     Returns:
-      Its values, in order; none of rounds without one.
+      Values of the metric, in the order of rounds; none of rounds without one.
     """
     found = ((int(row["round"]), metric_names.find(row, objective)) for row in _read_rows(run))
     return {number: float(value) for number, value in found if value}
@@ -148,8 +148,8 @@ def find_reason(run: SweepRun, status: int) -> str:
     """The last thing a run said before it failed.
 
     Args:
-      run: Which.
-      status: Its exit status, or minus the signal that killed it.
+      run: The run that failed.
+      status: Exit status of the run, or minus the signal that killed it.
 
     Returns:
       A line.

@@ -48,11 +48,11 @@ def run(
 
     Args:
       config: A checked sweep.
-      output_dir: Its folder.
-      options: How to work.
+      output_dir: Folder of the sweep.
+      options: Options of the session.
 
     Returns:
-      What came out; None if a stop was requested.
+      The sweep's outcome; None if a stop was requested.
 
     Raises:
       UserError: If the folder holds another sweep, the data cannot be used, or another process

@@ -28,10 +28,10 @@ class Dimension:
     """A flag that differs from trial to trial.
 
     Attributes:
-      name: Of the flag.
-      values: What it may be, in order; empty for a range.
+      name: Name of the flag.
+      values: Values that the flag may have, in order; empty for a range.
       low: The smallest value of a range.
-      high: The largest.
+      high: The largest value of a range.
       is_log: Whether a range is uniform in the logarithm.
       is_integer: Whether a range is of whole numbers.
     """
@@ -57,7 +57,7 @@ class Dimension:
         """The value at a position of a range, uniformly or logarithmically.
 
         Args:
-          position: In [0, 1].
+          position: Position in the range, in [0, 1].
 
         Returns:
           A value of the range; whole numbers get equal shares of the positions.

@@ -30,11 +30,11 @@ class SweepState:
 
     Attributes:
       path: The file.
-      identity: What makes it this sweep and no other, by flag.
+      identity: Values by flag that make it this sweep and no other.
       trials: Values by flag of every trial that was laid out or suggested.
-      batch: TPE: how many trials are suggested before the first of them must be known.
-      told: TPE: what it was told of the first trials: the objective; None for one that failed; the
-        last round and the value there for one that was pruned.
+      batch: For TPE, number of trials that are suggested before the first of them must be known.
+      told: For TPE, outcomes that it was told of the first trials: the objective; None for a trial
+        that failed; the last round and the value there for one that was pruned.
     """
 
     path: pathlib.Path

@@ -42,14 +42,14 @@ class TrialResult:
     """What came out of a trial.
 
     Attributes:
-      number: From 0.
-      values: By flag.
+      number: Number of the trial, from 0.
+      values: Values of the trial's flags, by flag.
       status: `finished`, `failed`, `pruned` or `unfinished`.
-      objective: Mean over the seeds, of a finished trial.
+      objective: Mean of the objective over the seeds, of a finished trial.
       deviation: Standard deviation over the seeds (of the sample); None for one seed.
-      objectives: Of every finished run, by seed.
-      reason: Why it failed.
-      last: What a pruned trial showed last.
+      objectives: Objective of every finished run, by seed.
+      reason: Reason for which the trial failed.
+      last: Last validation of a pruned trial.
     """
 
     number: int
@@ -67,9 +67,9 @@ class Study:
     """A complete sweep.
 
     Attributes:
-      config: What was asked for.
-      root: Its folder.
-      trials: In the order of their numbers.
+      config: Settings of the sweep.
+      root: Folder of the sweep.
+      trials: Results of the trials, in the order of their numbers.
     """
 
     config: SweepConfig
@@ -143,12 +143,12 @@ def run(state: sweep_state.SweepState, config: SweepConfig, options: RunnerOptio
     """Makes the runs that are not complete, and reads the others.
 
     Args:
-      state: Of the sweep, in its locked folder.
+      state: State of the sweep, in its locked folder.
       config: The sweep.
-      options: How runs are made.
+      options: Options by which runs are made.
 
     Returns:
-      What came out; None if a stop was requested.
+      The complete sweep; None if a stop was requested.
 
     Raises:
       UserError: If a stored trial is not what the search suggests.

@@ -36,7 +36,7 @@ def describe_trials(study: Study) -> str:
     """Renders all trials as a table, best first.
 
     Args:
-      study: What came out.
+      study: The complete sweep.
 
     Returns:
       Several lines.
@@ -83,7 +83,7 @@ def describe_best(study: Study) -> str:
     """The best trial, with the test metrics that only it is told of.
 
     Args:
-      study: What came out.
+      study: The complete sweep.
 
     Returns:
       Lines.
@@ -118,9 +118,9 @@ def describe_cost(cost: TuningCost, config: SweepConfig, is_planned: bool) -> st
     """What the choice costs the users that all runs share, in one paragraph.
 
     Args:
-      cost: Of the sweep.
+      cost: Privacy cost of the sweep.
       config: The sweep.
-      is_planned: Whether it is said before the runs.
+      is_planned: Whether the cost is said before the runs.
 
     Returns:
       A paragraph.

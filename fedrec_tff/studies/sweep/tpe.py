@@ -30,7 +30,7 @@ class Designer:
 
         Args:
           dimensions: The flags to search over.
-          seed: What its choices follow from.
+          seed: Seed that the designer's choices follow from.
           minimize: Whether less of the objective is better.
         """
         self._dimensions = {dimension.name: dimension for dimension in dimensions}
@@ -57,7 +57,7 @@ class Designer:
 
         Args:
           number: The trial, from 0, in the order of suggestions.
-          told: What came out; a value that is not finite counts as a failure.
+          told: Outcome of the trial; a value that is not finite counts as a failure.
         """
         trial = self._trials[number]
         if isinstance(told, tuple):
