@@ -119,7 +119,7 @@ def renyi_divergence(
     Args:
         events_with_counts: Pairs of an event and how often it took place; independent of each
             other.
-        order: Above 1.
+        order: The Renyi order, above 1.
         neighbouring: The neighbouring relation.
 
     Returns:
@@ -169,9 +169,9 @@ class PlannedRelease:
     """Something that a run releases besides its rounds, about the same users.
 
     Attributes:
-        name: What is released, such as `popularity`.
-        event: What releasing it once does, under the run's neighbouring relation, on all users.
-        count: How often it is planned, at least once.
+        name: Name of what is released, such as `popularity`.
+        event: Event of releasing it once, on all users, under the run's neighbouring relation.
+        count: Number of times that it is planned, at least 1.
 
     Raises:
         ValueError: If the count is no whole number above 0.
@@ -209,9 +209,9 @@ class PrivacyAccountant:
         """Makes an accountant that has spent nothing.
 
         Args:
-            mechanism: What the run does each round.
+            mechanism: Mechanism that the run uses in each round.
             delta: The delta at which epsilon is asked for.
-            releases: What else the run may release.
+            releases: Releases that the run may make besides its rounds.
             insecure_deterministic_noise: Whether noise is a function of the round number. A round
                 executed again then releases the same value again, and is counted once; a release
                 at most as often as it is planned.
@@ -262,7 +262,7 @@ class PrivacyAccountant:
         """Counts one execution of a round.
 
         Args:
-            round_number: Which round it is; the first is 1.
+            round_number: Number of the round; the first is 1.
 
         Raises:
             UserError: If correlated noise was planned for fewer rounds.
@@ -276,7 +276,7 @@ class PrivacyAccountant:
         """Counts one execution of a planned release.
 
         Args:
-            name: Of the release.
+            name: Name of the release.
 
         Raises:
             ValueError: If none of that name is planned.
@@ -302,12 +302,13 @@ class PrivacyAccountant:
         """Returns what all executions will add up to if nothing more is executed again.
 
         Args:
-            rounds: How many the run plans.
+            rounds: Number of rounds that the run plans.
             next_round: A round to count once more than it was executed, as in `spent_events`.
             next_release: A release to count once more.
 
         Returns:
-            What was executed, the rounds that are missing, and the releases that are planned.
+            Events, with counts, of what was executed, of the rounds that are missing, and of the
+            releases that are planned.
         """
         executions, released = self._count_with(next_round, next_release)
         self._check_round(rounds)

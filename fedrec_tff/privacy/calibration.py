@@ -31,13 +31,13 @@ def calibrate_noise_multiplier(
     the bound.
 
     Args:
-        mechanism: What the run does each round; its own `noise_multiplier` is ignored.
-        target_epsilon: The epsilon that all may cost together, positive.
+        mechanism: Mechanism that the run uses in each round; its own `noise_multiplier` is ignored.
+        target_epsilon: The epsilon that rounds and releases may cost together, positive.
         delta: The delta of the guarantee, in (0, 1).
-        rounds: How many rounds the run has, at least 1.
-        releases: What else is released.
-        first_guess: Where the search begins; a good one makes it quicker, and changes the result
-            by no more than its tolerance.
+        rounds: Number of rounds of the run, at least 1.
+        releases: Releases that the run makes besides its rounds.
+        first_guess: Noise multiplier at which the search begins; a good one makes it quicker, and
+            changes the result by no more than its tolerance.
 
     Returns:
         A noise multiplier, a multiple of 0.0001, for which the accountant reports at most the

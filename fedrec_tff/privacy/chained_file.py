@@ -23,8 +23,8 @@ def seal(value: dict[str, Any], previous_digest: str) -> tuple[bytes, str]:
     """Makes a line, with its digest.
 
     Args:
-        value: What the line says.
-        previous_digest: Of the line before; `FIRST_DIGEST` for the first.
+        value: Content of the line.
+        previous_digest: Digest of the line before; `FIRST_DIGEST` for the first line.
 
     Returns:
         The line, and its digest.
@@ -38,11 +38,11 @@ def unseal(line: bytes, previous_digest: str) -> tuple[dict[str, Any], str]:
     """Reads a line, and checks that it follows the one before.
 
     Args:
-        line: Without its line break.
-        previous_digest: Of the line before; `FIRST_DIGEST` for the first.
+        line: The line, without its line break.
+        previous_digest: Digest of the line before; `FIRST_DIGEST` for the first line.
 
     Returns:
-        What the line says, and its digest.
+        The content of the line, and its digest.
 
     Raises:
         KeyError: If it has no digest.
@@ -82,7 +82,7 @@ class ChainedFile:
 
         Args:
             path: The file; its folder must exist.
-            title: What the file is called in messages.
+            title: Name of the file in messages.
             waits: Whether to wait for another process to end, and not refuse.
 
         Raises:
@@ -127,7 +127,7 @@ class ChainedFile:
         """Writes the first line, in the place of all that is there.
 
         Args:
-            value: What it says.
+            value: Content of the line.
         """
         os.ftruncate(self._fd, 0)
         self.digest = FIRST_DIGEST
@@ -138,9 +138,9 @@ class ChainedFile:
         """Mends the end of the file, for further lines.
 
         Args:
-            data: What is in the file.
-            end: Where its last sound line ends, with or without its line break.
-            digest: Of that line.
+            data: All that is in the file.
+            end: Position where its last sound line ends, with or without its line break.
+            digest: Digest of the last sound line.
         """
         self.digest = digest
         if len(data) > end:
@@ -152,7 +152,7 @@ class ChainedFile:
         """Adds a line; returns when it is on disk.
 
         Args:
-            value: What it says.
+            value: Content of the line.
 
         Raises:
             ValueError: If the file is closed, or failed to write before.
@@ -200,7 +200,7 @@ def sync_folder(folder: str | os.PathLike) -> None:
     """Waits until the names of a folder's files are on disk.
 
     Args:
-        folder: An existing one.
+        folder: The folder, which must exist.
     """
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

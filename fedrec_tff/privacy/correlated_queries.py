@@ -46,7 +46,7 @@ class _CorrelatedSumQuery(tfp.SumAggregationDPQuery):
         """Initialises the query.
 
         Args:
-          gaussian_query: Its clipping, grid and seeds are used, and its noise multiplier.
+          gaussian_query: Query whose clipping, grid, seeds and noise multiplier are used.
           record_specs: A structure of `tf.TensorSpec`.
           norm_bound: Upper bound of the spectral norm of the strategy matrix.
         """
@@ -81,7 +81,7 @@ class _CorrelatedSumQuery(tfp.SumAggregationDPQuery):
 
         Args:
           sample_state: The sum of clipped records, int64.
-          global_state: As the release before left it.
+          global_state: State that the release before returned.
 
         Returns:
           The noisy sum, float32; the next state; and an event. The event is true under any pattern
@@ -145,9 +145,9 @@ class BandedGaussianSumQuery(_CorrelatedSumQuery):
         """Initialises the query.
 
         Args:
-          gaussian_query: Clips records; its standard deviation is that of the elements of Z. In
-            multiples of the clip, that is the noise multiplier of one turn of a user, if the
-            columns of C have norm 1.
+          gaussian_query: Query that clips records; its standard deviation is that of the elements
+            of Z. In multiples of the clip, that is the noise multiplier of one turn of a user, if
+            the columns of C have norm 1.
           record_specs: A structure of `tf.TensorSpec`, those of the sum: float32, dense.
           coefficients: c_0 to c_{b-1}, c_0 positive; see `factorization.create_banded_strategy`.
 
@@ -216,11 +216,13 @@ class TreeGaussianSumQuery(_CorrelatedSumQuery):
         """Initialises the query.
 
         Args:
-          gaussian_query: Clips records; its standard deviation is that of the noise of a node. In
-            multiples of the clip, and over the root of `factorization.tree_depth(restart_period)`,
-            that is the noise multiplier of one turn of a user.
+          gaussian_query: Query that clips records; its standard deviation is that of the noise of a
+            node. In multiples of the clip, and over the root of
+            `factorization.tree_depth(restart_period)`, that is the noise multiplier of one turn of
+            a user.
           record_specs: A structure of `tf.TensorSpec`, those of the sum: float32, dense.
-          restart_period: Releases of a tree; `factorization.create_tree_period` has a good one.
+          restart_period: Number of releases of a tree; `factorization.create_tree_period` has a
+            good one.
 
         Raises:
           ValueError: If records are not as above, or the period is below 1.
@@ -259,8 +261,8 @@ def _round_product(coefficients: tf.Tensor, past: tf.Tensor) -> tf.Tensor:
     """The sum of past noise, each times its coefficient, to the nearest integer.
 
     Args:
-      coefficients: int64 [bands - 1], in units of 2^-24.
-      past: int64 [bands - 1, ...].
+      coefficients: int64 [bands - 1], coefficients of the past noise, in units of 2^-24.
+      past: int64 [bands - 1, ...], the past noise.
 
     Returns:
       int64 [...].

@@ -36,7 +36,7 @@ class Choices:
         has_secret_cohorts: Whether cohorts are drawn from a secret key.
         samples_users: Whether some take part at a time; if not, nothing rests on who does.
         simulates_deployment: Whether noise and epsilon are those of more users than there are.
-        catalogue_kind: Where the catalogue comes from; `data` is the users' data.
+        catalogue_kind: Source of the catalogue; `data` is the users' data.
         has_public_roster: Whether the population was named apart from the data.
         has_edges: Whether edges stand between users and server.
         keeps_weights_on_devices: Whether devices fit something that stays with them.
@@ -61,8 +61,8 @@ class Departure:
 
     Attributes:
         name: An identifier, as in `seeded_cohorts`.
-        kind: `INSECURE`, `SIMULATED` or `ASSUMPTION`.
-        sentence: The same in plain words.
+        kind: Kind of departure: `INSECURE`, `SIMULATED` or `ASSUMPTION`.
+        sentence: The departure in plain words.
     """
 
     name: str
@@ -132,10 +132,10 @@ def find_departures(choices: Choices) -> Departures:
     """Lists what must be said with the epsilon of a run.
 
     Args:
-        choices: What the run chose.
+        choices: Choices of the run that decide what its epsilon means.
 
     Returns:
-        What voids the number first, then what it assumes.
+        The departures: those that void the number first, then those that it assumes.
     """
     kind = kinds.get(choices.mechanism_name)
     # Others claim nothing from sampling.
@@ -171,10 +171,10 @@ def unite(several: Iterable[Departures]) -> Departures:
     """What must be said with an epsilon that is about several runs together.
 
     Args:
-        several: Of each run.
+        several: Departures of each run.
 
     Returns:
-        Each departure once, what voids the number first.
+        Each departure once, those that void the number first.
     """
     found = {entry.name: entry for said in several for entry in said.entries}
     kinds = (INSECURE, SIMULATED, ASSUMPTION)
@@ -188,7 +188,8 @@ def find_epsilon(values: Mapping[str, Any]) -> tuple[str, Any]:
         values: Numbers by name, as in `results.json`, or one of the rounds without folders.
 
     Returns:
-        What voids it (empty for nothing), and the number; None for a run that claims none.
+        The kind of departure that voids it (empty for none), and the number; None for a run that
+        claims no epsilon.
     """
     for kind, name in EPSILON_NAMES.items():
         if values.get(name) is not None:

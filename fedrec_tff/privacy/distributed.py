@@ -73,15 +73,16 @@ class DistributedNoise:
     """What devices do to their updates. Lengths are in steps of the grid unless said otherwise.
 
     Attributes:
-        distribution: Of the noise.
-        num_clients: The cohort: so many shares of noise are in a sum.
+        distribution: Distribution of the noise.
+        num_clients: Size of the cohort: so many shares of noise are in a sum.
         num_weights: Length of an update.
-        modulus_bits: Sums are modulo 2^modulus_bits.
-        clip_norm: L2 norm that updates are clipped to, as they come.
-        scaled_clip_norm: The same norm on the grid.
+        modulus_bits: Bits of the modulus: sums are modulo 2^modulus_bits.
+        clip_norm: L2 norm that updates are clipped to, in their own unit, before they are put on
+            the grid.
+        scaled_clip_norm: The norm `clip_norm` in steps of the grid.
         max_squared_norm: The largest squared L2 norm of an update after rounding, exact.
-        local_variance: Of one share of noise, per coordinate; for discrete Gaussian noise the
-            distribution's parameter; 0 for none.
+        local_variance: Variance of one share of noise, per coordinate; for discrete Gaussian noise
+            the distribution's parameter; 0 for none.
     """
 
     distribution: Literal["discrete_gaussian", "skellam"]
@@ -125,12 +126,12 @@ class DistributedNoiseDpEvent(dp_accounting.DpEvent):
     """One sum with distributed noise, under the relation of replacing one user.
 
     Attributes:
-        distribution: "discrete_gaussian" or "skellam".
-        l2_sensitivity: Of the sum of integer vectors.
-        l1_sensitivity: Likewise.
-        local_variance: Of one share.
-        num_shares: How many shares the adversary does not know.
-        num_weights: Coordinates of the sum.
+        distribution: Distribution of the noise, "discrete_gaussian" or "skellam".
+        l2_sensitivity: Sensitivity of the sum of integer vectors in L2 norm.
+        l1_sensitivity: Sensitivity of the same sum in L1 norm.
+        local_variance: Variance of one share of noise, per coordinate.
+        num_shares: Number of shares that the adversary does not know.
+        num_weights: Number of coordinates of the sum.
     """
 
     distribution: str
@@ -152,7 +153,7 @@ def create_distributed_noise(mechanism: DistributedMechanism) -> DistributedNois
     nothing in the guarantee rests on it.
 
     Args:
-        mechanism: A distributed one; noise may be 0.
+        mechanism: A mechanism with distributed noise, which may be 0.
 
     Returns:
         The parameters.
@@ -185,7 +186,7 @@ def noise_multiplier_limit(mechanism: DistributedMechanism) -> float:
     """Returns the value that the noise multiplier must stay below for the grid to be fine enough.
 
     Args:
-        mechanism: A distributed one; its own noise multiplier is ignored.
+        mechanism: A mechanism with distributed noise; its own noise multiplier is ignored.
 
     Returns:
         The limit, positive.
@@ -277,8 +278,8 @@ def rdp(event: DistributedNoiseDpEvent, orders: Sequence[float]) -> np.ndarray:
       integer orders. Other orders take the next integer's: the divergence grows with the order.
 
     Args:
-        event: What is released.
-        orders: Of the divergence, above 1.
+        event: Event of the sum that is released.
+        orders: Orders of the divergence, above 1.
 
     Returns:
         Upper bounds, float64 [orders]; they add up over a user's turns.

@@ -47,8 +47,8 @@ class DistributedNoiseSumQuery(tfp.SumAggregationDPQuery):
         """Clips, rounds, adds a share of noise and reduces.
 
         Args:
-          params: None.
-          record: float32 [num_weights].
+          params: An empty tuple, not read.
+          record: float32 [num_weights], the vector.
 
         Returns:
           int64 [num_weights], from 0 to the modulus.
@@ -68,7 +68,7 @@ class DistributedNoiseSumQuery(tfp.SumAggregationDPQuery):
 
         Args:
           sample_state: int64 [num_weights], a sum modulo `noise.modulus` or not reduced at all.
-          global_state: None.
+          global_state: An empty tuple, not read.
 
         Returns:
           The sum of the records, float32 [num_weights]; no state; an event for nobody to account:
@@ -91,8 +91,8 @@ def round_to_grid(record: tf.Tensor, noise: distributed.DistributedNoise) -> tf.
     numbers before it were; a vector that would still be too long is zero.
 
     Args:
-      record: float32 [num_weights].
-      noise: The grid.
+      record: float32 [num_weights], the vector.
+      noise: Parameters of the grid and of the noise.
 
     Returns:
       int64 [num_weights].

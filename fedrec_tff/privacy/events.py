@@ -84,7 +84,7 @@ def event_from_json(value: Any) -> dp_accounting.DpEvent:
     """Builds the event that `event_to_json` wrote.
 
     Args:
-        value: What `json.loads` gave.
+        value: Result of `json.loads` on what was written.
 
     Returns:
         The canonical event.

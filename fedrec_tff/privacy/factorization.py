@@ -44,7 +44,7 @@ class BandedStrategy:
     Attributes:
       rounds: T, the rows and columns of C.
       coefficients: c_0 to c_{b-1}: the first column of C from its diagonal down, of L2 norm 1.
-      error: As `prefix_error` says.
+      error: Error of the matrix, as `prefix_error` defines it.
     """
 
     rounds: int
@@ -66,8 +66,9 @@ def create_banded_strategy(rounds: int, bands: int) -> BandedStrategy:
     the matrices of Choquette-Choo et al. 2023 (arXiv 2306.08153). A step of it takes O(T b) time.
 
     Args:
-      rounds: T.
-      bands: b. More than `rounds` are cut to `rounds`: a T x T matrix has no place for others.
+      rounds: Number of rounds, T.
+      bands: Number of bands, b. More than `rounds` are cut to `rounds`: a T x T matrix has no place
+        for others.
 
     Returns:
       The strategy; for one band it is independent noise.
@@ -110,8 +111,8 @@ def prefix_error(coefficients: Sequence[float], rounds: int) -> float:
     """The error of a banded Toeplitz matrix: ||c||^2 ||A C^-1||_F^2 / T.
 
     Args:
-      coefficients: c_0 to c_{b-1}, of any scale; c_0 is not 0.
-      rounds: T.
+      coefficients: The coefficients c_0 to c_{b-1}, of any scale; c_0 is not 0.
+      rounds: Number of rounds, T.
 
     Returns:
       The mean variance of the noise of a prefix sum; (T + 1) / 2 for independent noise.
@@ -130,10 +131,10 @@ def sensitivity(
     columns of C are cut off.
 
     Args:
-      coefficients: c_0 to c_{b-1}.
-      rounds: T.
-      min_separation: Rounds from one turn of a user to the next, at least.
-      max_participations: Turns of a user, at most.
+      coefficients: The coefficients c_0 to c_{b-1}.
+      rounds: Number of rounds, T.
+      min_separation: Number of rounds from one turn of a user to the next, at least.
+      max_participations: Number of turns of a user, at most.
 
     Returns:
       The sensitivity; at most ||c|| sqrt(max_participations).
@@ -166,9 +167,9 @@ def create_tree_period(rounds: int, min_separation: int) -> int:
     a power of 2 leaves the noise of one node behind, any other that of several.
 
     Args:
-      rounds: T.
-      min_separation: Rounds from one turn of a user to the next, at least; no tree may span more,
-        so that no user is in a tree twice.
+      rounds: Number of rounds, T.
+      min_separation: Number of rounds from one turn of a user to the next, at least; no tree may
+        span more, so that no user is in a tree twice.
 
     Returns:
       The period.
@@ -192,8 +193,8 @@ def tree_prefix_error(rounds: int, period: int) -> float:
     error is relative to that, as `prefix_error` is to the norm of the coefficients.
 
     Args:
-      rounds: T.
-      period: Rounds of a tree.
+      rounds: Number of rounds, T.
+      period: Number of rounds of a tree.
 
     Returns:
       The mean variance of the noise of a prefix sum.

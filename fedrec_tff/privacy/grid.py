@@ -65,7 +65,7 @@ def create_grid(noise_multiplier: float, growth: float = 0.0) -> Grid:
 
     Args:
         noise_multiplier: Standard deviation of the noise over the norm of a record; 0 for none.
-        growth: By how many steps more than `max_norm` a record may move what is noised.
+        growth: Number of steps beyond `max_norm` that a record may move what is noised.
 
     Returns:
         A grid whose noise is worth at least a Gaussian of standard deviation
@@ -93,7 +93,7 @@ def split_variance(variance: float) -> tuple[float, int]:
     """Splits a discrete Gaussian into two of the same law: x_1 + factor x_2.
 
     Args:
-        variance: Of the sum.
+        variance: Variance of the sum.
 
     Returns:
         The variance of x_1 and of x_2, at most 2048 squared for the grids here, and the factor; 0

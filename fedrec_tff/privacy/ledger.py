@@ -62,7 +62,7 @@ def read_ledger(path: str | os.PathLike) -> LedgerContents:
         path: The ledger file.
 
     Returns:
-        Its contents.
+        The contents of the ledger.
 
     Raises:
         UserError: If the file is missing, or damaged elsewhere than in a torn last line.
@@ -86,7 +86,7 @@ class Budget(Protocol):
     """What a run may spend of what several runs share.
 
     Attributes:
-        rounds: How many the run plans.
+        rounds: Number of rounds that the run plans.
     """
 
     rounds: int
@@ -119,11 +119,13 @@ class PrivacyLedger:
 
         Args:
             path: The ledger file; its folder must exist.
-            header: What the run does. A ledger that is there already must say the same.
-            sampler: Draws the run's cohorts. Needed where the cost rests on how often a user takes
-                part, or how far apart: the cohorts are checked, those of past rounds too.
+            header: Header that says what the run does. A ledger that is there already must say the
+                same.
+            sampler: Sampler that draws the run's cohorts. Needed where the cost rests on how often
+                a user takes part, or how far apart: the cohorts are checked, those of past rounds
+                too.
             resume_copy: Whether to go on in a copy of the file that the run went on in last.
-            budget: Asked before anything is spent; None for a run that stands alone.
+            budget: Budget that is asked before anything is spent; None for a run that stands alone.
 
         Raises:
             UserError: If another process has the ledger open, the ledger belongs to another run or
@@ -197,12 +199,12 @@ class PrivacyLedger:
         """Whether a round may be executed.
 
         Args:
-            round_number: The round.
-            target_epsilon: What the run itself may cost; None for no limit.
+            round_number: Number of the round, from 1.
+            target_epsilon: Epsilon that the run itself may cost; None for no limit.
 
         Returns:
-            Whether it, with what is planned, keeps within the target, and within the budget that
-            the run shares with others.
+            Whether the round, with what is planned, keeps within the target, and within the budget
+            that the run shares with others.
         """
         if target_epsilon is not None and self.would_exceed(target_epsilon, round_number):
             return False
@@ -224,7 +226,7 @@ class PrivacyLedger:
         """Records that a round is about to be executed; returns when that is on disk.
 
         Args:
-            round_number: The round, from 1; at most one more than the largest recorded.
+            round_number: Number of the round, from 1; at most one more than the largest recorded.
 
         Returns:
             An id of this execution.
@@ -247,7 +249,7 @@ class PrivacyLedger:
         """Records that a release is about to be executed; returns when that is on disk.
 
         Args:
-            name: Of a release that the header plans.
+            name: Name of a release that the header plans.
 
         Returns:
             An id of this execution.

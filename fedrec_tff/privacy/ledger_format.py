@@ -30,16 +30,16 @@ class LedgerHeader:
     """What holds for a whole run.
 
     Attributes:
-        run_id: Names the run. A ledger keeps the one it was begun with.
-        mechanism: What the run does each round.
+        run_id: Identifier of the run. A ledger keeps the one it was begun with.
+        mechanism: Mechanism that the run uses in each round.
         delta: The delta of the run's guarantee.
-        releases: What else the run releases about the same users.
+        releases: Releases that the run makes about the same users besides its rounds.
         insecure_deterministic_noise: Whether the noise is a function of the round number, hence
             predictable.
-        departures: What must be said with the run's epsilon; None in a ledger of an earlier
-            version, which does not say it.
-        key_commitment: Binds the key that cohorts are drawn from, and tells nothing of it; None
-            where cohorts are drawn from no secret.
+        departures: Departures that must be named together with the run's epsilon; None in a ledger
+            of an earlier version, which does not say them.
+        key_commitment: Commitment that binds the key that cohorts are drawn from, and tells nothing
+            of it; None where cohorts are drawn from no secret.
         file: The file that the ledger was begun in, as `ChainedFile.identity` names it; None where
             that is not known.
     """
@@ -69,9 +69,9 @@ class LedgerContents:
     """A ledger as read.
 
     Attributes:
-        header: What holds for the whole run.
+        header: Header, with all that holds for the whole run.
         entries: All executions in their order.
-        digests: Of every line, the header's first.
+        digests: Digests of all lines, the header's first.
         copied_to: The files in which the run went on after the folder was copied.
     """
 
@@ -125,8 +125,8 @@ class ParsedLedger:
     Attributes:
         contents: Header, entries and last digest of the sound lines; None if there is no complete
             header.
-        torn_entries: What a torn last line counts as; empty if there is none.
-        end: Where the last sound line ends, in bytes, with or without its line break.
+        torn_entries: Entries that a torn last line counts as; empty if there is none.
+        end: Position, in bytes, where the last sound line ends, with or without its line break.
     """
 
     contents: LedgerContents | None
@@ -139,10 +139,10 @@ def parse(path: pathlib.Path, data: bytes) -> ParsedLedger:
 
     Args:
         path: The file, for messages.
-        data: What is in it.
+        data: All that is in the file.
 
     Returns:
-        What it holds.
+        The content of the file.
 
     Raises:
         UserError: If it is damaged elsewhere than in a torn last line.
@@ -327,7 +327,7 @@ def copy_to_json(file: str) -> dict[str, Any]:
     """What the line says with which a run goes on in a copy of its folder.
 
     Args:
-        file: The ledger's own, as `ChainedFile.identity` names it.
+        file: File in which the run goes on, as `ChainedFile.identity` names it.
     """
     return {_COPIED_TO: file}
 

@@ -63,7 +63,7 @@ class _LocalSumQuery(tfp.SumAggregationDPQuery):
         A record that is not finite counts as zero, and gets its noise all the same.
 
         Args:
-          params: From `derive_sample_params`.
+          params: Parameters from `derive_sample_params`.
           record: A structure of float32 tensors.
 
         Returns:
@@ -109,7 +109,7 @@ class LocalGaussianSumQuery(_LocalSumQuery):
 
         Args:
           clip_norm: L2 norm that records are clipped to.
-          stddev: Of the noise on each record.
+          stddev: Standard deviation of the noise on each record.
         """
         super().__init__(clip_norm, stddev)
 
@@ -137,7 +137,7 @@ class LocalLaplaceSumQuery(_LocalSumQuery):
 
         Args:
           clip_norm: L1 norm that records are clipped to.
-          scale: Of the noise on each record, whose standard deviation is sqrt(2) times that.
+          scale: Scale of the noise on each record, whose standard deviation is sqrt(2) times that.
         """
         super().__init__(clip_norm, scale)
 

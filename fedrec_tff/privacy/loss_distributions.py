@@ -41,8 +41,8 @@ def epsilon(parts: Sequence[tuple[dp_accounting.DpEvent, int]], delta: float) ->
     """Bounds epsilon for a composition of events.
 
     Args:
-        parts: At least one pair of a canonical event and how often it took place.
-        delta: At which epsilon is asked for, in (0, 1).
+        parts: Pairs of a canonical event and how often it took place, at least one.
+        delta: The delta at which epsilon is asked for, in (0, 1).
 
     Returns:
         The bound; infinite where PLDs don't cover an event, or delta is below what they resolve.
@@ -65,10 +65,10 @@ class SampledNoise:
     """An event that PLDs cover: noise, on a sample of the users.
 
     Attributes:
-        is_gaussian: Or it is Laplace noise.
-        sampling_probability: With which a user is in the sample; 1 for all users.
-        noise_multiplier: Relative to the sensitivity under the relation in force.
-        sampling: How the sample is drawn.
+        is_gaussian: Whether the noise is Gaussian; otherwise it is Laplace noise.
+        sampling_probability: Probability with which a user is in the sample; 1 for all users.
+        noise_multiplier: Noise multiplier, relative to the sensitivity under the relation in force.
+        sampling: Law by which the sample is drawn.
     """
 
     is_gaussian: bool
@@ -106,8 +106,9 @@ def gaussian_delta(
     """Bounds delta of Gaussian noise on a sample of fixed size, under replacing one user.
 
     Args:
-        epsilons: At least 0, float64 [n].
-        noise_multiplier: Relative to how far a replaced user who is in the sample moves the sum.
+        epsilons: Epsilons at which delta is asked for, at least 0, float64 [n].
+        noise_multiplier: Noise multiplier, relative to how far a replaced user who is in the sample
+            moves the sum.
         sampling_probability: Share of the users in a sample; with 1 the bound is exact (Balle and
             Wang 2018, arXiv 1805.06530, theorem 8).
 

@@ -48,9 +48,9 @@ def add_noise(values: list[tf.Tensor], variance: float, seed: tf.Tensor) -> list
     One stream serves all tensors: deriving a seed for each would shrink the key.
 
     Args:
-      values: int64 tensors.
-      variance: Of the noise; without any, nothing is drawn.
-      seed: int64 [2].
+      values: int64 tensors to add noise to.
+      variance: Variance of the noise; without any, nothing is drawn.
+      seed: int64 [2], seed of the draws.
 
     Returns:
       The noised tensors.
@@ -68,9 +68,9 @@ def draw_discrete_gaussian(size: tf.Tensor, variance: float, seed: tf.Tensor) ->
     """Draws independent integers from a discrete Gaussian, within 2^-98 of it in total variation.
 
     Args:
-      size: int32 scalar.
+      size: int32 scalar, number of integers to draw.
       variance: The parameter of the distribution, positive; at most that of `grid.create_grid`.
-      seed: int64 [2].
+      seed: int64 [2], seed of the draws.
 
     Returns:
       int64 [size].
@@ -91,9 +91,9 @@ def _look_up(table: noise_tables.NoiseTable, words: tf.Tensor, seed: tf.Tensor) 
     they do not decide, and the other 92 bits are drawn.
 
     Args:
-      table: What to draw from.
+      table: Alias table of the distribution to draw from.
       words: int32 [size], all 32 bits uniform.
-      seed: int64 [2], that of the words.
+      seed: int64 [2], the seed that the words were drawn with.
 
     Returns:
       int64 [size], from -radius to radius.

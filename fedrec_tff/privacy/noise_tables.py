@@ -43,7 +43,8 @@ class NoiseTable:
 
     Attributes:
         radius: The largest absolute value; column i's own value is i - radius.
-        column_bits: There are 2^column_bits columns; those beyond 2 * radius hold no own mass.
+        column_bits: Binary logarithm of the number of columns; those beyond 2 * radius hold no own
+            mass.
         high_thresholds: int64 [columns], the upper part of the thresholds, as long as what the
             first word has left.
         low_thresholds: int64 [columns], the lower 62 bits.
@@ -77,7 +78,8 @@ def create_discrete_gaussian_table(variance: float) -> NoiseTable:
     25 there), which gives the radius.
 
     Args:
-        variance: The parameter; the variance itself is a little smaller where it is small.
+        variance: The parameter of the distribution; the variance itself is a little smaller where
+            it is small.
 
     Returns:
         The table.
@@ -108,7 +110,7 @@ def create_skellam_table(variance: float) -> NoiseTable:
     algorithm), where all terms are positive.
 
     Args:
-        variance: Of the distribution.
+        variance: Variance of the distribution.
 
     Returns:
         The table.
@@ -150,7 +152,7 @@ def _create_table(weights: Sequence[decimal.Decimal]) -> NoiseTable:
     """Makes the table of a symmetric distribution.
 
     Args:
-        weights: Of 0, 1, ..., radius; not normalised.
+        weights: Weights of the numbers 0, 1, ..., radius; not normalised.
 
     Returns:
         The table.
@@ -179,8 +181,8 @@ def _pair_columns(masses: Sequence[int], capacity: int) -> tuple[list[int], list
     """Fills columns of equal capacity, each from at most two values (Vose 1991); exact.
 
     Args:
-        masses: They add up to the capacity of all columns.
-        capacity: Of a column.
+        masses: Masses of the values, which add up to the capacity of all columns.
+        capacity: Capacity of a column.
 
     Returns:
         For each column how much of its own value it holds, and which column's value the rest is.

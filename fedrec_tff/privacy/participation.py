@@ -20,7 +20,7 @@ class CohortCheck(Protocol):
         """Checks the cohort of a round; rounds come in their order, some of them again.
 
         Args:
-            round_number: The round, from 1.
+            round_number: Number of the round, from 1.
 
         Raises:
             UserError: If the cohort breaks what the mechanism's cost rests on.
@@ -37,7 +37,7 @@ class SeparationCheck:
         """Makes a check that has seen no round.
 
         Args:
-            sampler: Draws the cohorts.
+            sampler: Sampler that draws the cohorts.
             num_clients: Size of the population.
             min_separation: Rounds between two turns of a user, at least.
         """
@@ -65,8 +65,8 @@ class TurnsCheck:
         """Makes a check that has seen no round.
 
         Args:
-            sampler: Draws the cohorts.
-            mechanism: Says how many turns so many rounds are.
+            sampler: Sampler that draws the cohorts.
+            mechanism: Mechanism that says how many turns so many rounds are.
         """
         self._sampler = sampler
         self._mechanism = mechanism
@@ -103,8 +103,8 @@ def create_check(
     """Creates the check that a mechanism needs.
 
     Args:
-        mechanism: What a run does each round.
-        sampler: Draws the run's cohorts; may be None where nothing is to be checked.
+        mechanism: Mechanism that a run uses in each round.
+        sampler: Sampler that draws the run's cohorts; may be None where nothing is to be checked.
 
     Returns:
         The check.

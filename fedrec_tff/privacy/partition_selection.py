@@ -23,9 +23,9 @@ def find_threshold(noise_stddev: float, delta: float, items_per_user: int) -> fl
     """The sum above which an item is chosen.
 
     Args:
-      noise_stddev: Of the noise on each item's sum, above 0.
+      noise_stddev: Standard deviation of the noise on each item's sum, above 0.
       delta: The probability with which an item of one user alone may be chosen, in (0, 1).
-      items_per_user: For how many items a user counts, at most; at least 1.
+      items_per_user: Number of items that a user counts for, at most; at least 1.
 
     Returns:
       The largest over s of 1 / sqrt(s) + noise_stddev * q, q being what s independent standard
@@ -41,8 +41,8 @@ def select(noised_sums: np.ndarray, threshold: float) -> np.ndarray:
     """The items whose noised sum passes the threshold.
 
     Args:
-      noised_sums: float [num_items].
-      threshold: From `find_threshold`.
+      noised_sums: float [num_items], noised sum of each item.
+      threshold: Threshold from `find_threshold`.
 
     Returns:
       int64 [num_selected], ascending.

@@ -28,12 +28,14 @@ class Setting:
     """A run to plan.
 
     Attributes:
-        mechanism: What it does each round; where there is a target, its noise is found.
-        rounds: How many.
-        delta: Of the guarantee.
+        mechanism: Mechanism that the run uses in each round; where there is a target, its noise is
+            found.
+        rounds: Number of rounds.
+        delta: Delta of the guarantee.
         num_weights: Size of the model.
-        releases: What else it releases.
-        target_epsilon: What all that may cost; None if the noise is given.
+        releases: Releases that the run makes besides its rounds.
+        target_epsilon: Epsilon that rounds and releases may cost together; None if the noise is
+            given.
     """
 
     mechanism: mechanisms.Mechanism
@@ -49,13 +51,13 @@ class PlannedRun:
     """A setting, and what comes out of it.
 
     Attributes:
-        setting: With the noise that was found.
-        epsilon: Upper bound, if every round is executed once.
-        method: How that was bounded.
-        noise_stddev: Of the noise on each weight of a round's mean update; for correlated noise,
-            of independent noise that the running total would suffer as much from.
+        setting: The setting, with the noise that was found.
+        epsilon: Upper bound of epsilon, if every round is executed once.
+        method: Method by which epsilon was bounded.
+        noise_stddev: Standard deviation of the noise on each weight of a round's mean update; for
+            correlated noise, of independent noise that the running total would suffer as much from.
         round_ratio: Upper bound of the signal-to-noise ratio of a round.
-        total_ratio: The same of the sum of all rounds.
+        total_ratio: Upper bound of the signal-to-noise ratio of the sum of all rounds.
     """
 
     setting: Setting
@@ -84,9 +86,10 @@ class Advice:
     """Which of some runs to choose.
 
     Attributes:
-        best: The one with the largest total ratio; of equal ones, that with the least work.
-        cheaper: The one with the least work that is nearly as good; None if that is the best.
-        what_ifs: What would improve the best, the most helpful first; empty without a target.
+        best: The run with the largest total ratio; of equal ones, that with the least work.
+        cheaper: The run with the least work that is nearly as good; None if that is the best.
+        what_ifs: Changes that would improve the best run, the most helpful first; empty without a
+            target.
     """
 
     best: PlannedRun
@@ -98,8 +101,8 @@ def plan(setting: Setting, first_guess: float = 1.0) -> PlannedRun:
     """Finds noise or epsilon of a setting, and its signal-to-noise ratios.
 
     Args:
-        setting: What to plan.
-        first_guess: Of the noise multiplier, see `calibration`.
+        setting: Setting to plan.
+        first_guess: First guess of the noise multiplier, see `calibration`.
 
     Returns:
         The plan.
@@ -127,8 +130,8 @@ def effective_noise_stddev(mechanism: mechanisms.Mechanism, rounds: int) -> floa
     """Standard deviation of the noise on each weight of a round's mean update.
 
     Args:
-        mechanism: What a run does each round.
-        rounds: How many it has; for correlated noise, see `PlannedRun.noise_stddev`.
+        mechanism: Mechanism that a run uses in each round.
+        rounds: Number of rounds of the run; for correlated noise, see `PlannedRun.noise_stddev`.
 
     Returns:
         The deviation, in the unit of the weights.
@@ -140,7 +143,7 @@ def advise(runs: Sequence[PlannedRun], num_weights_of_half: int) -> Advice:
     """Finds the best of some runs, and what would improve it.
 
     Args:
-        runs: At least one, of one target epsilon or of one noise.
+        runs: Runs to compare, at least one, of one target epsilon or of one noise.
         num_weights_of_half: Size of the model with half the embedding dimension.
 
     Returns:

@@ -43,8 +43,8 @@ class Budget:
     """What may be spent on a population altogether.
 
     Attributes:
-        epsilon: Of all together, at `delta`.
-        delta: Of all together.
+        epsilon: Epsilon that everything together may cost, at `delta`.
+        delta: Delta of everything together.
         relation: The neighbouring relation that all is accounted under.
         orders: The Renyi orders of the filter.
     """
@@ -97,7 +97,7 @@ class Budget:
         """Returns how much of the budget several costs take together: above 1, too much.
 
         Args:
-            costs: A divergence at each order, for each.
+            costs: Costs of all that is counted: for each, a divergence at each order.
         """
         totals = [math.fsum(parts) for parts in zip(*costs, strict=True)] or [0.0] * _NUM_ORDERS
         shares = [
@@ -112,7 +112,7 @@ class Budget:
         It is that of Gaussian noise; a run that owes much to sampling fits with somewhat less.
 
         Args:
-            costs: Of all that was spent and reserved.
+            costs: Costs of all that was spent and reserved: for each, a divergence at each order.
         """
         spent = [math.fsum(parts) for parts in zip(*costs, strict=True)] or [0.0] * _NUM_ORDERS
         # Gaussian noise of multiplier z diverges by order / (2 z^2).
@@ -130,8 +130,8 @@ def create(epsilon: float, delta: float, relation: accounting.NeighbouringRelati
     """Makes a budget, with the order at which Gaussian noise costs the least part of it.
 
     Args:
-        epsilon: Of all together.
-        delta: Of all together.
+        epsilon: Epsilon that everything together may cost.
+        delta: Delta of everything together.
         relation: The neighbouring relation that all is accounted under.
 
     Returns:

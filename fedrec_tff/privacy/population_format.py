@@ -30,8 +30,9 @@ class PopulationHeader:
 
     Attributes:
         population: A name for the people. Nothing checks who they are.
-        budget: Of everything that is ever released about them.
-        ledger_id: Drawn anew for each ledger that is begun, also for one that is begun again.
+        budget: Budget for everything that is ever released about them.
+        ledger_id: Identifier, drawn anew for each ledger that is begun, also for one that is begun
+            again.
     """
 
     population: str
@@ -44,16 +45,17 @@ class RunEntry:
     """What one run takes of the budget.
 
     Attributes:
-        run_id: Which run.
-        state: `RESERVED` for what it may spend, `SETTLED` for what it has spent.
-        kind: What was done, as in `training`.
-        folder: Where its files are.
-        date: When the line was written, as in 2024-05-31.
-        mechanism: In words.
+        run_id: Identifier of the run.
+        state: State of the entry: `RESERVED` for what the run may spend, `SETTLED` for what it has
+            spent.
+        kind: Kind of work that was done, as in `training`.
+        folder: Folder of the run's files.
+        date: Date on which the line was written, as in 2024-05-31.
+        mechanism: Mechanism of the run, in words.
         events: Independent events, with counts, under the budget's relation.
-        ledger_digest: Of a line of the run's own ledger; None where it has none.
-        voided_by: The names of the departures for which its epsilon is none of these people.
-        assumes: The names of what its epsilon assumes.
+        ledger_digest: Digest of a line of the run's own ledger; None where it has none.
+        voided_by: The names of the departures for which the run's epsilon is none of these people.
+        assumes: The names of what the run's epsilon assumes.
     """
 
     run_id: str
@@ -73,10 +75,10 @@ class ReleaseEntry:
     """Something that was released elsewhere, of which but its guarantee is known.
 
     Attributes:
-        note: What it was.
-        epsilon: Of its guarantee, under the budget's relation.
-        delta: Of its guarantee.
-        date: When the line was written.
+        note: Description of what was released.
+        epsilon: Epsilon of its guarantee, under the budget's relation.
+        delta: Delta of its guarantee.
+        date: Date on which the line was written, as in 2024-05-31.
     """
 
     note: str
@@ -90,9 +92,9 @@ class PopulationContents:
     """A population ledger as read.
 
     Attributes:
-        header: Whose it is.
+        header: Header, which says whose ledger it is and how much may be spent.
         entries: The latest line of each run, and all releases, in the order in which they came.
-        digests: Of every line, the header's first.
+        digests: Digests of all lines, the header's first.
     """
 
     header: PopulationHeader
@@ -141,8 +143,8 @@ class ParsedPopulation:
     """What a population ledger's file holds.
 
     Attributes:
-        contents: Of the sound lines; None if there is no complete header.
-        end: Where the last sound line ends, in bytes, with or without its line break.
+        contents: Contents of the sound lines; None if there is no complete header.
+        end: Position, in bytes, where the last sound line ends, with or without its line break.
     """
 
     contents: PopulationContents | None
@@ -157,10 +159,10 @@ def parse(path: pathlib.Path, data: bytes) -> ParsedPopulation:
 
     Args:
         path: The file, for messages.
-        data: What is in it.
+        data: All that is in the file.
 
     Returns:
-        What it holds.
+        The content of the file.
 
     Raises:
         UserError: If it is damaged elsewhere than in a torn last line.

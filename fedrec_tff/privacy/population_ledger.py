@@ -37,10 +37,10 @@ def read_population(path: str | os.PathLike) -> PopulationContents:
     """Reads a population ledger, locking and changing nothing.
 
     Args:
-        path: The file.
+        path: The ledger file.
 
     Returns:
-        Its contents.
+        The contents of the ledger.
 
     Raises:
         UserError: If the file is missing, or damaged elsewhere than in a torn last line.
@@ -60,8 +60,8 @@ def create(path: str | os.PathLike, header: PopulationHeader, *, may_exist: bool
     """Begins a population ledger.
 
     Args:
-        path: The file.
-        header: Whose it is, and how much may be spent.
+        path: The ledger file.
+        header: Header, which says whose ledger it is and how much may be spent.
         may_exist: Whether to leave one that is there as it is.
 
     Raises:
@@ -87,7 +87,7 @@ class PopulationLedger:
         """Waits for the lock, and reads.
 
         Args:
-            path: The file.
+            path: The ledger file.
 
         Raises:
             UserError: If it is missing, cannot be opened, or is damaged.
@@ -114,8 +114,8 @@ class PopulationLedger:
         """Takes room for what a run may spend, in the place of what the run had before.
 
         Args:
-            entry: Of the run.
-            relation: Under which its events are accounted.
+            entry: Entry of the run.
+            relation: Neighbouring relation under which the run's events are accounted.
 
         Raises:
             UserError: If it would pass the budget, or is accounted under another relation.
@@ -127,7 +127,7 @@ class PopulationLedger:
         """Notes what a run has spent, which frees what else it had reserved.
 
         Args:
-            entry: Of a run that is in the ledger.
+            entry: Entry of a run that is in the ledger.
         """
         self._append(dataclasses.replace(entry, state=SETTLED, date=_today()))
 
@@ -135,9 +135,9 @@ class PopulationLedger:
         """Counts something that was released elsewhere, under the ledger's relation.
 
         Args:
-            note: What it was.
-            epsilon: Of its guarantee.
-            delta: Of its guarantee.
+            note: Description of what was released.
+            epsilon: Epsilon of its guarantee.
+            delta: Delta of its guarantee.
 
         Raises:
             UserError: If it would pass the budget, or has no epsilon or delta that could be.
@@ -187,9 +187,9 @@ def check_room(
 
     Args:
         path: The ledger, for messages.
-        contents: What it holds.
-        events: Of everything that is to come, a list for each part.
-        relation: Under which the events are accounted.
+        contents: Contents of the ledger.
+        events: Events of everything that is to come, a list for each part.
+        relation: Neighbouring relation under which the events are accounted.
         run_id: A run whose present part of the budget is to be given up for it.
 
     Raises:
@@ -221,9 +221,9 @@ class Reservation:
 
         Args:
             path: The population ledger.
-            entry: Of the run, as it was reserved.
-            budget: Of the population.
-            rounds: How many the run plans.
+            entry: Entry of the run, as it was reserved.
+            budget: Budget of the population.
+            rounds: Number of rounds that the run plans.
         """
         self.rounds = rounds
         self._path = path
@@ -243,9 +243,10 @@ class Reservation:
         that others could take.
 
         Args:
-            spent: All that the run will have spent after what comes next.
-            expected_fn: Returns the same, and what it plans after that.
-            ledger_digest: Of the last line of the run's ledger.
+            spent: Events of all that the run will have spent after what comes next.
+            expected_fn: Function that returns `spent` together with the events that the run plans
+                after that.
+            ledger_digest: Digest of the last line of the run's ledger.
 
         Returns:
             Whether there is room.

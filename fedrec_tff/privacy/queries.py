@@ -41,10 +41,11 @@ class GaussianSumQuery(tfp.SumAggregationDPQuery):
 
         Args:
           l2_norm_clip: L2 norm that records are clipped to.
-          stddev: Of the noise on the sum. Where the clip changes, it changes with it.
-          insecure_seed: None for secret noise. In tests, a seed: the noise is then a function of it
-            and of how many results were released before, so that a resumed run draws what an
-            uninterrupted one would have drawn.
+          stddev: Standard deviation of the noise on the sum. Where the clip changes, the deviation
+            changes with it.
+          insecure_seed: Seed of the noise, for tests; None for secret noise. With a seed, the noise
+            is then a function of it and of how many results were released before, so that a resumed
+            run draws what an uninterrupted one would have drawn.
         """
         self._l2_norm_clip = l2_norm_clip
         self._noise_multiplier = stddev / l2_norm_clip
@@ -71,7 +72,7 @@ class GaussianSumQuery(tfp.SumAggregationDPQuery):
         """A state in which nothing was released yet.
 
         Args:
-          l2_norm_clip: The clip.
+          l2_norm_clip: L2 norm that records are clipped to.
           stddev: Not read: the noise is the query's, in proportion to the clip.
 
         Returns:
@@ -108,7 +109,7 @@ class GaussianSumQuery(tfp.SumAggregationDPQuery):
 
         Args:
           sample_state: The sum of records, int64.
-          global_state: As the release before left it.
+          global_state: State that the release before returned.
 
         Returns:
           The noised sum, float32; the next state; the event of one release.
@@ -151,9 +152,10 @@ class PartClippedSumQuery(GaussianSumQuery):
         """Initialises the query.
 
         Args:
-          clip_norms: For each field of a record, the L2 norm that it is clipped to.
-          stddev: Of the noise on every number of the sum.
-          insecure_seed: As in `GaussianSumQuery`.
+          clip_norms: L2 norm that each field of a record is clipped to, by field.
+          stddev: Standard deviation of the noise on every number of the sum.
+          insecure_seed: Seed of the noise, for tests, as in `GaussianSumQuery`; None for secret
+            noise.
         """
         joint = sum(clip**2 for clip in clip_norms.values()) ** 0.5
         super().__init__(joint, stddev, insecure_seed)
@@ -183,7 +185,7 @@ def clip_to_norm(record: Any, clip_norm: float | tf.Tensor) -> tuple[Any, tf.Ten
 
     Args:
       record: A structure of float tensors.
-      clip_norm: Positive scalar.
+      clip_norm: Norm to clip to, a positive scalar.
 
     Returns:
       The structure, and the norm that it had.
@@ -208,8 +210,8 @@ def round_to_grid(
 
     Args:
       record: A structure of float tensors. One whose norm is not finite becomes zero.
-      clip_norm: Positive scalar.
-      max_norm: What `clip_norm` is in steps, at most 2^26.
+      clip_norm: Norm to clip to, a positive scalar.
+      max_norm: The norm `clip_norm` in steps of the grid, at most 2^26.
 
     Returns:
       The structure, of int64 tensors whose squares add up to `max_norm` squared at most; and the
@@ -293,13 +295,15 @@ class AdaptiveClipSumQuery(tfp.QuantileAdaptiveClipSumQuery):
         """Initialises the query.
 
         Args:
-          initial_l2_norm_clip: As in `tfp.QuantileAdaptiveClipSumQuery`, like those that follow.
-          noise_multiplier: Noise of the sum, in multiples of the clip.
+          initial_l2_norm_clip: L2 norm that records are clipped to at first. It and the next five
+            mean what they do in `tfp.QuantileAdaptiveClipSumQuery`.
+          noise_multiplier: Standard deviation of the noise on the sum, in multiples of the clip.
           target_unclipped_quantile: Fraction of updates that should not be clipped.
-          learning_rate: Of the geometric update of the clip.
-          clipped_count_stddev: Noise of the count.
-          expected_num_records: Expected clients in a round.
-          insecure_seed: As in `GaussianSumQuery`.
+          learning_rate: Learning rate of the geometric update of the clip.
+          clipped_count_stddev: Standard deviation of the noise on the clipped count.
+          expected_num_records: Expected number of clients in a round.
+          insecure_seed: Seed of the noise, for tests, as in `GaussianSumQuery`; None for secret
+            noise.
         """
         super().__init__(
             initial_l2_norm_clip,

@@ -14,10 +14,10 @@ def calibrate_popularity(
     """Finds the noise with which one release of popularity keeps within (target_epsilon, delta).
 
     Args:
-        target_epsilon: What the release may cost, positive.
-        delta: Of the guarantee, in (0, 1).
-        num_users: How many users are counted; it does not change the noise.
-        items_per_user: For how many distinct items one user counts, at most.
+        target_epsilon: Epsilon that the release may cost, positive.
+        delta: Delta of the guarantee, in (0, 1).
+        num_users: Number of users who are counted; it does not change the noise.
+        items_per_user: Number of distinct items that one user counts for, at most.
 
     Returns:
         A release that costs no more by the accountant of runs, for users who are there or not.

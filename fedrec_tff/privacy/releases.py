@@ -31,7 +31,7 @@ class PopularityRelease:
     Attributes:
         noise_multiplier: Standard deviation of the noise over `sensitivity`; 0 means no noise and
             no guarantee.
-        items_per_user: For how many distinct items one user counts, at most.
+        items_per_user: Number of distinct items that one user counts for, at most.
     """
 
     noise_multiplier: float
@@ -66,7 +66,7 @@ class CatalogueRelease:
         noise_multiplier: Standard deviation of the noise on each item's sum, above 0.
         delta: Probability with which an item of one user alone may be chosen, in (0, 1): a part of
             the guarantee's delta.
-        items_per_user: For how many distinct items one user counts, at most.
+        items_per_user: Number of distinct items that one user counts for, at most.
     """
 
     noise_multiplier: float
@@ -171,8 +171,8 @@ def gaussian_event(
     """Gaussian noise on a sum over all users.
 
     Args:
-        noise_multiplier: Standard deviation over the most that one user who is there or not moves
-            the sum.
+        noise_multiplier: Standard deviation of the noise over the most that one user who is there
+            or not moves the sum.
         relation: The neighbouring relation of the guarantee. Where a user is replaced by another,
             one vector goes and another comes: the sum moves by up to twice as much, and the noise
             is worth half.
@@ -198,7 +198,7 @@ def check_evaluation_split(name: str) -> None:
     where time is cut depends on all users; in `published` users have many targets.
 
     Args:
-        name: One of `datasets.splits.SPLITS`.
+        name: Name of the split, one of `datasets.splits.SPLITS`.
 
     Raises:
         UserError: If the split is none of `SPLITS_FOR_EVALUATION`.
@@ -225,10 +225,10 @@ def estimate_mean(
     for a proportion (Wilson 1927). Both ends are roots of one quadratic.
 
     Args:
-        noised_sum: Of the metric over the users; each user's is in [0, 1].
-        noised_count: Of the users.
-        noise_stddev: Of the noise on each of the two, independent.
-        confidence: In (0, 1).
+        noised_sum: Noised sum of the metric over the users; each user's metric is in [0, 1].
+        noised_count: Noised number of the users.
+        noise_stddev: Standard deviation of the noise on each of the two, which is independent.
+        confidence: Confidence level of the interval, in (0, 1).
 
     Returns:
         The ratio, as a number in [0, 1], and the interval. Where the count does not stand out from

@@ -60,7 +60,7 @@ class PoissonSampler:
         """Makes a sampler.
 
         Args:
-            draws: Of the population.
+            draws: Keyed draws of the population.
             sampling_probability: Probability with which a client joins a round, in (0, 1].
 
         Raises:
@@ -89,7 +89,7 @@ class FixedSizeSampler:
         """Makes a sampler.
 
         Args:
-            draws: Of the population.
+            draws: Keyed draws of the population.
             cohort_size: Number of clients in each round, in [1, population].
 
         Raises:
@@ -116,10 +116,10 @@ class CyclicPoissonSampler:
         """Makes a sampler.
 
         Args:
-            draws: Of the population.
+            draws: Keyed draws of the population.
             sampling_probability: Probability with which a client joins on its group's turn, in
                 (0, 1].
-            num_groups: At least 1.
+            num_groups: Number of groups, at least 1.
 
         Raises:
             UserError: If an argument is out of range.
@@ -158,7 +158,7 @@ class ShuffledEpochsSampler:
         """Makes a sampler.
 
         Args:
-            draws: Of the population.
+            draws: Keyed draws of the population.
             cohort_size: Number of clients in each round, in [1, population].
 
         Raises:
@@ -188,9 +188,9 @@ class FrequencyCappedSampler:
         """Makes a sampler.
 
         Args:
-            inner: Draws the cohorts.
+            inner: Sampler that draws the cohorts.
             num_clients: Size of the population.
-            max_rounds_per_user: How often a client may take part, at least 1.
+            max_rounds_per_user: Number of rounds that a client may take part in, at least 1.
 
         Raises:
             UserError: If the cap is out of range.
@@ -241,8 +241,8 @@ def create_sampler(
     """Creates a sampler by the name of its law.
 
     Args:
-        law: One of `LAWS`.
-        draws: Of the population.
+        law: Name of the law, one of `LAWS`.
+        draws: Keyed draws of the population.
         clients_per_round: Expected cohort size, or cohort size where the law has one.
         min_separation: Number of groups (`CYCLIC_POISSON`).
         max_rounds_per_user: Cap on a client's rounds; None for none.
@@ -278,12 +278,12 @@ def bound_cohort_size(law: str, num_clients: int, clients_per_round: float) -> i
     every law here that tosses coins makes: a round exceeds it with a probability below 1e-12.
 
     Args:
-        law: One of `LAWS`.
+        law: Name of the law, one of `LAWS`.
         num_clients: Size of the population.
         clients_per_round: Expected cohort size.
 
     Returns:
-        A number that does not depend on who is there, at most `num_clients`.
+        A number of clients that does not depend on who is there, at most `num_clients`.
     """
     if law in (FIXED_SIZE, SHUFFLED_EPOCHS):
         return int(clients_per_round)

@@ -28,14 +28,17 @@ def privacy_statement(
     """States what a run guarantees to its users, and on what that rests.
 
     Args:
-        mechanism: What the run does each round; None for a run without differential privacy.
+        mechanism: Mechanism that the run uses in each round; None for a run without differential
+            privacy.
         bound: Epsilon of all that was executed, and how it was bounded.
         delta: The delta of the guarantee.
-        rounds: How many rounds were executed.
-        num_executions: How many executions that took; None where no round was executed again.
-        departures: What voids the guarantee, and what it assumes.
-        releases: What else the run releases about its users.
-        num_releases: How often each was released; None for as often as planned.
+        rounds: Number of rounds that were executed.
+        num_executions: Number of executions that these rounds took; None where no round was
+            executed again.
+        departures: Departures that void the guarantee, and those that it assumes.
+        releases: Releases that the run makes about its users besides its rounds.
+        num_releases: Number of times that each of `releases` was made, by name; None for as often
+            as planned.
 
     Returns:
         A paragraph.

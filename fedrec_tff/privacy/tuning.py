@@ -61,10 +61,11 @@ class CombinedBound:
     """What several runs cost together.
 
     Attributes:
-        epsilon: At `delta`.
-        delta: Of the guarantee of all.
-        relation: Of the guarantee of all.
-        is_basic: Whether it is the sum of the runs' own bounds, not a composition of their events.
+        epsilon: Epsilon of all runs together, at `delta`.
+        delta: Delta of the guarantee of all runs together.
+        relation: Neighbouring relation of the guarantee of all runs together.
+        is_basic: Whether the bound is the sum of the runs' own bounds, not a composition of their
+            events.
     """
 
     epsilon: float
@@ -83,7 +84,8 @@ def compose(runs: Sequence[RunCost], only_basic: bool = False) -> CombinedBound:
     another, which costs 2 epsilon at delta (1 + exp(epsilon)).
 
     Args:
-        runs: At least one; each draws cohorts and noise independently of the others.
+        runs: Costs of the runs, at least one; each run draws cohorts and noise independently of the
+            others.
         only_basic: Whether to add bounds in any case.
 
     Returns:
@@ -124,8 +126,8 @@ class RenyiCurve:
     """Renyi differential privacy at several orders.
 
     Attributes:
-        orders: Above 1, ascending.
-        rdp: At each order; infinite where nothing is known.
+        orders: Renyi orders, above 1, ascending.
+        rdp: Renyi divergence at each order; infinite where nothing is known.
     """
 
     orders: tuple[float, ...]
@@ -185,7 +187,7 @@ def worst(curves: Sequence[RenyiCurve]) -> RenyiCurve:
     """Returns the curve that bounds all of several, order by order.
 
     Args:
-        curves: At least one, at the same orders.
+        curves: Curves to bound, at least one, at the same orders.
 
     Raises:
         ValueError: If their orders differ, or there are none.
@@ -205,8 +207,8 @@ class TrialsDistribution:
     geometric distribution, with shape 0 the logarithmic one. `poisson` may come out as none at all.
 
     Attributes:
-        name: One of `DISTRIBUTIONS`.
-        mean: How many there are on average, at least 1.
+        name: Name of the distribution, one of `DISTRIBUTIONS`.
+        mean: Mean number of candidates, at least 1.
         shape: The paper's eta, above -1; of the negative binomial alone. The smaller, the less
             privacy is spent, and the more often there is but one candidate.
 
@@ -279,7 +281,7 @@ def negative_binomial_mean(shape: float, gamma: float) -> float:
 
     Args:
         shape: The paper's eta, above -1.
-        gamma: In (0, 1].
+        gamma: The paper's gamma, in (0, 1].
     """
     if gamma >= 1.0:
         return 1.0
@@ -298,8 +300,8 @@ def repeat_and_select(curve: RenyiCurve, trials: TrialsDistribution) -> RenyiCur
     (log(1 + 1/(l - 1)), d)-DP becomes (l, e')-RDP with e' = e + mean d + log(mean) / (l - 1).
 
     Args:
-        curve: Of one candidate, its score included; it must hold for every candidate.
-        trials: How many there are.
+        curve: Curve of one candidate, its score included; it must hold for every candidate.
+        trials: Distribution of the number of candidates.
 
     Returns:
         The curve of the best candidate's release.

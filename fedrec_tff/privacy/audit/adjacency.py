@@ -23,9 +23,10 @@ class World:
     """What a build does with one data set.
 
     Attributes:
-        users: By stage and raw user id, all that happens to the user there, as bytes that are equal
-            if it is. Who is left out of a stage is missing from it.
-        public: By stage, what is nobody's in particular and taken to be public there, as bytes.
+        users: All that happens to a user in a stage, by stage and raw user id, as bytes that are
+            equal if it is. Who is left out of a stage is missing from it.
+        public: Data of a stage that are nobody's in particular and taken to be public, by stage, as
+            bytes.
     """
 
     users: Mapping[str, Mapping[str, bytes]]
@@ -37,9 +38,10 @@ class Comparison:
     """What differs between two worlds, beside the changed user.
 
     Attributes:
-        change: What was done to the one user's data, in a few words.
-        affected: By stage, the others to whom something else happens, sorted; empty where nobody.
-        num_others: By stage, how many others either world has there.
+        change: Change that was made to the one user's data, in a few words.
+        affected: The other users to whom something else happens, by stage, sorted; empty where
+            nobody.
+        num_others: Number of other users that either world has in a stage, by stage.
     """
 
     change: str
@@ -65,13 +67,13 @@ def compare(change: str, first: World, second: World, changed: Set[str]) -> Comp
     """Compares two worlds made from the same keys.
 
     Args:
-        change: What was done, in a few words.
-        first: One world.
-        second: The other, of the same stages.
+        change: Change that was made from the first world to the second, in a few words.
+        first: One of the two worlds.
+        second: The other world, of the same stages.
         changed: Raw ids of those whose data were changed.
 
     Returns:
-        What differs of anybody else.
+        The differences in what happens to anybody else.
 
     Raises:
         ValueError: If the worlds have different stages.
@@ -92,7 +94,7 @@ def judge(comparisons: Sequence[Comparison]) -> tuple[checks.Check, ...]:
     """Makes a check of each stage: it fails if any change of one user reached somebody else.
 
     Args:
-        comparisons: Of the same stages, at least one.
+        comparisons: Comparisons of worlds that have the same stages, at least one.
 
     Returns:
         The checks, in the order of the stages.

@@ -48,13 +48,13 @@ class RoundBasis:
     """What a run released, in the form that scores are computed from.
 
     Attributes:
-        num_dimensions: Weights of the model, d.
+        num_dimensions: Number of weights of the model, d.
         final_model: float32 [d], initial minus final model, of norm 1 (or zero).
         aggregates: float32 [T, d], aggregates of norm 1 (or zero).
-        innovations: float32 [T, d], orthonormal: what is new in each aggregate. Zero where that
-            is nothing but rounding error.
-        strength: float64 [T], by how many standard deviations of chance a canary that takes part
-            is expected to stand out in a round.
+        innovations: float32 [T, d], orthonormal: the part of each aggregate that is new. Zero where
+            that is nothing but rounding error.
+        strength: float64 [T], number of standard deviations of chance by which a canary that takes
+            part is expected to stand out in a round.
     """
 
     num_dimensions: int
@@ -80,7 +80,7 @@ def create_basis(
 
     Args:
         final_model: floating [d], initial minus final model.
-        aggregates: floating [T, d], what the server got in each round; T at most d.
+        aggregates: floating [T, d], the aggregate that the server got in each round; T at most d.
         signal_norms: floating [T], the norm that a canary has in a round's aggregate.
 
     Returns:
@@ -116,9 +116,9 @@ def score(
     """Scores canaries.
 
     Args:
-        basis: What the run released.
-        directions: float32 [k, d], of norm 1.
-        participation_probability: With which a user is in a round, as claimed.
+        basis: Basis of what the run released, from `create_basis`.
+        directions: float32 [k, d], directions of the canaries, of norm 1.
+        participation_probability: Probability, as claimed, with which a user is in a round.
 
     Returns:
         Their scores.
@@ -147,10 +147,10 @@ def simulate_all_rounds(
     """Draws `all_rounds` scores of canaries that did not take part, from their law.
 
     Args:
-        basis: What the run released.
-        participation_probability: As in `score`.
-        num_simulated: How many.
-        rng: Randomness.
+        basis: Basis of what the run released, from `create_basis`.
+        participation_probability: Probability, as claimed, with which a user is in a round.
+        num_simulated: Number of scores to draw.
+        rng: Source of randomness.
 
     Returns:
         float64 [num_simulated], sorted.
@@ -206,8 +206,9 @@ def log_false_positive_rate_of_all_rounds(
     """The law of `all_rounds`: Markov's inequality, or simulated scores, whichever says more.
 
     Args:
-        simulated: floating [n], sorted, from `simulate_all_rounds`; drawn anew for each bound.
-        confidence: Of the simulated rate's upper limit.
+        simulated: floating [n], scores from `simulate_all_rounds`, sorted; drawn anew for each
+            bound.
+        confidence: Confidence level of the simulated rate's upper limit.
 
     Returns:
         An upper limit of the rate, by threshold.

@@ -22,9 +22,9 @@ class Check:
     """One thing that was claimed, and what was found.
 
     Attributes:
-        name: Of the check.
-        passed: False accuses.
-        detail: What was found beside what was claimed, in a few words.
+        name: Name of the check.
+        passed: Whether what was found agrees with the claim; False accuses.
+        detail: Comparison of what was found with what was claimed, in a few words.
         p_value: Probability of something as bad by chance; None for a check without chance.
     """
 
@@ -67,7 +67,7 @@ def check_noise_is_fresh(name: str, first: np.ndarray, second: np.ndarray) -> Ch
     """Whether two releases whose noise should be independent are uncorrelated.
 
     Args:
-        name: Of the check.
+        name: Name of the check.
         first: floating [d], an aggregate of zero updates.
         second: floating [d], another one.
 
@@ -89,9 +89,9 @@ def check_noise_is_renewed(name: str, releases: np.ndarray, claimed_stddev: floa
     release after regressing it on the earlier ones must still have the claimed noise.
 
     Args:
-        name: Of the check.
+        name: Name of the check.
         releases: floating [n, d], consecutive aggregates of zero updates, scaled to the sum.
-        claimed_stddev: Of the noise that is drawn for each release.
+        claimed_stddev: Standard deviation, as claimed, of the noise that is drawn for each release.
 
     Returns:
         The check.
@@ -114,10 +114,9 @@ def check_sensitivity(
     """Whether no single client, whatever it sends, moves the sum by more than claimed.
 
     Args:
-        contributions: For each kind of update that was tried, by how much it moved the sum (a
-            norm).
-        sensitivity: The most that was claimed.
-        uncertainty: How far a measured contribution may be off by chance: 0 where there was no
+        contributions: Norm by which each kind of update that was tried moved the sum, by kind.
+        sensitivity: The most that one client moves the sum, as claimed.
+        uncertainty: Error that a measured contribution may have by chance: 0 where there was no
             noise.
 
     Returns:

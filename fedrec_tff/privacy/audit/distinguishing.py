@@ -24,8 +24,8 @@ class Distinction:
 
     Attributes:
         first: floating [2 n / 3], scores of runs of the first world; higher means "the first".
-        second: floating [2 n / 3], of the second.
-        bound: What that proves.
+        second: floating [2 n / 3], scores of runs of the second world.
+        bound: Lower bound on epsilon that these scores prove.
     """
 
     first: np.ndarray
@@ -39,10 +39,11 @@ def distinguish(
     """Tells runs of two neighbouring worlds apart.
 
     Args:
-        first: floating [n, d], what each run of one world released; runs independent of each other.
-        second: floating [n, d], of the other.
-        delta: Of the guarantee.
-        confidence: With which the bound must hold.
+        first: floating [n, d], the release of each run of one world; runs independent of each
+            other.
+        second: floating [n, d], the release of each run of the other world.
+        delta: Delta of the guarantee.
+        confidence: Confidence level with which the bound must hold.
 
     Returns:
         Scores, and the bound on epsilon: at most about log(n / 11), however different the worlds.
@@ -58,11 +59,11 @@ def most_provable(num_runs: int, confidence: float) -> float:
     """The bound where all of so many runs of each world are told apart.
 
     Args:
-        num_runs: Runs of each world.
-        confidence: Of the bound.
+        num_runs: Number of runs of each world.
+        confidence: Confidence level of the bound.
 
     Returns:
-        An epsilon.
+        The bound, an epsilon.
     """
     scores = np.zeros(num_runs - -(-num_runs // _NUM_PARTS))
     return lower_bound.bound_epsilon_from_samples(scores + 1.0, scores, 0.0, confidence).epsilon

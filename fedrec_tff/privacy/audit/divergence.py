@@ -27,9 +27,9 @@ class Contradiction:
     """A claim that does not hold.
 
     Attributes:
-        epsilon: Of the claim.
-        delta: Of the claim.
-        delta_found: Some event has more than this at `epsilon`.
+        epsilon: Epsilon of the claim.
+        delta: Delta of the claim.
+        delta_found: Delta that some event exceeds at `epsilon`.
     """
 
     epsilon: float
@@ -48,9 +48,10 @@ def find_contradiction(
     Args:
         present: floating [n], independent scores of releases about one of two neighbours, in an
             order that says nothing.
-        absent: floating [m], of the other.
+        absent: floating [m], independent scores of releases about the other neighbour.
         claims: Pairs of epsilon and delta that all are said to hold.
-        confidence: True claims are contradicted with a probability of 1 - confidence at most.
+        confidence: Confidence level: true claims are contradicted with a probability of 1 -
+            confidence at most.
 
     Returns:
         The claim that is farthest from true; None if none is contradicted.
@@ -79,8 +80,8 @@ def lower_bound_delta(
     Args:
         positives: floating [n], samples of P.
         negatives: floating [m], samples of Q.
-        epsilon: At least 0.
-        confidence: With which the bound must hold.
+        epsilon: Epsilon at which the divergence is bounded, at least 0.
+        confidence: Confidence level with which the bound must hold.
 
     Returns:
         A lower limit of the most that `P(S) - e^epsilon Q(S)` is for any S; at least 0.

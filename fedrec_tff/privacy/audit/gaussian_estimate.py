@@ -21,7 +21,7 @@ def fit(scores: np.ndarray) -> tuple[float, float]:
     """Fits a normal distribution.
 
     Args:
-        scores: floating [n], n at least 2.
+        scores: floating [n], the sample to fit; n at least 2.
 
     Returns:
         Mean and standard deviation (of the sample, so without bias in its square).
@@ -33,9 +33,9 @@ def epsilon(first: tuple[float, float], second: tuple[float, float], delta: floa
     """The smallest epsilon for which two normal distributions are (epsilon, delta)-close.
 
     Args:
-        first: Mean and standard deviation.
-        second: Of the other; the order does not matter.
-        delta: In (0, 1).
+        first: Mean and standard deviation of one distribution.
+        second: Mean and standard deviation of the other; the order of the two does not matter.
+        delta: Delta at which epsilon is asked for, in (0, 1).
 
     Returns:
         Epsilon, 0 or more; infinite above a million.
@@ -63,9 +63,9 @@ def log_delta(p: tuple[float, float], q: tuple[float, float], epsilon: float) ->
     complement of one, or a half line.
 
     Args:
-        p: Mean and standard deviation.
-        q: Mean and standard deviation.
-        epsilon: Not negative.
+        p: Mean and standard deviation of P.
+        q: Mean and standard deviation of Q.
+        epsilon: Epsilon of the divergence, not negative.
 
     Returns:
         At most 0; minus infinity where there is no such set.

@@ -31,10 +31,10 @@ class LowerBound:
     """What a test proves.
 
     Attributes:
-        epsilon: At least this, with the confidence asked for; 0 where nothing is proved.
-        threshold: Scores from here on count as positive.
-        true_positive_rate: Lower confidence limit.
-        log_false_positive_rate: Logarithm of an upper limit.
+        epsilon: Lower bound of epsilon, with the confidence asked for; 0 where nothing is proved.
+        threshold: Lowest score that counts as positive.
+        true_positive_rate: Lower confidence limit of the true positive rate.
+        log_false_positive_rate: Logarithm of an upper limit of the false positive rate.
     """
 
     epsilon: float
@@ -68,13 +68,14 @@ def bound_epsilon(
     """Bounds epsilon by scores whose law without participation is known.
 
     Args:
-        scores: floating [n], of users who took part (as often as the sampler had it), in an order
-            that says nothing.
-        log_false_positive_rate_fn: See `LogFalsePositiveRateFn`.
-        delta: Of the guarantee.
-        confidence: With which the bound must hold, such as 0.95.
-        choosing_fn: What the threshold is chosen by. Where the limit comes from a sample, this must
-            come from another one; by default it is the same function.
+        scores: floating [n], scores of users who took part (as often as the sampler had it), in an
+            order that says nothing.
+        log_false_positive_rate_fn: Function that bounds the false positive rate of a threshold; see
+            `LogFalsePositiveRateFn`.
+        delta: Delta of the guarantee.
+        confidence: Confidence level with which the bound must hold, such as 0.95.
+        choosing_fn: Function by which the threshold is chosen. Where the limit comes from a sample,
+            this function must come from another one; None for `log_false_positive_rate_fn` itself.
 
     Returns:
         The bound.
@@ -93,8 +94,9 @@ def bound_epsilon_from_samples(
     Args:
         positives: floating [n], scores of users who took part, in an order that says nothing.
         negatives: floating [m], scores of users who did not.
-        delta: Of the guarantee.
-        confidence: With which the bound must hold; half of the doubt goes to either rate.
+        delta: Delta of the guarantee.
+        confidence: Confidence level with which the bound must hold; half of the doubt goes to
+            either rate.
 
     Returns:
         The bound, at most about `log(m)`.

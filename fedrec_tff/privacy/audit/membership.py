@@ -28,7 +28,7 @@ class UserFit:
 
     Attributes:
         loss: float64 [users], mean negative log probability of what the user took.
-        reciprocal_rank: float64 [users], mean over what the user took.
+        reciprocal_rank: float64 [users], mean reciprocal rank of what the user took.
     """
 
     loss: np.ndarray
@@ -40,13 +40,14 @@ class AttackResult:
     """What an attack achieved.
 
     Attributes:
-        name: Of the attack.
-        curve: Its ROC curve.
-        auc: Area under the curve.
-        auc_stderr: Standard error of it.
+        name: Name of the attack.
+        curve: ROC curve of the attack.
+        auc: Area under the ROC curve.
+        auc_stderr: Standard error of `auc`.
         advantage: The largest difference of true and false positive rate, over all thresholds.
-        true_positive_rates: By false positive rate, for each of `FALSE_POSITIVE_RATES`.
-        bound: What the attack proves about epsilon.
+        true_positive_rates: True positive rate at each of `FALSE_POSITIVE_RATES`, by false positive
+            rate.
+        bound: Lower bound on epsilon that the attack proves.
     """
 
     name: str
@@ -64,9 +65,9 @@ def create_scores(
     """Computes the scores of all attacks.
 
     Args:
-        fit: Of all users, under the audited model.
-        popularity_loss: float64 [users], under popularity.
-        shadow_losses: For each shadow model, float64 [users].
+        fit: Fit of the audited model to all users.
+        popularity_loss: float64 [users], loss of each user under popularity.
+        shadow_losses: Loss of each user under each shadow model: for each model, float64 [users].
 
     Returns:
         float64 [users] by attack.
@@ -87,14 +88,14 @@ def evaluate_attack(
     """Measures an attack.
 
     Args:
-        name: Of the attack.
-        scores: floating [users], in an order that says nothing.
-        is_member: bool [users], drawn at random before training.
-        delta: Of the guarantee that the lower bound is about.
-        confidence: Of the lower bound.
+        name: Name of the attack.
+        scores: floating [users], score of each user; users are in an order that says nothing.
+        is_member: bool [users], whether a user was trained on; drawn at random before training.
+        delta: Delta of the guarantee that the lower bound is about.
+        confidence: Confidence level of the lower bound.
 
     Returns:
-        What it achieved.
+        The result of the attack.
     """
     members, non_members = scores[is_member], scores[~is_member]
     curve = roc.create_roc_curve(members, non_members)

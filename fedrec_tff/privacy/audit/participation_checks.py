@@ -30,7 +30,7 @@ class SamplingLaw:
     """A law of cohorts; see `privacy.sampling`.
 
     Attributes:
-        name: One of `sampling.LAWS`.
+        name: Name of the law, one of `sampling.LAWS`.
         num_clients: Size of the population.
         clients_per_round: Expected cohort size, or cohort size where the law has one.
         min_separation: Number of groups of `cyclic_poisson`; otherwise 1.
@@ -55,8 +55,8 @@ def check_participation(
     """Compares the cohorts of rounds 1, 2, ... with their law.
 
     Args:
-        law: What is claimed.
-        cohorts: For each round, the rows of its clients, int64 [cohort].
+        law: Law of the cohorts, as claimed.
+        cohorts: Rows of the clients of each round, int64 [cohort] for each.
 
     Returns:
         The checks.
@@ -78,8 +78,8 @@ def create_turns_law(law: SamplingLaw, num_rounds: int) -> np.ndarray:
     """The probabilities that a client is in 0, 1, ... of the first rounds.
 
     Args:
-        law: Of the cohorts.
-        num_rounds: How many rounds.
+        law: Law of the cohorts.
+        num_rounds: Number of first rounds to count turns in.
 
     Returns:
         float64 [num_rounds + 1].

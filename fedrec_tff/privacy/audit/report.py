@@ -18,13 +18,13 @@ class AuditReport:
     """An audit's result.
 
     Attributes:
-        claimed_epsilon: What the accountant says; infinite where nothing is claimed.
-        delta: Of the claim.
-        confidence: With which the lower bounds hold, all of them together.
-        estimates: By score, what epsilon seems to be: no proof.
-        bounds: By score or attack, what was proved.
+        claimed_epsilon: Epsilon as the accountant has it; infinite where nothing is claimed.
+        delta: Delta of the claim.
+        confidence: Confidence level with which the lower bounds hold, all of them together.
+        estimates: Estimate of epsilon from each score, by score: no proof.
+        bounds: Lower bound that was proved, by score or attack.
         checks: Direct checks of the mechanism.
-        departures: What must be said with the claim.
+        departures: Departures that must be named together with the claim.
     """
 
     claimed_epsilon: float

@@ -39,8 +39,8 @@ def create_roc_curve(members: np.ndarray, non_members: np.ndarray) -> RocCurve:
     """Computes the curve.
 
     Args:
-        members: floating [n], scores; higher means "member".
-        non_members: floating [m].
+        members: floating [n], scores of members; higher means "member".
+        non_members: floating [m], scores of others.
 
     Returns:
         The curve; scores that tie are one step of it.
@@ -78,9 +78,9 @@ def largest_true_positive_rate(
     `1 - FPR <= e^epsilon (1 - TPR) + delta` (Kairouz et al. 2015, arXiv 1311.0776).
 
     Args:
-        false_positive_rate: floating [n].
-        epsilon: Of the guarantee; infinite where there is none.
-        delta: Of the guarantee.
+        false_positive_rate: floating [n], rates at which to bound the true positive rate.
+        epsilon: Epsilon of the guarantee; infinite where there is none.
+        delta: Delta of the guarantee.
 
     Returns:
         float64 [n].

@@ -94,7 +94,7 @@ def split_adaptive_noise(
     in "Differentially Private Learning with Adaptive Clipping" (Andrew et al. 2021).
 
     Args:
-        noise_multiplier: What both together must be worth; 0 for no noise.
+        noise_multiplier: Noise multiplier that both together must be worth; 0 for no noise.
         expected_clients: Expected cohort size.
         clipped_count_stddev: Standard deviation of the noise on the count; None means a twentieth
             of the cohort.

@@ -33,7 +33,7 @@ class Assumption:
 
     Attributes:
         name: Identifier, as in `trusted_server`.
-        sentence: The same in plain words.
+        sentence: The assumption in plain words.
     """
 
     name: str
@@ -51,8 +51,8 @@ class TableRow:
         relation: Relation between neighbours.
         cost: Event of a unit, and number of units.
         accountant: Bounds that apply.
-        trusted: Whoever must be.
-        source: Paper.
+        trusted: Whoever must be trusted.
+        source: Paper that the mechanism comes from.
         aggregator: Name of an aggregator that runs the mechanism in other hands; None for the
             mechanism's namesake.
     """
@@ -77,12 +77,12 @@ class MechanismKind(abc.ABC):
         samplings: Laws of cohorts under which the cost is known; the first is the default.
         rows: Rows of the table in docs/privacy.md.
         noise_source: Whoever adds the noise: `SERVER`, `DEVICE` or `COHORT`.
-        trust: What is assumed of server and devices.
-        arithmetic: What is assumed of arithmetic; None where sums and noises are integers.
-        covers: What the guarantee covers, for the statement.
+        trust: Assumption about server and devices.
+        arithmetic: Assumption about arithmetic; None where sums and noises are integers.
+        covers: Scope of the guarantee, for the statement.
         counts_on_secret_cohorts: Whether the cost is lower because nobody knows who took part.
-        needs: Those of `terms.FIELDS_OF_SOME` that it must have.
-        may_have: Those of `terms.FIELDS_OF_SOME` that it may have besides.
+        needs: Fields out of `terms.FIELDS_OF_SOME` that the mechanism must have.
+        may_have: Fields out of `terms.FIELDS_OF_SOME` that the mechanism may have besides.
         correlates_rounds: Whether noise is correlated over rounds: then checkpoints hold past noise
             that later rounds take off again, and must be kept secret.
         norm_order: Order of the norm that is clipped, 1 or 2.
@@ -90,7 +90,7 @@ class MechanismKind(abc.ABC):
         kurtosis: Kurtosis of the noise; 3 for a Gaussian.
         distribution: Distribution of devices' shares of noise (`privacy.distributed`); None where
             nobody adds a share.
-        way_out: What else helps where a target is out of reach; empty for nothing.
+        way_out: Further advice where a target is out of reach; empty for none.
     """
 
     name: str
