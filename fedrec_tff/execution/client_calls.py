@@ -24,7 +24,7 @@ def find_obstacle(form: FederatedForm) -> str | None:
     """Why XLA must not, or cannot, compile a form's client work.
 
     Args:
-      form: The form.
+      form: Form whose client work is looked at.
 
     Returns:
       The reason, for people to read; None if there is none.
@@ -73,7 +73,7 @@ def check_client_noise(form: FederatedForm) -> None:
     """Refuses client work whose random numbers somebody could predict.
 
     Args:
-      form: Whose client work draws noise that must protect.
+      form: Form whose client work draws noise that must protect.
 
     Raises:
       UnsupportedComputationError: If the context's entropy does not reach some of its random
@@ -115,13 +115,13 @@ class ClientCalls:
         """Adds a client.
 
         Args:
-          position: In the cohort.
-          client: Its leaves.
-          random_input: uint64 [2, 2], for `work` and for `accumulate`.
-          prepared: What the server sends.
+          position: Position of the client in the cohort.
+          client: Leaves of the client.
+          random_input: uint64 [2, 2], keys of random operations, for `work` and for `accumulate`.
+          prepared: Tensors that the server sends to every client.
 
         Returns:
-          What it sends to the secure sums: int64, one for each slot.
+          The integers that the client sends to the secure sums: int64, one array for each slot.
 
         Raises:
           ExecutionError: If an operation fails; the message names it and the position.

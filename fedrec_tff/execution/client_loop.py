@@ -22,10 +22,10 @@ class BlockInput:
     """The clients of one call.
 
     Attributes:
-      clients: Their leaves; more rows than clients if the block is not full.
-      random_input: uint64 [rows, 2, 2], for `work` and for `accumulate`.
-      positions: int64 [rows], in the cohort.
-      num_clients: int32 scalar, how many rows are clients.
+      clients: Leaves of the clients; more rows than clients if the block is not full.
+      random_input: uint64 [rows, 2, 2], keys of random operations, for `work` and for `accumulate`.
+      positions: int64 [rows], the clients' positions in the cohort.
+      num_clients: int32 scalar, number of rows that are clients.
     """
 
     clients: list[tf.Tensor]
@@ -39,8 +39,8 @@ class ShardState:
     """What a shard adds up, on its device, over the blocks of a round.
 
     Attributes:
-      accumulator: One variable for each leaf of the form's accumulator.
-      secure_sums: One int64 variable for each slot.
+      accumulator: Variables of the accumulator, one for each leaf of the form's accumulator.
+      secure_sums: int64 variables of the secure sums, one for each slot.
       invalid_position: int64, the first client whose input to a secure sum was out of bounds; see
         `ClientLoop.is_position` and `is_overflow`.
     """
@@ -68,9 +68,9 @@ class ClientLoop:
         """Initialises the loop; compiles nothing yet.
 
         Args:
-          form: What to run.
-          clients_per_block: Rows of a block.
-          clients_per_step: How many clients are worked on at once, vectorised.
+          form: Form of the computation to run.
+          clients_per_block: Number of rows of a block.
+          clients_per_step: Number of clients that are worked on at once, vectorised.
           sums_in_the_clear: Whether to add up secure sums here; if not, `run` returns each
             client's integers instead.
         """
@@ -130,10 +130,10 @@ class ClientLoop:
         """Adds a block of clients to a shard.
 
         Args:
-          state: The shard's.
-          clients: At most `clients_per_block`.
-          random_input: uint64 [num_clients, 2, 2].
-          prepared: What the server sends.
+          state: State of the shard.
+          clients: Leaves of the clients, of which there are at most `clients_per_block`.
+          random_input: uint64 [num_clients, 2, 2], keys of random operations.
+          prepared: Tensors that the server sends to every client.
 
         Returns:
           For each slot, int64 [rows, *shape], if sums are not in the clear; nothing otherwise.

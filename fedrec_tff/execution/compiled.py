@@ -51,15 +51,15 @@ class CompiledOptions:
     """How to run compiled rounds.
 
     Attributes:
-      device: See `devices.find_devices`. Where a name stands for several devices, a cohort is
-        split over them.
-      num_parallel_shards: Into how many parts a cohort is split, each in a thread of its own; by
-        default one for each core that this process may use, or for each accelerator.
-      clients_per_block: Clients whose data are on the device at once, for each shard.
-      clients_per_step: Clients that are worked on at once, vectorised; by default 1 on a CPU, where
-        a plain loop is faster, and more on accelerators.
-      random_seed: See `entropy.RandomSource`.
-      secure_sum: Does secure sums; None for sums in the clear.
+      device: Name of the devices; see `devices.find_devices`. Where a name stands for several
+        devices, a cohort is split over them.
+      num_parallel_shards: Number of parts that a cohort is split into, each in a thread of its own;
+        by default one for each core that this process may use, or for each accelerator.
+      clients_per_block: Number of clients whose data are on the device at once, for each shard.
+      clients_per_step: Number of clients that are worked on at once, vectorised; by default 1 on a
+        CPU, where a plain loop is faster, and more on accelerators.
+      random_seed: Seed of random numbers; None for secret ones. See `entropy.RandomSource`.
+      secure_sum: Protocol that does secure sums; None for sums in the clear.
       has_protective_client_noise: Whether clients draw noise that must protect them: then client
         work that this context cannot feed with entropy is refused.
     """
@@ -85,7 +85,7 @@ class CompiledContext(contexts.InProcessContext):
         """Initialises the context.
 
         Args:
-          options: See `CompiledOptions`.
+          options: Options of compiled rounds; see `CompiledOptions`.
 
         Raises:
           DeviceNotFoundError: If there is no such device.
@@ -137,9 +137,9 @@ class CompiledRound(rounds.FederatedRound):
         """Initialises the round.
 
         Args:
-          form: What to run.
-          options: With nothing left to default.
-          names: Of the devices, TensorFlow's.
+          form: Form of the computation to run.
+          options: Options of compiled rounds, with nothing left to default.
+          names: TensorFlow's names of the devices.
         """
         super().__init__(form, names[0], options.secure_sum, options.num_parallel_shards)
         self._options = options

@@ -25,8 +25,8 @@ class InProcessContext(tff.framework.SyncContext):
         """Initialises the context.
 
         Args:
-          device: Where computations without clients run; TensorFlow's name.
-          random_seed: See `entropy.RandomSource`.
+          device: TensorFlow's name of the device on which computations without clients run.
+          random_seed: Seed of random numbers; None for secret ones. See `entropy.RandomSource`.
         """
         self._device = device
         self._random = entropy.RandomSource(random_seed)
@@ -53,7 +53,7 @@ class InProcessContext(tff.framework.SyncContext):
 
         Args:
           comp: The computation.
-          arg: Its argument, None if it has none.
+          arg: Argument of the computation; None if it takes none.
 
         Returns:
           The result, in the containers of its type: arrays (read-only) and scalars of NumPy,

@@ -25,9 +25,10 @@ class DebugContext(contexts.InProcessContext):
         """Initialises the context.
 
         Args:
-          random_seed: See `entropy.RandomSource`.
-          secure_sum: Does secure sums; None for sums in the clear.
-          has_protective_client_noise: See `compiled.CompiledOptions`.
+          random_seed: Seed of random numbers; None for secret ones. See `entropy.RandomSource`.
+          secure_sum: Protocol that does secure sums; None for sums in the clear.
+          has_protective_client_noise: Whether clients draw noise that must protect them; see
+            `compiled.CompiledOptions`.
         """
         super().__init__(_DEVICE, random_seed)
         self._secure_sum = secure_sum

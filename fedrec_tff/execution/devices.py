@@ -13,10 +13,11 @@ def find_devices(name: str) -> list[str]:
     """Finds the devices of a name.
 
     Args:
-      name: `cpu`, `gpu` (all of them), `gpu:N`, `tpu` (all of its cores) or `tpu:N`.
+      name: Name of one or more devices: `cpu`, `gpu` (all of them), `gpu:N`, `tpu` (all of its
+        cores) or `tpu:N`.
 
     Returns:
-      TensorFlow's names of them.
+      TensorFlow's names of the devices.
 
     Raises:
       DeviceNotFoundError: If the name is unknown or the machine has no such device; the message

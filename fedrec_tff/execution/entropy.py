@@ -16,8 +16,9 @@ class RandomSource:
         """Initialises the source.
 
         Args:
-          seed: None to draw from the operating system, which alone can protect people. A seed, for
-            simulations, makes the keys a function of it and of the number of rounds so far.
+          seed: Seed of the keys; None to draw from the operating system, which alone can protect
+            people. A seed, for simulations, makes the keys a function of it and of the number of
+            rounds so far.
         """
         self._seed = seed
         self._num_rounds = 0
@@ -39,9 +40,9 @@ class RoundKeys:
         """Draws keys.
 
         Args:
-          num_keys: How many.
-          purpose: What for. With a seed, the same purpose has the same keys, whatever else was
-            drawn before.
+          num_keys: Number of keys.
+          purpose: Purpose of the keys. With a seed, the same purpose has the same keys, whatever
+            else was drawn before.
 
         Returns:
           uint64 [num_keys, 2].

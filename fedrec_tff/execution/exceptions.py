@@ -41,8 +41,8 @@ def describe_failure(where: str, error: tf.errors.OpError) -> ExecutionError:
     """The error to raise for one of TensorFlow's.
 
     Args:
-      where: The stage, and the client if it is a client's.
-      error: TensorFlow's.
+      where: Place of the failure: the stage, and the client if it is a client's.
+      error: TensorFlow's error.
 
     Returns:
       The error; its message shows no data.

@@ -24,7 +24,7 @@ class LocalForm:
     """A computation without clients.
 
     Attributes:
-      function: All of it.
+      function: The whole computation as a graph.
     """
 
     function: GraphFunction
@@ -40,16 +40,16 @@ class FederatedForm:
     returns `server` unchanged and the computation's result.
 
     Attributes:
-      prepare: See above, as the next six.
-      work: The client's part.
-      zero: Of an accumulator.
-      accumulate: Adds a client.
-      merge: Adds two accumulators.
-      report: What becomes of the accumulator.
-      update: The server's part.
-      slots: The secure sums.
+      prepare: Function that makes what clients are sent; see above for it and the next six.
+      work: Function for the client's part.
+      zero: Function that makes an empty accumulator.
+      accumulate: Function that adds a client to an accumulator.
+      merge: Function that adds two accumulators.
+      report: Function that turns the accumulator into what the server's part takes.
+      update: Function for the server's part.
+      slots: Descriptions of the tensors that secure sums add up.
       client_type: The type of one client.
-      parameter_type: The computation's, placed.
+      parameter_type: The type of the computation's parameter, placed.
     """
 
     prepare: GraphFunction
@@ -77,7 +77,7 @@ class FederatedForm:
         """Takes an argument apart.
 
         Args:
-          argument: Of `parameter_type`.
+          argument: Argument of the computation, of type `parameter_type`.
 
         Returns:
           The leaves of what is placed at the server, and the cohort. Several arguments placed at
@@ -104,10 +104,10 @@ def extract(computation: tff.Computation) -> LocalForm | FederatedForm:
     """Takes a computation apart.
 
     Args:
-      computation: Any.
+      computation: Computation to take apart.
 
     Returns:
-      Its form.
+      The form of the computation.
 
     Raises:
       UnsupportedComputationError: If it has no MapReduce form; the message says why.

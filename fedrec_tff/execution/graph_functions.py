@@ -21,8 +21,8 @@ class GraphFunction:
     are in the order of TFF's types: declaration order, where `tf.nest` would sort keys.
 
     Attributes:
-      type_signature: The computation's.
-      ops: How often each kind of operation occurs, in the graph and in its functions.
+      type_signature: Type signature of the computation.
+      ops: Number of operations of each kind, in the graph and in its functions.
       is_random: Whether it draws random numbers from what `random_input` gives it.
       draws_stateless_floats: Whether it draws numbers that would be others under XLA.
       is_seeded: Whether it draws random numbers that are the same at each call.
@@ -33,7 +33,7 @@ class GraphFunction:
         """Imports the computation's graph.
 
         Args:
-          computation: Of plain TensorFlow, as made by `tff.tensorflow.computation`.
+          computation: Computation of plain TensorFlow, as made by `tff.tensorflow.computation`.
 
         Raises:
           TypeError: If it is anything else.
@@ -84,8 +84,9 @@ class GraphFunction:
         """Runs the computation, or adds it to the function that is being traced.
 
         Args:
-          inputs: One tensor for each leaf of the parameter.
-          random_input: uint64 [2], never given twice; needed if `is_random`.
+          inputs: Input tensors, one for each leaf of the parameter.
+          random_input: uint64 [2], key of random operations, never given twice; needed if
+            `is_random`.
 
         Returns:
           One tensor for each leaf of the result.

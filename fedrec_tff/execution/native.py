@@ -55,7 +55,7 @@ class WorkerProcess:
         """Starts the worker.
 
         Args:
-          max_concurrent_calls: How many clients it works on at once.
+          max_concurrent_calls: Number of clients that the worker works on at once.
         """
         binary = pathlib.Path(tff.__file__).parent / "data" / "worker_binary"
         self._port = portpicker.pick_unused_port()
@@ -150,8 +150,8 @@ def native_context(
     """Runs computations in TFF's C++ runtime inside a `with` block.
 
     Args:
-      max_concurrent_calls: How many clients are worked on at once; by default, one for each core
-        that this process may use.
+      max_concurrent_calls: Number of clients that are worked on at once; by default, one for each
+        core that this process may use.
 
     Yields:
       The context, installed as TFF's current one; its worker ends with the block.

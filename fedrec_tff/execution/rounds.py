@@ -27,10 +27,10 @@ class RoundTimes:
     """Seconds of a round, by stage.
 
     Attributes:
-      prepare: On the server, before the clients.
-      clients: Stacking, work and accumulate, compilation included.
-      server: Merge, report and update.
-      compilations: Client programs that were compiled in this round.
+      prepare: Seconds on the server, before the clients.
+      clients: Seconds of stacking, work and accumulate, compilation included.
+      server: Seconds of merge, report and update.
+      compilations: Number of client programs that were compiled in this round.
     """
 
     prepare: float = 0.0
@@ -45,7 +45,7 @@ class ClientTotals:
 
     Attributes:
       accumulators: The leaves of the accumulator of each shard that had clients.
-      secure_sums: int64, one for each slot of the form.
+      secure_sums: Secure sums, int64, one for each slot of the form.
     """
 
     accumulators: list[list[tf.Tensor]]
@@ -56,7 +56,7 @@ class FederatedRound(abc.ABC):
     """A form, ready to run.
 
     Attributes:
-      times: Of the latest round.
+      times: Times of the latest round.
     """
 
     def __init__(
@@ -69,10 +69,10 @@ class FederatedRound(abc.ABC):
         """Initialises the round.
 
         Args:
-          form: What to run.
-          device: Where the server's stages run.
-          sums: Does the form's secure sums; None for sums in the clear.
-          num_parallel_shards: Threads that clients are shared by.
+          form: Form of the computation to run.
+          device: Device on which the server's stages run.
+          sums: Protocol that does the form's secure sums; None for sums in the clear.
+          num_parallel_shards: Number of threads that clients are shared by.
 
         Raises:
           UnsupportedComputationError: If a part calls Python.
@@ -88,9 +88,9 @@ class FederatedRound(abc.ABC):
         """Runs one round.
 
         Args:
-          server: The leaves of what is placed at the server.
-          clients: The cohort, a `stacking.StackedCohort` or a list.
-          keys: Of the round's random operations.
+          server: Leaves of what is placed at the server.
+          clients: Clients of the cohort, a `stacking.StackedCohort` or a list.
+          keys: Keys of the round's random operations.
 
         Returns:
           The leaves of the computation's result.
@@ -163,13 +163,13 @@ def run_stage(
     """Runs a part of a computation as a plain graph.
 
     Args:
-      stage: What it is called in errors.
-      function: The part.
-      inputs: Its inputs.
-      keys: Of its random operations.
+      stage: Name of the part in errors.
+      function: The part, as a graph.
+      inputs: Inputs of the part.
+      keys: Keys of the part's random operations.
 
     Returns:
-      Its outputs.
+      The outputs of the part.
 
     Raises:
       ExecutionError: If an operation fails; the message names it and the stage.
@@ -208,11 +208,11 @@ class ClientByClientRound(FederatedRound):
         """Initialises the round.
 
         Args:
-          form: What to run.
-          device: Where to run it.
-          sums: Does the form's secure sums; None for sums in the clear.
-          num_parallel_shards: Threads. Variables and tables are shared by all, so that a form
-            that has them gets one.
+          form: Form of the computation to run.
+          device: Device on which to run the form.
+          sums: Protocol that does the form's secure sums; None for sums in the clear.
+          num_parallel_shards: Number of threads that clients are shared by. Variables and tables
+            are shared by all, so that a form that has them gets one.
         """
         super().__init__(form, device, sums, num_parallel_shards)
         shares_state = form.work.has_initializer or form.accumulate.has_initializer
@@ -246,16 +246,16 @@ class SecureSumCollector:
     """Hands clients' integers to a secure sum, from any thread, after checking their bounds.
 
     Attributes:
-      failure: What the secure sum raised, if it did.
+      failure: Error that the secure sum raised; None if it raised none.
     """
 
     def __init__(self, form: FederatedForm, sums: SecureSum | None, num_clients: int) -> None:
         """Begins a round.
 
         Args:
-          form: Has the slots.
-          sums: The secure sum; None for a sum in the clear.
-          num_clients: The size of the cohort.
+          form: Form of the computation, which has the slots.
+          sums: Protocol that does the secure sums; None for a sum in the clear.
+          num_clients: Size of the cohort.
         """
         self._slots = form.slots
         self._round = (SumInTheClear() if sums is None else sums).start(form.slots, num_clients)

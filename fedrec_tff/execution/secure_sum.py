@@ -20,9 +20,9 @@ class SecureSumSlot:
     """One integer tensor that is summed over clients.
 
     Attributes:
-      shape: Of the tensor.
+      shape: Shape of the tensor.
       max_input: The largest value a client may send, the smallest being 0; None in a modular sum.
-      modulus: In a modular sum, what the sum is reduced by; None otherwise.
+      modulus: Modulus that a modular sum is reduced by; None otherwise.
     """
 
     shape: tuple[int, ...]
@@ -37,7 +37,7 @@ class SecureSumRound(Protocol):
         """Adds some clients; their integers are within the slots' bounds.
 
         Args:
-          values: For each slot, int64 [num_clients, *shape].
+          values: The clients' integers: for each slot, int64 [num_clients, *shape].
           positions: int64 [num_clients], the clients' positions in the cohort.
         """
 
@@ -60,8 +60,8 @@ class SecureSum(Protocol):
         """Begins a round.
 
         Args:
-          slots: What is summed.
-          num_clients: The size of the cohort.
+          slots: Descriptions of the tensors to sum.
+          num_clients: Size of the cohort.
 
         Returns:
           The round.
@@ -105,8 +105,8 @@ def add_exactly(total: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Adds integers that are not negative to a sum of such.
 
     Args:
-      total: int64 [*shape].
-      values: int64 [n, *shape].
+      total: int64 [*shape], the sum so far.
+      values: int64 [n, *shape], the integers to add.
 
     Returns:
       int64 [*shape].
@@ -136,9 +136,9 @@ def check_bounds(
     """Checks what clients send to a secure sum.
 
     Args:
-      slots: What is summed.
-      values: For each slot, int64 [num_clients, *shape].
-      positions: int64 [num_clients], in the cohort.
+      slots: Descriptions of the tensors to sum.
+      values: The clients' integers: for each slot, int64 [num_clients, *shape].
+      positions: int64 [num_clients], the clients' positions in the cohort.
 
     Raises:
       ExecutionError: If a client's integer is out of bounds; the message has its position.

@@ -18,7 +18,7 @@ class StackedClients:
     Attributes:
       structure: The structure of one client; each array has one more axis, the first, over the
         clients.
-      positions: int64 [num_clients], their positions in the cohort.
+      positions: int64 [num_clients], the clients' positions in the cohort.
     """
 
     structure: Any
@@ -30,7 +30,7 @@ class StackedCohort:
     """A cohort that was never a list of clients.
 
     Attributes:
-      parts: Its clients, by the shapes of their tensors.
+      parts: Clients of the cohort, by the shapes of their tensors.
     """
 
     parts: tuple[StackedClients, ...]
@@ -54,8 +54,9 @@ class LeafStack:
     """The flat form of `StackedClients`.
 
     Attributes:
-      leaves: One array [num_clients, ...] for each leaf of the client type.
-      positions: int64 [num_clients].
+      leaves: Arrays of the clients' leaves, one [num_clients, ...] for each leaf of the client
+        type.
+      positions: int64 [num_clients], the clients' positions in the cohort.
     """
 
     leaves: tuple[np.ndarray, ...]
@@ -82,7 +83,8 @@ def stack_cohort(clients: Any, client_type: tff.Type) -> list[LeafStack]:
     """Stacks the clients of a round.
 
     Args:
-      clients: A `StackedCohort`, or a sequence of structures as TFF takes them.
+      clients: Clients of the round: a `StackedCohort`, or a sequence of structures as TFF takes
+        them.
       client_type: The type of one client; tensors only.
 
     Returns:
@@ -115,7 +117,8 @@ def iterate(clients: Any, client_type: tff.Type) -> Iterator[tuple[int, list[Any
     """Goes through the clients of a round one by one.
 
     Args:
-      clients: A `StackedCohort`, or a sequence of structures as TFF takes them.
+      clients: Clients of the round: a `StackedCohort`, or a sequence of structures as TFF takes
+        them.
       client_type: The type of one client.
 
     Yields:
@@ -156,9 +159,9 @@ def flatten_client(
     """One client's leaves.
 
     Args:
-      client: A structure of the client type.
-      client_type: The type.
-      types: `values.leaf_types(client_type)`.
+      client: Client to flatten, a structure of the client type.
+      client_type: The type of one client.
+      types: Types of the leaves, `values.leaf_types(client_type)`.
       position: The client's position in the cohort.
 
     Returns:

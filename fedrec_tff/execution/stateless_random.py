@@ -68,7 +68,7 @@ class Rewriting:
     """What was made stateless in a graph.
 
     Attributes:
-      inputs: The placeholders that were added; None if nothing draws from them.
+      inputs: Placeholders that were added; None if nothing draws from them.
       is_seeded: Whether an operation had a seed of its own, which fixes its numbers: a rotation,
         say, that clients apply and the server undoes.
     """
@@ -87,7 +87,7 @@ def rewrite(graph_def: tf.compat.v1.GraphDef) -> Rewriting:
       graph_def: The graph.
 
     Returns:
-      What was done.
+      A record of what was made stateless.
     """
     nodes = [node for node in graph_def.node if node.op in _STATELESS]
     if not nodes:

@@ -23,8 +23,8 @@ def to_tensors(
     round as it is.
 
     Args:
-      leaves: Tensors, arrays, numbers, `tf.data.Dataset`s or lists of elements.
-      leaf_types: Their types.
+      leaves: Leaves to convert: tensors, arrays, numbers, `tf.data.Dataset`s or lists of elements.
+      leaf_types: Types of the leaves.
 
     Returns:
       One tensor for each leaf.
@@ -41,8 +41,8 @@ def to_arrays(
     """Tensors as what TFF's own contexts return: arrays, scalars, bytes, datasets.
 
     Args:
-      tensors: One for each type.
-      leaf_types: Their types.
+      tensors: Tensors to convert, one for each type.
+      leaf_types: Types of the leaves.
 
     Returns:
       One value for each tensor. Arrays are read-only: they may share the tensor's memory.

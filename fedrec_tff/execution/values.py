@@ -12,8 +12,8 @@ def flatten(value: Any, type_spec: tff.Type) -> list[Any]:
     """Lists the leaves of a value in the order of its type.
 
     Args:
-      value: Any container that TFF knows, nested.
-      type_spec: What it should be, unplaced.
+      value: Value to flatten, in any containers that TFF knows, nested.
+      type_spec: Type that the value should have, unplaced.
 
     Returns:
       One leaf for each tensor or sequence of the type.
@@ -42,9 +42,9 @@ def match(value: Any, type_spec: tff.StructType, label: str) -> list[Any]:
     """The elements of a container in the order of its type.
 
     Args:
-      value: A container; matched by name if all elements of it and of the type have names.
-      type_spec: What it should be.
-      label: What to call the value in errors.
+      value: Container to read; matched by name if all elements of it and of the type have names.
+      type_spec: Type that the container should have.
+      label: Name of the value in errors.
 
     Returns:
       One value for each element of the type.
@@ -86,7 +86,7 @@ def pack(leaves: list[Any], type_spec: tff.Type) -> Any:
     """Builds a value, in the Python containers of its type, from its leaves.
 
     Args:
-      leaves: One for each tensor or sequence of the type, in its order.
+      leaves: Leaves of the value, one for each tensor or sequence of the type, in its order.
       type_spec: The type of the value.
 
     Returns:
@@ -120,8 +120,8 @@ def to_array(value: Any, tensor_type: tff.TensorType) -> np.ndarray:
     """A leaf as an array of exactly its type.
 
     Args:
-      value: A tensor, an array, a number, or nested lists of numbers.
-      tensor_type: What it should be.
+      value: Leaf to convert: a tensor, an array, a number, or nested lists of numbers.
+      tensor_type: Type that the leaf should have.
 
     Returns:
       The array; shares memory with `value` where it can.

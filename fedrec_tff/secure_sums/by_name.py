@@ -9,7 +9,7 @@ def create_secure_sum(name: str) -> secure_sum.SecureSum | None:
     """Creates the secure sum that a run's devices send to.
 
     Args:
-      name: One of `server_config.SECURE_SUMS`.
+      name: Name of the sum, one of `server_config.SECURE_SUMS`.
 
     Returns:
       The sum; None for sums in the clear.

@@ -26,9 +26,9 @@ class BFV:
     n clients have n times as much. The decryptor measures the noise of what it decrypts besides.
 
     Attributes:
-      name: Of the scheme.
-      num_columns: Integers in a ciphertext.
-      is_transformed: See `schemes.Scheme`.
+      name: Name of the scheme.
+      num_columns: Number of integers in a ciphertext.
+      is_transformed: Whether ciphertexts are kept transformed; see `schemes.Scheme`.
     """
 
     name = "bfv"

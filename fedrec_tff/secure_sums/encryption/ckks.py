@@ -39,9 +39,9 @@ class CKKS:
     decryptor checks that every number is that close to an integer, and refuses otherwise.
 
     Attributes:
-      name: Of the scheme.
-      num_columns: Integers in a ciphertext.
-      is_transformed: See `schemes.Scheme`.
+      name: Name of the scheme.
+      num_columns: Number of integers in a ciphertext.
+      is_transformed: Whether ciphertexts are kept transformed; see `schemes.Scheme`.
     """
 
     name = "ckks"

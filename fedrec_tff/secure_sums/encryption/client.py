@@ -26,12 +26,12 @@ class Client:
         """Initialises the client.
 
         Args:
-          scheme: Of the round.
-          plan: How integers become rows.
-          context: With the decryptor's public key.
-          round_id: Of the round.
-          position: Its own, in the cohort.
-          key: What it signs with.
+          scheme: Encryption scheme of the round.
+          plan: Plan of how integers become rows.
+          context: TenSEAL's context, with the decryptor's public key.
+          round_id: Identifier of the round.
+          position: Position of the client in the cohort.
+          key: Private key that the client signs with.
         """
         self._scheme = scheme
         self._plan = plan
@@ -44,10 +44,10 @@ class Client:
         """Makes its message.
 
         Args:
-          values: For each slot, int64 of its shape, within its bounds.
+          values: One client's integers: for each slot, int64 of its shape, within its bounds.
 
         Returns:
-          What it sends to the server.
+          The message that the client sends to the server.
         """
         rows = self._plan.pack(values)
         ciphertexts = [self._scheme.encrypt(self._context, row).serialize() for row in rows]

@@ -20,15 +20,16 @@ class RoundCosts:
     Times are seconds on a processor, of this implementation, by phase.
 
     Attributes:
-      num_clients: Whose integers were summed.
-      num_ciphertexts: That each of them sent.
-      client_seconds: The mean over clients: "load" (the public key), "encrypt" (packing and signing
-        included).
-      server_seconds: "add" (checking signatures and reading ciphertexts included).
-      decryptor_seconds: "create_keys", "decrypt".
-      upload_bytes: Of a client's message.
-      download_bytes: Of what each client is sent for the sum: parameters and public key.
-      sum_bytes: What the server sends to the decryptor.
+      num_clients: Number of clients whose integers were summed.
+      num_ciphertexts: Number of ciphertexts that each client sent.
+      client_seconds: Seconds of a client, the mean over clients, by phase: "load" (the public key),
+        "encrypt" (packing and signing included).
+      server_seconds: Seconds of the server, by phase: "add" (checking signatures and reading
+        ciphertexts included).
+      decryptor_seconds: Seconds of the decryptor, by phase: "create_keys", "decrypt".
+      upload_bytes: Bytes of a client's message.
+      download_bytes: Bytes that each client is sent for the sum: parameters and public key.
+      sum_bytes: Bytes that the server sends to the decryptor.
     """
 
     num_clients: int

@@ -22,16 +22,16 @@ class Decryptor:
     protection.
 
     Attributes:
-      public_context: What everybody may know: the parameters and the public key.
+      public_context: Context that everybody may know: the parameters and the public key.
     """
 
     def __init__(self, scheme: schemes.Scheme, plan: packing.Packing, min_clients: int) -> None:
         """Draws keys.
 
         Args:
-          scheme: Of the round.
-          plan: How rows become sums.
-          min_clients: The fewest clients of which a sum is opened.
+          scheme: Encryption scheme of the round.
+          plan: Plan of how rows become sums.
+          min_clients: Smallest number of clients of which a sum is opened.
 
         Raises:
           TooFewClientsError: If fewer clients are in the round.

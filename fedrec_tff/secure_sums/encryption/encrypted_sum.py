@@ -50,17 +50,18 @@ class EncryptedSum:
     Keys are fresh in each round: what is learned of one opens no other.
 
     Attributes:
-      costs: Of the latest round that was finished; None before, and where there was nothing to sum.
+      costs: Costs of the latest round that was finished; None before, and where there was nothing
+        to sum.
     """
 
     def __init__(self, scheme: str = "bfv", min_clients: int = DEFAULT_MIN_CLIENTS) -> None:
         """Initialises the sum.
 
         Args:
-          scheme: "bfv", whose integers are exact, or "ckks", whose approximate numbers are rounded
-            to them. The sums are the same.
-          min_clients: The fewest clients of which a sum is opened. A round of fewer, but not of
-            none, is an error: the sum of one client is what that client sent.
+          scheme: Name of the scheme: "bfv", whose integers are exact, or "ckks", whose approximate
+            numbers are rounded to them. The sums are the same.
+          min_clients: Smallest number of clients of which a sum is opened. A round of fewer, but
+            not of none, is an error: the sum of one client is what that client sent.
 
         Raises:
           ValueError: If an argument is out of range.
@@ -79,8 +80,8 @@ class EncryptedSum:
         """Begins a round: the decryptor draws keys.
 
         Args:
-          slots: What is summed.
-          num_clients: The size of the cohort.
+          slots: Descriptions of the tensors to sum.
+          num_clients: Size of the cohort.
 
         Returns:
           The round.
@@ -98,8 +99,8 @@ class EncryptedRound:
     """One cohort.
 
     Attributes:
-      decryptor: Holds the secret key.
-      server: Does not.
+      decryptor: Decryptor, which holds the secret key.
+      server: Server, which does not hold the secret key.
     """
 
     def __init__(
@@ -113,11 +114,11 @@ class EncryptedRound:
         """Begins the round.
 
         Args:
-          owner: Is told the costs.
-          scheme: How to encrypt.
-          slots: What is summed.
-          num_clients: The size of the cohort.
-          min_clients: See `EncryptedSum`.
+          owner: Sum that the round belongs to; it is told the costs.
+          scheme: Encryption scheme of the round.
+          slots: Descriptions of the tensors to sum.
+          num_clients: Size of the cohort.
+          min_clients: Smallest number of clients of which a sum is opened; see `EncryptedSum`.
         """
         self._owner = owner
         self._scheme = scheme

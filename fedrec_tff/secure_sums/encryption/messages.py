@@ -26,9 +26,9 @@ class ClientMessage:
     """One client's part of a sum.
 
     Attributes:
-      position: Of the client in the cohort.
-      ciphertexts: TenSEAL's serialisation of each.
-      signature: 64 bytes.
+      position: Position of the client in the cohort.
+      ciphertexts: Ciphertexts of the client, each as TenSEAL serialises it.
+      signature: The client's signature, 64 bytes.
     """
 
     position: int

@@ -26,12 +26,12 @@ class SlotPacking:
     """The digits of one slot.
 
     Attributes:
-      slot: What is summed.
+      slot: Description of the tensor that is summed.
       max_sum: The largest sum over all clients, before it is reduced if the sum is modular.
-      numbers_per_digit: How many numbers share a digit.
-      radix: Of the numbers in a digit; more than `max_sum`.
-      limbs_per_number: Into how many digits a number is cut.
-      limb_bits: Of each such digit, from one client.
+      numbers_per_digit: Number of numbers that share a digit.
+      radix: Radix in which the numbers of a digit are put together; more than `max_sum`.
+      limbs_per_number: Number of digits that a number is cut into.
+      limb_bits: Bits of each digit that a number is cut into, from one client.
     """
 
     slot: secure_sum.SecureSumSlot
@@ -68,7 +68,7 @@ class SlotPacking:
         """Summed digits as the slot's sums.
 
         Args:
-          digits: int64 [num_digits].
+          digits: int64 [num_digits], digits summed over clients.
 
         Returns:
           int64 [*shape], reduced if the sum is modular.
@@ -102,9 +102,9 @@ class Packing:
     """The rows of a sum.
 
     Attributes:
-      slot_packings: For each slot.
-      num_columns: Of a row.
-      num_clients: How many may be added.
+      slot_packings: Packing of each slot.
+      num_columns: Number of columns of a row.
+      num_clients: Number of clients that may be added, at most.
     """
 
     slot_packings: tuple[SlotPacking, ...]
@@ -121,7 +121,7 @@ class Packing:
         """One client's tensors as rows.
 
         Args:
-          values: For each slot, int64 of its shape, within its bounds.
+          values: One client's integers: for each slot, int64 of its shape, within its bounds.
 
         Returns:
           int64 [num_rows, num_columns].
@@ -138,10 +138,10 @@ class Packing:
         """Summed rows as sums.
 
         Args:
-          rows: int64 [num_rows, num_columns].
+          rows: int64 [num_rows, num_columns], rows summed over clients.
 
         Returns:
-          How many clients are in the sum, and for each slot the sum.
+          The number of clients in the sum, and for each slot the sum.
 
         Raises:
           MalformedMessageError: If not all rows have the same clients, or too many.
@@ -167,10 +167,10 @@ def create_packing(
     """Plans the rows of a sum.
 
     Args:
-      slots: What is summed.
-      num_clients: How many clients at most.
-      capacity: What no digit's sum may reach; at most 2**62.
-      num_columns: Digits that a ciphertext has, the count of clients included.
+      slots: Descriptions of the tensors to sum.
+      num_clients: Number of clients, at most.
+      capacity: Number that no digit's sum may reach; at most 2**62.
+      num_columns: Number of digits that a ciphertext has, the count of clients included.
 
     Returns:
       The plan.

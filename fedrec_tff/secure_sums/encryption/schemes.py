@@ -31,8 +31,8 @@ class Scheme(Protocol):
     """An additively homomorphic scheme for rows of integers.
 
     Attributes:
-      name: "bfv" or "ckks".
-      num_columns: Integers in a ciphertext.
+      name: Name of the scheme, "bfv" or "ckks".
+      num_columns: Number of integers in a ciphertext.
       is_transformed: Whether ciphertexts are kept in SEAL's number-theoretic transform.
     """
 
@@ -82,10 +82,10 @@ def load_vector(scheme: Scheme, context: tenseal.Context, data: bytes, author: s
     """Reads one ciphertext.
 
     Args:
-      scheme: Of the ciphertext.
-      context: With the public key, or the secret one.
+      scheme: Encryption scheme of the ciphertext.
+      context: TenSEAL's context, with the public key or the secret one.
       data: The ciphertext.
-      author: Who sent it, for errors.
+      author: Name of the sender, for errors.
 
     Returns:
       A vector of TenSEAL's.

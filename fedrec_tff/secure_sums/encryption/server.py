@@ -14,7 +14,7 @@ class Server:
     """Checks and adds messages.
 
     Attributes:
-      context: Its parameters and the public key; no secret one.
+      context: TenSEAL's context, with the parameters and the public key; no secret one.
     """
 
     def __init__(
@@ -28,11 +28,11 @@ class Server:
         """Initialises the server.
 
         Args:
-          scheme: Of the round.
-          context: What the decryptor lets everybody know.
-          num_rows: Ciphertexts in a client's message.
-          round_id: Of the round.
-          keys: What each client of the cohort signs with, by its position.
+          scheme: Encryption scheme of the round.
+          context: Serialised context that the decryptor lets everybody know.
+          num_rows: Number of ciphertexts in a client's message.
+          round_id: Identifier of the round.
+          keys: Public key that checks the signatures of each client of the cohort, by position.
         """
         self.context = schemes.load_context(context)
         self._scheme = scheme
@@ -46,7 +46,7 @@ class Server:
         """Adds one client.
 
         Args:
-          message: What the client sent.
+          message: Message that the client sent.
 
         Raises:
           TamperedMessageError: If the client did not sign this.

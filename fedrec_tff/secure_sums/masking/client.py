@@ -44,11 +44,11 @@ class Client:
         """Accepts an invitation.
 
         Args:
-          slots: What is summed.
-          rules: What the client insists on.
-          invitation: The server's.
-          identity: Signs the client's keys, and checks those of others; None to trust the server
-            with handing out keys.
+          slots: Descriptions of the tensors to sum.
+          rules: Rules that the client insists on.
+          invitation: Invitation that the server sent.
+          identity: Identity that signs the client's keys, and checks those of others; None to trust
+            the server with handing out keys.
         """
         self._round_id = invitation.round_id
         self._num_parties = invitation.num_parties
@@ -82,7 +82,7 @@ class Client:
         """Round 1: for each neighbour, and the client itself, a share of each of its secrets.
 
         Args:
-          roster: The neighbours that are there.
+          roster: Roster of the neighbours that are there.
 
         Returns:
           The shares for neighbours, sealed.
@@ -106,7 +106,7 @@ class Client:
         """Between rounds 1 and 2: the neighbours' shares, which say with whom to mask.
 
         Args:
-          inbox: An envelope from each neighbour that is still there.
+          inbox: Envelopes, one from each neighbour that is still there.
 
         Raises:
           MaskingError: If there are too few, or one that was altered.
@@ -131,7 +131,7 @@ class Client:
         know the keys, whatever the integers are.
 
         Args:
-          values: For each slot, int64 of its shape, within its bounds.
+          values: One client's integers: for each slot, int64 of its shape, within its bounds.
 
         Returns:
           The masked integers.
@@ -167,7 +167,7 @@ class Client:
         Only the first request is answered, whatever comes of it.
 
         Args:
-          request: Who stayed and who left.
+          request: Request that says who stayed and who left.
 
         Returns:
           Shares of the seeds of those who stayed, and of the mask keys of those who left.

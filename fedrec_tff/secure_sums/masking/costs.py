@@ -27,14 +27,14 @@ class RoundCosts:
     `messages.num_bytes` counts them.
 
     Attributes:
-      num_clients: Whose integers were summed.
-      num_dropped: Simulated clients that left.
-      num_neighbours: With how many each client masked.
-      threshold: How many shares open a secret.
-      client_seconds: By phase, the mean over clients.
-      server_seconds: By phase.
-      upload_bytes: The mean over clients.
-      download_bytes: The mean over clients.
+      num_clients: Number of clients whose integers were summed.
+      num_dropped: Number of simulated clients that left.
+      num_neighbours: Number of neighbours that each client masked with.
+      threshold: Number of shares that open a secret.
+      client_seconds: Seconds of a client, the mean over clients, by phase.
+      server_seconds: Seconds of the server, by phase.
+      upload_bytes: Bytes that a client sends, the mean over clients.
+      download_bytes: Bytes that a client is sent, the mean over clients.
     """
 
     num_clients: int

@@ -21,7 +21,7 @@ class Directory:
     """The identity keys of all parties; in life, an authority vouches for it.
 
     Attributes:
-      keys: Of each party.
+      keys: Public identity key of each party, by its number.
     """
 
     keys: Mapping[int, ed25519.Ed25519PublicKey]
@@ -30,9 +30,9 @@ class Directory:
         """Checks a signature.
 
         Args:
-          signer: Who signed.
-          signature: 64 bytes.
-          *statement: What was signed.
+          signer: Number of the party that signed.
+          signature: The signature, 64 bytes.
+          *statement: Statement that was signed.
 
         Raises:
           TamperedMessageError: If the signer did not sign this.
@@ -50,8 +50,8 @@ class Identity:
     """What one party signs with, and how it checks the others.
 
     Attributes:
-      key: Its own.
-      directory: Everybody's.
+      key: Private identity key of the party.
+      directory: Directory of everybody's public identity keys.
     """
 
     key: ed25519.Ed25519PrivateKey = dataclasses.field(repr=False)

@@ -34,8 +34,8 @@ def derive_key(secret: bytes, *context: bytes | int) -> bytes:
     """A key of 32 bytes for one use (HKDF).
 
     Args:
-      secret: 32 bytes or more, of which nobody else knows anything.
-      *context: What the key is for. Other contexts have unrelated keys.
+      secret: Secret of 32 bytes or more, of which nobody else knows anything.
+      *context: Purpose of the key. Other purposes have unrelated keys.
 
     Returns:
       The key.
@@ -77,8 +77,8 @@ class KeyPair:
         """The key that the owners of two pairs share.
 
         Args:
-          other: The other's public key.
-          *context: See `derive_key`: the same for both.
+          other: Public key of the other pair.
+          *context: Purpose of the key, the same for both; see `derive_key`.
 
         Returns:
           32 bytes.
@@ -98,10 +98,10 @@ def seal(key: bytes, sender: int, content: bytes, associated: bytes) -> bytes:
     """Encrypts, so that whoever opens it knows that it is what was sealed (AES-GCM).
 
     Args:
-      key: Shared by two, each of whom seals one message with it at most.
+      key: Key that two parties share, each of whom seals one message with it at most.
       sender: The number of the one that seals; it is the nonce, so that the two differ.
-      content: What is sealed.
-      associated: What must be known to open it.
+      content: Message to seal.
+      associated: Associated data, which must be known to open the message.
 
     Returns:
       The ciphertext, 16 bytes longer than the content.

@@ -31,8 +31,8 @@ class Group:
     """A vector of residues.
 
     Attributes:
-      modulus: What they are residues of.
-      size: How many there are.
+      modulus: Modulus of the residues.
+      size: Number of residues.
     """
 
     modulus: int
@@ -105,9 +105,9 @@ class Layout:
     """The vectors of a sum.
 
     Attributes:
-      slots: What is summed.
-      groups: The vectors.
-      places: For each slot, its group, and where it begins in it.
+      slots: Descriptions of the tensors to sum.
+      groups: Vectors that the slots are put into.
+      places: Place of each slot: its group, and the position where it begins in that group.
     """
 
     slots: tuple[secure_sum.SecureSumSlot, ...]
@@ -122,7 +122,8 @@ class Layout:
         """One client's tensors as vectors of residues.
 
         Args:
-          values: For each slot, int64 of its shape, within the slot's bounds.
+          values: One client's integers: for each slot, int64 of its shape, within the slot's
+            bounds.
 
         Returns:
           For each group, a new vector.
@@ -143,7 +144,7 @@ class Layout:
         """Vectors of residues as tensors.
 
         Args:
-          vectors: One for each group.
+          vectors: Vectors of residues, one for each group.
 
         Returns:
           For each slot, int64 of its shape.
@@ -164,8 +165,8 @@ def create_layout(slots: Sequence[secure_sum.SecureSumSlot], num_parties: int) -
     """Groups slots.
 
     Args:
-      slots: What is summed.
-      num_parties: How many may send something.
+      slots: Descriptions of the tensors to sum.
+      num_parties: Number of parties that may send something.
 
     Returns:
       The layout.

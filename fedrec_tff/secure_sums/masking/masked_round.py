@@ -32,12 +32,12 @@ class MaskedRound:
         """Initialises the round.
 
         Args:
-          server: The server.
-          create_client: Has an invited party join.
-          num_clients: The size of the cohort; other parties leave before they send anything.
+          server: Server of the round.
+          create_client: Function that makes the client of a party that accepts an invitation.
+          num_clients: Size of the cohort; other parties leave before they send anything.
           signs: Whether clients sign.
-          num_threads: For clients' work.
-          report_costs: Is told the costs, once the round is finished.
+          num_threads: Number of threads for clients' work.
+          report_costs: Function that is called with the costs, once the round is finished.
         """
         self._server = server
         self._create_client = create_client
@@ -97,8 +97,8 @@ class MaskedRound:
         """Round 2: masks some clients' integers and adds them up.
 
         Args:
-          values: For each slot, int64 [num_clients, *shape].
-          positions: int64 [num_clients], in the cohort.
+          values: The clients' integers: for each slot, int64 [num_clients, *shape].
+          positions: int64 [num_clients], the clients' positions in the cohort.
 
         Raises:
           MaskingError: If a client is not in the cohort, or sends twice.

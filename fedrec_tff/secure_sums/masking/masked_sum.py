@@ -44,7 +44,8 @@ class MaskedSum:
     All keys come from the operating system; nothing makes them predictable.
 
     Attributes:
-      costs: Of the latest round that was finished; None before, and where there was nothing to sum.
+      costs: Costs of the latest round that was finished; None before, and where there was nothing
+        to sum.
     """
 
     def __init__(
@@ -59,16 +60,18 @@ class MaskedSum:
         """Initialises the sum.
 
         Args:
-          min_clients: The fewest clients of which a sum is released. A round of fewer, but not of
-            none, is an error: the sum of one client is what that client sent.
-          threshold_fraction: See `rules.Rules`.
-          num_neighbours: See `rules.Rules`.
-          simulated_dropout: More parties, without data, join each round, share their secrets and
-            leave, so that their masks have to be taken away: at most this fraction of all parties.
-            It is below `1 - threshold_fraction`, so that the clients still suffice.
-          signed_keys: Clients sign their keys, and who stayed, under keys that all know. In a
-            simulation it shows what that costs.
-          num_threads: For clients' work; by default one for each core that this process may use.
+          min_clients: Smallest number of clients of which a sum is released. A round of fewer, but
+            not of none, is an error: the sum of one client is what that client sent.
+          threshold_fraction: Fraction of the parties, more than which must stay to the end; see
+            `rules.Rules`.
+          num_neighbours: Number of others that each client masks with; see `rules.Rules`.
+          simulated_dropout: Largest fraction of all parties that are simulated ones: without data,
+            they join each round, share their secrets and leave, so that their masks have to be
+            taken away. It is below `1 - threshold_fraction`, so that the clients still suffice.
+          signed_keys: Whether clients sign their keys, and who stayed, under keys that all know. In
+            a simulation it shows what that costs.
+          num_threads: Number of threads for clients' work; by default one for each core that this
+            process may use.
 
         Raises:
           ValueError: If an argument is out of range.
@@ -97,8 +100,8 @@ class MaskedSum:
         """Begins a round: clients exchange keys and shares.
 
         Args:
-          slots: What is summed.
-          num_clients: The size of the cohort.
+          slots: Descriptions of the tensors to sum.
+          num_clients: Size of the cohort.
 
         Returns:
           The round.

@@ -46,10 +46,10 @@ def apply(
     """Adds a mask to vectors, or takes it away, in place.
 
     Args:
-      totals: A vector for each group; for a power of two, not reduced.
-      groups: What they are.
-      key: Of the mask, 32 bytes.
-      sign: 1 to add, -1 to subtract.
+      totals: Vectors, one for each group; for a power of two, not reduced.
+      groups: Groups that the vectors belong to.
+      key: Key of the mask, 32 bytes.
+      sign: Sign of the mask: 1 to add it, -1 to subtract it.
     """
     stream = Keystream(key)
     for total, group in zip(totals, groups, strict=True):

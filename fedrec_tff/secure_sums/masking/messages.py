@@ -17,9 +17,9 @@ class Invitation:
     """Server to client: a round begins.
 
     Attributes:
-      round_id: Random, 16 bytes.
-      num_parties: Who are invited.
-      index: The number of this one.
+      round_id: Identifier of the round, 16 random bytes.
+      num_parties: Number of parties that are invited.
+      index: Number of the party that is addressed.
     """
 
     round_id: bytes
@@ -32,11 +32,11 @@ class Advertisement:
     """Client to server, and on to its neighbours: its public keys of this round.
 
     Attributes:
-      sender: The client.
-      mask_key: X25519, for masks; its private key is opened if the client leaves.
-      channel_key: X25519, for sealed shares; its private key is never opened.
-      seed_commitment: Binds the client to its own mask's seed.
-      signature: Of the above and of the round; empty without identities.
+      sender: Number of the client.
+      mask_key: Public X25519 key for masks; its private key is opened if the client leaves.
+      channel_key: Public X25519 key for sealed shares; its private key is never opened.
+      seed_commitment: Commitment that binds the client to its own mask's seed.
+      signature: Signature of the above and of the round; empty without identities.
     """
 
     sender: int
@@ -58,9 +58,9 @@ class Envelope:
     """Shares of one client's two secrets, sealed for one other.
 
     Attributes:
-      sender: Whose secrets they are.
-      recipient: Who can open it.
-      ciphertext: The shares.
+      sender: Number of the client whose secrets they are.
+      recipient: Number of the client that can open the shares.
+      ciphertext: The shares, sealed.
     """
 
     sender: int
@@ -80,8 +80,8 @@ class MaskedInput:
     """Client to server: its integers under its masks.
 
     Attributes:
-      sender: The client.
-      vectors: For each group of the layout, little-endian integers of its width.
+      sender: Number of the client.
+      vectors: Masked integers: for each group of the layout, little-endian integers of its width.
     """
 
     sender: int
@@ -109,8 +109,8 @@ class UnmaskingRequest:
     """Server to client: asks for shares of survivors' seeds and of dropped clients' mask keys.
 
     Attributes:
-      announcement: Who is which.
-      confirmations: What neighbours signed; empty without identities.
+      announcement: Announcement of who stayed and who left.
+      confirmations: Confirmations that neighbours signed; empty without identities.
     """
 
     announcement: Announcement
@@ -130,9 +130,9 @@ class RevealedShares:
     """Client to server: for each client whose shares it holds, a share of one secret.
 
     Attributes:
-      sender: The holder.
-      seed_shares: Of those who stayed.
-      key_shares: Of those who left.
+      sender: Number of the client that holds the shares.
+      seed_shares: Shares of the seeds of those who stayed.
+      key_shares: Shares of the mask keys of those who left.
     """
 
     sender: int
@@ -144,7 +144,7 @@ def num_bytes(message: Any) -> int:
     """The size of a message on the wire.
 
     Args:
-      message: One of the above, or a part of one.
+      message: A message of one of the classes above, or a part of one.
 
     Returns:
       Bytes: four for an integer, and for a byte string or a list four and its content.

@@ -42,10 +42,11 @@ def choose_num_neighbours(
     stayed and others that it left. Who is corrupt and who leaves must not depend on the graph.
 
     Args:
-      num_parties: In the round.
-      threshold_fraction: See `rules.Rules`.
-      corrupt_fraction: Of the parties.
-      dropout_fraction: Of the parties.
+      num_parties: Number of parties in the round.
+      threshold_fraction: Fraction of the parties, more than which must stay to the end; see
+        `rules.Rules`.
+      corrupt_fraction: Fraction of the parties that are corrupt; see `rules.Rules`.
+      dropout_fraction: Fraction of the parties that leave; see `rules.Rules`.
 
     Returns:
       An even number, or `num_parties - 1` where only the complete graph will do, and in small
@@ -88,8 +89,8 @@ def draw_graph(num_parties: int, degree: int) -> list[tuple[int, ...]]:
     """Draws who is whose neighbour, from the operating system's generator.
 
     Args:
-      num_parties: In the round.
-      degree: Of every party: even, or `num_parties - 1`.
+      num_parties: Number of parties in the round.
+      degree: Number of neighbours of every party: even, or `num_parties - 1`.
 
     Returns:
       For each party, its neighbours in ascending order.

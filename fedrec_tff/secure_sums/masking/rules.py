@@ -23,14 +23,14 @@ class Rules:
     """The numbers that the safety of a round rests on.
 
     Attributes:
-      threshold_fraction: More than this fraction of the parties must stay to the end, and more than
-        this fraction of those that hold shares of a secret must join to open it. In [0.5, 1), and
-        below two thirds only for a server that keeps to the protocol.
-      min_clients: The fewest clients of which a sum is released.
-      num_neighbours: With how many others each client masks and shares; None for all in small
+      threshold_fraction: Fraction that is needed: more than this fraction of the parties must stay
+        to the end, and more than this fraction of those that hold shares of a secret must join to
+        open it. In [0.5, 1), and below two thirds only for a server that keeps to the protocol.
+      min_clients: Smallest number of clients of which a sum is released.
+      num_neighbours: Number of others that each client masks and shares with; None for all in small
         cohorts and as many as `neighbours.choose_num_neighbours` says in large ones.
-      corrupt_fraction: Of the parties, as many may tell the server all that they know.
-      dropout_fraction: Of the parties, as many may leave at once.
+      corrupt_fraction: Fraction of the parties that may tell the server all that they know.
+      dropout_fraction: Fraction of the parties that may leave at once.
     """
 
     threshold_fraction: float = DEFAULT_THRESHOLD_FRACTION
@@ -78,8 +78,8 @@ class Rules:
         """How many more parties can leave so that these clients still suffice.
 
         Args:
-          num_clients: Those that stay.
-          dropout: The fraction of all that leaves, at most.
+          num_clients: Number of clients that stay.
+          dropout: Fraction of all parties that leave, at most.
 
         Returns:
           The number, rounded down.

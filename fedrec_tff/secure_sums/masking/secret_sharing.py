@@ -23,9 +23,10 @@ def share(secret: bytes, points: Sequence[int], threshold: int) -> list[bytes]:
     """Splits a secret.
 
     Args:
-      secret: 32 bytes.
-      points: Where the polynomial is evaluated: positive and distinct, one for each holder.
-      threshold: How many shares open the secret.
+      secret: The secret, 32 bytes.
+      points: Points at which the polynomial is evaluated: positive and distinct, one for each
+        holder.
+      threshold: Number of shares that open the secret.
 
     Returns:
       A share of 33 bytes for each point.
@@ -48,8 +49,8 @@ def open_secret(points: Sequence[int], shares: Sequence[bytes]) -> bytes:
     """Puts a secret together.
 
     Args:
-      points: Of the shares: as many as the threshold, or more.
-      shares: Of 33 bytes each.
+      points: Points of the shares: as many as the threshold, or more.
+      shares: Shares of 33 bytes each.
 
     Returns:
       The secret, 32 bytes; something else if a share is not genuine.

@@ -32,17 +32,17 @@ class Server:
     """The server, for one round.
 
     Attributes:
-      num_neighbours: Of each party.
-      threshold: Shares that open a secret.
+      num_neighbours: Number of neighbours of each party.
+      threshold: Number of shares that open a secret.
     """
 
     def __init__(self, slots: Sequence[SecureSumSlot], rules: Rules, num_parties: int) -> None:
         """Begins a round.
 
         Args:
-          slots: What is summed.
-          rules: What clients insist on.
-          num_parties: Who are invited.
+          slots: Descriptions of the tensors to sum.
+          rules: Rules that clients insist on.
+          num_parties: Number of parties that are invited.
         """
         self.num_neighbours = rules.degree(num_parties)
         self.threshold = rules.share_threshold(num_parties)

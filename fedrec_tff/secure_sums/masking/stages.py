@@ -26,7 +26,7 @@ class Progress:
     """Lets each step be taken once, in order; a step that fails is the last.
 
     Attributes:
-      stage: What was done last.
+      stage: Stage that was reached last.
     """
 
     def __init__(self, name: str, stage: Stage) -> None:
@@ -39,8 +39,8 @@ class Progress:
         """One step.
 
         Args:
-          after: What must have been done last.
-          to: What has been done if the step does not fail.
+          after: Stage that must have been reached last.
+          to: Stage that is reached if the step does not fail.
 
         Raises:
           ProtocolError: If something else was done last.
