@@ -36,6 +36,6 @@ def build_vote(_: registry.AggregatorContext, *, step: float = 0.01) -> Majority
     Made for --server_optimizer=sgd; adaptive ones scale any step away.
 
     Args:
-      step: How far a weight moves in a round, before the server's learning rate.
+      step: Distance that a weight moves in a round, before the server's learning rate.
     """
     return MajorityVoteFactory(step)

@@ -62,7 +62,7 @@ def build_momentum(
     """Adds a part of all earlier aggregates to each new one.
 
     Args:
-      inner: What is wrapped; it weighs no client.
+      inner: Aggregator that is wrapped; it weighs no client.
       decay: The part, at least 0 and below 1.
     """
     if not isinstance(inner, tff.aggregators.UnweightedAggregationFactory):

@@ -27,6 +27,6 @@ def build_soft_threshold(_: registry.AggregatorContext, *, amount: float = 1e-4)
     """Shrinks every number of a client's update by `amount`, and those below it to zero.
 
     Args:
-      amount: By how much.
+      amount: Amount by which every number is shrunk.
     """
     return SoftThreshold(amount)

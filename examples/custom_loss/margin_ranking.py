@@ -10,7 +10,7 @@ def margin_ranking(scored: Scored, *, margin: float = 0.5) -> tf.Tensor:
 
     Args:
       scored: A batch of a client's examples, and the negatives that the client drew.
-      margin: By what a positive's logit should exceed a negative's.
+      margin: Margin by which a positive's logit should exceed a negative's.
 
     Returns:
       float32 [batch].

@@ -48,7 +48,7 @@ def build_deep_candidates(context: ModelContext, *, width: int = 32) -> DeepCand
 
     Args:
       context: The model's widths.
-      width: Of the hidden layer.
+      width: Width of the hidden layer.
     """
     if width < 1:
         raise errors.UserError(f"width={width}: must be at least 1")

@@ -27,12 +27,13 @@ class AggregatorContext:
       num_items: Rows of the item table.
       clients_per_round: Expected clients in a round.
       row_sparse: Whether values will be `RowSparse`; only where the aggregator supports it.
-      mechanism: Clips and noise, if the aggregator is private.
-      insecure_noise_seed: None for noise that nobody can predict; a seed only in tests.
+      mechanism: Mechanism that clips and adds noise, if the aggregator is private.
+      insecure_noise_seed: Seed for the noise, only in tests; None for noise that nobody can
+        predict.
       max_clients: The most clients that a round may have, for aggregators that keep all updates
         until the round's end; None where that is not known.
-      clip_norm: The run's `--clip_norm`, as a default for whoever bounds norms.
-      seed: Of public randomness that clients and server share (rotations, hash functions).
+      clip_norm: Norm bound of the run's `--clip_norm`, as a default for whoever bounds norms.
+      seed: Seed of public randomness that clients and server share (rotations, hash functions).
       model: The model's shape.
       server_sees_sums: Whether the server may see exact sums over clients, such as how long their
         messages were; not where the guarantee, or a secure sum, is against the server.
@@ -55,7 +56,7 @@ class Aggregator:
     """A way to aggregate, or a step before that; known before TensorFlow is imported.
 
     Attributes:
-      name: What the flag says.
+      name: Name of the aggregator, as the flag says it.
       description: One line for help texts.
       builder: `package.module:function` or `path/to/file.py:function`. The function takes an
         `AggregatorContext`, a wrapper also the factory `inner`, and then parameters of its own.
@@ -65,16 +66,18 @@ class Aggregator:
       is_private: Whether the result is differentially private, by the mechanism of this name in
         `privacy.mechanisms.kinds`, or of the name `mechanism`.
       mechanism: Name of the mechanism, where it is called otherwise.
-      supports_row_sparse: Whether it takes `RowSparse` values; otherwise it gets dense ones.
+      supports_row_sparse: Whether the aggregator takes `RowSparse` values; otherwise it gets dense
+        ones.
       keeps_row_sparse: Whether a step hands on `RowSparse` values if it gets such.
       keeps_structure: Whether a step hands on what has the structure of updates.
-      uses_clip_norm: Whether it reads `--clip_norm`.
-      uses_secure_sum: Whether it sums integers by the context's secure sum.
-      not_private_because: Why it cannot stand in a differentially private run; None if it can.
+      uses_clip_norm: Whether the aggregator reads `--clip_norm`.
+      uses_secure_sum: Whether the aggregator sums integers by the context's secure sum.
+      not_private_because: Reason why the aggregator cannot stand in a differentially private run;
+        None if it can.
       has_edges: Whether clients belong to edges: then weights are `edges.EdgeWeight`s.
-      excludes_non_finite: Whether it leaves out, and does not count, updates that are not finite;
-        a step: whether it hands them on as they are.
-      is_plugin: Whether it is somebody else's.
+      excludes_non_finite: Whether the aggregator leaves out, and does not count, updates that are
+        not finite; for a step, whether it hands them on as they are.
+      is_plugin: Whether the aggregator is somebody else's.
     """
 
     name: str

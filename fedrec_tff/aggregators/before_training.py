@@ -24,9 +24,9 @@ async def check(
 
     Args:
       process: The run's learning process, in whose context this is called.
-      state: What training is about to start from.
-      name: The chain, for errors.
-      law: By which the run draws its cohorts.
+      state: State that training is about to start from.
+      name: Name of the chain, for errors.
+      law: Law by which the run draws its cohorts.
 
     Raises:
       UserError: If the aggregator cannot be run, or its state does not survive a checkpoint, or an

@@ -25,7 +25,7 @@ def supports_row_sparse(builder: Callable[..., Any]) -> Callable[..., Any]:
     A builder of one's own gets dense updates without it.
 
     Args:
-      builder: The function.
+      builder: The builder's function.
 
     Returns:
       The function.
@@ -58,7 +58,7 @@ def build_factory(
 
     Args:
       chain: The chain.
-      context: What builders are told; `row_sparse` says what the first of the chain gets.
+      context: Context that builders are given; `row_sparse` says what the first of the chain gets.
 
     Returns:
       A factory, weighted if the last of the chain is.
@@ -128,7 +128,7 @@ def load_builder(found: aggregator_lib.Aggregator) -> Callable[..., Any]:
     """Imports a builder.
 
     Args:
-      found: Whose.
+      found: Aggregator whose builder is imported.
 
     Returns:
       The function.

@@ -20,8 +20,8 @@ class Link:
     """An aggregator with its parameters.
 
     Attributes:
-      aggregator: Which.
-      parameters: What was set, as pairs; the rest is the builder's defaults.
+      aggregator: The aggregator itself.
+      parameters: Parameters that were set, as pairs; all others have the builder's defaults.
     """
 
     aggregator: Aggregator
@@ -159,7 +159,7 @@ def check_tower_clip(chain: Chain) -> None:
     """Refuses steps after which items and towers cannot be told apart.
 
     Args:
-      chain: Of a run with `--tower_clip_norm`.
+      chain: Chain of a run with `--tower_clip_norm`.
 
     Raises:
       UserError: If there is such a step.

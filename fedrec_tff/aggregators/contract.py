@@ -33,7 +33,7 @@ def dense_type(value_type: tff.Type, num_items: int) -> tff.Type:
     """The type of an aggregate of updates.
 
     Args:
-      value_type: Of one client's update, dense or row-sparse.
+      value_type: Type of one client's update, dense or row-sparse.
       num_items: Rows of the item table.
 
     Returns:

@@ -30,8 +30,9 @@ class CorrelatedNoiseFactory(tff.aggregators.UnweightedAggregationFactory):
         """Initialises the factory.
 
         Args:
-          create_query_fn: From the specs of a dense sum to the query that makes it private.
-          context: As builders get it.
+          create_query_fn: Function from the specs of a dense sum to the query that makes it
+            private.
+          context: Context that builders are given.
         """
         self._create_query_fn = create_query_fn
         self._context = context

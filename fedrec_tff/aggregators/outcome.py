@@ -53,7 +53,7 @@ def find_state_problem(before: Any, after: Any) -> str | None:
 
     Args:
       before: Arrays in any containers.
-      after: The same, a round later.
+      after: Arrays in the same containers, a round later.
 
     Returns:
       Which of its parts changed type, or are no longer finite, for people to read; None if none.
@@ -88,7 +88,7 @@ def find_difference(first: Any, second: Any) -> str | None:
 
     Args:
       first: Arrays in any containers, or a process's output.
-      second: The same.
+      second: Arrays or output that should be the same as the first.
 
     Returns:
       The name of an array that differs by more than the order of additions explains, or None.

@@ -22,7 +22,7 @@ def register(aggregator: Aggregator) -> None:
     """Makes an aggregator available by name, in this process.
 
     Args:
-      aggregator: What to register.
+      aggregator: The aggregator to register.
 
     Raises:
       ValueError: If the name is taken.
@@ -46,7 +46,7 @@ def get(name: str) -> Aggregator:
     """Finds a registered aggregator.
 
     Args:
-      name: As registered.
+      name: Name under which the aggregator is registered.
 
     Returns:
       The aggregator.

@@ -123,9 +123,9 @@ def build_sum(
     """Builds a stateless process that adds values up in an accumulator of another type.
 
     Args:
-      value_type: Of a client's value.
-      zero_fn: Makes the accumulator, floats or integers in any structure.
-      accumulate_fn: Adds a value to it.
+      value_type: Type of a client's value.
+      zero_fn: Computation that makes the accumulator, floats or integers in any structure.
+      accumulate_fn: Computation that adds a value to the accumulator.
 
     Returns:
       A process whose result is the accumulator of all clients.
@@ -261,7 +261,7 @@ class RowSparseQuery(tfp.SumAggregationDPQuery):
         """Wraps a query.
 
         Args:
-          inner: Clips records and adds noise to their dense sum.
+          inner: Query that clips records and adds noise to their dense sum.
           num_rows: Rows of the dense table.
         """
         self._inner = inner

@@ -79,7 +79,7 @@ class SecureMeanFactory(tff.aggregators.UnweightedAggregationFactory):
         """Initialises the factory.
 
         Args:
-          grid: The integers.
+          grid: Grid of integers that updates are rounded to.
         """
         self._grid = grid
 
@@ -178,7 +178,7 @@ class GuardedFactory(tff.aggregators.WeightedAggregationFactory):
         """Wraps a factory.
 
         Args:
-          inner: The factory.
+          inner: Factory that is wrapped.
         """
         self._inner = inner
 
@@ -189,7 +189,7 @@ class GuardedFactory(tff.aggregators.WeightedAggregationFactory):
 
         Args:
           value_type: A structure of float tensors.
-          weight_type: A float scalar.
+          weight_type: Type of a weight, a float scalar.
 
         Returns:
           A process with the inner one's state, result and measurements.

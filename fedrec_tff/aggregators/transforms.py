@@ -39,8 +39,9 @@ class Encoded(NamedTuple):
     """What a client hands on.
 
     Attributes:
-      value: What the next step, or the aggregator, gets: for a codec, what the server would decode.
-      size: What crosses the wire; None for a step that does not change that.
+      value: Value that the next step, or the aggregator, gets: for a codec, what the server would
+        decode.
+      size: Size of the message on the wire; None for a step that does not change that.
     """
 
     value: Any
@@ -63,11 +64,12 @@ class ClientTransform(abc.ABC):
         """What one client does.
 
         Args:
-          value: Its update, a structure of float32 tensors or a `row_sparse.RowSparse` of it.
+          value: The client's update, a structure of float32 tensors or a `row_sparse.RowSparse` of
+            it.
           key: int32 [2], see above.
 
         Returns:
-          What it hands on.
+          The value that the client hands on.
         """
 
     def create_initial_state(self, value_specs: Any) -> Any:
@@ -85,9 +87,9 @@ class ClientTransform(abc.ABC):
         """What the server does with the aggregate; by default nothing.
 
         Args:
-          state: See `create_initial_state`.
-          aggregate: Of what clients handed on. Not a number in an empty cohort, where means are:
-            the state must survive that.
+          state: State of the step, as from `create_initial_state`.
+          aggregate: Aggregate of what clients handed on. Not a number in an empty cohort, where
+            means are: the state must survive that.
           key: int32 [2], the one that clients had.
           value_specs: `tf.TensorSpec`s of one client's update, before `encode`.
 
@@ -102,7 +104,7 @@ def find_message_size(measurements: Any) -> dict[str, int]:
     """How long the messages of a cohort were, by the step that is nearest to the server.
 
     Args:
-      measurements: Of an aggregator.
+      measurements: Measurements of an aggregator.
 
     Returns:
       `UPLOAD_BITS` and `CODED_UPLOAD_BITS`; nothing where no step says.
@@ -125,8 +127,8 @@ def apply(
 
     Args:
       transform: The step.
-      inner: Aggregates what clients hand on; weighted or not, and so is the result.
-      seed: Of the keys.
+      inner: Aggregator of what clients hand on; weighted or not, and so is the result.
+      seed: Seed of the keys.
       measures_size: Whether the server may sum how long messages are; the sums are exact, and a
         message's length may say much about what is in it.
 

@@ -11,7 +11,7 @@ def to_markdown(
     """A table.
 
     Args:
-      costs: All of one kind.
+      costs: Costs, all of one kind.
 
     Returns:
       Markdown.

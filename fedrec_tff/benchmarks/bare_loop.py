@@ -159,8 +159,8 @@ def measure(row: plan.Row, budget: timing.Budget) -> measurement.Measurement:
     """Trains the cohorts of a round.
 
     Args:
-      row: Its subject is `plan.BARE_LOOP`.
-      budget: How long.
+      row: Configuration to measure, whose subject is `plan.BARE_LOOP`.
+      budget: Time that the measurement may take.
 
     Returns:
       The figures.

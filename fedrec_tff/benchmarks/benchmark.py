@@ -28,10 +28,10 @@ def run(config: plan.BenchmarkConfig) -> report.Report:
     """Measures all rows, and shows on standard error how far it is.
 
     Args:
-      config: What to measure.
+      config: Settings of the benchmark.
 
     Returns:
-      What was found; a row that failed does not keep the others from being measured.
+      The results; a row that failed does not keep the others from being measured.
 
     Raises:
       UserError: If the configuration is wrong.
@@ -77,8 +77,8 @@ def read_result(row: plan.Row, ended: isolation.Ended) -> report.RowResult:
     """Makes a result of what a child left.
 
     Args:
-      row: What it measured.
-      ended: How it ended.
+      row: Row that the child measured.
+      ended: End of the child.
 
     Returns:
       The result; a failure's reason is one line.

@@ -23,8 +23,8 @@ def measure(row: plan.Row, budget: timing.Budget) -> measurement.Measurement:
     """Runs rounds of a row.
 
     Args:
-      row: Its subject is `plan.NATIVE` or `plan.COMPILED`.
-      budget: The time that it may take.
+      row: Configuration to measure, whose subject is `plan.NATIVE` or `plan.COMPILED`.
+      budget: Time that the measurement may take.
 
     Returns:
       The figures.
@@ -61,7 +61,7 @@ def build_process(
     """Builds the process that `experiments.train` would: DP-FedAvg with its default loss.
 
     Args:
-      setting: The sizes.
+      setting: Sizes of users, items and model.
       is_row_sparse: Whether clients train on the rows that they touch.
 
     Returns:

@@ -19,9 +19,9 @@ class Ended:
     """How a child ended.
 
     Attributes:
-      status: Its exit status, or minus the signal that killed it.
-      stdout: What it printed.
-      stderr: What it said.
+      status: Exit status of the child, or minus the signal that killed it.
+      stdout: Text of the child's standard output.
+      stderr: Text of the child's standard error.
     """
 
     status: int
@@ -39,10 +39,10 @@ def run(command: Sequence[str], timeout_seconds: float) -> Ended:
 
     Args:
       command: Program and arguments.
-      timeout_seconds: How long to wait.
+      timeout_seconds: Seconds to wait for the child's end.
 
     Returns:
-      How it ended.
+      The child's end.
 
     Raises:
       subprocess.TimeoutExpired: If it took longer; it is ended.

@@ -17,19 +17,21 @@ class Measurement:
     """One row's figures.
 
     Attributes:
-      num_rounds: Timed rounds; those that warmed up are not among them.
-      seconds_per_round: Over the timed rounds.
-      first_round_seconds: Of the first round, with whatever is compiled in it.
-      examples_per_second: Over the timed rounds.
-      users_per_second: The same of users; None where training is centralised.
+      num_rounds: Number of timed rounds; those that warmed up are not among them.
+      seconds_per_round: Seconds that a round took, over the timed rounds.
+      first_round_seconds: Seconds that the first round took, with whatever is compiled in it.
+      examples_per_second: Examples trained in a second, over the timed rounds.
+      users_per_second: Users trained in a second, over the timed rounds; None where training is
+        centralised.
       client_users_per_second: Users by the seconds of client work alone; None where it cannot be
         told apart.
       stage_seconds: Medians of the stages of a round, by `STAGES`; None where they cannot be told
         apart.
       first_loss: The mean loss of the first round's examples, each user from the initial weights:
         what tells whether two rows did the same work. None where training is centralised.
-      peak_megabytes: See `memory.peak_bytes`.
-      memory_growth_megabytes: The same, less what was there once the libraries were loaded.
+      peak_megabytes: Megabytes of memory at its peak, as in `memory.peak_bytes`.
+      memory_growth_megabytes: Megabytes of memory at its peak, less what was there once the
+        libraries were loaded.
     """
 
     num_rounds: int
@@ -61,7 +63,7 @@ def summarize(
     """Makes figures of times.
 
     Args:
-      timings: Of the rounds. Their details have `loss` or not, and all of `STAGES` or none.
+      timings: Timings of the rounds. Their details have `loss` or not, and all of `STAGES` or none.
       num_users: Users in each round; None where training is centralised.
       num_examples: Examples in each round.
       baseline_bytes: Memory before the rounds.

@@ -40,17 +40,17 @@ class Setting:
 
     Attributes:
       num_users: Size of the population.
-      interactions_per_user: The same for all users.
+      interactions_per_user: Number of interactions of a user, the same for all users.
       num_items: Size of the catalogue.
       embedding_dim: Width of the item table.
       clients_per_round: Users in each round, exactly.
       num_negatives: Negatives of a client in a round.
       batch_size: Examples in a local step, but for causal towers, which take all at once.
-      query_tower: As `experiments.train` has it.
-      num_blocks: Of the query tower.
-      num_heads: Of self-attention.
-      history_length: How many of the newest items the model reads.
-      seed: Of users, cohorts, initial weights and clients' randomness.
+      query_tower: Name of the query tower, as `experiments.train` has it.
+      num_blocks: Number of blocks of the query tower.
+      num_heads: Number of heads of self-attention.
+      history_length: Number of newest items that the model reads.
+      seed: Seed of users, cohorts, initial weights and clients' randomness.
     """
 
     num_users: int = 6040
@@ -90,15 +90,16 @@ class Row:
 
     Attributes:
       name: The key in the results.
-      group: One of `GROUPS`.
-      title: For people.
-      subject: What is measured: `NATIVE`, `COMPILED`, `STOCK_TFF`, `TFRS_FIT` or `BARE_LOOP`.
-      setting: The sizes.
-      is_row_sparse: For the project's own process: whether clients train on the rows they touch.
-      num_shards: For `COMPILED`: parts of a cohort; None for one for each core.
+      group: Group of the row, one of `GROUPS`.
+      title: Title of the row, for people.
+      subject: Subject of the measurement: `NATIVE`, `COMPILED`, `STOCK_TFF`, `TFRS_FIT` or
+        `BARE_LOOP`.
+      setting: Sizes of users, items and model.
+      is_row_sparse: Whether clients train on the rows they touch, for the project's own process.
+      num_shards: Number of parts of a cohort, for `COMPILED`; None for one for each core.
       num_threads: Threads of TensorFlow's pools; None for its default, one for each core.
-      uses_dataset_iterator: For `STOCK_TFF`: iterate over the clients' data instead of TFF's
-        default loop, `Dataset.reduce`.
+      uses_dataset_iterator: Whether to iterate over the clients' data instead of TFF's default
+        loop, `Dataset.reduce`, for `STOCK_TFF`.
     """
 
     name: str
@@ -127,12 +128,12 @@ class BenchmarkConfig:
     """What can be chosen about a benchmark: one field, one flag.
 
     Attributes:
-      num_negatives: As in `Setting`.
-      seconds_per_row: How long the timed rounds of a row go on; by default 10, and 0.5 where
-        `quick`.
+      num_negatives: Number of negatives of a client in a round, as in `Setting`.
+      seconds_per_row: Seconds for which the timed rounds of a row go on; by default 10, and 0.5
+        where `quick`.
       rows: Names of rows or of groups to measure; empty for all.
-      quick: A tiny version of some rows.
-      seed: As in `Setting`.
+      quick: Whether to measure a tiny version of some rows.
+      seed: Seed of users, cohorts, initial weights and clients' randomness, as in `Setting`.
     """
 
     num_negatives: int = RunConfig.num_negatives
@@ -153,7 +154,7 @@ def validate(config: BenchmarkConfig) -> None:
     """Refuses numbers out of range.
 
     Args:
-      config: What to check.
+      config: Settings to check.
 
     Raises:
       UserError: At the first mistake, naming the flag and the way out.

@@ -49,9 +49,9 @@ class Ratio:
 
     Attributes:
       name: The key in the results.
-      title: For people.
-      above: The row, and which of its rates, that is divided.
-      below: The row, and which of its rates, that it is divided by.
+      title: Title of the ratio, for people.
+      above: Row, and which of its rates, that is divided.
+      below: Row, and which of its rates, that it is divided by.
     """
 
     name: str
@@ -97,9 +97,9 @@ class RowResult:
     """How a row went.
 
     Attributes:
-      row: What was to be measured.
-      measurement: The figures, or None if it failed.
-      error: Why it failed, in one line.
+      row: Row that was to be measured.
+      measurement: Figures of the row; None if it failed.
+      error: Reason for which the row failed, in one line.
     """
 
     row: plan.Row
@@ -112,10 +112,10 @@ class Report:
     """A whole benchmark.
 
     Attributes:
-      results: In the order of measurement.
-      command: That repeats it.
-      seed: Of all that is random but the noise.
-      machine: From `machine.describe`.
+      results: Results of the rows, in the order of measurement.
+      command: Command that repeats the benchmark.
+      seed: Seed of all that is random but the noise.
+      machine: Description of the machine, from `machine.describe`.
     """
 
     results: tuple[RowResult, ...]
@@ -177,7 +177,7 @@ def compute_ratios(results: Iterable[RowResult]) -> dict[str, float | None]:
     """Divides medians.
 
     Args:
-      results: Of all rows.
+      results: Results of all rows.
 
     Returns:
       Every ratio by name; None where a row was not measured, or failed.

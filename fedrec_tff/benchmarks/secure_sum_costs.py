@@ -17,11 +17,11 @@ class SecureSumCost:
     """What was seen of one way to sum.
 
     Attributes:
-      name: As `--secure_sum` has it.
+      name: Name of the secure sum, as `--secure_sum` has it.
       num_weights: Integers that each client sends.
-      seconds_per_client: Of all parties together, by the clock.
-      upload_bytes: Of one client, the mean.
-      download_bytes: Of one client, the mean.
+      seconds_per_client: Seconds of all parties together, by the clock, for each client.
+      upload_bytes: Bytes that one client uploads, in the mean.
+      download_bytes: Bytes that one client downloads, in the mean.
     """
 
     name: str
@@ -42,12 +42,12 @@ def measure(
     """Sums random integers, and checks the sums.
 
     Args:
-      names: As `--secure_sum` has them.
-      sizes: How many integers a client sends.
-      num_clients: Of a cohort.
-      bits: Of an integer.
-      seed: Of the integers.
-      done_fn: Is told of each result.
+      names: Names of secure sums, as `--secure_sum` has them.
+      sizes: Numbers of integers that a client sends, one for each measurement.
+      num_clients: Number of clients in a cohort.
+      bits: Bits of an integer.
+      seed: Seed of the integers.
+      done_fn: Function that is told of each result.
 
     Returns:
       The costs, by size and then by name.

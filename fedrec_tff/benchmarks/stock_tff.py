@@ -26,8 +26,8 @@ def measure(row: plan.Row, budget: timing.Budget) -> measurement.Measurement:
     """Runs rounds of a row.
 
     Args:
-      row: Its subject is `plan.STOCK_TFF`.
-      budget: How long.
+      row: Configuration to measure, whose subject is `plan.STOCK_TFF`.
+      budget: Time that the measurement may take.
 
     Returns:
       The figures.
@@ -62,8 +62,8 @@ def build_process(
     """Builds TFF's unweighted federated averaging with a fixed clip and Gaussian noise.
 
     Args:
-      setting: The sizes.
-      uses_dataset_iterator: See `plan.Row`.
+      setting: Sizes of users, items and model.
+      uses_dataset_iterator: Whether the clients' data are iterated over, as in `plan.Row`.
 
     Returns:
       The process.
@@ -93,7 +93,7 @@ def create_cohort(
     """Draws a round's cohort: the users that the project's own process gets.
 
     Args:
-      items: From `users.create_items`.
+      items: Items of all users, from `users.create_items`.
       setting: The sizes, and the seed.
       round_number: The round.
 

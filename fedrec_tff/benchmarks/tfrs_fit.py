@@ -24,8 +24,8 @@ def measure(row: plan.Row, budget: timing.Budget) -> measurement.Measurement:
     """Runs epochs of about as many examples as a round has.
 
     Args:
-      row: Its subject is `plan.TFRS_FIT`.
-      budget: How long.
+      row: Configuration to measure, whose subject is `plan.TFRS_FIT`.
+      budget: Time that the measurement may take.
 
     Returns:
       The figures.
@@ -54,7 +54,7 @@ def create_model(setting: plan.Setting) -> "SampledSoftmaxModel":
     """Creates the model, ready to fit.
 
     Args:
-      setting: The sizes.
+      setting: Sizes of users, items and model.
 
     Returns:
       The model with its initial weights.
@@ -73,7 +73,7 @@ def create_data(setting: plan.Setting) -> tf.data.Dataset:
     """Shuffled batches without end of the first users' examples.
 
     Args:
-      setting: The sizes.
+      setting: Sizes of users, items and model.
 
     Returns:
       What `fit` takes.
@@ -99,7 +99,7 @@ class SampledSoftmaxModel(retrieval_model.TwoTowerRetrievalModel):
 
         Args:
           config: The model's shape.
-          weights: Initial values.
+          weights: Initial weights.
           num_negatives: Items drawn uniformly for each batch.
         """
         super().__init__(config, weights)

@@ -17,9 +17,9 @@ class Budget:
     """How long to go on.
 
     Attributes:
-      seconds: Of timed rounds and of making their inputs.
-      min_rounds: Timed rounds, whatever they take.
-      max_rounds: Timed rounds at most.
+      seconds: Seconds for timed rounds and for making their inputs.
+      min_rounds: Number of rounds that are timed, whatever they take.
+      max_rounds: Largest number of timed rounds.
     """
 
     seconds: float
@@ -32,10 +32,10 @@ class RoundTimings:
     """What was seen.
 
     Attributes:
-      first_seconds: Of the first round, with whatever is compiled in it.
-      seconds: Of each timed round.
-      first_details: What the first round returned.
-      details: What each timed round returned.
+      first_seconds: Seconds that the first round took, with whatever is compiled in it.
+      seconds: Seconds that each timed round took.
+      first_details: Details that the first round returned.
+      details: Details that each timed round returned.
     """
 
     first_seconds: float
@@ -49,9 +49,9 @@ class Quartiles:
     """Of a sample.
 
     Attributes:
-      lower: A quarter is below.
-      median: Half is below.
-      upper: Three quarters are below.
+      lower: Number that a quarter of the sample is below.
+      median: Number that half of the sample is below.
+      upper: Number that three quarters of the sample are below.
     """
 
     lower: float
@@ -66,7 +66,7 @@ class RoundTimer:
         """Initialises the timer.
 
         Args:
-          budget: See `Budget`.
+          budget: Time and number of rounds, as in `Budget`.
         """
         self._budget = budget
         self._seconds: list[float] = []
@@ -106,10 +106,11 @@ def time_rounds(
     """Runs rounds and times them.
 
     Args:
-      create_input: Makes the input of a round from its number, which starts at 1; not timed.
-      run: Runs a round and returns once its results are in host memory; timed. What it returns
-        are numbers that were at hand.
-      budget: See `Budget`.
+      create_input: Function that makes the input of a round from its number, which starts at 1; not
+        timed.
+      run: Function that runs a round and returns once its results are in host memory; timed. What
+        it returns are numbers that were at hand.
+      budget: Time and number of rounds, as in `Budget`.
 
     Returns:
       The times.

@@ -23,7 +23,7 @@ class Examples(NamedTuple):
     Attributes:
       history: int32 [n, history_length], oldest first, padded at the front with 0.
       history_mask: float32 [n, history_length], 0 for padding.
-      item_index: int32 [n].
+      item_index: int32 [n], the item to predict.
     """
 
     history: np.ndarray
@@ -73,7 +73,7 @@ def create_examples(items: np.ndarray, history_length: int) -> Examples:
 
     Args:
       items: int32 [num_users, interactions].
-      history_length: How many of the items before it.
+      history_length: Number of items before the predicted one that an example has.
 
     Returns:
       The examples, a user's side by side.

@@ -17,7 +17,7 @@ def check(config: RunConfig) -> Iterator[Finding]:
     """Tries an aggregator's contract, over made-up updates of a small model.
 
     Args:
-      config: From `aggregator_check_config.read_config`.
+      config: Flags of a run with the aggregator, from `aggregator_check_config.read_config`.
 
     Yields:
       What was found, as soon as it is; nothing more after a failure that leaves nothing to try.

@@ -18,8 +18,8 @@ def read_config(text: str, parameters: Sequence[str] = ()) -> RunConfig:
     """The flags of a run with an aggregator; without noise, so that results can be compared.
 
     Args:
-      text: As `--aggregator` has it; a step alone is followed by `mean`.
-      parameters: As `--aggregator_param` has them.
+      text: The chain, as `--aggregator` has it; a step alone is followed by `mean`.
+      parameters: The chain's parameters, as `--aggregator_param` has them.
 
     Returns:
       Valid flags.

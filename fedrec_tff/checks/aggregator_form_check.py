@@ -23,7 +23,7 @@ class FormCheck:
     Attributes:
       has_run: Whether the ordinary round came out, in the compiled context.
       is_random: Whether it came out differently when it was run again.
-      output: Of the ordinary round.
+      output: Result of the ordinary round.
       has_secure_sums: Whether TFF's own runtime cannot run it.
     """
 
@@ -31,7 +31,7 @@ class FormCheck:
         """Creates nothing yet.
 
         Args:
-          config: From `aggregator_check_config.read_config`.
+          config: Flags of a run with the aggregator, from `aggregator_check_config.read_config`.
           is_row_sparse: Whether clients send `RowSparse` updates.
         """
         self._config = config

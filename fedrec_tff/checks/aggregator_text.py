@@ -76,7 +76,7 @@ def to_description(found: Aggregator, signature: signatures.Signature) -> str:
 
     Args:
       found: The aggregator.
-      signature: Of its builder.
+      signature: Signature of the aggregator's builder.
 
     Returns:
       Several paragraphs.

@@ -16,8 +16,8 @@ class Finding:
 
     Attributes:
       status: `OK`, `WARN`, `FAIL`, or `SKIP` where it could not be checked.
-      name: Of the check.
-      text: A sentence.
+      name: Name of the check.
+      text: Finding in a sentence.
     """
 
     status: str

@@ -24,8 +24,9 @@ class Cohort(NamedTuple):
     """What the clients of a round send.
 
     Attributes:
-      updates: Their updates, dense or row-sparse.
-      weights: What they count where the aggregator has weights: float32 scalars, or `EdgeWeight`s.
+      updates: Updates of the clients, dense or row-sparse.
+      weights: Weights of the updates, where the aggregator has weights: float32 scalars, or
+        `EdgeWeight`s.
     """
 
     updates: list[Any]

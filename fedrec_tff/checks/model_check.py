@@ -23,7 +23,7 @@ def check(config: RunConfig) -> Iterator[Finding]:
     """Tries a model's contract, over made-up users.
 
     Args:
-      config: From `model_check_config.create_config`.
+      config: Flags of a run with the model, from `model_check_config.create_config`.
 
     Yields:
       What was found, as soon as it is; nothing more after a failure.

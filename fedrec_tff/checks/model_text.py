@@ -37,9 +37,9 @@ def to_description(name: str, builder: str, signature: signatures.Signature) -> 
     """Renders all that is known of a model without importing it.
 
     Args:
-      name: What the flag says.
-      builder: What that stands for.
-      signature: Of the builder.
+      name: Name of the model, as the flag says it.
+      builder: Builder that the name stands for.
+      signature: Signature of the builder.
 
     Returns:
       Several paragraphs.

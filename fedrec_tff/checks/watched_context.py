@@ -15,8 +15,8 @@ class WatchedContext(compiled.CompiledContext):
     """Keeps what it runs.
 
     Attributes:
-      rounds: What was run.
-      reasons: Why client work was not compiled, where it was not, as the log would say.
+      rounds: Rounds that were run.
+      reasons: Reasons why client work was not compiled, where it was not, as the log would say.
       has_secure_sums: Whether a round had secure sums, which TFF's own runtime lacks.
     """
 

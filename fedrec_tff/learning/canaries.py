@@ -42,7 +42,7 @@ def build_audited_client_update(
     """Wraps client work, so that canaries send their direction.
 
     Args:
-      client_update_fn: What users do; its updates must be dense.
+      client_update_fn: Client work of users; its updates must be dense.
       norm: L2 norm of what canaries send.
       seed: Seed for the directions.
 
@@ -88,8 +88,8 @@ def create_direction(seed: int, canary_index: tf.Tensor, num_weights: int) -> tf
 
     Args:
       seed: Seed of the audit.
-      canary_index: int32 scalar.
-      num_weights: Dimensions.
+      canary_index: int32 scalar, which of the canaries it is.
+      num_weights: Number of the model's weights, the dimensions of the direction.
 
     Returns:
       float32 [num_weights], of norm 1.

@@ -45,8 +45,8 @@ def train(
       batch_size: Examples in a step; each is a negative for the others.
       learning_rate: Adam's learning rate, constant.
       seed: Fixes initial weights and order; the result is the same but for rounding.
-      progress_fn: See `ProgressFn`.
-      item_features: What is known of the items; None for nothing.
+      progress_fn: Function that is told of progress, see `ProgressFn`.
+      item_features: Known features of the items; None for nothing.
 
     Returns:
       float32 arrays.
@@ -110,9 +110,9 @@ def create_batches(
     Histories are gathered batch by batch, never held for all examples at once.
 
     Args:
-      train_sequences: Oldest first.
+      train_sequences: Training sequences, oldest item first.
       positions: Positions of the items to predict, int64 [examples].
-      history_length: How many of the newest items before it go with each.
+      history_length: Number of newest items before the predicted one that go with each example.
       batch_size: Examples in a batch; what is left at the end of an epoch is left out, unless it is
         all there is.
       seed: Seed for the orders.

@@ -49,9 +49,9 @@ class SequenceModel(tfrs.Model):
 
         Args:
           config: The model's shape, with a causal tower.
-          weights: Initial values.
-          sampler: Where negatives come from.
-          item_features: What is known of the items; None for nothing.
+          weights: Initial values of the weights.
+          sampler: Sampler of negatives.
+          item_features: Known features of the items; None for nothing.
         """
         super().__init__()
         self._item_features = item_features
@@ -69,7 +69,7 @@ class SequenceModel(tfrs.Model):
         """Sampled softmax with log-Q correction, the mean over the batch's positions.
 
         Args:
-          features: See the class.
+          features: Features of a batch, as the class describes them.
           training: Whether activations are dropped.
 
         Returns:
@@ -157,9 +157,9 @@ def train(
       learning_rate: Adam's learning rate, at first.
       num_negatives: Items that a step draws by popularity, in common for its users.
       seed: Fixes initial weights, order, stretches, negatives and dropout.
-      progress_fn: See `ProgressFn`.
-      warn_fn: Told a line if XLA cannot compile the model.
-      item_features: What is known of the items; None for nothing.
+      progress_fn: Function that is told of progress, see `ProgressFn`.
+      warn_fn: Function that is told a line if XLA cannot compile the model.
+      item_features: Known features of the items; None for nothing.
 
     Returns:
       float32 arrays.
@@ -218,7 +218,7 @@ def iterate_epoch(
     """Batches of every user once, in a random order.
 
     Args:
-      train_sequences: Oldest first.
+      train_sequences: Training sequences, oldest item first.
       length: Length of the longest stretch; longer sequences give one at random.
       sequences_per_batch: Users in a batch; the last is filled up with empty rows.
       rng: Generator of order, stretches and seeds.

@@ -39,7 +39,7 @@ class ClientMemory:
 
         Args:
           client: A client of the process's type.
-          result: What the client sends to the aggregator.
+          result: Result that the client sends to the aggregator.
 
         Returns:
           A structure of tensors, a `RowSparse` of one, or () for nothing.
@@ -57,7 +57,7 @@ class ClientMemory:
         """The state after a round.
 
         Args:
-          state: Before it.
+          state: State before the round.
           reports: The sum of what clients reported, dense; () if they report nothing.
           weights: The model that clients trained on.
           new_weights: The model after the round.
@@ -82,7 +82,7 @@ def build_remember(
     """What ends a round, as part of a learning process.
 
     Args:
-      memory: What is kept; a state of nothing stays as it is.
+      memory: Memory that is kept; a state of nothing stays as it is.
       state_type: Type of the memory's state.
       report_type: Type of what one client reports.
       weights_type: Type of the model's `tff.learning.models.ModelWeights`.

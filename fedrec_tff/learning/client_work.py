@@ -57,8 +57,8 @@ def create_client_data_type(
     """The type of one client.
 
     Args:
-      num_user_features: How many slots for features a user has.
-      personal_size: How many weights the device keeps from round to round.
+      num_user_features: Number of slots that a user has for features.
+      personal_size: Number of weights that the device keeps from round to round.
       has_edge: Whether edges stand between clients and server.
 
     Returns:
@@ -109,8 +109,8 @@ class ClientResult(NamedTuple):
       weight: float32 scalar, what the client counts by `ClientWorkConfig.weighting`; zero for a
         rejected update.
       metrics: The client's `ClientMetrics`.
-      contribution: What the algorithm has clients send besides, of which the server gets the mean
-        (MimeLite); () for nothing.
+      contribution: Further tensors that the algorithm has clients send, of which the server gets
+        the mean (MimeLite); () for nothing.
     """
 
     update: two_tower.TwoTowerWeights | row_sparse.RowSparse
@@ -125,7 +125,7 @@ class LocalTable(NamedTuple):
     Attributes:
       weights: The global model, with the rows of the item table that the client needs.
       examples: The client's, pointing into that table.
-      rows: Which rows they are; None for all.
+      rows: The table's rows in the item table; None for all rows.
     """
 
     weights: two_tower.TwoTowerWeights
@@ -164,9 +164,9 @@ def build_dense_client_update(
 
     Args:
       model: The model's shape.
-      work: How to train.
-      sampler: Where negatives come from.
-      item_features: What is known of the items; None for nothing.
+      work: Settings of client work.
+      sampler: Sampler of negatives.
+      item_features: Known features of the items; None for nothing.
 
     Returns:
       A function whose result's `update` is a `TwoTowerWeights`.
@@ -213,9 +213,9 @@ def build_row_sparse_client_update(
 
     Args:
       model: The model's shape.
-      work: How to train.
-      sampler: Where negatives come from.
-      item_features: What is known of the items; None for nothing.
+      work: Settings of client work.
+      sampler: Sampler of negatives.
+      item_features: Known features of the items; None for nothing.
 
     Returns:
       A function whose result's `update` is a `RowSparse` of `TwoTowerWeights`.
@@ -279,7 +279,7 @@ def reject_non_finite(result: ClientResult, replaces_update: bool = True) -> Cli
     learning process does this to whatever clients send, so that no client can spoil a round by it.
 
     Args:
-      result: What a client sends.
+      result: Result that a client sends.
       replaces_update: Whether the update itself is replaced; if not, its weight alone is.
 
     Returns:
@@ -311,7 +311,7 @@ def take_window(model: TwoTowerConfig, client: ClientData) -> tuple[ClientData, 
 
     Args:
       model: The model's shape.
-      client: Its seed says which stretch.
+      client: The client, whose seed says which stretch.
 
     Returns:
       The client with at most `history_length + 1` items, and the first position that is an example.
@@ -342,11 +342,11 @@ def take_whole_table(
     """A client's examples over the whole item table.
 
     Args:
-      sampler: Where negatives come from; the client's seed draws them.
+      sampler: Sampler of negatives; the client's seed draws them.
       weights: The global model.
       client: The client.
       first: int32 scalar, the first position that is an example.
-      item_features: What is known of the items; None for nothing.
+      item_features: Known features of the items; None for nothing.
 
     Returns:
       The table, the examples, and None for its rows: all of them.
@@ -366,11 +366,11 @@ def gather_local_table(
     """A client's examples over the rows of the item table that they touch.
 
     Args:
-      sampler: Where negatives come from; the client's seed draws them.
+      sampler: Sampler of negatives; the client's seed draws them.
       weights: The global model.
       client: The client.
       first: int32 scalar, the first position that is an example.
-      item_features: What is known of the items; None for nothing.
+      item_features: Known features of the items; None for nothing.
 
     Returns:
       The table, the examples, and which rows these are.

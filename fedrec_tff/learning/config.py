@@ -36,10 +36,10 @@ class ScheduleConfig:
     """How a learning rate follows the round; see `schedules.create_learning_rates`.
 
     Attributes:
-      name: One of `SCHEDULES`.
+      name: Name of the schedule, one of `SCHEDULES`.
       rounds: Rounds of the whole run.
       warmup_rounds: First rounds, in which the rate rises; fewer than `rounds`.
-      final_fraction: Where the decay ends, as a part of the rate.
+      final_fraction: Part of the rate at which the decay ends.
     """
 
     name: str
@@ -56,11 +56,11 @@ class OptimizerConfig:
     and FedYogi (Reddi et al. 2021, arXiv 2003.00295).
 
     Attributes:
-      name: One of `OPTIMIZERS`.
+      name: Name of the optimiser, one of `OPTIMIZERS`.
       learning_rate: The step size.
       momentum: Momentum of `sgd`; 0 for none.
       epsilon: The adaptivity constant of the others (tau in Reddi et al.).
-      schedule: How the step size follows the round; None if it stays as it is.
+      schedule: Schedule of the step size over the rounds; None if it stays as it is.
     """
 
     name: str
@@ -80,20 +80,21 @@ class ClientWorkConfig:
     """How a client trains.
 
     Attributes:
-      optimizer: Takes the local steps.
-      loss: One of `LOSSES`.
+      optimizer: Optimiser that takes the local steps.
+      loss: Name of the loss, one of `LOSSES`.
       batch_size: Examples in a local step; 0 puts all of a user's examples into one step, which
         with one local epoch and plain SGD is FedSGD.
       local_epochs: Passes over the user's examples.
-      label_smoothing: See `formulas.sampled_softmax`.
-      bce_calibration: See `formulas.binary_cross_entropy`.
-      hinge_margin: See `formulas.hinge_with_spreadout`.
-      spreadout_weight: Weight of its regulariser.
+      label_smoothing: Label smoothing of the loss, see `formulas.sampled_softmax`.
+      bce_calibration: Calibration of the loss, see `formulas.binary_cross_entropy`.
+      hinge_margin: Margin of the loss, see `formulas.hinge_with_spreadout`.
+      spreadout_weight: Weight of the regulariser of `formulas.hinge_with_spreadout`.
       proximal_weight: mu of FedProx; see `algorithms.fedprox`.
       max_local_steps: The most steps in a round; None for as many as the epochs have.
       normalizes_update: Whether the update is divided by its steps; see `algorithms.fednova`.
-      weighting: One of `CLIENT_WEIGHTINGS`: how much a client counts, where that counts.
-      algorithm: One of `CLIENT_ALGORITHMS`.
+      weighting: Rule by which clients are weighted, one of `CLIENT_WEIGHTINGS`: how much a client
+        counts, where that counts.
+      algorithm: Name of the client's algorithm, one of `CLIENT_ALGORITHMS`.
       personal: The part of the model that stays on the device; None for none.
       loss_plugin: A loss of somebody's own, in place of `loss`; None for none.
     """

@@ -33,8 +33,8 @@ def find_learning_rate(work: ClientWorkConfig, guidance: Guidance) -> tf.Tensor:
     """The client's learning rate in this round.
 
     Args:
-      work: Has the rate and, perhaps, a schedule.
-      guidance: Has the round; after the last round of the schedule the last rate stays.
+      work: Settings of client work, with the rate and, perhaps, a schedule.
+      guidance: Guidance with the round; after the last round of the schedule the last rate stays.
 
     Returns:
       float32 scalar.

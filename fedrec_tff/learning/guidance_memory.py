@@ -23,7 +23,7 @@ def create_memory(work: ClientWorkConfig, weighs: bool = False) -> client_memory
     """The memory of what clients must be told.
 
     Args:
-      work: How clients train.
+      work: Settings of client work.
       weighs: Whether a client counts in the mean of contributions by its `ClientResult.weight`, as
         in the mean of updates; all the same otherwise.
 
@@ -37,7 +37,7 @@ def count_statistics(work: ClientWorkConfig, weights: two_tower.TwoTowerWeights)
     """How many numbers clients download besides the model.
 
     Args:
-      work: How clients train.
+      work: Settings of client work.
       weights: The model's, for their shapes.
 
     Returns:

@@ -38,7 +38,7 @@ class Examples(NamedTuple):
       num_items: Size of the catalogue.
       item_features: int32 [rows, slots], what is known of the items of the table that the client
         trains on, as `side_features.add_item_features` takes it; None for nothing.
-      item_feature_widths: How many slots each column has.
+      item_feature_widths: Number of slots that each column of features has.
       user_features: int32 [slots], what is known of the user; None for nothing.
     """
 
@@ -81,13 +81,13 @@ def train(
 
     Args:
       model: The model's shape.
-      work: How to train.
-      algorithm: Takes the steps; of the same configuration.
-      weights: What to start from; its item table holds the rows that the examples point into.
-      examples: What to train on.
+      work: Settings of client work.
+      algorithm: Algorithm that takes the steps; of the same configuration.
+      weights: Weights to start from; their item table holds the rows that the examples point into.
+      examples: Examples to train on.
       seed: int32 [2], of the client's randomness in this round.
       adapt_fn: The personal part of the model, which is not trained here.
-      guidance: What the server says of round and statistics, where `work` needs it.
+      guidance: Round and statistics as the server tells them, where `work` needs them.
 
     Returns:
       The trained weights, the sum of the losses and the number of examples seen.
@@ -120,8 +120,8 @@ def plan_steps(algorithm: Algorithm, examples: Examples) -> StepPlan:
     """Divides a client's examples into steps.
 
     Args:
-      algorithm: Says how.
-      examples: What to train on.
+      algorithm: Algorithm that says how examples are divided.
+      examples: Examples to train on.
 
     Returns:
       The steps.
@@ -142,9 +142,9 @@ def compute_full_gradient(
 
     Args:
       model: The model's shape.
-      work: Has the loss.
-      weights: Where.
-      examples: The client's.
+      work: Settings of client work, with the loss.
+      weights: Weights at which the gradient is taken.
+      examples: Examples of the client.
       seed: int32 [2], as in `train`; the negatives are those of the local steps, dropout's masks
         those of the first one.
       adapt_fn: The personal part of the model.
@@ -263,7 +263,7 @@ def encode(
     Args:
       model: The model's shape.
       weights: The weights, from `add_item_features`.
-      examples: The client's.
+      examples: Examples of the client.
       positions: int32 [batch]; the position after the last item is one, if the sequence is padded.
       seed: int32 [2], of the dropout; None for none.
 
@@ -303,10 +303,10 @@ def compute_loss(
 
     Args:
       model: The model's shape.
-      work: Names the loss.
+      work: Settings of client work, which name the loss.
       weights: The weights, from `add_item_features`.
-      examples: The client's.
-      positions: int32 [batch].
+      examples: Examples of the client.
+      positions: int32 [batch], the positions of the items to predict.
       query: float32 [batch, dim], of these positions.
       mask: float32 [batch], 1 for what counts.
 

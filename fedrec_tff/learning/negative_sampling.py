@@ -29,7 +29,7 @@ class NegativeSampler:
         """Draws negatives.
 
         Args:
-          seed: int32 [2].
+          seed: int32 [2], which the negatives follow from.
 
         Returns:
           int32 [num_negatives], the same for the same seed on any device.

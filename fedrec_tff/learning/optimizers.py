@@ -14,7 +14,7 @@ def create_optimizer(config: OptimizerConfig) -> tff.learning.optimizers.Optimiz
     """Creates the optimiser.
 
     Args:
-      config: What to create.
+      config: Settings of the optimiser.
 
     Returns:
       A TFF optimiser.
@@ -47,7 +47,7 @@ def create_state(optimizer: tff.learning.optimizers.Optimizer, weights: Any) -> 
     """An optimiser's initial state.
 
     Args:
-      optimizer: Whose.
+      optimizer: Optimiser whose state is made.
       weights: A structure of tensors, for shapes and dtypes.
 
     Returns:
@@ -63,9 +63,9 @@ def set_learning_rate(
     """Sets the learning rate in an optimiser's state.
 
     Args:
-      optimizer: Whose.
-      state: Its state.
-      learning_rate: float32 scalar.
+      optimizer: Optimiser that the state belongs to.
+      state: State of the optimiser.
+      learning_rate: float32 scalar, the learning rate to set.
 
     Returns:
       The state, of the same structure.

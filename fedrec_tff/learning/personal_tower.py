@@ -55,9 +55,9 @@ def prepare(
 
     Args:
       model: The model's shape.
-      work: How to train; without a personal part nothing changes.
+      work: Settings of client work; without a personal part nothing changes.
       weights: The global part, with the item table that the examples point into.
-      examples: All of the client's.
+      examples: All examples of the client.
       stored: float32, the personal part that the device has fitted for this round; () to do so
         here, from zeros.
 
@@ -109,10 +109,10 @@ def reconstruct(
 
     Args:
       model: The model's shape.
-      work: Has the loss and the personal part's configuration.
+      work: Settings of client work, with the loss and the personal part's configuration.
       weights: The global part, with the item table that the examples point into.
-      examples: What to fit to; without any, the personal part stays as it is.
-      initial: float32, what to start from.
+      examples: Examples to fit to; without any, the personal part stays as it is.
+      initial: float32, the personal part to start from.
 
     Returns:
       float32, of the same shape.

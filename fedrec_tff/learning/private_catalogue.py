@@ -32,10 +32,10 @@ def build_private_catalogue(
     Each client spreads a vector of length one evenly over the distinct items that it counts for.
 
     Args:
-      num_items: How many items there are to choose from. Their number is not public, nor are the
+      num_items: Number of items there are to choose from. Their number is not public, nor are the
         sums: what `partition_selection.select` chooses by `release.threshold` is.
-      release: How many items count, and the noise.
-      insecure_noise_seed: None for secret noise; in tests, a seed.
+      release: Release with the number of items that count, and the noise.
+      insecure_noise_seed: Seed for the noise, only in tests; None for secret noise.
 
     Returns:
       A computation from clients' `client_work.ClientData` to noised sums, float32 [num_items].

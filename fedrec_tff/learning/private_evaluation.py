@@ -97,9 +97,9 @@ def build_private_evaluation(
     Args:
       model: The model's shape.
       num_items: Rows of the item table.
-      release: Which metrics, and the noise.
-      insecure_noise_seed: None for secret noise. In tests, a seed: the noise is then the same each
-        time, and protects nobody.
+      release: Release with the names of the metrics, and the noise.
+      insecure_noise_seed: Seed for the noise, only in tests: the noise is then the same each time,
+        and protects nobody; None for secret noise.
 
     Returns:
       A computation from the model's `TwoTowerWeights` and the clients' `EvaluationClient` to noised
@@ -141,7 +141,7 @@ def summarise(sums: np.ndarray, release: releases.EvaluationRelease) -> dict[str
 
     Args:
       sums: float [1 + metrics], what `build_private_evaluation` released.
-      release: The same as there.
+      release: Release, the same as in `build_private_evaluation`.
 
     Returns:
       By name, each beginning with `private/`: every metric, and with `_low` and `_high` after its

@@ -37,10 +37,11 @@ def stack(
 
     Args:
       population: All users; the arrays are not copied.
-      draws: Of the population, for which items users with too many count for. Its key must be as
-        secret as the sampling of users, and a key of all bits: one for everybody would be one of
-        2**32.
-      purpose: What is drawn, as in `KeyedDraws.blocks`: another choice for another release.
+      draws: Keyed draws of the population, for which items users with too many count for. Their key
+        must be as secret as the sampling of users, and a key of all bits: one for everybody would
+        be one of 2**32.
+      purpose: Name of the choice that is drawn, as in `KeyedDraws.blocks`: another choice for
+        another release.
 
     Returns:
       A cohort of `client_work.ClientData`.
@@ -68,9 +69,9 @@ def build_private_popularity(
 
     Args:
       num_items: Size of the catalogue.
-      release: How many items count, and the noise.
-      insecure_noise_seed: None for secret noise. In tests, a seed: the noise is then the same each
-        time, and protects nobody.
+      release: Release with the number of items that count, and the noise.
+      insecure_noise_seed: Seed for the noise, only in tests: the noise is then the same each time,
+        and protects nobody; None for secret noise.
 
     Returns:
       A computation from clients' `client_work.ClientData` to noised counts, float32 [num_items].
@@ -89,10 +90,11 @@ def build_item_sums(
 
     Args:
       num_items: Size of the catalogue.
-      release: For how many items a user counts, by how much at most, and the noise.
-      weigh_fn: What a user says of each of them: from float32 [n], one for an item and zero for
-        what fills the rows up, to float32 [n], zero where that is.
-      insecure_noise_seed: None for secret noise; in tests, a seed.
+      release: Release with the number of items for which a user counts, by how much at most, and
+        the noise.
+      weigh_fn: Function of what a user says of each of them: from float32 [n], one for an item and
+        zero for what fills the rows up, to float32 [n], zero where that is.
+      insecure_noise_seed: Seed for the noise, only in tests; None for secret noise.
 
     Returns:
       A computation from clients' `client_work.ClientData` to noised sums, float32 [num_items].

@@ -48,7 +48,8 @@ def build_learning_process(
       aggregation_factory: Takes the clients' updates; gets what clients count by
         `ClientWorkConfig.weighting` if it is weighted. Its result must have the structure of the
         model's trainable weights.
-      server_optimizer: Applies the aggregate, as if it were a gradient (Reddi et al. 2021).
+      server_optimizer: Optimiser that applies the aggregate, as if it were a gradient (Reddi et al.
+        2021).
       seed: Seed for the initial weights.
       client_data_type: The type of one client, as `client_update_fn` takes it.
       sums_client_metrics: Whether clients send their `ClientMetrics`; otherwise they send zeros:
@@ -58,11 +59,11 @@ def build_learning_process(
         None for random numbers.
       replaces_non_finite: Whether updates that are not finite become zeros before they are
         aggregated; an aggregator that leaves them out by itself wants to see them.
-      client_memory: What the server keeps for client work from round to round, as the state's
-        `client_work`, which `client_update_fn` is told. It sees no model of an edge.
+      client_memory: Memory that the server keeps for client work from round to round, as the
+        state's `client_work`, which `client_update_fn` is told. It sees no model of an edge.
       server_learning_rates: float32 [rounds], the server's in each round; None for the optimizer's.
         Not with edges that sync every few rounds.
-      edges: What stands between clients and server; None for nothing.
+      edges: Edges between clients and server; None for nothing.
 
     Returns:
       A process whose `next` takes the state and a list of clients of that type, and whose

@@ -22,7 +22,7 @@ class RecordingOptimizer(tff.learning.optimizers.Optimizer):
         """Wraps an optimiser.
 
         Args:
-          inner: Takes the steps.
+          inner: Optimiser that takes the steps.
         """
         self._inner = inner
 

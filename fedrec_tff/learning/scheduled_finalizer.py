@@ -61,7 +61,7 @@ def build_finalizer(
     """Applies the aggregate as if it were a gradient.
 
     Args:
-      optimizer: Takes the step.
+      optimizer: Optimiser that takes the step.
       weights_type: Type of the model's `tff.learning.models.ModelWeights`.
       learning_rates: float32 [rounds], that of each round, the last one's ever after; None for the
         optimizer's own.

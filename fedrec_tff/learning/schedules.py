@@ -28,7 +28,7 @@ def create_learning_rates(optimizer: OptimizerConfig) -> np.ndarray | None:
     learns.
 
     Args:
-      optimizer: Has the rate and, perhaps, a schedule.
+      optimizer: Settings of the optimiser, with the rate and, perhaps, a schedule.
 
     Returns:
       float32 [rounds], the first round's first; None where there is no schedule.

@@ -41,9 +41,9 @@ class Edges:
     """The edges of a process.
 
     Attributes:
-      hierarchy: That of the process's aggregation factory, a `HierarchicalFactory` with or without
-        steps before it that leave the form of the aggregate as it is.
-      edge_fn: Where a client's edge is.
+      hierarchy: Hierarchy of the process's aggregation factory, a `HierarchicalFactory` with or
+        without steps before it that leave the form of the aggregate as it is.
+      edge_fn: Function from a client to its edge.
     """
 
     hierarchy: Hierarchy
@@ -89,7 +89,7 @@ class Flat:
 
         Args:
           weights_type: Type of the model's `ModelWeights`.
-          finalizer: Applies the aggregate.
+          finalizer: Process that applies the aggregate.
         """
         self._finalizer = finalizer
         self.broadcast_type = weights_type
@@ -141,9 +141,9 @@ class EveryRound(Flat):
         """Initialises the part.
 
         Args:
-          edges: The edges.
+          edges: Edges between clients and server.
           weights_type: Type of the model's `ModelWeights`.
-          finalizer: Applies the aggregate.
+          finalizer: Process that applies the aggregate.
         """
         super().__init__(weights_type, finalizer)
         self._edge_fn = edges.edge_fn
@@ -165,9 +165,9 @@ class EveryPeriod(EveryRound):
         """Initialises the part.
 
         Args:
-          edges: The edges.
+          edges: Edges between clients and server.
           weights_type: Type of the model's `ModelWeights`.
-          finalizer: Applies what the edges have together.
+          finalizer: Process that applies what the edges have together.
         """
         super().__init__(edges, weights_type, finalizer)
         hierarchy = edges.hierarchy
@@ -281,9 +281,9 @@ def create_server_part(
     """Creates the server's part of a round.
 
     Args:
-      edges: What stands between clients and server; None for nothing.
+      edges: Edges between clients and server; None for nothing.
       weights_type: Type of the model's `ModelWeights`.
-      finalizer: Takes the server's step.
+      finalizer: Process that takes the server's step.
 
     Returns:
       The part.

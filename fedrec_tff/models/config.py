@@ -26,16 +26,17 @@ class TwoTowerConfig:
 
     Attributes:
       embedding_dim: Width of item embeddings and of the query.
-      history_length: How many of the newest items the query tower reads.
+      history_length: Number of newest items that the query tower reads.
       num_blocks: Blocks of the query tower: of self-attention in `attention`, and residual MLPs
         after what reads the history in the others.
       temperature: Logits are the similarity divided by this, plus the item's bias.
-      query_tower: One of `QUERY_TOWERS`.
+      query_tower: Name of the query tower, one of `QUERY_TOWERS`.
       num_heads: Heads of self-attention; divides `embedding_dim`.
       dropout: The fraction of activations that is dropped in training (causal towers).
       item_feature_buckets: Rows of the table of items' features; 0 for none.
       user_feature_buckets: Rows of the table of users' features; 0 for none.
-      similarity: One of `SIMILARITIES`: what of query and item is divided by the temperature.
+      similarity: Name of the similarity, one of `SIMILARITIES`: what of query and item is divided
+        by the temperature.
       plugin: A query tower of somebody's own, in place of `query_tower`; None for none. It is
         imported, and TensorFlow with it, when its tensors are asked for.
     """

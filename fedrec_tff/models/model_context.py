@@ -11,7 +11,7 @@ class ModelContext:
 
     Attributes:
       embedding_dim: Width of item embeddings and of the query.
-      history_length: How many of a user's newest items the tower reads.
+      history_length: Number of a user's newest items that the tower reads.
     """
 
     embedding_dim: int

@@ -40,7 +40,7 @@ def load_tower(plugin: Chosen, context: ModelContext) -> query_tower.QueryTower:
 
     Args:
       plugin: The builder and its parameters.
-      context: What builders are told.
+      context: Context that builders are given.
 
     Returns:
       The tower; of what it does, `tower_contract` checks more.

@@ -32,8 +32,8 @@ class QueryTower(abc.ABC):
         whatever their order, by `encode_others`.
       aligns_histories: Whether histories come with the padding at the end, and its embeddings are
         zero. The built-in towers do without.
-      embedding_stddev: What item embeddings are drawn with at first; None for one over the root of
-        their width (less where items have features).
+      embedding_stddev: Standard deviation that item embeddings are drawn with at first; None for
+        one over the root of their width (less where items have features).
     """
 
     is_causal: ClassVar[bool] = False

@@ -29,7 +29,7 @@ class TwoTowerRetrievalModel(tfrs.Model):
           config: The model's shape.
           weights: Initial values, such as `two_tower.create_initial_weights` or the global model
             of a federated run.
-          item_features: What is known of the items; None for nothing.
+          item_features: Known features of the items; None for nothing.
         """
         super().__init__()
         self._config = config

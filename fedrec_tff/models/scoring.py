@@ -25,8 +25,8 @@ def build_score_fn(
     Args:
       config: The model's shape.
       weights: The model's weights, arrays or tensors.
-      item_features: What is known of the items; None for nothing.
-      user_features: What is known of the log's users; None for nothing.
+      item_features: Known features of the items; None for nothing.
+      user_features: Known features of the log's users; None for nothing.
 
     Returns:
       A function from histories (one row per user, oldest item first; of users without a

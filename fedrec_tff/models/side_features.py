@@ -22,7 +22,7 @@ def split_tower(
 
     Args:
       config: The model's shape.
-      tower: As `TwoTowerConfig.tower` lists them.
+      tower: Tensors of the towers, as `TwoTowerConfig.tower` lists them.
 
     Returns:
       The query tower's; the table of items' features, float32 [item_feature_buckets, dim + 1], the
@@ -48,7 +48,7 @@ def add_item_features(
       weights: The weights; the item table may hold some rows only.
       index: int32 [rows, slots], the values of these rows' items, padded with -1; None where
         nothing is to be added.
-      widths: How many slots each column has.
+      widths: Number of slots that each column has.
 
     Returns:
       The rows, as the losses and scores read them.

@@ -26,8 +26,8 @@ class Outcome(NamedTuple):
 
     Attributes:
       name: Name of the check.
-      problem: What is wrong, and the way out; None if nothing.
-      promise: What was checked.
+      problem: Problem, and the way out; None if there is none.
+      promise: Promise that was checked.
     """
 
     name: str
@@ -83,10 +83,10 @@ class Trial:
     Attributes:
       config: The model's shape.
       tower: The tower.
-      weights: The model's, with every number of the towers random.
+      weights: Weights of the model, with every number of the towers random.
       history: int32 [rows, history_length], histories of several lengths, padded at the end with
         other items.
-      lengths: How long they are; the first is 0 and the last all of `history_length`.
+      lengths: Lengths of the histories; the first is 0 and the last all of `history_length`.
     """
 
     def __init__(self, config: TwoTowerConfig) -> None:
@@ -143,8 +143,8 @@ def compute_gradients(
 
     Args:
       trial: The tower.
-      weights: Where the gradients are taken.
-      length: How many items came before.
+      weights: Weights at which the gradients are taken.
+      length: Number of items that came before.
 
     Returns:
       The loss, and for each tensor of the weights the gradient; None where it has no part in it.

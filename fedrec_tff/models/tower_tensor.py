@@ -10,8 +10,8 @@ class TowerTensor:
     """One tensor of a query tower.
 
     Attributes:
-      shape: Its shape.
-      initial_value: What it is filled with at first, if it is not random.
+      shape: Shape of the tensor.
+      initial_value: Number that the tensor is filled with at first, if it is not random.
       initial_stddev: Standard deviation of normal numbers that it is filled with at first; 0 for
         none.
     """

@@ -52,7 +52,7 @@ def create_initial_weights(config: TwoTowerConfig, num_items: int, seed: int) ->
     Args:
       config: The model's shape, which has the scale of each tensor.
       num_items: Rows of the item table.
-      seed: Seeds what is random.
+      seed: Seed for what is random.
 
     Returns:
       float32 weights.
@@ -93,7 +93,7 @@ def scale_for(similarity: str, vectors: tf.Tensor) -> tf.Tensor:
     """Scales vectors so that their dot products are the similarity.
 
     Args:
-      similarity: One of `SIMILARITIES`.
+      similarity: Name of the similarity, one of `SIMILARITIES`.
       vectors: float32 [..., dim].
 
     Returns:

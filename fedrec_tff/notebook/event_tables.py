@@ -50,10 +50,10 @@ def read_source(events: Any, keywords: Mapping[str, Any]) -> Source:
     Args:
       events: A table in memory (pandas, Arrow, or whatever hands itself over as Arrow does); the
         path of a CSV, TSV or Parquet file, or of the folder of a data set; or a data set's name.
-      keywords: As `train` got them.
+      keywords: Keywords as `train` got them.
 
     Returns:
-      What to read.
+      The source to read.
 
     Raises:
       UserError: If it is none of these, or a table cannot be used.

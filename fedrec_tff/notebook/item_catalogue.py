@@ -108,7 +108,7 @@ def read(path: pathlib.Path, has_integer_ids: bool = False) -> ItemCatalogue:
 
     Args:
       path: `ids/item_ids.csv` of the run.
-      has_integer_ids: See `ItemCatalogue`.
+      has_integer_ids: Whether the data had numbers for ids, as in `ItemCatalogue`.
 
     Returns:
       The items.

@@ -47,7 +47,7 @@ def find_moved(config: RunConfig, root: pathlib.Path) -> dict[str, str]:
 
     Args:
       config: The flags that the run was begun with.
-      root: Its folder.
+      root: Folder of the run.
 
     Returns:
       New values of the flags that name a table of the folder.
@@ -65,8 +65,8 @@ def has_integers(path: str | None, column: str) -> bool:
     """Whether a column of events that were placed holds whole numbers.
 
     Args:
-      path: Where the run's data are; None for no file.
-      column: Its name.
+      path: Path of the run's data; None for no file.
+      column: Name of the column.
 
     Returns:
       Whether it does; False for events that have not been placed.
@@ -90,7 +90,7 @@ class PlacedTables:
         """Has placed nothing yet.
 
         Args:
-          tables: By the flag whose file they stand for.
+          tables: Tables by the flag whose file they stand for.
         """
         self._tables = tables
         self._begun: run_directory.RunDirectory | None = None

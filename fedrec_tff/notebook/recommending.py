@@ -22,9 +22,9 @@ def recommend(
 
     Args:
       items: The catalogue.
-      score_fn: From histories to scores, float32 [rows, num_items].
+      score_fn: Function from histories to scores, float32 [rows, num_items].
       history: Raw ids or titles, oldest first; or several such histories.
-      k: How many items for each, at most.
+      k: Number of items for each history, at most.
 
     Returns:
       A row for each item: `history` where there are several, `item`, `title` where items have

@@ -27,7 +27,7 @@ class ReopenedRun:
       config: The flags.
       directory: The run's paths.
       dataset: The data that it was trained on.
-      features: What the model knows of items and users.
+      features: Features of items and users that the model knows.
     """
 
     config: RunConfig
@@ -63,7 +63,7 @@ def reopen(config: RunConfig, directory: run_directory.RunDirectory) -> Reopened
     """Loads the data of a run, and checks that they are those.
 
     Args:
-      config: From `read_config`.
+      config: Flags of the run, from `read_config`.
       directory: The run's paths.
 
     Returns:
@@ -97,7 +97,7 @@ def build_score_fn(config: RunConfig, path: pathlib.Path) -> ScoreFn:
 
     Args:
       config: The run's flags; see `needs_data`.
-      path: `model.npz`.
+      path: Path of `model.npz`.
 
     Returns:
       From histories to scores, float32 [rows, num_items].
@@ -114,10 +114,10 @@ def build_score_fn_with_data(run: ReopenedRun, rounds: int) -> ScoreFn:
 
     Args:
       run: The run.
-      rounds: Of training, after which devices have what they keep.
+      rounds: Number of rounds of training, after which devices have what they keep.
 
     Returns:
-      From histories to scores, float32 [rows, num_items].
+      A function from histories to scores, float32 [rows, num_items].
 
     Raises:
       UserError: If what devices keep cannot be read.

@@ -28,7 +28,7 @@ def load(folder: str | os.PathLike[str]) -> "TrainedRun":
     """Opens the folder of a finished run, of `train` or of the binary; trains nothing.
 
     Args:
-      folder: Its `output_dir`.
+      folder: Folder of the run, its `output_dir`.
 
     Returns:
       The run.
@@ -71,8 +71,8 @@ class TrainedRun:
 
         Args:
           directory: The run's paths.
-          config: Its flags.
-          results: What `results.json` holds.
+          config: Flags of the run.
+          results: Contents of `results.json`.
         """
         self._directory, self._config, self._results = directory, config, results
 
@@ -113,9 +113,9 @@ class TrainedRun:
         """Recommends items that are not in a history.
 
         Args:
-          history: What somebody took, oldest first: a list of raw ids or titles. Or several such
-            lists, in a list, or by name in a mapping.
-          k: How many items; fewer where no more are left.
+          history: Items that somebody took, oldest first: a list of raw ids or titles. Or several
+            such lists, in a list, or by name in a mapping.
+          k: Number of items; fewer where no more are left.
 
         Returns:
           A row for each item, best first: its raw id as `item`, `title` where items have titles,

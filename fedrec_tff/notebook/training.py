@@ -25,10 +25,10 @@ def train(
     of a running event loop, which waits meanwhile, and in any thread.
 
     Args:
-      events: Who took what, when, one row each: a pandas or Arrow table, of which the named columns
-        are kept as `ids/events.parquet` in the folder, for its owner alone; the path of a CSV, TSV
-        or Parquet file, or of a data set's folder; or the name of a data set: synthetic, ml-100k,
-        ml-1m.
+      events: Events (who took what, when), one row each: a pandas or Arrow table, of which the
+        named columns are kept as `ids/events.parquet` in the folder, for its owner alone; the path
+        of a CSV, TSV or Parquet file, or of a data set's folder; or the name of a data set:
+        synthetic, ml-100k, ml-1m.
       output_dir: The run's folder; made if missing.
       **flags: The flags of `python -m experiments.train --help`, under their names. `item_table`
         and `user_table` may be tables in memory, too; parameters may be a mapping, as in

@@ -25,7 +25,7 @@ def apply(session: Session, ledger: ledger_lib.PrivacyLedger | None) -> Session:
 
     Args:
       session: The run, in whose TFF context this is called; its data have all of their items.
-      ledger: Records the release before it is computed.
+      ledger: Ledger that records the release before it is computed.
 
     Returns:
       The session with the items that were chosen, and with rows of these alone; as it is where the

@@ -138,8 +138,8 @@ def find_target(attack: AttackConfig | None, seed: int, item_ids: np.ndarray) ->
     """Finds the item that is promoted, or would be.
 
     Args:
-      attack: May name it.
-      seed: Chooses one where none is named.
+      attack: The attack, which may name the item; None for no attack.
+      seed: Seed that chooses an item where none is named.
       item_ids: object (str) [num_items], raw ids.
 
     Returns:

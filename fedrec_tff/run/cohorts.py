@@ -131,7 +131,7 @@ class CohortDataSource(tff.program.FederatedDataSource):
 
         Args:
           population: All clients.
-          sampler: Draws rows of the population.
+          sampler: Sampler that draws rows of the population.
           draws: Keyed draws of the population, for clients' own randomness in each round.
           next_round: The round that iterators begin with.
           simulation: Simulated attackers and failures of devices; None for no simulation.

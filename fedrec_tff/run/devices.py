@@ -90,7 +90,7 @@ class Devices:
         """The scores of a run's model, with its personal part if there is one.
 
         Args:
-          weights: The global part.
+          weights: Weights of the global part.
 
         Returns:
           Scores of histories; of those that say whose they are, by what that user's device has.
@@ -104,7 +104,7 @@ class Devices:
         """The same after each user's device has fine-tuned its copy; None if the run has none.
 
         Args:
-          weights: The global part.
+          weights: Weights of the global part.
 
         Returns:
           Scores of histories.

@@ -43,11 +43,11 @@ def build_evaluate_fn(
 
     Args:
       session: The run.
-      ledger: Counts noised releases; None for a run without differential privacy.
-      devices: Score as the users' own devices do.
+      ledger: Ledger that counts noised releases; None for a run without differential privacy.
+      devices: Devices that score as the users' own do.
 
     Returns:
-      What validates a model, to be called while training.
+      The function that validates a model, to be called while training.
     """
     config = session.config
     release = config.evaluation_release

@@ -31,7 +31,7 @@ def obtain(
     Args:
       session: The run, in whose TFF context this is called.
       population: All training users.
-      ledger: Records the release before it is computed.
+      ledger: Ledger that records the release before it is computed.
 
     Returns:
       The popularity; None where the run has no use for it.

@@ -83,7 +83,7 @@ def check_room(
     Args:
       config: The population ledger and its budget.
       events: The events of everything that is planned.
-      relation: Under which they are accounted.
+      relation: Neighbouring relation under which the events are accounted.
 
     Returns:
       What the ledger holds.
@@ -193,7 +193,7 @@ def charge(
       folder: The folder of its files.
       mechanism: The mechanism in words.
       events: Independent events, with counts.
-      relation: Under which they are accounted.
+      relation: Neighbouring relation under which the events are accounted.
       departures: Reservations that are told with its epsilon.
 
     Raises:

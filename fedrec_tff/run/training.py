@@ -42,7 +42,8 @@ class TrainingOptions:
       averaging_decay: Decay of the average of models, see `averaging.update_average`; 0 keeps the
         last model alone.
       sums_client_metrics: Whether clients' metrics are summed; they are zeros otherwise.
-      read_secure_sum_costs_fn: Reads what the latest round's secure sum cost, if there was one.
+      read_secure_sum_costs_fn: Function that reads what the latest round's secure sum cost, if
+        there was one.
       learning_rates: float32 [rounds] of each side, client or server, that has a schedule.
       prepare_cohort_fn: Preparation of the devices before a round, by themselves.
     """
@@ -167,16 +168,17 @@ async def train(
 
     Args:
       process: The learning process.
-      cohorts: Positioned at the round after `start`.
-      start: From `load_progress`.
-      evaluate_fn: Computes validation metrics.
-      release_manager: Gets each round's metrics, by name, with the round's number as key.
-      state_manager: Gets checkpoints.
-      ledger: Counts what is spent; None for a run without differential privacy.
-      options: See `TrainingOptions`.
-      stop: Checked after each round.
-      profiler: Traces rounds.
-      watch: Ends a run that has diverged.
+      cohorts: Cohorts, positioned at the round after `start`.
+      start: Progress to start from, as from `load_progress`.
+      evaluate_fn: Function that computes validation metrics.
+      release_manager: Manager that gets each round's metrics, by name, with the round's number as
+        key.
+      state_manager: Manager that gets checkpoints.
+      ledger: Ledger that counts what is spent; None for a run without differential privacy.
+      options: Options of the training, see `TrainingOptions`.
+      stop: Request to stop, checked after each round.
+      profiler: Profiler that traces rounds.
+      watch: Watch that ends a run that has diverged.
 
     Returns:
       Where it ended; the state is checkpointed.

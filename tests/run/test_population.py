@@ -50,10 +50,10 @@ class Training:
     """Trains as `federated_run` does, as far as ledgers see it.
 
     Attributes:
-      rounds: After how many rounds of this session it stops; None for none.
-      redo: How many of the rounds in the ledger are executed again.
-      releases: What is released before the first round.
-      error: What the session ends with.
+      rounds: Number of rounds of this session after which it stops; None for none.
+      redo: Number of rounds in the ledger that are executed again.
+      releases: Names of what is released before the first round.
+      error: Error that the session ends with.
     """
 
     def __init__(self):

@@ -38,8 +38,8 @@ def draw_signs(size: int, key: tf.Tensor) -> tf.Tensor:
     """Draws signs that clients and server can draw alike.
 
     Args:
-      size: How many.
-      key: int32 [2].
+      size: Number of signs.
+      key: int32 [2], the key that the signs follow from.
 
     Returns:
       float32 [size], each -1 or 1 with probability one half.

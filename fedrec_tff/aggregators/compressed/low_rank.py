@@ -29,7 +29,7 @@ def build_low_rank(
     and towers travel as they are.
 
     Args:
-      context: Its `num_items`.
+      context: Context that builders are given; its `num_items` is read.
       rank: Numbers for each item row, below the embedding's width.
       unbiased: Whether the server scales by width over rank (the width as a power of two), which
         makes the result unbiased over the subspaces, and its noise, if any, as much larger; if not,
@@ -58,8 +58,8 @@ class LowRank(transforms.ClientTransform):
 
         Args:
           num_items: Rows of the item table.
-          rank: See `build_low_rank`.
-          unbiased: See `build_low_rank`.
+          rank: Numbers for each item row, as in `build_low_rank`.
+          unbiased: Whether the server scales to an unbiased result, as in `build_low_rank`.
         """
         self._num_items, self._rank, self._unbiased = num_items, rank, unbiased
 

@@ -29,8 +29,8 @@ def build_quantize(
     the mean magnitude, which is biased.
 
     Args:
-      context: Not used.
-      bits: Of each number, from 1 to 16.
+      context: Context that builders are given; not used.
+      bits: Bits of each number, from 1 to 16.
       stochastic: Whether to round at random, without bias, rather than to the nearest level.
     """
     del context
@@ -51,8 +51,8 @@ class Quantize(integer_codec.IntegerCodec):
         """Initialises the step.
 
         Args:
-          bits: From 2 to 16.
-          stochastic: See `build_quantize`.
+          bits: Bits of each number, from 2 to 16.
+          stochastic: Whether to round at random, as in `build_quantize`.
         """
         self._bits, self._stochastic = bits, stochastic
         self._max_level = 2 ** (bits - 1) - 1
@@ -84,7 +84,7 @@ class Sign(integer_codec.IntegerCodec):
         """Initialises the step.
 
         Args:
-          stochastic: See `build_quantize`.
+          stochastic: Whether to round at random, as in `build_quantize`.
         """
         self._stochastic = stochastic
 

@@ -23,7 +23,7 @@ def build_rotate(context: registry.AggregatorContext) -> transforms.ClientTransf
     a few rows then sends numbers for all items: this pays where updates are dense anyway.
 
     Args:
-      context: Its `num_items`.
+      context: Context that builders are given; its `num_items` is read.
     """
     return Rotate(context.num_items)
 

@@ -42,11 +42,11 @@ def build_count_sketch(
     the square of their norm is that of the update's on average, and a clip means the same.
 
     Args:
-      context: Its `num_items` and `seed`.
+      context: Context that builders are given; its `num_items` and `seed` are read.
       rows: Independent hash functions of the sketch; estimates are medians over them.
       columns: Cells in each row, each as wide as an item's row; None for as many as make the
         sketch a quarter of the update.
-      fraction: How many of the model's numbers the server takes from the sketch in a round, the
+      fraction: Share of the model's numbers that the server takes from the sketch in a round, the
         largest, above 0 and at most 1.
       error_feedback: Whether the server keeps what it did not take for later rounds. Hash functions
         are then the same in all rounds; otherwise new ones in each.
@@ -77,11 +77,11 @@ class CountSketch(transforms.ClientTransform):
 
         Args:
           num_items: Rows of the item table.
-          rows: See `build_count_sketch`.
-          columns: See `build_count_sketch`.
-          fraction: See `build_count_sketch`.
-          error_feedback_seed: Of the hash functions of all rounds; None for new ones in each, and
-            no error feedback.
+          rows: Independent hash functions, as in `build_count_sketch`.
+          columns: Cells in each row of the sketch, as in `build_count_sketch`.
+          fraction: Share of numbers that the server takes, as in `build_count_sketch`.
+          error_feedback_seed: Seed of the hash functions of all rounds; None for new ones in each,
+            and no error feedback.
         """
         self._num_items, self._rows, self._columns = num_items, rows, columns
         self._fraction, self._error_feedback_seed = fraction, error_feedback_seed

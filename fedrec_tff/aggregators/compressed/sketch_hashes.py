@@ -30,9 +30,9 @@ def draw(keys: tf.Tensor, num_rows: int, num_columns: int, key: tf.Tensor) -> Ha
     and Wegman 1979), which is what the count sketch's bounds ask for (Charikar et al. 2002).
 
     Args:
-      keys: int32 [keys], what is hashed, not negative.
-      num_rows: Independent functions.
-      num_columns: Of the sketch.
+      keys: int32 [keys], the keys to hash, not negative.
+      num_rows: Number of independent functions, one for each row of the sketch.
+      num_columns: Number of the sketch's columns.
       key: int32 [2], which the functions follow from.
     """
     words = tf.random.stateless_uniform(

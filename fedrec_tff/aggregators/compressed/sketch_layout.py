@@ -49,7 +49,7 @@ class Layout:
         """Cuts a client's update into blocks.
 
         Args:
-          value: Its update, row-sparse or dense.
+          value: The client's update, row-sparse or dense.
 
         Returns:
           int32 [blocks], their keys; and float32 [blocks, width], padding rows being zero.

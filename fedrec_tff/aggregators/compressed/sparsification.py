@@ -30,9 +30,9 @@ def build_top_k(
     the dense rest. Biased: what is dropped is lost, since clients have no memory for it.
 
     Args:
-      context: Not used.
-      fraction: How many are kept, above 0 and at most 1; at least one number is. Numbers as large
-        as the smallest one kept are all kept.
+      context: Context that builders are given; not used.
+      fraction: Share of numbers that are kept, above 0 and at most 1; at least one number is.
+        Numbers as large as the smallest one kept are all kept.
     """
     del context
     if not 0.0 < fraction <= 1.0:
@@ -53,7 +53,7 @@ class TopK(transforms.ClientTransform):
         """Initialises the step.
 
         Args:
-          fraction: See `build_top_k`.
+          fraction: Share of numbers that are kept, as in `build_top_k`.
         """
         self._fraction = fraction
 

@@ -25,7 +25,7 @@ def build_terngrad(
     zero.
 
     Args:
-      context: Not used.
+      context: Context that builders are given; not used.
       clip_deviations: Numbers are clipped at this many standard deviations of their tensor first
         (the paper's gradient clipping, at 2.5), which makes the scale smaller and the result
         biased; None for no clipping.
@@ -45,7 +45,7 @@ class TernGrad(integer_codec.IntegerCodec):
         """Initialises the step.
 
         Args:
-          clip_deviations: See `build_terngrad`.
+          clip_deviations: Number of standard deviations to clip at, as in `build_terngrad`.
         """
         self._clip_deviations = clip_deviations
 

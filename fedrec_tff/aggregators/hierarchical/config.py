@@ -30,11 +30,12 @@ class Hierarchy:
     """The edges between clients and server, and what the server does with them.
 
     Attributes:
-      num_edges: How many edges there are.
-      server: How the server combines edges, one of `RULES`.
-      fraction: For `trimmed_mean`, what is cut off at either end.
+      num_edges: Number of edges.
+      server: Rule by which the server combines edges, one of `RULES`.
+      fraction: Share that `trimmed_mean` cuts off at either end.
       sync_period: Rounds from one combination of the edges to the next.
-      edge_learning_rate: What an edge's step is scaled by, where edges have models of their own.
+      edge_learning_rate: Factor by which an edge's step is scaled, where edges have models of their
+        own.
     """
 
     num_edges: int
@@ -87,8 +88,8 @@ def check_private(server: str, noise_at: str, sync_period: int) -> None:
     """Refuses hierarchies whose cost is not that of one Gaussian mechanism.
 
     Args:
-      server: How the server combines edges.
-      noise_at: Which level adds the noise.
+      server: Rule by which the server combines edges.
+      noise_at: Level that adds the noise.
       sync_period: Rounds between two combinations.
 
     Raises:

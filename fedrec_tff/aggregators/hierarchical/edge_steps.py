@@ -22,7 +22,7 @@ class EdgeMeanFactory(tff.aggregators.WeightedAggregationFactory):
         """Initialises the factory.
 
         Args:
-          num_edges: How many edges there are.
+          num_edges: Number of edges.
           num_items: Rows of the dense table, for row-sparse updates.
           is_weighted: Whether clients count by their weights; otherwise all the same.
         """
@@ -36,7 +36,7 @@ class EdgeMeanFactory(tff.aggregators.WeightedAggregationFactory):
 
         Args:
           value_type: The type of an update, dense or a `RowSparse`.
-          weight_type: That of an `EdgeWeight`.
+          weight_type: Type of an `EdgeWeight`.
 
         Returns:
           A stateless process; an edge's weight is the sum of its clients' (or their number).
@@ -87,11 +87,11 @@ class PrivateEdgeFactory(tff.aggregators.WeightedAggregationFactory):
         """Initialises the factory.
 
         Args:
-          query: Clips one update, and adds noise to a sum; for `RowSparse` updates a
+          query: Query that clips one update, and adds noise to a sum; for `RowSparse` updates a
             `RowSparseQuery`.
-          num_edges: How many edges there are.
+          num_edges: Number of edges.
           num_items: Rows of the dense table, for row-sparse updates.
-          clients_per_edge: How many clients of an edge are expected in a round.
+          clients_per_edge: Number of an edge's clients that are expected in a round.
         """
         mean_query = tfp.NormalizedQuery(
             edges.EdgeQuery(query, num_edges), denominator=clients_per_edge
@@ -108,7 +108,7 @@ class PrivateEdgeFactory(tff.aggregators.WeightedAggregationFactory):
 
         Args:
           value_type: The type of an update, dense or a `RowSparse`.
-          weight_type: That of an `EdgeWeight`.
+          weight_type: Type of an `EdgeWeight`.
 
         Returns:
           A process with state and measurements of a `tff.aggregators.DifferentiallyPrivateFactory`.

@@ -40,7 +40,7 @@ class EdgeUpdate(NamedTuple):
     """An update on its way to a slot.
 
     Attributes:
-      edge: int32 scalar.
+      edge: int32 scalar, the client's edge.
       value: A structure of float32 tensors, or a `row_sparse.RowSparse` of one.
     """
 
@@ -78,7 +78,7 @@ class EdgeSumFactory(tff.aggregators.UnweightedAggregationFactory):
         """Initialises the factory.
 
         Args:
-          num_edges: How many edges there are.
+          num_edges: Number of edges.
           num_items: Rows of the dense table, for row-sparse values.
         """
         self._num_edges, self._num_items = num_edges, num_items
@@ -138,8 +138,8 @@ class EdgeQuery(tfp.SumAggregationDPQuery):
         """Wraps a query.
 
         Args:
-          inner: Clips records and adds noise to their (stacked) sum, number by number.
-          num_edges: How many edges there are.
+          inner: Query that clips records and adds noise to their (stacked) sum, number by number.
+          num_edges: Number of edges.
         """
         self._inner, self._num_edges = inner, num_edges
 

@@ -29,7 +29,7 @@ class HierarchicalFactory(tff.aggregators.WeightedAggregationFactory):
         """Initialises the factory.
 
         Args:
-          edge_factory: From updates and `EdgeWeight`s to `EdgeAggregates`.
+          edge_factory: Factory of the process from updates and `EdgeWeight`s to `EdgeAggregates`.
           hierarchy: The server's part.
         """
         self._edge_factory, self._hierarchy = edge_factory, hierarchy
@@ -46,7 +46,7 @@ class HierarchicalFactory(tff.aggregators.WeightedAggregationFactory):
 
         Args:
           value_type: The type of an update, dense or a `RowSparse`.
-          weight_type: That of an `EdgeWeight`.
+          weight_type: Type of an `EdgeWeight`.
 
         Returns:
           A process with state and measurements of the edges' one. Its result is the server's
@@ -130,16 +130,17 @@ def build_hierarchical(
     a round, or in a whole sync period, is left out.
 
     Args:
-      context: As builders get it.
-      num_edges: How many edges there are; memory and the server's work grow with it.
-      edge: What an edge does with its clients: `weighted_mean` by examples, `mean`, or, keeping all
-        updates until the round's end, `median`, `trimmed_mean`, `geometric_median`.
-      server: What the server does with the edges: `weighted_mean` (by what their clients weigh
-        together), `mean`, or `median`, `trimmed_mean`, `geometric_median` against edges that lie.
-      fraction: What `trimmed_mean` cuts off at either end, at edges and server.
+      context: Context that builders are given.
+      num_edges: Number of edges; memory and the server's work grow with it.
+      edge: Rule by which an edge combines its clients: `weighted_mean` by examples, `mean`, or,
+        keeping all updates until the round's end, `median`, `trimmed_mean`, `geometric_median`.
+      server: Rule by which the server combines the edges: `weighted_mean` (by what their clients
+        weigh together), `mean`, or `median`, `trimmed_mean`, `geometric_median` against edges that
+        lie.
+      fraction: Share that `trimmed_mean` cuts off at either end, at edges and server.
       sync_period: Rounds from one combination to the next; between them edges train models of their
         own.
-      edge_learning_rate: What an edge's steps are scaled by, for a `sync_period` above one.
+      edge_learning_rate: Factor by which an edge's steps are scaled, for a `sync_period` above one.
       rows_per_client: Item rows to keep of a row-sparse client, on average, where updates are kept;
         by default all.
 
@@ -204,15 +205,15 @@ def build_dp_hierarchical(
     Edges divide by the expected number of their clients, the cohort's over `num_edges`.
 
     Args:
-      context: As builders get it.
-      num_edges: How many edges there are; memory, noise and the server's work grow with it.
-      noise_at: Who adds noise, `edge` or `server`.
-      server: What the server does with the edges: `mean`, or `median`, `trimmed_mean`,
+      context: Context that builders are given.
+      num_edges: Number of edges; memory, noise and the server's work grow with it.
+      noise_at: Level that adds noise, `edge` or `server`.
+      server: Rule by which the server combines the edges: `mean`, or `median`, `trimmed_mean`,
         `geometric_median` against edges that lie.
-      fraction: What `trimmed_mean` cuts off at either end.
+      fraction: Share that `trimmed_mean` cuts off at either end.
       sync_period: Rounds from one combination to the next; between them edges train models of their
         own.
-      edge_learning_rate: What an edge's steps are scaled by, for a `sync_period` above one.
+      edge_learning_rate: Factor by which an edge's steps are scaled, for a `sync_period` above one.
 
     Returns:
       The factory.
@@ -237,8 +238,8 @@ def build_edge_releases(
     """What the edges of `dp_hierarchical` release, for those who audit its noise and its clip.
 
     Args:
-      context: As builders get it, with the mechanism `dp_gaussian`.
-      num_edges: How many edges there are.
+      context: Context that builders are given, with the mechanism `dp_gaussian`.
+      num_edges: Number of edges.
 
     Returns:
       A factory whose result are the noised sums of all edges, each tensor with a leading

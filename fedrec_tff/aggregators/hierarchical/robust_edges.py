@@ -26,8 +26,8 @@ class RobustEdgeFactory(tff.aggregators.WeightedAggregationFactory):
         """Initialises the factory.
 
         Args:
-          robust: What each edge does, over the cohort of all edges.
-          num_edges: How many edges there are.
+          robust: Robust aggregator that each edge runs, over the cohort of all edges.
+          num_edges: Number of edges.
           num_items: Rows of the dense table.
         """
         self._robust, self._num_edges, self._num_items = robust, num_edges, num_items
@@ -39,7 +39,7 @@ class RobustEdgeFactory(tff.aggregators.WeightedAggregationFactory):
 
         Args:
           value_type: The type of an update: see `robust.layout.Layout`.
-          weight_type: That of an `EdgeWeight`.
+          weight_type: Type of an `EdgeWeight`.
 
         Returns:
           A stateless process; an edge's weight is the number of its clients. Its measurement

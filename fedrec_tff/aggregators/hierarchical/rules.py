@@ -26,8 +26,8 @@ def create_rule(name: str, fraction: float) -> RuleFn:
     """Creates a rule.
 
     Args:
-      name: One of `config.RULES`.
-      fraction: What `trimmed_mean` cuts off at either end.
+      name: Name of the rule, one of `config.RULES`.
+      fraction: Share that `trimmed_mean` cuts off at either end.
 
     Returns:
       The rule. Only `weighted_mean` reads the weights.

@@ -61,7 +61,7 @@ class QuantileEstimate:
         """The next estimate; the same if there were no clients.
 
         Args:
-          estimate: float32 scalar.
+          estimate: float32 scalar, the present estimate.
           num_below: int32 scalar, clients whose norm was not above it.
           num_clients: int32 scalar, clients whose norm was finite.
         """
@@ -75,8 +75,8 @@ class NormStep(abc.ABC):
     """What a client does with an update, given the estimate.
 
     Attributes:
-      norm_name: The bound's, among the measurements.
-      count_name: That of the number of clients above it.
+      norm_name: Name of the bound among the measurements.
+      count_name: Name of the number of clients above the bound, among the measurements.
     """
 
     norm_name: str
@@ -101,8 +101,8 @@ def apply(
 
     Args:
       step: The step.
-      estimate: How the bound moves.
-      inner: Aggregates what clients hand on; weighted or not, and so is the result.
+      estimate: Estimate of the quantile, which says how the bound moves.
+      inner: Aggregator of what clients hand on; weighted or not, and so is the result.
       num_rows: Rows of the table, for row-sparse updates.
 
     Returns:

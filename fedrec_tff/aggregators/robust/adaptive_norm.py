@@ -62,8 +62,8 @@ def build_adaptive_clip(
     Andrew et al. 2021 (arXiv 1905.03871), without noise: not for use with differential privacy.
 
     Args:
-      context: As builders get it.
-      inner: Aggregates the clipped updates; weighted or not.
+      context: Context that builders are given.
+      inner: Aggregator of the clipped updates; weighted or not.
       initial_norm: The first estimate; by default --clip_norm.
       quantile: The share of clients that are not to be clipped.
       learning_rate: The estimate moves by at most a factor exp(learning_rate) in a round.
@@ -96,13 +96,14 @@ def build_adaptive_zeroing(
     are zero. The defaults are those of `tff.learning.robust_aggregator`.
 
     Args:
-      context: As builders get it.
-      inner: Aggregates the rest; weighted or not.
+      context: Context that builders are given.
+      inner: Aggregator of the other updates; weighted or not.
       initial_norm: The first estimate.
-      quantile: Which quantile of norms to estimate.
+      quantile: The quantile of norms to estimate.
       learning_rate: The estimate moves by at most a factor exp(learning_rate) in a round.
-      multiplier: Zeroed is what is longer than this times the estimate, plus the increment.
-      increment: See there.
+      multiplier: Factor of the estimate: an update is zeroed if its norm is above the multiplied
+        estimate plus the increment.
+      increment: Summand of the bound, on top of the multiplied estimate.
 
     Returns:
       A factory, weighted if the inner one is.

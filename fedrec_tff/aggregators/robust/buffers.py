@@ -54,8 +54,8 @@ class Buffer(abc.ABC):
         """Initialises the buffer.
 
         Args:
-          layout: Of updates.
-          max_clients: How many there is room for.
+          layout: Layout of updates.
+          max_clients: Number of clients that there is room for.
         """
         self._layout = layout
         self._max_clients = max_clients
@@ -155,9 +155,9 @@ class RowBuffer(Buffer):
         """Initialises the buffer.
 
         Args:
-          layout: Of updates.
-          max_clients: How many there is room for.
-          max_rows: How many of their rows, of all together.
+          layout: Layout of updates.
+          max_clients: Number of clients that there is room for.
+          max_rows: Number of the clients' rows, of all together, that there is room for.
         """
         super().__init__(layout, max_clients)
         self._max_rows = max_rows

@@ -51,7 +51,7 @@ class CenteredClipFactory(tff.aggregators.UnweightedAggregationFactory):
         """Initialises the factory.
 
         Args:
-          radius: How far from the center an update may be.
+          radius: Largest distance of an update from the center.
           num_rows: Rows of the table, for row-sparse updates.
         """
         self._radius = radius
@@ -148,8 +148,8 @@ def build_centered_clip(
     """A mean of updates clipped around the last aggregate (Karimireddy et al. 2021, one pass).
 
     Args:
-      context: As builders get it.
-      radius: How far from the last aggregate an update may be; by default --clip_norm.
+      context: Context that builders are given.
+      radius: Largest distance of an update from the last aggregate; by default --clip_norm.
 
     Returns:
       The factory.

@@ -48,7 +48,7 @@ class CollectionFactory(tff.aggregators.UnweightedAggregationFactory):
         """Initialises the factory.
 
         Args:
-          context: As builders get it; `max_clients` must be known.
+          context: Context that builders are given; `max_clients` must be known.
           combine_fn: The function, of TensorFlow operations.
           rows_per_client: Room for table rows of a row-sparse client, on average over
             `max_clients`; None for as many as the table has.
@@ -129,7 +129,7 @@ class CollectionFactory(tff.aggregators.UnweightedAggregationFactory):
         """What a round's updates are collected in.
 
         Args:
-          layout: Of an update.
+          layout: Layout of an update.
 
         Returns:
           The buffer, for `max_clients`.

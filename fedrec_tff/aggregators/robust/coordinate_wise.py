@@ -31,7 +31,7 @@ def build_median(
     """The median of each coordinate (Yin et al. 2018, arXiv 1803.01498).
 
     Args:
-      context: As builders get it.
+      context: Context that builders are given.
       touched_only: Whether an item's row is the median over those clients whose row of it is not
         zero, times their share of the cohort; otherwise that over all clients, zero wherever less
         than half of them touched the item.
@@ -53,7 +53,7 @@ def build_trimmed_mean(
     """The mean of each coordinate without its extremes (Yin et al. 2018, arXiv 1803.01498).
 
     Args:
-      context: As builders get it.
+      context: Context that builders are given.
       fraction: The share of values, rounded down to a number, left out at either end.
       touched_only: Whether an item's row is the trimmed mean over those clients whose row of it is
         not zero, times their share of the cohort; otherwise that over all clients.

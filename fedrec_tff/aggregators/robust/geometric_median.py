@@ -28,7 +28,7 @@ def build_geometric_median(
     """The geometric median, by smoothed Weiszfeld iterations (RFA, Pillutla et al. 2022).
 
     Args:
-      context: As builders get it.
+      context: Context that builders are given.
       num_iterations: The most iterations; fewer where the weights change no more.
       smoothing: Distances shorter than this count as this.
       rows_per_client: Item rows to keep of a row-sparse client, on average; by default all.

@@ -59,7 +59,7 @@ def combine(
     """A linear combination of updates.
 
     Args:
-      updates: Of a round.
+      updates: Updates of a round.
       num_rows: Rows of the table.
       weights: float64 [num_clients].
 

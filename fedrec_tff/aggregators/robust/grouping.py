@@ -35,9 +35,9 @@ def iterate_groups(updates: buffers.Updates, num_rows: int, max_clients: int) ->
     """Each row of the table that was sent, in one group.
 
     Args:
-      updates: Of a round.
+      updates: Updates of a round.
       num_rows: Rows of the table.
-      max_clients: At least as many as there are clients.
+      max_clients: Number of clients that there is room for, at least as many as there are.
     """
     order = tf.argsort(updates.row_ids)
     counts = tf.math.bincount(updates.row_ids, minlength=num_rows, maxlength=num_rows)

@@ -28,7 +28,7 @@ def build_krum(
     """The one update that is nearest to its neighbours (Blanchard et al. 2017).
 
     Args:
-      context: As builders get it.
+      context: Context that builders are given.
       attacker_fraction: The share of a cohort that may attack; rounded down to a number.
       rows_per_client: Item rows to keep of a row-sparse client, on average; by default all.
 
@@ -51,9 +51,9 @@ def build_multi_krum(
     """The mean of the updates that are nearest to their neighbours (Blanchard et al. 2017).
 
     Args:
-      context: As builders get it.
+      context: Context that builders are given.
       attacker_fraction: The share of a cohort that may attack; rounded down to a number.
-      num_selected: How many updates to take the mean of, or all if there are fewer; by default as
+      num_selected: Number of updates to take the mean of, or all if there are fewer; by default as
         many as do not attack.
       rows_per_client: Item rows to keep of a row-sparse client, on average; by default all.
 

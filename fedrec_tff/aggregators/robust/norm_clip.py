@@ -38,7 +38,7 @@ def build_clip(context: registry.AggregatorContext, *, norm: float | None = None
     """Shortens each client's update to an L2 norm (norm bounding, Sun et al. 2019).
 
     Args:
-      context: As builders get it.
+      context: Context that builders are given.
       norm: The norm; by default --clip_norm.
 
     Returns:

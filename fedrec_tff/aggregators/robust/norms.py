@@ -14,8 +14,8 @@ def choose_norm(context: registry.AggregatorContext, name: str, value: float | N
     """A builder's parameter that is a norm, or the run's clip norm in its place.
 
     Args:
-      context: As builders get it.
-      name: The parameter's.
+      context: Context that builders are given.
+      name: Name of the parameter.
       value: The parameter's; None if it was not given.
 
     Raises:

@@ -43,7 +43,7 @@ class Algorithm(abc.ABC):
 
         Args:
           weights: The model that the client got, or those rows of it that it trains.
-          statistics: As the server has them; () where it keeps none.
+          statistics: Statistics as the server has them; () where it keeps none.
 
         Returns:
           A structure of tensors.
@@ -59,8 +59,8 @@ class Algorithm(abc.ABC):
 
         Args:
           gradient: Gradient of the batch's mean loss.
-          weights: Where the client is.
-          model: Where it began.
+          weights: Weights that the client has reached.
+          model: Model that the client began with.
 
         Returns:
           A structure like the gradient's.
@@ -71,9 +71,9 @@ class Algorithm(abc.ABC):
         """One local step.
 
         Args:
-          state: The optimizer's.
-          weights: Where the client is.
-          gradient: What the step descends, from `correct_gradient`.
+          state: State of the optimizer.
+          weights: Weights that the client has reached.
+          gradient: Direction that the step descends, from `correct_gradient`.
 
         Returns:
           The new state and the new weights.
@@ -113,7 +113,8 @@ class Algorithm(abc.ABC):
         """What a client sends beside its update.
 
         Args:
-          full_gradient_fn: Computes its gradient over all its examples at the model that it got.
+          full_gradient_fn: Computation of the client's gradient over all its examples, at the model
+            that it got.
 
         Returns:
           A structure of tensors, of which the server gets the clients' mean; () for nothing.
@@ -132,7 +133,7 @@ class Algorithm(abc.ABC):
         """What it tells them in the next round.
 
         Args:
-          statistics: What it told them in this one.
+          statistics: Statistics that the server told clients in this round.
           weights: The model that they got.
           mean: The mean of what they contributed.
 
@@ -152,7 +153,7 @@ class Variation(Algorithm):
         """Initialises the variation.
 
         Args:
-          inner: What it varies.
+          inner: Algorithm that is varied.
         """
         self.inner = inner
 

@@ -29,8 +29,8 @@ class FedNova(Variation):
         """Initialises the algorithm.
 
         Args:
-          inner: What it varies: takes the steps that are counted.
-          work: Nothing of it is read.
+          inner: Algorithm that is varied: takes the steps that are counted.
+          work: Settings of client work; nothing of them is read.
         """
         del work
         super().__init__(inner)
@@ -49,7 +49,7 @@ class FedNova(Variation):
         a proximal term smaller.
 
         Args:
-          num_steps: int32 scalar.
+          num_steps: int32 scalar, the client's steps in this round.
           learning_rate: float32 scalar, the client's in this round.
 
         Returns:

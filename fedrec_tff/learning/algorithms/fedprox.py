@@ -26,8 +26,8 @@ class FedProx(Variation):
         """Initialises the algorithm.
 
         Args:
-          inner: What it varies.
-          work: mu.
+          inner: Algorithm that is varied.
+          work: Settings of client work, with mu.
         """
         super().__init__(inner)
         self._mu = work.proximal_weight

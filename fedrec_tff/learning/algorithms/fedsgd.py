@@ -22,8 +22,8 @@ class FedSgd(Variation):
         """Initialises the algorithm.
 
         Args:
-          inner: What it varies.
-          work: E, and the most steps in a round.
+          inner: Algorithm that is varied.
+          work: Settings of client work, with E and the most steps in a round.
         """
         super().__init__(inner)
         self._local_epochs, self._max_steps = work.local_epochs, work.max_local_steps

@@ -31,8 +31,8 @@ class MimeLite(Variation):
         """Initialises the algorithm.
 
         Args:
-          inner: What it varies.
-          work: U.
+          inner: Algorithm that is varied.
+          work: Settings of client work, with U.
         """
         super().__init__(inner)
         self._optimizer = optimizers.create_optimizer(work.optimizer)

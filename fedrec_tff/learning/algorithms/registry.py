@@ -25,7 +25,7 @@ def create_algorithm(work: ClientWorkConfig, takes_one_step: bool = False) -> Al
     """Creates the algorithm that a configuration asks for.
 
     Args:
-      work: How clients train.
+      work: Settings of client work.
       takes_one_step: Whether the model encodes all of a user's examples in one pass, so that a step
         takes them all, whatever the size of a batch.
 

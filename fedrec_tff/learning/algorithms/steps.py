@@ -41,7 +41,7 @@ def divide(
     """Divides examples into steps.
 
     Args:
-      examples: How many there are.
+      examples: Examples to divide.
       batch_size: The most examples in a step; None for all of an epoch's.
       local_epochs: Passes over the examples.
       max_steps: The most steps in a round; None for as many as the epochs have.

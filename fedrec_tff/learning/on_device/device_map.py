@@ -39,10 +39,11 @@ class DeviceMap:
         """Initialises the map; compiles nothing yet.
 
         Args:
-          device_fn: From what all devices get and one device's data to what it computes; structures
-            of tensors. It must bear data that are all zeros.
+          device_fn: Function from what all devices get and one device's data to what it computes;
+            structures of tensors. It must bear data that are all zeros.
           output_signature: The dtypes of what it computes, in its structure.
-          block_size: How many devices a call works on; the last call's rest is filled with zeros.
+          block_size: Number of devices that a call works on; the last call's rest is filled with
+            zeros.
         """
         self._device_fn, self._output_signature = device_fn, output_signature
         self._block_size = block_size
@@ -53,7 +54,7 @@ class DeviceMap:
         """Runs the function.
 
         Args:
-          shared: What all devices get: a structure of tensors.
+          shared: Data that all devices get: a structure of tensors.
           devices: A structure of arrays whose first axis is over the devices, at least one.
 
         Returns:

@@ -44,7 +44,8 @@ class _Device(NamedTuple):
     """One device.
 
     Attributes:
-      client: What it knows; `personal` is what it begins with, () without a personal part.
+      client: Data that the device has; `personal` is what it begins with, () without a personal
+        part.
       first: int32 scalar, the first position that is an example.
     """
 
@@ -84,13 +85,15 @@ class LocalModelScorer:
 
         Args:
           model: The model's shape.
-          work: How clients train; has the personal part's configuration, if there is one.
-          sampler: Where negatives come from.
+          work: Settings of client work; they have the personal part's configuration, if there is
+            one.
+          sampler: Sampler of negatives.
           seed: Seed for the negatives, with the user's history: the same history has the same
             scores.
-          item_features: What is known of the items; None for nothing.
-          user_features: What is known of the users, a row for each; None for nothing.
-          finetuning: How a device trains its copy of the global part; None for no fine-tuning.
+          item_features: Known features of the items; None for nothing.
+          user_features: Known features of the users, a row for each; None for nothing.
+          finetuning: Settings by which a device trains its copy of the global part; None for no
+            fine-tuning.
         """
         self._model, self._personal = model, work.personal
         self._item_features, self._user_features, self._seed = item_features, user_features, seed
@@ -196,7 +199,7 @@ def create_finetuning(
     """How a device fine-tunes: as in training, by plain SGD, without what bounds a round's steps.
 
     Args:
-      work: How clients train.
+      work: Settings of client work.
       num_epochs: Passes over the user's examples.
       learning_rate: Step size.
 

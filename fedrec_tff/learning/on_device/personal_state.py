@@ -33,9 +33,9 @@ def build_refit(
 
     Args:
       model: The model's shape.
-      work: Has the personal part's configuration.
-      sampler: That of the round.
-      item_features: What is known of the items; None for nothing.
+      work: Settings of client work, with the personal part's configuration.
+      sampler: Sampler of the round's negatives.
+      item_features: Known features of the items; None for nothing.
 
     Returns:
       A function to float32 [clients, size].

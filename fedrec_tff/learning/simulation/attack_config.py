@@ -54,9 +54,9 @@ class AttackConfig:
     """Who attacks, and how.
 
     Attributes:
-      name: One of `ATTACKS`.
+      name: Name of the attack, one of `ATTACKS`.
       fraction: Part of the population that attacks, in (0, 1).
-      scale: How hard, in the attack's own unit; None for its default.
+      scale: Strength of the attack, in the attack's own unit; None for its default.
       target_item: Raw id of the item that `TARGET_PROMOTION` pushes; None for one that the seed
         chooses.
     """
@@ -107,7 +107,7 @@ def validate(attack: AttackConfig) -> None:
     """Refuses what is out of range, or means nothing.
 
     Args:
-      attack: What to check.
+      attack: Settings of the attack, to be checked.
 
     Raises:
       UserError: At the first mistake.

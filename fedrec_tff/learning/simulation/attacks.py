@@ -36,8 +36,8 @@ class Attack:
     """An attack with nothing left to choose.
 
     Attributes:
-      name: One of `attack_config.ATTACKS`.
-      scale: See `attack_config.AttackConfig`.
+      name: Name of the attack, one of `attack_config.ATTACKS`.
+      scale: Strength of the attack, as in `attack_config.AttackConfig`.
       target_index: The item to promote.
     """
 
@@ -93,13 +93,13 @@ def poison_data(
     (the bandwagon attack), without a statistic of other users.
 
     Args:
-      attack: What to do.
+      attack: The attack.
       client: The user's data.
       is_attacker: bool scalar; others train on their own data.
       sampler: Sampler of honest clients' negatives.
 
     Returns:
-      The data, and where negatives come from.
+      The data, and the sampler of negatives.
     """
     length = tf.shape(client.item_index)[0]
     positions = tf.range(length)
@@ -128,7 +128,7 @@ def poison_update(
     """What a client sends.
 
     Args:
-      attack: What to do.
+      attack: The attack.
       update: The result of the client's training.
       is_attacker: bool scalar; others send `update`.
       state: State of the attack's memory; nothing where it has none.
@@ -237,8 +237,8 @@ class _SwappedNegatives(negative_sampling.NegativeSampler):
     """Gives an attacker the items it took.
 
     Attributes:
-      taken: int32 [num_negatives].
-      is_attacker: bool scalar.
+      taken: int32 [num_negatives], the items that the user took.
+      is_attacker: bool scalar, whether the user attacks.
     """
 
     taken: tf.Tensor | None = None

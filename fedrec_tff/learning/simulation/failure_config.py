@@ -35,9 +35,9 @@ class FailureConfig:
     """Which devices fail, and how.
 
     Attributes:
-      name: One of `FAILURES`.
-      rate: How often a client fails, on average over the population.
-      staleness: How many rounds old the model of a `STALE` client is.
+      name: Name of the failure, one of `FAILURES`.
+      rate: Share of rounds in which a client fails, on average over the population.
+      staleness: Age in rounds of the model of a `STALE` client.
     """
 
     name: str
@@ -49,7 +49,7 @@ def validate(failure: FailureConfig) -> None:
     """Refuses what is out of range, or means nothing.
 
     Args:
-      failure: What to check.
+      failure: Settings of the failures, to be checked.
 
     Raises:
       UserError: At the first mistake.

@@ -35,7 +35,7 @@ def limit_data(
     oldest ones. It sends what it has, with the weight of as many examples.
 
     Args:
-      failure: How devices fail.
+      failure: Settings of the failures.
       client: The client's data.
       has_failed: bool scalar; others train on everything.
 
@@ -62,7 +62,7 @@ def choose_weights(
     """The model that a client trains; its update is the difference from that same model.
 
     Args:
-      failure: How devices fail.
+      failure: Settings of the failures.
       weights: The newest model.
       state: State of the memory of past models; nothing where there is none.
       has_failed: bool scalar; others have the newest model.

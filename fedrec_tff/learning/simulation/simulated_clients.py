@@ -22,8 +22,9 @@ class SimulatedClient(NamedTuple):
 
     Attributes:
       data: The user's data.
-      is_attacker: bool scalar.
-      has_failed: bool scalar; in which way is the same for all clients of a run.
+      is_attacker: bool scalar, whether the user attacks.
+      has_failed: bool scalar, whether the device fails; in which way is the same for all clients of
+        a run.
     """
 
     data: client_work.ClientData
@@ -49,7 +50,7 @@ class SimulatedClientWork(NamedTuple):
 
     Attributes:
       client_update_fn: Client work that takes a `SimulatedClient`.
-      memory: What clients know of earlier rounds, which the client work is told.
+      memory: Memory of earlier rounds, which the client work is told.
     """
 
     client_update_fn: client_work.ClientUpdateFn
@@ -66,12 +67,12 @@ def build_simulated_client_work(
     """Wraps client work.
 
     Args:
-      build_fn: Builds what honest clients do, dense or row-sparse.
+      build_fn: Builder of the client work of honest clients, dense or row-sparse.
       sampler: Sampler of honest clients' negatives.
-      attack: What attackers do; None for no attackers.
-      failure: How devices fail; None if they don't.
-      honest_memory: What honest client work must be told of earlier rounds. At most one of it and
-        the attack is reported to.
+      attack: The attack; None for no attackers.
+      failure: Settings of the failures; None for devices that never fail.
+      honest_memory: Memory of earlier rounds that honest client work must be told. At most one of
+        it and the attack is reported to.
 
     Returns:
       The client work of both, attackers' devices failing as everybody's.

@@ -14,7 +14,7 @@ def apply(query: tf.Tensor, tensors: Sequence[tf.Tensor]) -> tf.Tensor:
 
     Args:
       query: float32 [..., dim].
-      tensors: For each block `(kernel_in, bias_in, kernel_out, bias_out)`, in one sequence.
+      tensors: Tensors `(kernel_in, bias_in, kernel_out, bias_out)` of each block, in one sequence.
 
     Returns:
       float32 [..., dim].

@@ -27,7 +27,7 @@ def encode(
     Args:
       items: float32 [batch, length, dim], embeddings of items, oldest first.
       weights: The tower's, as `TwoTowerConfig.tower` lists them.
-      num_heads: Divides dim.
+      num_heads: Number of heads of self-attention; it divides `dim`.
       dropout: Dropout of this step.
 
     Returns:

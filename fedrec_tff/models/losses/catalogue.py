@@ -22,8 +22,8 @@ class LossEntry:
     """A built-in loss.
 
     Attributes:
-      candidates: One of `CANDIDATES`.
-      parameters: Its parameters, each with a flag of the same name.
+      candidates: Kind of candidates that a batch is scored against, one of `CANDIDATES`.
+      parameters: Names of the loss's parameters, each with a flag of the same name.
       needs_uniform: Whether its negatives must be drawn uniformly.
     """
 

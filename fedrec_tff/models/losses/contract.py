@@ -51,7 +51,7 @@ def find_problem(loss_fn: LossFn, candidates: str) -> str | None:
 
     Args:
       loss_fn: The loss.
-      candidates: What it scores a batch against.
+      candidates: Kind of candidates that the loss scores a batch against.
 
     Returns:
       What is wrong, and the way out; None if nothing.
@@ -73,9 +73,9 @@ def create_scored(candidates: str, batch_size: int, scale: float = 1.0) -> Score
     """A made-up batch, always the same; its last example is padding, if it has others.
 
     Args:
-      candidates: One of `catalogue.CANDIDATES`.
-      batch_size: How many examples it has.
-      scale: About how large logits are.
+      candidates: Kind of candidates that a batch is scored against, one of `catalogue.CANDIDATES`.
+      batch_size: Number of examples in the batch.
+      scale: Size that logits have, about.
 
     Returns:
       float32 and int32 tensors; an accidental hit is among them.

@@ -156,7 +156,7 @@ def hinge_with_spreadout(
       negative_embedding: float32 [negatives, dim].
       positive_index: int32 [batch].
       negative_index: int32 [negatives], shared by the batch.
-      margin: By what a positive's logit should exceed a negative's.
+      margin: Margin by which a positive's logit should exceed a negative's.
       spreadout_weight: Weight of the regulariser.
 
     Returns:

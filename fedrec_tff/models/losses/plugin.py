@@ -27,7 +27,7 @@ def parse(text: str, texts: tuple[str, ...] = ()) -> Chosen:
 
     Args:
       text: `package.module:loss`, `path/to/file.py:loss`, or the name of an entry point.
-      texts: `key=value`.
+      texts: Parameters of the loss, each as `key=value`.
 
     Returns:
       The loss.
@@ -42,8 +42,8 @@ def choose_builtin(name: str, values: Mapping[str, Any]) -> Chosen:
     """A built-in loss.
 
     Args:
-      name: One of `catalogue.LOSSES`.
-      values: Its parameters, and perhaps others'.
+      name: Name of the loss, one of `catalogue.LOSSES`.
+      values: Values of the loss's parameters, and perhaps others'.
 
     Returns:
       The loss.

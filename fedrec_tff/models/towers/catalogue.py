@@ -18,7 +18,7 @@ class TowerEntry:
 
     Attributes:
       builder: `package.module:function`, as for a tower of one's own.
-      parameters: What it takes besides the context; fields of `TwoTowerConfig`.
+      parameters: Parameters that the builder takes besides the context; fields of `TwoTowerConfig`.
     """
 
     builder: str

@@ -12,7 +12,7 @@ def list_block_tensors(dim: int, num_blocks: int) -> tuple[TowerTensor, ...]:
 
     Args:
       dim: Width of the query.
-      num_blocks: How many blocks.
+      num_blocks: Number of blocks.
 
     Returns:
       For each block two kernels, each with its bias.

@@ -64,7 +64,7 @@ def write(
       directory: The run's paths; this process holds its lock, and there is no `config.json` yet.
       config: The run's flags.
       plan: Sampler and mechanism.
-      identity: From `create`.
+      identity: Identity of the run, from `create`.
     """
     directory.ledger.unlink(missing_ok=True)
     directory.cohort_key.unlink(missing_ok=True)

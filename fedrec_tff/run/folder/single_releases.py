@@ -23,7 +23,7 @@ def obtain(
     Args:
       path: Path of the file.
       name: Name of the release, as the ledger has it.
-      ledger: Records the release before it is computed.
+      ledger: Ledger that records the release before it is computed.
       release_fn: Function that computes the release, with fresh noise, and returns the file's
         content.
       target_epsilon: Largest epsilon that the ledger's run may cost; None for no limit.

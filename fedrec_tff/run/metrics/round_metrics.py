@@ -189,12 +189,12 @@ def select_releasable(
     """Withholds or marks exact statistics of user data.
 
     Args:
-      cohort_metrics: From `create_cohort_metrics`.
+      cohort_metrics: Metrics of a cohort, from `create_cohort_metrics`.
       is_private: Whether the run claims differential privacy.
       release_non_private: Whether the run says that they are released all the same.
 
     Returns:
-      What may be released.
+      The metrics that may be released.
     """
     if not is_private:
         return dict(cohort_metrics)

@@ -71,7 +71,7 @@ class CanaryAudit:
     """What came out.
 
     Attributes:
-      report: The verdict.
+      report: Report with the verdict.
       canaries: Scores of the canaries that were among the users.
       held_out: Scores of as many that were not.
       num_dimensions: Weights of the model.
@@ -119,11 +119,12 @@ def run(
 
     Args:
       config: The run's flags.
-      audit: The attack.
+      audit: Settings of the audit.
       split: The data.
       parts: The parts to audit, from `create_parts`.
       round_done_fn: A function that is told of every round.
-      charge_fn: Takes what the audit costs, once all is prepared, before the first round.
+      charge_fn: Function that takes what the audit costs, once all is prepared, before the first
+        round.
 
     Returns:
       What came out.

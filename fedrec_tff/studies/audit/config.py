@@ -29,14 +29,14 @@ class AuditConfig:
     """How to attack.
 
     Attributes:
-      attack: One of `ATTACKS`.
+      attack: Kind of audit, one of `ATTACKS`.
       num_canaries: Canaries that join the population (`canary`).
       canary_norm: Norm of what canaries send, in multiples of the clip norm: larger than 1, so that
         it has to be clipped (`canary`).
       num_shadow_models: Further models to train, to calibrate losses by (`membership`).
       num_runs: Runs to train on each of two data sets, to tell them apart; 0 for none (`adjacent`).
       rounds_per_run: Rounds of each of them, at most (`adjacent`).
-      confidence: With which lower bounds hold.
+      confidence: Confidence with which lower bounds hold.
     """
 
     attack: str = CANARY

@@ -26,7 +26,7 @@ class AuditOutcome:
     """How an audit ended.
 
     Attributes:
-      report: The verdict.
+      report: Report with the verdict.
       text: Tables and verdict, for people.
     """
 
@@ -39,7 +39,7 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
 
     Args:
       config: Valid flags of the run.
-      audit: The attack.
+      audit: Settings of the audit.
       output_dir: A new or empty folder.
 
     Returns:

@@ -35,7 +35,7 @@ class Inputs:
       config: The choices about baselines.
       run: The flags of data and model.
       split: The data; fits read `split.train` alone.
-      say_fn: Told a line about progress, now and then.
+      say_fn: Function that is told a line about progress, now and then.
       item_features: Features of the items; None for none.
       population: The budget over runs that a private release takes its cost from; None for none.
       private: The release of private popularity; None where there is none.
@@ -60,11 +60,12 @@ class Baseline:
     """One kind of reference recommender.
 
     Attributes:
-      fit_fn: Fits, writes what was fitted to a file, and returns what is to be told of it.
-      restore_fn: Reads the file and makes a scorer. What is quickly counted is not kept in a file,
-        but counted here.
-      packages: Whose versions are told besides NumPy's and SciPy's.
-      modules: Heavy ones that fitting imports, so that a clock may start when they are there.
+      fit_fn: Function that fits, writes what was fitted to a file, and returns what is to be told
+        of it.
+      restore_fn: Function that reads the file and makes a scorer. What is quickly counted is not
+        kept in a file, but counted here.
+      packages: Packages whose versions are told besides NumPy's and SciPy's.
+      modules: Heavy modules that fitting imports, so that a clock may start when they are there.
     """
 
     fit_fn: Callable[[Inputs, pathlib.Path], dict[str, Any]]

@@ -57,8 +57,8 @@ class PrivateRelease:
         """Releases, and keeps what came out in a file; if that is there, does nothing.
 
         Args:
-          path: The file.
-          release_fn: Computes noised counts, with fresh noise.
+          path: Path of the file.
+          release_fn: Function that computes noised counts, with fresh noise.
           budget: The budget over runs that pays; None for none.
 
         Raises:

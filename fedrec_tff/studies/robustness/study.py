@@ -99,7 +99,7 @@ def run(cells: Sequence[Cell], output_dir: str | os.PathLike) -> Study | None:
     """Runs the cells that are not complete, and reads the others.
 
     Args:
-      cells: From `robustness_config.create_cells`.
+      cells: Cells of the study, from `robustness_config.create_cells`.
       output_dir: A folder for the study, new or of the same one.
 
     Returns:
@@ -143,7 +143,7 @@ def measure_exposure(score_fn: Any, dataset: loading.LoadedDataset, target_index
     Args:
       score_fn: The model's scores of histories.
       dataset: The data.
-      target_index: The item.
+      target_index: Index of the item.
 
     Returns:
       In [0, 1].

@@ -67,7 +67,7 @@ class Planner:
         """Makes a planner that has read no data.
 
         Args:
-          load_fn: Reads the data of a run.
+          load_fn: Function that reads the data of a run.
         """
         self._load_fn = load_fn
         self._sizes: dict[Any, tuple[int, int]] = {}
@@ -263,7 +263,7 @@ def combine(costs: Iterable[tuning.RunCost | None], only_basic: bool = False) ->
 
     Args:
       costs: The cost of each run; None for one that costs nothing.
-      only_basic: See `tuning.compose`.
+      only_basic: Whether to add bounds in any case, as in `tuning.compose`.
 
     Returns:
       The cost.

@@ -25,7 +25,7 @@ class Options:
     Attributes:
       num_processes: Runs at a time, at most; None for half of the cores.
       retries_failed: Whether runs that failed in an earlier session are tried again.
-      command: Makes a run, given its flags and `--output_dir`.
+      command: Command that makes a run, given its flags and `--output_dir`.
     """
 
     num_processes: int | None = None

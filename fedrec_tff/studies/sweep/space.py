@@ -83,7 +83,8 @@ def parse(texts: Sequence[str]) -> tuple[Dimension, ...]:
     """Reads all `--sweep` flags.
 
     Args:
-      texts: Each `name=v1,v2`, `name=v1;v2`, `name=low:high` or `name=low:high:log`.
+      texts: Flags with their values, each as `name=v1,v2`, `name=v1;v2`, `name=low:high` or
+        `name=low:high:log`.
 
     Returns:
       The dimensions, in order.
@@ -103,7 +104,7 @@ def enumerate_grid(dimensions: Sequence[Dimension]) -> Iterator[dict[str, Any]]:
     """Every combination of the values of lists, the last dimension fastest.
 
     Args:
-      dimensions: Lists only.
+      dimensions: Dimensions, all of them lists.
 
     Yields:
       Values by flag.

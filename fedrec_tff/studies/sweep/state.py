@@ -83,7 +83,8 @@ def open_state(root: pathlib.Path, config: SweepConfig, batch: int) -> SweepStat
     Args:
       root: The folder, locked.
       config: A checked sweep.
-      batch: See `SweepState`; a sweep that was begun keeps its own.
+      batch: Number of trials suggested at a time, as in `SweepState`; a sweep that was begun keeps
+        its own.
 
     Returns:
       The state, on disk.

@@ -98,11 +98,11 @@ class SweepProgress:
 
     Attributes:
       num_done: Trials that are finished, failed or pruned.
-      num_trials: All.
+      num_trials: Number of all trials.
       num_running: Runs that are being made.
       num_runs_made: Runs that ended in this session.
       num_runs_left: Runs that are still to end.
-      seconds: Since the session began.
+      seconds: Seconds since the session began.
       best: The best trial so far.
       num_pruned: Trials that were stopped early.
     """
@@ -122,9 +122,9 @@ class RunnerOptions:
     """How runs are made.
 
     Attributes:
-      num_processes: At most so many at a time.
-      command: Makes one, given its flags and `--output_dir`.
-      report_fn: Is told how far the sweep is, whenever that changes.
+      num_processes: Largest number of processes at a time.
+      command: Command that makes a run, given its flags and `--output_dir`.
+      report_fn: Function that is told how far the sweep is, whenever that changes.
       retries_failed: Whether runs that failed in an earlier session are tried again.
     """
 
