@@ -20,8 +20,9 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     """Runs a binary and exits.
 
     Args:
-      main: Takes the arguments that are no flags, the program's name first; returns the exit
-        status, None for success. TensorFlow must not be imported before it is called.
+      main: Function that takes the arguments that are no flags, the program's name first, and
+        returns the exit status, None for success. TensorFlow must not be imported before it is
+        called.
     """
     quiet.make_logs_quiet()
     quiet.ignore_warnings()

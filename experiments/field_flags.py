@@ -25,7 +25,7 @@ def define(config_class: type, names: Iterable[str] | None = None) -> dict[str, 
 
     Args:
       config_class: A dataclass of flags, as `field_spec.declare` makes them.
-      names: The fields to define flags for; None for all.
+      names: Names of the fields to define flags for; None for all.
 
     Returns:
       The flags by name.

@@ -16,7 +16,7 @@ def read_config(ignored: Collection[str] = (), is_checked: bool = True) -> run_c
     """Reads and checks the flags.
 
     Args:
-      ignored: Flags that mean something else in this binary.
+      ignored: Names of flags that mean something else in this binary.
       is_checked: Whether to check; not where the flags are only part of what runs are made from.
 
     Returns:

@@ -15,9 +15,9 @@ def run(argv: list[str], commands: Mapping[str, Command], usage: str) -> int | N
     """Does what the first argument says.
 
     Args:
-      argv: What absl hands to `main`, the program's name first.
-      commands: By name.
-      usage: What to write, for errors.
+      argv: Arguments that absl hands to `main`, the program's name first.
+      commands: Commands by name.
+      usage: Text that says how the binary is called, for errors.
 
     Returns:
       The exit status.
@@ -39,7 +39,7 @@ def tell(found: Iterable[findings.Finding]) -> int | None:
     """Prints findings as they come.
 
     Args:
-      found: From a check.
+      found: Findings of a check.
 
     Returns:
       The exit status: 1 if a check failed.

@@ -23,8 +23,8 @@ class UserAttributes:
     """Attributes of the users of a log.
 
     Attributes:
-      frame: Text; one row for each user, in the order of the log; `generalization.UNKNOWN` where
-        nothing is known.
+      frame: Attribute values as text; one row for each user, in the order of the log;
+        `generalization.UNKNOWN` where nothing is known.
       age_cuts: The ages at which the data's own bands begin; None for ages in years.
     """
 
@@ -37,9 +37,10 @@ class ChosenAttributes:
     """The attributes that matter, by their part.
 
     Attributes:
-      hierarchies: Of each quasi-identifier; there may be none.
-      sensitive_name: The sensitive attribute; None for none.
-      sensitive: Its value for each user, object (str) [num_users]; None for none.
+      hierarchies: Hierarchy of each quasi-identifier, by name; there may be none.
+      sensitive_name: Name of the sensitive attribute; None for none.
+      sensitive: Value of the sensitive attribute for each user, object (str) [num_users]; None for
+        none.
     """
 
     hierarchies: dict[str, generalization.Hierarchy]
@@ -59,10 +60,11 @@ def read_table(
     """Reads a CSV or TSV file with a header and one row for each user.
 
     Args:
-      log: Whose users it describes; those that it leaves out have unknown attributes.
-      path: The file.
-      id_column: Its column of raw user ids.
-      columns: The attributes to read.
+      log: Log whose users the file describes; those that the file leaves out have unknown
+        attributes.
+      path: Path of the CSV or TSV file.
+      id_column: Name of the column of raw user ids.
+      columns: Names of the columns to read as attributes.
 
     Returns:
       The attributes, in the order of the log.
@@ -99,9 +101,10 @@ def choose(
     """Gives each attribute its part, and each quasi-identifier its hierarchy.
 
     Args:
-      log: For the genres that users took, or under randomised response answered to have taken.
+      log: Log that says which genres users took, or under randomised response answered to have
+        taken.
       attributes: All that is known of users.
-      config: Which attributes are which.
+      config: Configuration that says which attributes are which.
 
     Returns:
       The attributes that matter; the others go no further.

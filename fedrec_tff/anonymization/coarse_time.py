@@ -17,8 +17,9 @@ def floor_times(timestamp: np.ndarray, granularity: str) -> np.ndarray:
     """Returns the start of each time's period, int64 [n], in seconds.
 
     Args:
-      timestamp: int64 [n], seconds since 1970.
-      granularity: "day", "week" (which begins on Monday), "month", or "none": all become 0.
+      timestamp: int64 [n], times in seconds since 1970.
+      granularity: Length of a period: "day", "week" (which begins on Monday), "month", or "none":
+        all become 0.
 
     Raises:
       UserError: If something is not in seconds.

@@ -31,26 +31,33 @@ class AnonymizationConfig:
         sensitive one.
       sensitive: The attribute that l-diversity protects: one of the data's, "top_genre" (the genre
         a user took most often), or "none". None for top_genre where items have genres.
-      k: Users who look alike in all quasi-identifiers, at least. None for 5.
-      l: Diversity of the sensitive attribute among them, at least; 1 demands none.
-      diversity: "distinct" counts values; "entropy" is exp of their entropy, which is stricter.
+      k: Number of users who look alike in all quasi-identifiers, at least. None for 5.
+      l: Diversity of the sensitive attribute among users who look alike, at least; 1 demands none.
+      diversity: Measure of diversity: "distinct" counts values; "entropy" is exp of their entropy,
+        which is stricter.
       generalize_order: The attributes to generalise further, a step for each name, from the start
-        again when through. None: whatever costs least certainty.
-      max_suppressed_fraction: Generalise until no more than this fraction of users must go.
-      age_bands: A width in years, or the ages at which a new band begins. None for 10, or the
-        data's own bands.
+        again when through; None for whatever costs least certainty.
+      max_suppressed_fraction: Largest fraction of users who may be suppressed: attributes are
+        generalised until no more must go.
+      age_bands: Width of an age band in years, or the ages at which a new band begins; None for 10,
+        or the data's own bands.
       age_column: The quasi-identifier that holds ages.
       zip_column: The quasi-identifier that holds codes of places, which are shortened.
-      zip_digits: How many leading characters of a place's code stay, at most.
-      time_granularity: Times become the start of their day, week or month (UTC), or are dropped.
-        None for week, or none where the data have no times.
+      zip_digits: Number of leading characters of a place's code that stay, at most.
+      time_granularity: Precision of times, one of `TIME_GRANULARITIES`: they become the start of
+        their day, week or month (UTC), or are dropped. None for week, or none where the data have
+        no times.
       keep_order: Whether a user's rows stay in order inside one period; else they are shuffled.
-      keep_values: Whether values (ratings) are written. None: unless `item_epsilon` is given.
-      item_epsilon: Randomised response on items, with this epsilon for each; None for none.
-      response_domain: Responses come from the whole catalogue, or from the item's first genre.
-      decoys_per_user: Items added to each user's.
-      decoy_fraction: The same, as a fraction of the user's rows, rounded up.
-      decoy_items: Decoys are uniform over the catalogue, or as popular as the items in the data.
+      keep_values: Whether values (ratings) are written; None to write them unless `item_epsilon` is
+        given.
+      item_epsilon: Epsilon of randomised response on each item; None for no randomised response.
+      response_domain: Items that responses come from: the whole catalogue, or the item's first
+        genre.
+      decoys_per_user: Number of decoys that are added to each user's items.
+      decoy_fraction: Number of decoys that are added to each user's items, as a fraction of the
+        user's rows, rounded up.
+      decoy_items: Distribution of decoys: uniform over the catalogue, or as popular as the items in
+        the data.
       item_ids: Whether item ids are kept or become pseudonyms too.
       key_epoch: A name for the period in which pseudonyms stay the same.
     """

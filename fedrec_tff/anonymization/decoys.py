@@ -34,9 +34,9 @@ def num_decoys(lengths: np.ndarray, per_user: int, fraction: float) -> np.ndarra
     """Returns how many decoys each user gets, int64 [num_users]; none for users without rows.
 
     Args:
-      lengths: int64 [num_users], rows of each.
-      per_user: So many for everybody, or
-      fraction: so many of a user's rows, rounded up.
+      lengths: int64 [num_users], number of rows of each user.
+      per_user: Number of decoys for every user, where `fraction` is 0.
+      fraction: Number of decoys as a fraction of a user's rows, rounded up.
     """
     wanted = np.ceil(fraction * lengths).astype(np.int64) if fraction else per_user
     return np.where(lengths > 0, wanted, 0)
@@ -53,11 +53,11 @@ def draw_decoys(
     """Draws decoys, each next to a row of its user that is drawn too.
 
     Args:
-      user_index: int32 [num_rows], ascending.
-      item_index: int32 [num_rows].
-      wanted: int64 [num_users], decoys of each.
+      user_index: int32 [num_rows], the user of each row, ascending.
+      item_index: int32 [num_rows], the item of each row.
+      wanted: int64 [num_users], number of decoys that each user should get.
       num_items: Size of the catalogue.
-      by_popularity: Draw an item as often as the rows have it; else uniformly.
+      by_popularity: Whether to draw an item as often as the rows have it; otherwise uniformly.
       randomness: The source of randomness.
 
     Returns:

@@ -27,10 +27,10 @@ def check_output_dir(output_dir: str | pathlib.Path) -> pathlib.Path:
     """Refuses a folder that holds something, or cannot be made, before any work is done.
 
     Args:
-      output_dir: The folder; missing or empty.
+      output_dir: Folder to write to, which is missing or empty.
 
     Returns:
-      Its path.
+      The path of the folder.
 
     Raises:
       UserError: If it is no such folder.
@@ -54,7 +54,7 @@ def whole_folder(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a folder beside `output_dir` to write to, and renames it when the block succeeds.
 
     Args:
-      output_dir: Missing or empty.
+      output_dir: Folder that is to hold the result, which is missing or empty.
 
     Yields:
       The folder to write to.
@@ -86,9 +86,9 @@ def write(
     """Writes `interactions.csv` and `users.csv`, sorted by pseudonym: their order tells nothing.
 
     Args:
-      result: What to write.
-      pseudonymizer: Names users, and items if so configured.
-      folder: Where to.
+      result: Anonymised data to write.
+      pseudonymizer: Pseudonymizer that names users, and items if so configured.
+      folder: Folder to write to.
     """
     log, rows = result.log, result.rows
     users = np.flatnonzero(result.keep_user)

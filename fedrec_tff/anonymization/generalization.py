@@ -25,7 +25,7 @@ class Hierarchy:
     """What the users' values of one attribute look like at each level.
 
     Attributes:
-      raw: object (str) [num_users], as the data have them.
+      raw: object (str) [num_users], the values as the data have them.
       levels: Arrays like `raw`, finest first; the last one is "*" for everybody.
     """
 
@@ -37,8 +37,9 @@ def age_cuts(bands: Sequence[int] | None, known_cuts: Sequence[int] | None) -> t
     """Finds the ages at which a new band begins.
 
     Args:
-      bands: A width in years, such ages themselves, or None for a default.
-      known_cuts: Such ages of data that know bands only; None for data with ages in years.
+      bands: Width of a band in years, or the ages at which a new band begins; None for a default.
+      known_cuts: Ages at which a new band begins in data that know bands only; None for data with
+        ages in years.
 
     Returns:
       Increasing ages.
@@ -61,7 +62,7 @@ def create_age_hierarchy(raw: np.ndarray, cuts: Sequence[int]) -> Hierarchy:
     """Puts ages into bands; every level joins two bands of the one before.
 
     Args:
-      raw: object (str) [num_users], whole years, or `UNKNOWN`.
+      raw: object (str) [num_users], ages in whole years, or `UNKNOWN`.
       cuts: Ages at which a new band begins, increasing.
 
     Returns:
@@ -84,8 +85,8 @@ def create_prefix_hierarchy(raw: np.ndarray, num_characters: int) -> Hierarchy:
     """Shortens codes of places, such as zip codes or geohashes, to fewer and fewer characters.
 
     Args:
-      raw: object (str) [num_users].
-      num_characters: How many leading characters stay at the finest level; may be 0.
+      raw: object (str) [num_users], codes of places.
+      num_characters: Number of leading characters that stay at the finest level; may be 0.
 
     Returns:
       Levels such as "48*", "4*", "*".

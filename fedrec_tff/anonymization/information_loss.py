@@ -19,8 +19,8 @@ def user_penalties(hierarchy: generalization.Hierarchy, level: int) -> np.ndarra
     for a single one.
 
     Args:
-      hierarchy: Of the attribute.
-      level: Which of its levels.
+      hierarchy: Hierarchy of the attribute.
+      level: Index of a level of the hierarchy, 0 the finest.
     """
     pairs = pd.DataFrame({"raw": hierarchy.raw, "label": hierarchy.levels[level]})
     num_values = pairs["label"].map(pairs.groupby("label")["raw"].nunique()).to_numpy()
@@ -31,8 +31,8 @@ def certainty_penalty(penalties: Mapping[str, np.ndarray], keep: np.ndarray) -> 
     """Returns the mean penalty over users and attributes; a suppressed user's is 1.
 
     Args:
-      penalties: What `user_penalties` returned for each attribute.
-      keep: bool [num_users].
+      penalties: Result of `user_penalties` for each attribute.
+      keep: bool [num_users], whether a user stays; False for suppressed ones.
     """
     return float(np.mean([np.where(keep, penalty, 1.0).mean() for penalty in penalties.values()]))
 
@@ -43,8 +43,8 @@ def discernibility(class_sizes: np.ndarray, num_users: int) -> float:
     Each user who stays costs the size of their class, each suppressed one the number of all users.
 
     Args:
-      class_sizes: int64 [num_classes], of the users who stay.
-      num_users: All users.
+      class_sizes: int64 [num_classes], sizes of the classes of the users who stay.
+      num_users: Number of all users, suppressed ones included.
     """
     sizes = class_sizes.astype(np.float64)
     return float(np.sum(sizes**2) + (num_users - sizes.sum()) * num_users)

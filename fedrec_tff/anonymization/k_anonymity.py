@@ -27,10 +27,11 @@ class Requirement:
     """What every class of users who look alike must have.
 
     Attributes:
-      k: Users, at least.
+      k: Number of users of a class, at least.
       l: Diversity of the sensitive attribute, at least.
-      diversity: "distinct" or "entropy".
-      max_suppressed_fraction: Users who may be suppressed before attributes are generalised on.
+      diversity: Measure of diversity, "distinct" or "entropy".
+      max_suppressed_fraction: Fraction of users who may be suppressed before attributes are
+        generalised on.
       order: Attributes in the order of the steps, from the start again when through; None for the
         levels that cost least certainty.
     """
@@ -47,10 +48,12 @@ class Classes:
     """Users grouped by what they look like.
 
     Attributes:
-      class_index: int64 [num_users].
-      sizes: int64 [num_classes], users of each.
-      distinct: int64 [num_classes], sensitive values of each; None without a sensitive attribute.
-      entropy: float64 [num_classes], exp of the entropy of these; None likewise.
+      class_index: int64 [num_users], the class of each user.
+      sizes: int64 [num_classes], number of users of each class.
+      distinct: int64 [num_classes], number of different sensitive values of each class; None
+        without a sensitive attribute.
+      entropy: float64 [num_classes], exp of the entropy of the sensitive values of each class; None
+        without a sensitive attribute.
     """
 
     class_index: np.ndarray
@@ -64,8 +67,8 @@ class Generalized:
     """The attributes of all users at the levels chosen, and who may stay.
 
     Attributes:
-      labels: One column for each quasi-identifier, one row for each user.
-      levels: The level of each attribute, 0 the finest, and how many levels it has.
+      labels: Labels of the users, one column for each quasi-identifier, one row for each user.
+      levels: The level of each attribute, 0 the finest, and the number of levels that it has.
       keep: bool [num_users]; False for users who are suppressed.
     """
 
@@ -78,7 +81,8 @@ def find_classes(labels: pd.DataFrame, sensitive: np.ndarray | None) -> Classes:
     """Groups users, and measures each group.
 
     Args:
-      labels: One column for each quasi-identifier, one row for each user; at least one column.
+      labels: Labels of the users, one column for each quasi-identifier, one row for each user; at
+        least one column.
       sensitive: The sensitive value of each user, or None.
 
     Returns:
@@ -105,9 +109,9 @@ def generalize(
     """Generalises until few users stand out, and suppresses these.
 
     Args:
-      hierarchies: Of each quasi-identifier; at least one.
+      hierarchies: Hierarchy of each quasi-identifier, by name; at least one.
       sensitive: The sensitive value of each user, object [num_users], or None.
-      requirement: What every class must have.
+      requirement: Requirement that every class must meet.
 
     Returns:
       Labels, levels and who stays: in every class of those who stay, the requirement holds.

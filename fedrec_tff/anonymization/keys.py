@@ -23,8 +23,8 @@ def read_key(
     """Reads the key from a file, or else from the environment.
 
     Args:
-      key_file: A file that its owner alone may read; None to use the environment.
-      environment: Where `FEDREC_TFF_PSEUDONYM_KEY` may be.
+      key_file: Path of a file that its owner alone may read; None to use the environment.
+      environment: Environment variables, of which `FEDREC_TFF_PSEUDONYM_KEY` may be one.
 
     Returns:
       The key, without white space at its ends.

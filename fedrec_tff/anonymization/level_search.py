@@ -36,9 +36,9 @@ def search_all(
     """Tries all combinations.
 
     Args:
-      hierarchies: Of each attribute.
-      stay_fn: Tells who may stay.
-      max_suppressed: How many users may not.
+      hierarchies: Hierarchy of each attribute, by name.
+      stay_fn: Function that tells who may stay.
+      max_suppressed: Number of users who may be suppressed, at most.
 
     Returns:
       The levels with the least certainty penalty, suppressed users included; None if with every
@@ -75,10 +75,11 @@ def search_step_by_step(
     """Raises one attribute after the other.
 
     Args:
-      hierarchies: Of each attribute.
-      stay_fn: Tells who may stay.
-      max_suppressed: How many users may not.
-      order: A step for each name, from the start again when through; None for Datafly's.
+      hierarchies: Hierarchy of each attribute, by name.
+      stay_fn: Function that tells who may stay.
+      max_suppressed: Number of users who may be suppressed, at most.
+      order: Attributes to raise, a step for each name, from the start again when through; None for
+        Datafly's order.
 
     Returns:
       The first levels that suffice; None if at the end of all steps too many users would go.

@@ -28,12 +28,14 @@ class LinkageRisk:
     """Shares of the users tried who were found.
 
     Attributes:
-      num_known_items: Items that the adversary knows of each.
-      num_targets: Users who were tried.
-      by_items_before: Found by the items, in the data as they were.
-      by_items_after: Found by the items, in the export.
-      by_items_and_attributes_before: Found by items and quasi-identifiers; None without such.
-      by_items_and_attributes_after: The same, in the export.
+      num_known_items: Number of items that the adversary knows of each user.
+      num_targets: Number of users who were tried.
+      by_items_before: Share found by the items, in the data as they were.
+      by_items_after: Share found by the items, in the export.
+      by_items_and_attributes_before: Share found by items and quasi-identifiers, in the data as
+        they were; None without quasi-identifiers.
+      by_items_and_attributes_after: Share found by items and quasi-identifiers, in the export; None
+        without quasi-identifiers.
     """
 
     num_known_items: int
@@ -50,12 +52,12 @@ def measure(
     """Tries to find users who were not suppressed.
 
     Args:
-      result: What is exported, and the log that it was made of.
-      num_known_items: True items that the adversary knows, drawn at random.
-      num_targets: Users who are tried, at most.
+      result: Anonymised data to export, with the log that they were made of.
+      num_known_items: Number of true items that the adversary knows, drawn at random.
+      num_targets: Number of users who are tried, at most.
 
     Returns:
-      What was found; None if no user has as many different items.
+      The shares of users who were found; None if no user has as many different items.
     """
     log, rows = result.log, result.rows
     shape = (log.num_users, log.num_items)

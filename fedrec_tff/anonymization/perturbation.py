@@ -23,7 +23,7 @@ class Responses:
     Attributes:
       item_index: int32 [n], the item that is told.
       mean_keep_probability: The mean probability of the truth, over the rows.
-      num_unprotected: Rows whose item is alone in its group, and so is always told.
+      num_unprotected: Number of rows whose item is alone in its group, and so is always told.
     """
 
     item_index: np.ndarray
@@ -43,7 +43,7 @@ def respond(
       item_index: int32 [n], the true items.
       group: int [num_items], the group of each item. Epsilon holds between items of one group;
         the group itself is told exactly. One group for all gives the plain mechanism.
-      epsilon: Of each answer, positive.
+      epsilon: Epsilon of each answer, positive.
       randomness: The source of randomness.
 
     Returns:

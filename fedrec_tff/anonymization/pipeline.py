@@ -24,11 +24,12 @@ class Rows:
     """Interactions, by user, in the order in which they are written.
 
     Attributes:
-      user_index: int32 [n], into the log's users.
-      item_index: int32 [n], into the log's items: what is told, not what was taken.
+      user_index: int32 [n], index into the log's users.
+      item_index: int32 [n], index into the log's items, of the item that is told, not of the one
+        that was taken.
       period: int64 [n], the start of the period in seconds; all 0 without times.
-      value: float32 [n], or None.
-      source_row: int64 [n], the row of the log; -1 for a decoy.
+      value: float32 [n], values (ratings); None where they are not written.
+      source_row: int64 [n], the row of the log that the interaction comes from; -1 for a decoy.
     """
 
     user_index: np.ndarray
@@ -54,17 +55,17 @@ class Anonymized:
     """The result.
 
     Attributes:
-      config: What was asked for.
-      log: What it was asked of.
-      time_granularity: What times became.
+      config: Configuration that was asked for.
+      log: Log that was anonymised.
+      time_granularity: Precision of the times, one of `config.TIME_GRANULARITIES`.
       chosen: The attributes that matter.
       generalized: Labels of quasi-identifiers; None where there are none.
-      keep_user: bool [num_users], who was not suppressed.
-      rows: What is written.
-      responses: Of randomised response, for all rows of the log; None without it.
-      num_changed: Rows whose item is another one now.
-      num_decoys: Rows added.
-      num_merged: Rows that became equal to another one of their user, and were dropped.
+      keep_user: bool [num_users], whether a user stays; False for suppressed ones.
+      rows: Rows that are written.
+      responses: Answers of randomised response, for all rows of the log; None without it.
+      num_changed: Number of rows whose item is another one now.
+      num_decoys: Number of rows that were added.
+      num_merged: Number of rows that became equal to another one of their user, and were dropped.
       is_predictable: Whether what was drawn at random came from a seed, and protects nobody.
     """
 
@@ -92,10 +93,10 @@ def anonymize(
     """Takes all steps but the naming of ids.
 
     Args:
-      log: Who took what, when.
-      attributes: What is known of its users.
-      config: What to do.
-      randomness: Where noise, decoys and shuffles come from.
+      log: Log of who took which item, and when.
+      attributes: Attributes that are known of the log's users.
+      config: Configuration of the steps to take.
+      randomness: Source of noise, decoys and shuffles.
       has_times: Whether the log's time stamps are times, and not an order alone.
 
     Returns:

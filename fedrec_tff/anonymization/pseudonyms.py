@@ -23,7 +23,7 @@ class Pseudonymizer:
         """Derives the key of the epoch.
 
         Args:
-          key: The secret, see `keys.read_key`.
+          key: The secret key, see `keys.read_key`.
           epoch: A name for the period. Another one gives pseudonyms that have nothing to do with
             the first ones for anybody who lacks the key.
         """
@@ -34,8 +34,8 @@ class Pseudonymizer:
 
         Args:
           ids: Raw ids, all different.
-          domain: What they are ids of, "user" or "item": the same id of another domain has an
-            unrelated pseudonym.
+          domain: Kind of the ids, "user" or "item": the same id of another domain has an unrelated
+            pseudonym.
 
         Raises:
           UserError: If two ids get the same pseudonym.

@@ -24,8 +24,8 @@ class Randomness:
         """Chooses the source.
 
         Args:
-          insecure_seed: None for the kernel's generator. A number makes every draw a function of
-            it: for tests, where nobody is to be protected.
+          insecure_seed: Seed of the draws; None for the kernel's generator. A number makes every
+            draw a function of it: for tests, where nobody is to be protected.
         """
         self._generator = None if insecure_seed is None else np.random.default_rng(insecure_seed)
 
@@ -44,7 +44,7 @@ class Randomness:
         """Draws integers that are uniform in [0, bound), int64, by rejection.
 
         Args:
-          bound: Integers [n], from 1 to 2^62.
+          bound: Upper bounds, integers [n], from 1 to 2^62; not drawn themselves.
         """
         bound = np.asarray(bound).astype(np.uint64)
         drawn = np.empty(len(bound), np.int64)
@@ -63,7 +63,7 @@ class Randomness:
         """Tells which events happen, bool [n]; each is rounded up by at most 2^-52.
 
         Args:
-          probability: float64 [n], each in [0, 1].
+          probability: float64 [n], probability of each event, in [0, 1].
         """
         threshold = np.ceil(np.ldexp(probability, _PROBABILITY_BITS)).astype(np.uint64)
         threshold += np.asarray(probability > 0).astype(np.uint64)  # the float may be rounded down

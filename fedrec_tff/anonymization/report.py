@@ -26,11 +26,11 @@ def create_report(
     """Puts all that is known of a result into plain data that `json` can write.
 
     Args:
-      result: The result.
-      linkage_risk: What `linkage.measure` found, if anything.
-      recall: What `evaluation.utility_loss.measure` found, for the versions "raw" and "anonymized";
+      result: Anonymised data to report on.
+      linkage_risk: Result of `linkage.measure`; None if there is none.
+      recall: Result of `evaluation.utility_loss.measure`, for the versions "raw" and "anonymized";
         None if it was not measured.
-      source: A line that says what the data are.
+      source: Line that says what the data are.
 
     Returns:
       The report.

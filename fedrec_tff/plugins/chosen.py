@@ -17,9 +17,9 @@ class Chosen:
     """A builder and its parameters.
 
     Attributes:
-      name: What the flag says.
-      builder: `package.module:function` or `path/to/file.py:function`.
-      parameters: What was set, as pairs; the rest is the builder's defaults.
+      name: Text that the flag was given.
+      builder: Name of the builder: `package.module:function` or `path/to/file.py:function`.
+      parameters: Parameters that were set, as pairs; the rest is the builder's defaults.
     """
 
     name: str
@@ -31,9 +31,10 @@ def find_builder(text: str, flag: PluginFlag, other_choices: str) -> str:
     """Finds the builder that a flag names.
 
     Args:
-      text: A builder, or the name of an entry point.
-      flag: What names it.
-      other_choices: What else the flag, or another one, may name: the end of an error's line.
+      text: Text that the flag was given: a builder, or the name of an entry point.
+      flag: Flag that names the builder.
+      other_choices: Other things that the flag, or another one, may name: the end of an error's
+        line.
 
     Returns:
       `package.module:function` or `path/to/file.py:function`.
@@ -64,13 +65,14 @@ def parse(text: str, texts: tuple[str, ...], flag: PluginFlag, other_choices: st
     """Reads a flag and that of its parameters.
 
     Args:
-      text: A builder, or the name of an entry point.
-      texts: `key=value`.
-      flag: What names it.
-      other_choices: The end of an error's line, as in `find_builder`.
+      text: Text that the flag was given: a builder, or the name of an entry point.
+      texts: Parameters, each as `key=value`.
+      flag: Flag that names the builder.
+      other_choices: Other things that the flag may name: the end of an error's line, as in
+        `find_builder`.
 
     Returns:
-      What was chosen.
+      The builder that was chosen, with its parameters.
 
     Raises:
       UserError: If the builder cannot be found, or a parameter is wrong.

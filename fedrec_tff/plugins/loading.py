@@ -27,10 +27,10 @@ def entry_points(flag: PluginFlag) -> dict[str, str]:
     """The builders that installed packages offer, by name: `package.module:function`.
 
     Args:
-      flag: What names them; its group is looked in.
+      flag: Flag that names the builders; its group of entry points is looked in.
 
     Returns:
-      By what the flag may say.
+      The builders, by the names that the flag may be given.
     """
     found = importlib.metadata.entry_points(group=flag.group)
     return {point.name: point.value.replace(" ", "") for point in found}
@@ -40,9 +40,9 @@ def import_builder(builder: str, name: str, flag: PluginFlag) -> Callable[..., A
     """Imports a builder.
 
     Args:
-      builder: `package.module:function` or `path/to/file.py:function`.
-      name: What the flag calls it, for errors.
-      flag: What names it.
+      builder: Name of the builder: `package.module:function` or `path/to/file.py:function`.
+      name: Name that the flag gives the builder, for errors.
+      flag: Flag that names the builder.
 
     Returns:
       The function.
@@ -68,13 +68,13 @@ def call_builder(
 
     Args:
       builder: The function, from `import_builder`.
-      name: What the flag calls it, for errors.
-      flag: What names it.
-      *args: For the builder.
-      **kwargs: For the builder.
+      name: Name that the flag gives the builder, for errors.
+      flag: Flag that names the builder.
+      *args: Positional arguments of the builder.
+      **kwargs: Keyword arguments of the builder.
 
     Returns:
-      What it returns.
+      The result of the builder.
 
     Raises:
       UserError: If it raises anything.
@@ -96,7 +96,7 @@ def takes_context(builder: Any, signature: signatures.Signature) -> bool:
 
     Args:
       builder: The function or class, from `import_builder`.
-      signature: What its source tells.
+      signature: Signature of the builder as its source tells it.
 
     Returns:
       Whether it does; where the source does not tell, whether it must be given something by place.

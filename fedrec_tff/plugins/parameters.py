@@ -22,12 +22,13 @@ def assign(
     """Gives each parameter to the builder that it is for.
 
     Args:
-      texts: `key=value`, where one builder alone has `key`, or `name.key=value`.
-      builders: The names, as the flag has them, and signatures: of one builder, or of a chain.
-      flag: What names them.
+      texts: Parameters, each as `key=value`, where one builder alone has `key`, or as
+        `name.key=value`.
+      builders: Names, as the flag has them, and signatures: of one builder, or of a chain.
+      flag: Flag that names the builders.
 
     Returns:
-      For each builder, what was set.
+      For each builder, the parameters that were set.
 
     Raises:
       UserError: If a parameter is unknown, ambiguous, of the wrong type, set twice or missing.
@@ -55,10 +56,10 @@ def parse_value(value: str, parameter: signatures.Parameter, text: str, flag: Pl
     """Reads a value.
 
     Args:
-      value: What was given.
-      parameter: What it is for.
-      text: All of the flag's value, for the error.
-      flag: What names the builder.
+      value: Text of the value that was given.
+      parameter: Parameter that the value is for.
+      text: Whole text that the flag was given, for the error.
+      flag: Flag that names the builder.
 
     Returns:
       A value of the parameter's type, or None.

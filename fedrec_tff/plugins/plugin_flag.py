@@ -13,12 +13,12 @@ class PluginFlag:
     """A flag whose value may be `package.module:builder` or `path/to/file.py:builder`.
 
     Attributes:
-      name: The flag, without dashes.
+      name: Name of the flag, without dashes.
       may_wrap: Whether a builder may take, after its context, what it wraps.
       needs_context: Whether a builder is a function that takes a context. If not, it may do without
         one, and be a class, or anything else that has the name.
-      kind: What it names, for errors.
-      first_parameter: What such a thing takes first, for errors.
+      kind: Kind of thing that the flag names, for errors.
+      first_parameter: Description of the first parameter of such a thing, for errors.
     """
 
     name: str

@@ -26,12 +26,12 @@ class Parameter:
     """A parameter that a flag may set.
 
     Attributes:
-      name: Its name.
-      type: One of int, float, bool, str.
-      default: Its value if it is not set.
-      is_required: Whether it has no default.
-      is_optional: Whether it may be None.
-      help: What the docstring's `Args:` say of it; empty if nothing.
+      name: Name of the parameter.
+      type: Type of the parameter, one of int, float, bool, str.
+      default: Value of the parameter if it is not set.
+      is_required: Whether the parameter has no default.
+      is_optional: Whether the parameter may be None.
+      help: Text about the parameter in the docstring's `Args:`; empty if there is none.
     """
 
     name: str
@@ -47,11 +47,11 @@ class Signature:
     """What a builder takes.
 
     Attributes:
-      summary: The first line of its docstring; empty if there is none.
-      docstring: All of it, without the `Args:`.
-      has_inner: Whether it takes what it wraps.
-      parameters: By name.
-      has_context: Whether it takes a context first; None if only importing it tells.
+      summary: First line of the builder's docstring; empty if there is none.
+      docstring: Whole docstring of the builder, without the `Args:`.
+      has_inner: Whether the builder takes what it wraps.
+      parameters: Parameters that a flag may set, by name.
+      has_context: Whether the builder takes a context first; None if only importing it tells.
     """
 
     summary: str
@@ -71,11 +71,11 @@ def find_source(place: str, flag: PluginFlag) -> pathlib.Path:
     """Finds a builder's file.
 
     Args:
-      place: `package.module`, or the path of a file that ends with `.py`.
-      flag: What names it.
+      place: Place of the builder: `package.module`, or the path of a file that ends with `.py`.
+      flag: Flag that names the builder.
 
     Returns:
-      The path of its source.
+      The path of the builder's source.
 
     Raises:
       UserError: If there is none.
@@ -104,11 +104,11 @@ def list_functions(place: str, flag: PluginFlag) -> list[str]:
     """The public functions of a file or module, and its classes where these are builders, too.
 
     Args:
-      place: See `find_source`.
-      flag: What names it.
+      place: Place to look in: `package.module`, or the path of a file that ends with `.py`.
+      flag: Flag that names the builder.
 
     Returns:
-      Their names, in the file's order.
+      The names of the functions and classes, in the file's order.
 
     Raises:
       UserError: If it cannot be found or read.
@@ -123,11 +123,12 @@ def read_signature(builder: str, flag: PluginFlag) -> Signature:
     """Reads a builder's signature.
 
     Args:
-      builder: `package.module:function` or `path/to/file.py:function`. The function must be written
-        out in that file, its parameters annotated as int, float, bool or str (or `| None`), or with
-        a default of such a type. Where the flag needs no context: or a class, whose constructor is
-        read, or another name of that file, of which nothing is known before it is imported.
-      flag: What names it.
+      builder: Name of the builder: `package.module:function` or `path/to/file.py:function`. The
+        function must be written out in that file, its parameters annotated as int, float, bool or
+        str (or `| None`), or with a default of such a type. Where the flag needs no context: or a
+        class, whose constructor is read, or another name of that file, of which nothing is known
+        before it is imported.
+      flag: Flag that names the builder.
 
     Returns:
       The signature.
@@ -204,14 +205,14 @@ def _read_function(
     """Reads a function.
 
     Args:
-      node: The function.
-      docstring: What is said of it.
-      builder: What the flag calls it.
-      flag: What names it.
-      is_constructor: Whether it takes `self` first.
+      node: Syntax tree of the function.
+      docstring: Docstring to take texts from.
+      builder: Name that the flag gives the builder.
+      flag: Flag that names the builder.
+      is_constructor: Whether the function takes `self` first.
 
     Returns:
-      Its signature.
+      The signature of the builder.
     """
     arguments = node.args
     named = [*arguments.posonlyargs, *arguments.args][is_constructor:]

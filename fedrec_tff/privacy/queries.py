@@ -73,7 +73,8 @@ class GaussianSumQuery(tfp.SumAggregationDPQuery):
 
         Args:
           l2_norm_clip: L2 norm that records are clipped to.
-          stddev: Not read: the noise is the query's, in proportion to the clip.
+          stddev: Standard deviation of the noise, which is not read: the noise is the query's, in
+            proportion to the clip.
 
         Returns:
           The state.

@@ -61,7 +61,7 @@ class Inherited(a_module_that_does_not_exist.Factory):
     """Has the constructor of another.
 
     Args:
-      rate: Of the other.
+      rate: Rate of the other.
     """
 
 

@@ -52,12 +52,12 @@ class Pair:
     """Two data sets.
 
     Attributes:
-      first: Rows by user, of each in the order of the file.
-      second: The same but for one user.
-      changed: The raw id of that user; two of them where the user is renamed.
-      odd: Lines of another user in both files.
-      nasty: Lines of the changed user in the second file.
-      orders: For each file, a seed of how the rows of users are mixed.
+      first: Rows of the first data set by user, in the order of the file.
+      second: Rows of the second data set by user: those of the first but for one user.
+      changed: Raw id of the user who differs; two of them where the user is renamed.
+      odd: Odd lines of another user in both files.
+      nasty: Malformed lines of the changed user in the second file.
+      orders: Seeds of how the rows of users are mixed, one for each file.
     """
 
     first: Data
@@ -100,8 +100,8 @@ def pairs(draw: st.DrawFn, with_nasty_rows: bool = False) -> Pair:
     """Two data sets of some twenty users, of which one is removed, replaced, cut or renamed.
 
     Args:
-      draw: Of hypothesis.
-      with_nasty_rows: Whether the changed user has malformed rows in the second.
+      draw: Function of hypothesis that draws from a strategy.
+      with_nasty_rows: Whether the changed user has malformed rows in the second data set.
 
     Returns:
       The pair.
@@ -143,11 +143,11 @@ def write_table(
     """Writes a CSV file in which users' rows are mixed, and each user's are in their own order.
 
     Args:
-      path: Where to.
+      path: Path of the file to write.
       data: Rows by user.
-      order: Seed of the mixture.
-      odd: Lines that come first.
-      nasty: Lines that are strewn in.
+      order: Seed of the order in which users' rows are mixed.
+      odd: Odd lines, which come first.
+      nasty: Malformed lines, which are strewn in.
     """
     rows = [(user, event) for user, events in data.items() for event in events]
     owners = np.random.default_rng(order).permutation([user for user, _ in rows])

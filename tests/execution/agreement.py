@@ -78,7 +78,7 @@ def assert_agrees(contexts, computation, arguments, rtol=0.0):
     """Compares the contexts with TFF's own runtime, which must be the current context.
 
     Returns:
-      What TFF's runtime computed.
+      The result of TFF's runtime.
     """
     expected = computation(*arguments)
     for name, context in contexts.items():

@@ -81,9 +81,9 @@ def create_cohorts(lengths=(6, 10), sizes=COHORT_SIZES, seed=0):
     """The same users, some of them in each round, their lengths mixed.
 
     Args:
-      lengths: Users are padded to one of these.
-      sizes: Of the cohorts.
-      seed: Of users and cohorts.
+      lengths: Lengths, to one of which each user is padded.
+      sizes: Sizes of the cohorts.
+      seed: Seed of users and cohorts.
 
     Returns:
       A list of clients for each size.

@@ -27,10 +27,10 @@ class _Case(NamedTuple):
     """A process and its clients.
 
     Attributes:
-      aggregator: A name, or a function that makes a factory of TFF's.
-      form: Of the updates.
-      work: How clients train; None for one step of the in-batch loss.
-      server: The server's optimizer.
+      aggregator: Name of an aggregator, or a function that makes a factory of TFF's.
+      form: Form of the updates.
+      work: Client work; None for one step of the in-batch loss.
+      server: Optimizer of the server.
       lengths: The clients' padded lengths.
     """
 

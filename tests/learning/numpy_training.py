@@ -54,12 +54,12 @@ def example_losses(model, loss, weights, items, positions, negatives, log_q):
     """The losses of predicting `positions` of a sequence, as one batch.
 
     Args:
-      model: The model's shape.
-      loss: The loss's name.
+      model: Shape of the model.
+      loss: Name of the loss.
       weights: All the weights.
       items: The client's real items, oldest first.
-      positions: The batch.
-      negatives: Items that were drawn.
+      positions: Positions of the batch in the sequence.
+      negatives: Items that were drawn as negatives.
       log_q: Log probability of each item of the catalogue.
     """
     result = []

@@ -121,7 +121,7 @@ def score(
         participation_probability: Probability, as claimed, with which a user is in a round.
 
     Returns:
-        Their scores.
+        The scores of the canaries.
     """
     coordinates = math.sqrt(basis.num_dimensions) * (directions @ basis.innovations.T)
     return CanaryScores(
