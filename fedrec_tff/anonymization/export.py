@@ -1,81 +1,20 @@
-"""Writes an anonymised log: all of the folder, or nothing of it."""
+"""Writes an anonymised log as files."""
 
 # Tested in tests/anonymization/test_anonymization_pipeline.py.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pathlib
-import secrets
-import shutil
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
-from fedrec_tff import errors
 from fedrec_tff.anonymization import config as config_lib
 from fedrec_tff.anonymization import pipeline, pseudonyms
 
 INTERACTIONS = "interactions.csv"
 USERS = "users.csv"
 REPORT = "anonymization_report.json"
-
-
-def check_output_dir(output_dir: str | pathlib.Path) -> pathlib.Path:
-    """Refuses a folder that holds something, or cannot be made, before any work is done.
-
-    Args:
-      output_dir: Folder to write to, which is missing or empty.
-
-    Returns:
-      The path of the folder.
-
-    Raises:
-      UserError: If it is no such folder.
-    """
-    path = pathlib.Path(output_dir)
-    try:
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise errors.UserError(
-                f"--output_dir={path}: there is something already; choose another"
-            )
-    except OSError as error:
-        raise errors.UserError(f"--output_dir={path}: {error.strerror}") from error
-    nearest = next(folder for folder in path.absolute().parents if folder.exists())
-    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
-        raise errors.UserError(f"--output_dir={path}: {nearest} is no folder to write to")
-    return path
-
-
-@contextlib.contextmanager
-def whole_folder(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a folder beside `output_dir` to write to, and renames it when the block succeeds.
-
-    Args:
-      output_dir: Folder that is to hold the result, which is missing or empty.
-
-    Yields:
-      The folder to write to.
-
-    Raises:
-      UserError: If something has come into `output_dir` meanwhile.
-    """
-    target = output_dir.absolute()
-    partial = target.with_name(f".{target.name}.partial-{secrets.token_hex(4)}")
-    try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise errors.UserError(f"--output_dir={output_dir}: {error.strerror}") from error
-    try:
-        yield partial
-        try:
-            partial.replace(target)
-        except OSError as error:
-            raise errors.UserError(f"--output_dir={output_dir}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write(

@@ -47,10 +47,7 @@ def run(
     """
     flags = run_config.to_flags(config)
     may_differ = run_config.names_that_may_change_on_resume() | run_config.names_of_places()
-    directory = run_directory.open_run_directory(output_dir, flags, may_differ)
-    with run_directory.lock(directory):
-        # Again: another process may have begun a run in here since.
-        run_directory.open_run_directory(output_dir, flags, may_differ)
+    with run_directory.open_locked(output_dir, flags, may_differ) as directory:
         if place_data is not None:
             place_data(config, directory)
         results = run_directory.read_results(directory)

@@ -327,31 +327,6 @@ def test_another_epoch_shares_no_name(tmp_path):
     assert all_names(files[1]) == all_names(files[2])
 
 
-def _fail_half_way(target):
-    with export.whole_folder(target) as folder:
-        (folder / "half").write_text("x")
-        raise ZeroDivisionError
-
-
-def test_a_folder_comes_whole_or_not_at_all(tmp_path):
-    target = tmp_path / "new" / "export"
-    with pytest.raises(ZeroDivisionError):
-        _fail_half_way(target)
-    assert list((tmp_path / "new").iterdir()) == []
-    with export.whole_folder(target) as folder:
-        (folder / "all").write_text("x")
-        assert not target.exists()
-    assert [path.name for path in target.iterdir()] == ["all"]
-    assert [path.name for path in target.parent.iterdir()] == ["export"]
-    with pytest.raises(errors.UserError, match="something already"):
-        export.check_output_dir(target)
-    with pytest.raises(errors.UserError, match="output_dir"), export.whole_folder(target):
-        pass
-    assert [path.name for path in target.iterdir()] == ["all"]
-    with pytest.raises(errors.UserError, match="no folder to write to"):
-        export.check_output_dir(target / "all" / "x")
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

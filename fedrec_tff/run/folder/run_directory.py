@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 from fedrec_tff import errors
 from fedrec_tff.privacy import chained_file
+from fedrec_tff.run.folder import output_folder
 
 # What a session may leave if it ends before `config.json` is written; the ledger is a header then.
 _LEFT_BEFORE_CONFIG = {
@@ -326,6 +327,30 @@ def lock(directory: RunDirectory) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def open_locked(
+    root: str | os.PathLike, flags: dict[str, Any], may_differ: Collection[str] = ()
+) -> Iterator[RunDirectory]:
+    """Opens a run's folder, and keeps other processes off it inside a `with` block.
+
+    Args:
+      root: Path of the folder.
+      flags: Every flag's value.
+      may_differ: Names of flags that the run may go on with other values of.
+
+    Yields:
+      The run's paths.
+
+    Raises:
+      UserError: As `open_run_directory` and `lock` have it.
+    """
+    directory = open_run_directory(root, flags, may_differ)
+    with lock(directory):
+        # Again: another process may have begun in here since.
+        open_run_directory(root, flags, may_differ)
+        yield directory
+
+
 def mend_after_crash(directory: RunDirectory) -> None:
     """Removes what a crash left half written: a torn row of metrics, parts of checkpoints.
 
@@ -357,15 +382,9 @@ def mend_torn_line(path: pathlib.Path) -> None:
 
 
 def _make_empty(root: pathlib.Path) -> None:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        occupied = {path.name for path in root.iterdir()} - _LEFT_BEFORE_CONFIG
-    except OSError as error:
-        raise errors.UserError(f"--output_dir={root}: {error.strerror}") from error
-    if occupied:
-        raise errors.UserError(
-            f"--output_dir={root}: not empty, and not a run of this program; choose another"
-        )
+    output_folder.open_folder(
+        root, ", and not a run of this program; choose another", _CONFIG, _LEFT_BEFORE_CONFIG
+    )
     if RunDirectory(root).has_spent:
         raise errors.UserError(
             f"--output_dir={root}: {RunDirectory(root).ledger.name} tells of a run that has spent "

@@ -18,7 +18,7 @@ from fedrec_tff.datasets import download, sequences, splits
 from fedrec_tff.datasets.interactions import Interactions
 from fedrec_tff.evaluation import utility_loss
 from fedrec_tff.run import data
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import output_folder, run_directory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ def run(
     Raises:
       UserError: If flags, files or data don't allow it. Nothing is written then.
     """
-    output_dir = export.check_output_dir(output_dir)
+    output_dir = output_folder.find_free(output_dir)
     _check_users_file(source, config, users_file)
     _check_core(source, config)
     progress_fn("reading the data")
@@ -86,7 +86,7 @@ def run(
         recall = _measure_recall(result, max_evaluated_users, progress_fn)
     found = report.create_report(result, risk, recall, source_line)
     progress_fn("writing")
-    with export.whole_folder(output_dir) as folder:
+    with output_folder.open_whole_folder(output_dir) as folder:
         export.write(result, pseudonyms.Pseudonymizer(key, config.key_epoch), folder)
         run_directory.write_json(folder / export.REPORT, found)
     return Outcome(found, export.training_flags(result, output_dir))

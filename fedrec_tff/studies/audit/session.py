@@ -10,13 +10,12 @@ import os
 import pathlib
 from typing import Any
 
-from fedrec_tff import errors
 from fedrec_tff.config import model_checks, run_config
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import loading, splits
 from fedrec_tff.privacy.audit import report
 from fedrec_tff.run import data, notices, population, privacy_plan, session, user_draws
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import output_folder, run_directory
 from fedrec_tff.studies.audit import config as audit_config
 from fedrec_tff.studies.audit.config import AuditConfig
 
@@ -257,12 +256,6 @@ def _attack_by_adjacent_data(
 
 
 def _make_empty(root: pathlib.Path) -> pathlib.Path:
-    try:
-        is_empty = not root.exists() or not any(root.iterdir())
-        if is_empty:
-            run_directory.make_secret_folder(root)
-    except OSError as error:
-        raise errors.UserError(f"--output_dir={root}: {error.strerror}") from error
-    if not is_empty:
-        raise errors.UserError(f"--output_dir={root}: not empty; an audit needs a new folder")
-    return root
+    output_folder.open_folder(root, "; an audit needs a new folder")
+    with output_folder.name_errors(root):
+        return run_directory.make_secret_folder(root)

@@ -62,10 +62,7 @@ def run(
     flags = baselines_config.to_flags(config, run_config)
     # As JSON gives them back.
     flags = json.loads(json.dumps(flags))
-    directory = run_directory.open_run_directory(output_dir, flags)
-    with run_directory.lock(directory):
-        # Again: another process may have begun in here since.
-        run_directory.open_run_directory(output_dir, flags)
+    with run_directory.open_locked(output_dir, flags) as directory:
         stored = directory.root / RESULTS
         if stored.exists():
             notices.say(f"{directory.root} is complete: see {stored}")

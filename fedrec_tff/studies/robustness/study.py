@@ -23,7 +23,7 @@ from fedrec_tff import errors
 from fedrec_tff.datasets import loading
 from fedrec_tff.privacy import departures
 from fedrec_tff.run import data, notices, session
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import output_folder, run_directory
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.robustness.config import CLEAN, Cell
 from fedrec_tff.studies.sweep import costs as sweep_costs
@@ -32,6 +32,7 @@ from fedrec_tff.studies.sweep import costs as sweep_costs
 MEASURED = ("recall", "ndcg", "exposure", "recall_kept", "recall_kept_of_mean")
 _LIST_LENGTH = 10
 _PLAIN = "mean"
+_CELLS = "cells"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,14 +238,9 @@ def _share(part: float, whole: float | None) -> float | None:
 
 
 def _open(root: pathlib.Path) -> pathlib.Path:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        is_other = any(root.iterdir()) and not (root / "cells").is_dir()
-    except OSError as error:
-        raise errors.UserError(f"--output_dir={root}: {error.strerror}") from error
-    if is_other:
-        raise errors.UserError(f"--output_dir={root}: not empty, and no study; choose another")
-    (root / "cells").mkdir(exist_ok=True)
+    output_folder.open_folder(root, ", and no study; choose another", _CELLS)
+    with output_folder.name_errors(root):
+        (root / _CELLS).mkdir(exist_ok=True)
     return root
 
 

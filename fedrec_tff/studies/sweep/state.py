@@ -15,13 +15,13 @@ from typing import Any
 
 from fedrec_tff import errors
 from fedrec_tff.config import run_config
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import output_folder, run_directory
 from fedrec_tff.studies.sweep import config as sweep_config
 from fedrec_tff.studies.sweep.config import SweepConfig
 
 FILE_NAME = "study.json"
 _ENTROPY_BITS = 128
-_OWN_FILES = {FILE_NAME, f"{FILE_NAME}.partial", ".lock"}
+_LEFT_BEFORE_STATE = {f"{FILE_NAME}.partial", ".lock"}
 
 
 @dataclasses.dataclass
@@ -66,15 +66,9 @@ def open_folder(output_dir: str | os.PathLike) -> pathlib.Path:
     Raises:
       UserError: If it holds something else.
     """
-    root = pathlib.Path(output_dir)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        found = {path.name for path in root.iterdir()}
-    except OSError as error:
-        raise errors.UserError(f"--output_dir={root}: {error.strerror}") from error
-    if FILE_NAME not in found and found - _OWN_FILES:
-        raise errors.UserError(f"--output_dir={root}: not empty, and no sweep; choose another")
-    return root
+    return output_folder.open_folder(
+        output_dir, ", and no sweep; choose another", FILE_NAME, _LEFT_BEFORE_STATE
+    )
 
 
 def open_state(root: pathlib.Path, config: SweepConfig, batch: int) -> SweepState:

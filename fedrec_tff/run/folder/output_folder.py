@@ -1,0 +1,108 @@
+"""The folder that `--output_dir` names: made, or found to be free, or to be gone on in."""
+
+import contextlib
+import os
+import pathlib
+import secrets
+import shutil
+from collections.abc import Collection, Iterator
+
+from fedrec_tff import errors
+
+
+@contextlib.contextmanager
+def name_errors(output_dir: str | os.PathLike) -> Iterator[None]:
+    """Tells what the system refuses inside a `with` block as a mistake in the flag.
+
+    Args:
+      output_dir: Path of the folder, as the flag has it.
+
+    Yields:
+      Nothing.
+
+    Raises:
+      UserError: In the place of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise errors.UserError(f"--output_dir={output_dir}: {error.strerror}") from error
+
+
+def open_folder(
+    output_dir: str | os.PathLike,
+    refusal: str,
+    marker: str | None = None,
+    left_before: Collection[str] = (),
+) -> pathlib.Path:
+    """Makes a folder, or checks that the one there is empty or holds the same kind of work.
+
+    Args:
+      output_dir: Path of the folder.
+      refusal: End of the message if the folder holds something else.
+      marker: Name of a file or folder that is there once the work has begun; None where the folder
+        must be empty.
+      left_before: Names of what an aborted start may leave before the marker is there.
+
+    Returns:
+      The folder.
+
+    Raises:
+      UserError: If it holds something else, or cannot be made or read.
+    """
+    root = pathlib.Path(output_dir)
+    with name_errors(root):
+        root.mkdir(parents=True, exist_ok=True)
+        found = {path.name for path in root.iterdir()}
+    if marker not in found and found - set(left_before):
+        raise errors.UserError(f"--output_dir={root}: not empty{refusal}")
+    return root
+
+
+def find_free(output_dir: str | os.PathLike) -> pathlib.Path:
+    """Checks that a folder can be written as a whole; makes nothing.
+
+    Args:
+      output_dir: Path of the folder; missing or empty.
+
+    Returns:
+      Its path.
+
+    Raises:
+      UserError: If it is no such folder.
+    """
+    path = pathlib.Path(output_dir)
+    with name_errors(path):
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise errors.UserError(
+                f"--output_dir={path}: there is something already; choose another"
+            )
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+        raise errors.UserError(f"--output_dir={path}: {nearest} is no folder to write to")
+    return path
+
+
+@contextlib.contextmanager
+def open_whole_folder(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a folder beside `output_dir` to write to, and renames it when the block succeeds.
+
+    Args:
+      output_dir: Path of a folder that is missing or empty.
+
+    Yields:
+      The folder to write to.
+
+    Raises:
+      UserError: If something has come into `output_dir` meanwhile.
+    """
+    target = output_dir.absolute()
+    partial = target.with_name(f".{target.name}.partial-{secrets.token_hex(4)}")
+    with name_errors(output_dir):
+        partial.mkdir(parents=True)
+    try:
+        yield partial
+        with name_errors(output_dir):
+            partial.replace(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
