@@ -189,6 +189,22 @@ def test_one_process_at_a_time_and_a_crash_releases(begun):
         pass
 
 
+def test_a_run_that_began_elsewhere_while_we_waited_for_the_lock_is_refused(tmp_path, monkeypatch):
+    """Both processes found an empty folder; the other one was first."""
+    lock = run_directory.lock
+
+    def begin_another(directory):
+        run_directory.write_json(directory.config, {"flags": {**FLAGS, "rounds": 7}})
+        return lock(directory)
+
+    monkeypatch.setattr(run_directory, "lock", begin_another)
+    with (
+        pytest.raises(UserError, match="another configuration"),
+        run_directory.open_locked(tmp_path, FLAGS),
+    ):
+        raise AssertionError("two runs in one folder")
+
+
 @pytest.mark.parametrize(
     ("content", "mended"),
     [
