@@ -88,7 +88,7 @@ def open_whole_folder(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a folder beside `output_dir` to write to, and renames it when the block succeeds.
 
     Args:
-      output_dir: Path of a folder that is missing or empty.
+      output_dir: Path of the folder that is to hold the result, which is missing or empty.
 
     Yields:
       The folder to write to.
