@@ -44,7 +44,7 @@ class CorrelatedNoiseFactory(tff.aggregators.UnweightedAggregationFactory):
           value_type: The type of an update; of a `RowSparse` one where the context says so.
 
         Returns:
-          That of a `tff.aggregators.DifferentiallyPrivateFactory`.
+          The process of a `tff.aggregators.DifferentiallyPrivateFactory`.
         """
         specs = tff.types.type_to_tf_tensor_specs(value_type)
         record_factory = None

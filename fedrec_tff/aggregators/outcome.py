@@ -24,7 +24,7 @@ async def find_checkpoint_problem(state: Any) -> str | None:
       state: Arrays in any containers, as a context returns them.
 
     Returns:
-      What goes wrong, for people to read; None if the same state comes back.
+      The problem, for people to read; None if the same state comes back.
 
     Raises:
       OSError: If the folder cannot be written.
@@ -56,7 +56,8 @@ def find_state_problem(before: Any, after: Any) -> str | None:
       after: Arrays in the same containers, a round later.
 
     Returns:
-      Which of its parts changed type, or are no longer finite, for people to read; None if none.
+      The parts of the state that changed type, or are no longer finite, for people to read; None if
+      there are none.
     """
     spoiled = []
     for (name, old), (_, new) in zip(name_leaves(before), name_leaves(after), strict=True):

@@ -69,7 +69,7 @@ class BareLoop:
           seeds: int32 [num_clients, 2].
 
         Returns:
-          What is left.
+          The loop's result.
         """
         return self._run(weights, tf.constant(items), tf.constant(seeds))
 

@@ -76,7 +76,7 @@ def create_data(setting: plan.Setting) -> tf.data.Dataset:
       setting: Sizes of users, items and model.
 
     Returns:
-      What `fit` takes.
+      A data set that `fit` takes.
     """
     items = users.create_items(setting)[:_MAX_USERS]
     examples = users.create_examples(items, setting.run_config.history_length)

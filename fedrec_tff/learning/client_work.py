@@ -150,7 +150,7 @@ class ClientUpdateFn(Protocol):
           told: The state of the process's client memory: for honest clients a `Guidance`.
 
         Returns:
-          What the client sends.
+          The result that the client sends.
         """
 
 
@@ -283,7 +283,7 @@ def reject_non_finite(result: ClientResult, replaces_update: bool = True) -> Cli
       replaces_update: Whether the update itself is replaced; if not, its weight alone is.
 
     Returns:
-      The same, or nothing, counted as rejected.
+      The same result, or nothing, counted as rejected.
     """
     floats = [t for t in tf.nest.flatten(result.update) if t.dtype.is_floating]
     finite = tf.math.is_finite(tf.linalg.global_norm(floats))

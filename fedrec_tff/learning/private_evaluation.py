@@ -144,10 +144,10 @@ def summarise(sums: np.ndarray, release: releases.EvaluationRelease) -> dict[str
       release: Release, the same as in `build_private_evaluation`.
 
     Returns:
-      By name, each beginning with `private/`: every metric, and with `_low` and `_high` after its
-      name the ends of its 95 % confidence interval, in which are both the noise and that the users
-      are a sample (see `releases.estimate_mean`; each interval is for its metric alone); and
-      `num_users`, the noised number of users.
+      Numbers by name, each name beginning with `private/`: every metric, and with `_low` and
+      `_high` after its name the ends of its 95 % confidence interval, in which are both the noise
+      and that the users are a sample (see `releases.estimate_mean`; each interval is for its metric
+      alone); and `num_users`, the noised number of users.
 
     Raises:
       ValueError: If there are more or fewer sums than the release has.

@@ -97,8 +97,8 @@ def scale_for(similarity: str, vectors: tf.Tensor) -> tf.Tensor:
       vectors: float32 [..., dim].
 
     Returns:
-      The same for `dot`; for `cosine` those of length one. A vector of nearly zero has no direction
-      and becomes zero, with no gradient: that of its length would drown all others.
+      The same vectors for `dot`; for `cosine` vectors of length one. A vector of nearly zero has no
+      direction and becomes zero, with no gradient: that of its length would drown all others.
     """
     if similarity == model_config.DOT:
         return vectors

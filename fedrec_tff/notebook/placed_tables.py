@@ -37,7 +37,7 @@ def find_path(root: pathlib.Path, flag: str) -> pathlib.Path:
       flag: `data_dir`, `item_table` or `user_table`.
 
     Returns:
-      Its path.
+      Path of the table that the flag names.
     """
     return run_directory.RunDirectory(root).ids / _FILES[flag]
 

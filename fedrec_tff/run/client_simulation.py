@@ -143,7 +143,7 @@ def find_target(attack: AttackConfig | None, seed: int, item_ids: np.ndarray) ->
       item_ids: object (str) [num_items], raw ids.
 
     Returns:
-      Its index.
+      Index of the item.
 
     Raises:
       UserError: If there is no such item.

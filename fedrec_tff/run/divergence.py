@@ -144,7 +144,8 @@ def build_audit_check(
       features: Features of items and users that the model reads.
 
     Returns:
-      What takes the state of the learning process before a round, and raises `DivergedError`.
+      A function that takes the state of the learning process before a round, and raises
+      `DivergedError`.
     """
     probe_fn = build_probe(config, num_items, popular, features)
 

@@ -54,7 +54,7 @@ def execute(session: Session) -> SessionOutcome:
       session: The session, from `session.run`, which holds the run's lock.
 
     Returns:
-      How it ended.
+      Outcome of the session.
     """
     run_directory.mend_after_crash(session.directory)
     with (

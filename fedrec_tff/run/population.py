@@ -86,7 +86,7 @@ def check_room(
       relation: Neighbouring relation under which the events are accounted.
 
     Returns:
-      What the ledger holds.
+      Contents of the ledger.
     """
     contents = obtain(config, relation)
     population_ledger.check_room(config.ledger, contents, events, relation)
@@ -110,7 +110,7 @@ def join(
       plan: Sampler and mechanism.
 
     Returns:
-      What the run may spend.
+      The reservation: the part of the budget that the run may spend.
 
     Raises:
       UserError: If there is no room, or the run went on elsewhere.

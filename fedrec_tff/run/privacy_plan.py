@@ -48,7 +48,8 @@ def find_departures(config: RunConfig) -> departures_lib.Departures:
       config: The run's flags.
 
     Returns:
-      What voids it and what it assumes; nothing for a run without differential privacy.
+      Departures that void the epsilon, and assumptions behind it; none for a run without
+      differential privacy.
     """
     if not config.is_private:
         return departures_lib.NONE

@@ -39,7 +39,7 @@ def run(
         holds this run or nothing; called before any data are read. None for nothing to put there.
 
     Returns:
-      How it ended.
+      Outcome of the session.
 
     Raises:
       UserError: If the folder holds another run, the data cannot be used, or another process

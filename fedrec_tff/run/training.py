@@ -181,7 +181,7 @@ async def train(
       watch: Watch that ends a run that has diverged.
 
     Returns:
-      Where it ended; the state is checkpointed.
+      Result of the training; the state is checkpointed.
 
     Raises:
       DivergedError: If no round is worth its cost any more; nothing is entered for it.

@@ -34,7 +34,7 @@ def split(value: Any) -> list[Part]:
         what `row_sparse.is_rows` is a row tensor.
 
     Returns:
-      Its tensors in the order of `tf.nest`, without the ids.
+      Tensors of the update in the order of `tf.nest`, without the ids.
     """
     if not isinstance(value, row_sparse.RowSparse):
         return [Part(tensor, None, tf.constant(True)) for tensor in tf.nest.flatten(value)]

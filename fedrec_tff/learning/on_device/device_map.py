@@ -58,7 +58,7 @@ class DeviceMap:
           devices: A structure of arrays whose first axis is over the devices, at least one.
 
         Returns:
-          What the devices compute: a structure of arrays with that first axis.
+          Results of the devices: a structure of arrays with that first axis.
         """
         count = len(tf.nest.flatten(devices)[0])
         blocks = [

@@ -54,7 +54,7 @@ def find_problem(loss_fn: LossFn, candidates: str) -> str | None:
       candidates: Kind of candidates that the loss scores a batch against.
 
     Returns:
-      What is wrong, and the way out; None if nothing.
+      The problem, and the way out; None if there is none.
     """
     kinds = _find_impurity(loss_fn, candidates)
     if kinds:

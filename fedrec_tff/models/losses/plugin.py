@@ -59,7 +59,7 @@ def find_candidates(loss: Chosen) -> str:
       loss: The loss, from `parse` or `choose_builtin`.
 
     Returns:
-      That of the built-in loss, or the mark of one's own.
+      The candidates of the built-in loss, or the mark of one's own.
 
     Raises:
       UserError: If it cannot be imported, or has a mark that means nothing.

@@ -137,7 +137,7 @@ def create_trial(session: Session, noise_multiplier: float) -> Trial:
       noise_multiplier: 0 for sums without noise.
 
     Returns:
-      What sums up; for any identity of the run.
+      The trial, which sums up; for any identity of the run.
     """
     config, plan = session.config, session.plan
     tower_clip_norm = None if config.tower_clip_norm is None else _CLIP * config.tower_clip_norm

@@ -127,7 +127,7 @@ def run(
         round.
 
     Returns:
-      What came out.
+      The audit's verdict and scores.
 
     Raises:
       UserError: If the aggregator cannot be built, or training diverges.

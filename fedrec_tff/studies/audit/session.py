@@ -42,7 +42,7 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
       output_dir: A new or empty folder.
 
     Returns:
-      How it ended.
+      Outcome of the audit.
 
     Raises:
       UserError: If the folder holds something, or flags or data cannot be used.

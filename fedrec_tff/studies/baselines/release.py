@@ -133,7 +133,7 @@ def open_release(
       stored: The contents of `config.json`; None where there is none yet.
 
     Returns:
-      What popularity is released by.
+      The release with its ledger, by which popularity is released.
 
     Raises:
       UserError: If no noise suffices, or the ledger is missing, damaged or another folder's.

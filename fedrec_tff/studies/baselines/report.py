@@ -62,7 +62,7 @@ def write(results: Mapping[str, Any], output_dir: str | os.PathLike) -> list[pat
       output_dir: Folder of `baselines.json`.
 
     Returns:
-      Both files, without TensorBoard's.
+      Paths of `baselines.json` and `baselines.csv`, without TensorBoard's.
     """
     root = pathlib.Path(output_dir)
     with run_directory.open_whole(root / _CSV) as file:

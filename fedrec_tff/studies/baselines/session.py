@@ -53,7 +53,7 @@ def run(
       population: The budget over runs that a private release takes its cost from; None for none.
 
     Returns:
-      What `baselines.json` holds.
+      Contents of `baselines.json`.
 
     Raises:
       UserError: If the folder holds something else, the data cannot be used, or a baseline cannot

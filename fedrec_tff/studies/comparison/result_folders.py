@@ -165,7 +165,7 @@ def read(path: pathlib.Path) -> ResultFolder:
       path: The folder.
 
     Returns:
-      What it holds.
+      Contents of the folder.
 
     Raises:
       UserError: If it holds no complete results of either.

@@ -104,7 +104,7 @@ def run(cells: Sequence[Cell], output_dir: str | os.PathLike) -> Study | None:
       output_dir: A folder for the study, new or of the same one.
 
     Returns:
-      What came out; None if a stop was requested.
+      The complete study; None if a stop was requested.
 
     Raises:
       UserError: If a folder holds something else, a run cannot be made, or a budget over runs has
@@ -147,7 +147,7 @@ def measure_exposure(score_fn: Any, dataset: loading.LoadedDataset, target_index
       target_index: Index of the item.
 
     Returns:
-      In [0, 1].
+      The share, in [0, 1].
     """
     from fedrec_tff.evaluation import recommend
 

@@ -80,7 +80,7 @@ class Planner:
           config: The run's flags.
 
         Returns:
-          Its cost; None for one that cannot be made, and so costs nothing.
+          Cost of the run; None for a run that cannot be made, and so costs nothing.
         """
         costless = () if _plans_for_weights(config) else sweep_config.COSTLESS_FLAGS
         key = tuple(v for name, v in vars(config).items() if name not in costless)
