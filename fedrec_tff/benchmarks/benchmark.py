@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 import rich.console
 import rich.progress
 
-from fedrec_tff.benchmarks import isolation, machine, plan, report
+from fedrec_tff import child_processes
+from fedrec_tff.benchmarks import machine, plan, report
 from fedrec_tff.benchmarks.measurement import Measurement
 
 _CHILD = "fedrec_tff.benchmarks.child"
@@ -67,13 +68,13 @@ def _measure(row: plan.Row, seconds: float) -> report.RowResult:
     command = [sys.executable, "-m", _CHILD, row.to_json(), str(seconds)]
     limit = _MAX_OTHER_SECONDS + seconds
     try:
-        ended = isolation.run(command, limit)
+        ended = child_processes.run(command, limit)
     except subprocess.TimeoutExpired:
         return report.RowResult(row, error=f"took more than {limit:.0f} s")
     return read_result(row, ended)
 
 
-def read_result(row: plan.Row, ended: isolation.Ended) -> report.RowResult:
+def read_result(row: plan.Row, ended: child_processes.Ended) -> report.RowResult:
     """Makes a result of what a child left.
 
     Args:
@@ -92,7 +93,7 @@ def read_result(row: plan.Row, ended: isolation.Ended) -> report.RowResult:
     return report.RowResult(row, Measurement.from_json(outcome["measurement"]))
 
 
-def _describe_death(ended: isolation.Ended) -> str:
+def _describe_death(ended: child_processes.Ended) -> str:
     if ended.status == -signal.SIGKILL:
         return "its process was killed, most likely for lack of memory"
     if ended.status < 0:

@@ -15,7 +15,7 @@ import os
 import sys
 from typing import Any
 
-from fedrec_tff.benchmarks import isolation, plan, timing
+from fedrec_tff.benchmarks import plan, timing
 
 _MODULES = {
     plan.NATIVE: "federated_rounds",
@@ -28,7 +28,6 @@ _MODULES = {
 
 def main() -> None:
     """Reads the arguments, measures, prints."""
-    isolation.end_with_parent()
     row, seconds = plan.Row.from_json(sys.argv[1]), float(sys.argv[2])
     # The only thing on standard output is the result, whatever libraries print.
     result = os.dup(sys.stdout.fileno())

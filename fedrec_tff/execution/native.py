@@ -1,17 +1,15 @@
 """TFF's own C++ runtime, with a worker process that never outlives us.
 
 TFF's default context starts `worker_binary` as a child that survives the Python process and holds
-its standard output open, so that `program | tail` waits for ever. Here the worker runs under a
-small shell that reads a pipe from us: when we end, for whatever reason, SIGKILL included, the
-pipe closes and the shell kills the worker. The worker is in a session of its own, so Ctrl-C reaches
-us alone and a round in progress can be given up in order.
+its standard output open, so that `program | tail` waits for ever. Here it is one of our
+`child_processes`: it ends when we do, and Ctrl-C reaches us alone, so that a round in progress can
+be given up in order.
 """
 
 import collections
 import contextlib
 import os
 import pathlib
-import subprocess
 import time
 from collections.abc import Iterator
 
@@ -20,14 +18,9 @@ import portpicker
 import tensorflow_federated as tff
 import tree
 
+from fedrec_tff import child_processes
 from fedrec_tff.execution import stacking
 
-# Ends the worker when the pipe closes, and ends itself when the worker does. A background job of a
-# shell has no standard input, hence the descriptor 3.
-_SUPERVISOR = (
-    'exec 3<&0; "$@" 3<&- & pid=$!; (cat <&3 >/dev/null; kill -KILL "$pid") & watcher=$!; '
-    'wait "$pid"; kill "$watcher" 2>/dev/null'
-)
 _START_TIMEOUT_SECONDS = 300.0
 _POLL_SECONDS = 0.05
 _MAX_EXECUTORS = 4
@@ -64,13 +57,7 @@ class WorkerProcess:
             f"--port={self._port}",
             f"--max_concurrent_computation_calls={max_concurrent_calls}",
         ]
-        self._supervisor = subprocess.Popen(
-            ["/bin/sh", "-c", _SUPERVISOR, "sh", *command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._child = child_processes.Child(command)
 
     def connect(self) -> tff.framework.RemoteExecutorGrpcStub:
         """Waits until the worker answers.
@@ -100,13 +87,12 @@ class WorkerProcess:
         Raises:
           WorkerLostError: If it has ended.
         """
-        if self._supervisor.poll() is not None:
+        if self._child.poll() is not None:
             raise WorkerLostError("TFF's worker process has ended, most likely for lack of memory")
 
     def close(self) -> None:
         """Ends the worker; harmless if it has ended."""
-        self._supervisor.stdin.close()
-        self._supervisor.wait()
+        self._child.end()
 
 
 class _ClosingExecutorFactory(tff.framework.ExecutorFactory):

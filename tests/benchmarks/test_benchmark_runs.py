@@ -6,13 +6,14 @@ import json
 import fake_rows
 import pytest
 
-from fedrec_tff.benchmarks import benchmark, isolation, plan
+from fedrec_tff import child_processes
+from fedrec_tff.benchmarks import benchmark, plan
 
 _ROW = plan.create_rows(plan.BenchmarkConfig())[0]
 
 
 def read(status=0, stdout="", stderr=""):
-    return benchmark.read_result(_ROW, isolation.Ended(status, stdout, stderr))
+    return benchmark.read_result(_ROW, child_processes.Ended(status, stdout, stderr))
 
 
 def test_figures_are_read():
@@ -62,11 +63,11 @@ def test_rows_are_measured_in_order_and_failures_do_not_stop_the_rest(monkeypatc
         row, seconds = plan.Row.from_json(command[-2]), command[-1]
         seen.append((row.name, seconds))
         if row.name == "native_row_sparse":
-            return isolation.Ended(0, '{"error": "OSError: no"}', "")
+            return child_processes.Ended(0, '{"error": "OSError: no"}', "")
         figures = dataclasses.asdict(fake_rows.FIGURES[row.name])
-        return isolation.Ended(0, json.dumps({"measurement": figures}), "")
+        return child_processes.Ended(0, json.dumps({"measurement": figures}), "")
 
-    monkeypatch.setattr(isolation, "run", run)
+    monkeypatch.setattr(child_processes, "run", run)
     config = plan.BenchmarkConfig(rows=("round",), seconds_per_row=5.0, seed=2)
     found = benchmark.run(config)
     names = [row.name for row in plan.create_rows(config)]

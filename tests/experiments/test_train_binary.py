@@ -189,7 +189,7 @@ def test_ctrl_c_finishes_the_round_saves_and_tells(interrupted):
 
 
 def test_ctrl_c_leaves_no_process(interrupted):
-    # The supervisor and the worker.
-    assert len(interrupted.children) >= 2
+    # The worker.
+    assert interrupted.children
     _, alive = psutil.wait_procs(interrupted.children, timeout=TIMEOUT_SECONDS)
     assert alive == []

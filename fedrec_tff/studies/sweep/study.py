@@ -17,8 +17,8 @@ from typing import Any
 from fedrec_tff import errors
 from fedrec_tff.run import interruption
 from fedrec_tff.run.folder import run_directory
-from fedrec_tff.studies.sweep import child_processes
 from fedrec_tff.studies.sweep import config as sweep_config
+from fedrec_tff.studies.sweep import process_pool
 from fedrec_tff.studies.sweep import runs as sweep_runs
 from fedrec_tff.studies.sweep import state as sweep_state
 from fedrec_tff.studies.sweep.config import SweepConfig
@@ -136,7 +136,7 @@ class RunnerOptions:
 
 def default_num_processes() -> int:
     """Half of the cores, at least one: a run keeps two busy."""
-    return max(1, child_processes.count_cores() // 2)
+    return max(1, process_pool.count_cores() // 2)
 
 
 def run(state: sweep_state.SweepState, config: SweepConfig, options: RunnerOptions) -> Study | None:
@@ -154,7 +154,7 @@ def run(state: sweep_state.SweepState, config: SweepConfig, options: RunnerOptio
       UserError: If a stored trial is not what the search suggests.
     """
     session = _Session(state, config, options)
-    with child_processes.ProcessPool() as pool, interruption.stop_on_signals() as stop:
+    with process_pool.ProcessPool() as pool, interruption.stop_on_signals() as stop:
         while session.fill(pool) or pool.num_running:
             for ended in pool.wait_some(_WAIT_SECONDS):
                 session.end(ended)
@@ -166,7 +166,7 @@ def run(state: sweep_state.SweepState, config: SweepConfig, options: RunnerOptio
     return None if stop else session.finish()
 
 
-def _interrupt(pool: child_processes.ProcessPool) -> None:
+def _interrupt(pool: process_pool.ProcessPool) -> None:
     """Lets the runs finish their rounds and save; a second Ctrl-C ends them at once."""
     print(f"stopping {pool.num_running} runs after their rounds", file=sys.stderr, flush=True)
     pool.interrupt()
@@ -183,7 +183,7 @@ class _Session:
     ) -> None:
         self._state, self._config, self._options = state, config, options
         self._root = state.path.parent
-        self._threads = max(1, child_processes.count_cores() // options.num_processes)
+        self._threads = max(1, process_pool.count_cores() // options.num_processes)
         self._start = time.monotonic()
         self._num_made = 0
         self._reported: tuple[int, int, int] | None = None
@@ -196,7 +196,7 @@ class _Session:
         self._designer = self._replay() if config.search == sweep_config.TPE else None
         self._watch = self._create_watch() if config.prunes else None
 
-    def fill(self, pool: child_processes.ProcessPool) -> bool:
+    def fill(self, pool: process_pool.ProcessPool) -> bool:
         """Starts runs while there is room; returns whether any may still have to be started."""
         while pool.num_running < self._options.num_processes:
             run = self._take()
@@ -205,7 +205,7 @@ class _Session:
             self._launch(pool, run)
         return bool(self._waiting) or len(self._trials) < self._num_trials
 
-    def end(self, ended: child_processes.Ended) -> None:
+    def end(self, ended: process_pool.Ended) -> None:
         """Reads what came out of a run that has ended."""
         run = self._running.pop(ended.name)
         outcome = sweep_runs.read(run, self._config.objective)
@@ -217,7 +217,7 @@ class _Session:
         self._outcomes[run.name] = outcome
         self._num_made += 1
 
-    def prune(self, pool: child_processes.ProcessPool) -> None:
+    def prune(self, pool: process_pool.ProcessPool) -> None:
         """Tells runs that are behind to finish their rounds, save and leave."""
         if self._watch is None:
             return
@@ -292,7 +292,7 @@ class _Session:
                 return run
         return None
 
-    def _launch(self, pool: child_processes.ProcessPool, run: SweepRun) -> None:
+    def _launch(self, pool: process_pool.ProcessPool, run: SweepRun) -> None:
         config = run.config
         is_shared = config.execution == "compiled" and config.device == "cpu"
         if is_shared and config.num_parallel_shards is None:
@@ -306,7 +306,7 @@ class _Session:
                 f"--output_dir={folder}",
             ],
             run.log,
-            child_processes.limit_threads(os.environ, self._threads),
+            process_pool.limit_threads(os.environ, self._threads),
         )
         self._running[run.name] = run
 

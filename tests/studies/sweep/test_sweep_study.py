@@ -12,7 +12,7 @@ import pytest
 import sweeps
 
 from fedrec_tff import errors
-from fedrec_tff.studies.sweep import child_processes
+from fedrec_tff.studies.sweep import process_pool
 from fedrec_tff.studies.sweep import session as sweep_session
 from fedrec_tff.studies.sweep import state as sweep_state
 
@@ -210,7 +210,7 @@ def wait_for_file(path):
 def test_a_child_is_interrupted_once_and_the_others_are_let_alone(tmp_path):
     """A second signal would end a run before it has saved."""
     folders = [tmp_path / name for name in ("told", "other")]
-    with child_processes.ProcessPool() as pool:
+    with process_pool.ProcessPool() as pool:
         for folder in folders:
             folder.mkdir()
             command = (sys.executable, "-S", "-c", STUBBORN, str(folder))
@@ -230,7 +230,7 @@ def test_a_child_is_interrupted_once_and_the_others_are_let_alone(tmp_path):
 
 
 def test_a_library_that_is_told_how_many_threads_keeps_that():
-    found = child_processes.limit_threads({"OMP_NUM_THREADS": "7", "HOME": "/"}, 2)
+    found = process_pool.limit_threads({"OMP_NUM_THREADS": "7", "HOME": "/"}, 2)
     assert found["OMP_NUM_THREADS"] == "7"
     assert found["TF_NUM_INTRAOP_THREADS"] == "2"
     assert found["HOME"] == "/"

@@ -11,27 +11,25 @@ import time
 import psutil
 import pytest
 
-from fedrec_tff.benchmarks import isolation
+from fedrec_tff import child_processes
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 TIMEOUT_SECONDS = 300.0
 # A child that would go on for ever; it writes its process id first.
 FOREVER = """
 import os, pathlib, sys, time
-from fedrec_tff.benchmarks import isolation
-isolation.end_with_parent()
 pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))
 time.sleep(3600)
 """
 PARENT = """
 import sys
-from fedrec_tff.benchmarks import isolation
-isolation.run([sys.executable, "-c", *sys.argv[1:]], 3600.0)
+from fedrec_tff import child_processes
+child_processes.run([sys.executable, "-c", *sys.argv[1:]], 3600.0)
 """
 
 
 def run_code(code, *arguments, timeout_seconds=TIMEOUT_SECONDS):
-    return isolation.run([sys.executable, "-c", code, *arguments], timeout_seconds)
+    return child_processes.run([sys.executable, "-c", code, *arguments], timeout_seconds)
 
 
 def wait_for_pid(path):
@@ -42,13 +40,26 @@ def wait_for_pid(path):
     return int(path.read_text())
 
 
+def wait_for_end_of_session(session):
+    """The watcher, whose parent has ended, is in the child's session."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while any(is_in_session(pid, session) for pid in psutil.pids()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_in_session(pid, session):
+    try:
+        is_zombie = psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return os.getsid(pid) == session and not is_zombie
+    except (ProcessLookupError, psutil.NoSuchProcess):
+        return False
+
+
 @pytest.mark.parametrize("status", [0, 7])
 def test_a_child_ends_as_it_likes_and_its_words_are_kept(status):
-    code = (
-        "import sys\nfrom fedrec_tff.benchmarks import isolation\nisolation.end_with_parent()\n"
-        f"print('out'); print('err', file=sys.stderr); sys.exit({status})"
-    )
-    assert run_code(code) == isolation.Ended(status, "out\n", "err\n")
+    code = f"import sys; print('out'); print('err', file=sys.stderr); sys.exit({status})"
+    assert run_code(code) == child_processes.Ended(status, "out\n", "err\n")
 
 
 def test_a_killed_child_shows_its_signal():
@@ -62,6 +73,13 @@ def test_a_child_is_in_a_session_of_its_own():
     assert session == pid != os.getsid(0)
 
 
+def test_a_child_has_no_process_beside_its_own_and_leaves_none():
+    found = run_code("import os, psutil; print(os.getpid(), psutil.Process().children())")
+    session, children = found.stdout.split(maxsplit=1)
+    assert children == "[]\n"
+    wait_for_end_of_session(int(session))
+
+
 def test_a_child_that_takes_too_long_is_ended(tmp_path):
     path = tmp_path / "pid"
     with pytest.raises(subprocess.TimeoutExpired):
@@ -73,13 +91,13 @@ def test_a_child_that_takes_too_long_is_ended(tmp_path):
 
 def test_no_file_is_left_open():
     code = (
-        "import os, sys\nfrom fedrec_tff.benchmarks import isolation\n"
+        "import os, sys\nfrom fedrec_tff import child_processes\n"
         "before = os.listdir('/proc/self/fd')\n"
-        "isolation.run([sys.executable, '-c', 'pass'], 60.0)\n"
-        "try:\n    isolation.run(['/no/such/program'], 60.0)\n"
-        "except FileNotFoundError:\n    print(os.listdir('/proc/self/fd') == before)\n"
+        "child_processes.run([sys.executable, '-c', 'pass'], 60.0)\n"
+        "ended = child_processes.run(['/no/such/program'], 60.0)\n"
+        "print(ended.status, os.listdir('/proc/self/fd') == before)\n"
     )
-    assert run_code(code) == isolation.Ended(0, "True\n", "")
+    assert run_code(code) == child_processes.Ended(0, "127 True\n", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -104,3 +122,4 @@ def test_a_child_ends_with_its_parent(tmp_path, number):
         if child is not None and child.is_running():
             child.kill()
     assert alive == []
+    wait_for_end_of_session(child.pid)

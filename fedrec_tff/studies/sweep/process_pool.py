@@ -1,27 +1,17 @@
-"""Runs as child processes, a few at a time, that never outlive this one.
-
-A child is started by a small shell that leaves a watcher behind and becomes the child. The watcher
-reads a pipe from us: when we end, for whatever reason, SIGKILL included, the pipe closes and the
-watcher kills the child. A child that ended by itself is told to its watcher by a line in the pipe.
-Children are in sessions of their own, so Ctrl-C reaches us alone, and we decide what they get.
-"""
+"""Runs as child processes, a few at a time."""
 
 # Tested in tests/studies/sweep/test_sweep_study.py.
 
-import contextlib
 import dataclasses
 import os
 import pathlib
-import signal
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-_SUPERVISED = (
-    'exec 3<&0; (read -r line <&3 || kill -KILL "$$") >/dev/null 2>&1 & exec "$@" 3<&- </dev/null'
-)
+from fedrec_tff import child_processes
+
 _POLL_SECONDS = 0.05
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -44,58 +34,11 @@ class Ended:
     status: int
 
 
-class _Child:
-    """A supervised process."""
-
-    def __init__(
-        self, command: Sequence[str], log: pathlib.Path, environment: Mapping[str, str]
-    ) -> None:
-        self._is_interrupted = False
-        read_end, self._pipe = os.pipe()
-        try:
-            with log.open("ab") as errors:
-                self._process = subprocess.Popen(
-                    ["/bin/sh", "-c", _SUPERVISED, "sh", *command],
-                    stdin=read_end,
-                    stdout=subprocess.DEVNULL,
-                    stderr=errors,
-                    env=dict(environment),
-                    start_new_session=True,
-                )
-        except BaseException:
-            os.close(self._pipe)
-            raise
-        finally:
-            os.close(read_end)
-
-    def poll(self) -> int | None:
-        """The exit status, or None while it runs."""
-        status = self._process.poll()
-        if status is not None and self._pipe is not None:
-            with contextlib.suppress(BrokenPipeError):
-                os.write(self._pipe, b"\n")
-            os.close(self._pipe)
-            self._pipe = None
-        return status
-
-    def interrupt(self) -> None:
-        """Sends SIGINT the first time that it is called: a second one would end a run at once."""
-        if not self._is_interrupted:
-            self._is_interrupted = True
-            self._process.send_signal(signal.SIGINT)
-
-    def end(self) -> None:
-        """Ends it at once."""
-        self._process.kill()
-        self._process.wait()
-        self.poll()
-
-
 class ProcessPool:
     """Children by name; use as a context manager, at whose end none is left."""
 
     def __init__(self) -> None:
-        self._children: dict[str, _Child] = {}
+        self._children: dict[str, child_processes.Child] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -129,7 +72,10 @@ class ProcessPool:
           log: File that its standard error is appended to; its output is discarded.
           environment: Environment of the child; None for ours.
         """
-        self._children[name] = _Child(command, log, environment or os.environ)
+        with log.open("ab") as errors:
+            self._children[name] = child_processes.Child(
+                command, stderr=errors, environment=environment
+            )
 
     def wait_some(self, seconds: float) -> Iterator[Ended]:
         """Waits a while for children to end.

@@ -1,0 +1,132 @@
+"""Child processes that never outlive this one.
+
+A child is started by a small shell that leaves a watcher behind and becomes the child. The watcher
+reads a pipe from us: when we end, for whatever reason, SIGKILL included, the pipe closes and the
+watcher kills the child. A child that ended by itself is told to its watcher by a line in the pipe.
+Children are in sessions of their own, so Ctrl-C reaches us alone, and we decide what they get.
+"""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import IO
+
+# A background job of a shell has no standard input, hence the descriptor 3. The watcher is nobody's
+# child, so that it is not taken for one of the child's own processes, nor its memory for theirs.
+_SUPERVISED = (
+    'exec 3<&0; ({ read -r line <&3 || kill -KILL "$$"; } >/dev/null 2>&1 &); '
+    'exec "$@" 3<&- </dev/null'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """How a child ended.
+
+    Attributes:
+      status: Its exit status, or minus the signal that killed it.
+      stdout: What it printed.
+      stderr: What it said.
+    """
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Child:
+    """A supervised process."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        stdout: int | IO = subprocess.DEVNULL,
+        stderr: int | IO = subprocess.DEVNULL,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Starts the process; its standard input is empty.
+
+        Args:
+          command: Program and arguments. One that cannot be started has a shell's exit status.
+          stdout: File for its output, as `subprocess.Popen` takes it.
+          stderr: File for its standard error, likewise.
+          environment: Variables of its environment; None for ours.
+        """
+        self._is_interrupted = False
+        read_end, self._pipe = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", _SUPERVISED, "sh", *command],
+                stdin=read_end,
+                stdout=stdout,
+                stderr=stderr,
+                env=None if environment is None else dict(environment),
+                text=True,
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(self._pipe)
+            raise
+        finally:
+            os.close(read_end)
+
+    def poll(self) -> int | None:
+        """The exit status, or None while it runs."""
+        status = self._process.poll()
+        if status is not None and self._pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._pipe, b"\n")
+            os.close(self._pipe)
+            self._pipe = None
+        return status
+
+    def communicate(self, timeout_seconds: float) -> tuple[str, str]:
+        """Waits for the end of what was started with `subprocess.PIPE`.
+
+        Args:
+          timeout_seconds: Number of seconds to wait.
+
+        Returns:
+          What it printed, and what it said.
+
+        Raises:
+          subprocess.TimeoutExpired: If it takes longer; it goes on.
+        """
+        return self._process.communicate(timeout=timeout_seconds)
+
+    def interrupt(self) -> None:
+        """Sends SIGINT the first time that it is called: a second one would end a run at once."""
+        if not self._is_interrupted:
+            self._is_interrupted = True
+            self._process.send_signal(signal.SIGINT)
+
+    def end(self) -> None:
+        """Ends it at once; harmless if it has ended."""
+        # Which closes its pipes, and waits for it.
+        with self._process:
+            self._process.kill()
+        self.poll()
+
+
+def run(command: Sequence[str], timeout_seconds: float) -> Ended:
+    """Runs a child to its end.
+
+    Args:
+      command: Program and arguments.
+      timeout_seconds: Number of seconds to wait.
+
+    Returns:
+      How it ended.
+
+    Raises:
+      subprocess.TimeoutExpired: If it took longer; it is ended.
+    """
+    child = Child(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        stdout, stderr = child.communicate(timeout_seconds)
+    finally:
+        child.end()
+    return Ended(child.poll(), stdout, stderr)
