@@ -3,6 +3,7 @@
 # Tested in tests/config/test_run_config.py.
 
 from fedrec_tff import errors
+from fedrec_tff.config.data_config import OWN_DATASETS
 from fedrec_tff.config.run_config import RunConfig
 
 
@@ -15,7 +16,7 @@ def check(config: RunConfig) -> None:
     Raises:
       UserError: At the first mistake.
     """
-    if config.dataset in ("csv", "adjacency") and config.data_dir is None:
+    if config.dataset in (*OWN_DATASETS, "adjacency") and config.data_dir is None:
         raise errors.UserError(f"--dataset={config.dataset} needs --data_dir")
     if config.dataset == "synthetic" and config.data_dir is not None:
         raise errors.UserError("--data_dir means nothing with --dataset=synthetic: drop it")
@@ -24,14 +25,27 @@ def check(config: RunConfig) -> None:
             f"--dataset={config.dataset} --split={config.split}: adjacency sets have no order in "
             "time and come with a published split, the others do not; use both or neither"
         )
+    if config.dataset == "sequences":
+        _check_sequences(config)
     _check_privacy(config)
     if config.catalogue == "selected":
         _check_selected_catalogue(config)
     if config.catalogue == "table" and not config.has_item_table:
         raise errors.UserError(
             f"--catalogue=table: --dataset={config.dataset} comes without a table of its items: "
-            + ("add --item_table" if config.dataset == "csv" else "use --catalogue=data")
+            + ("add --item_table" if config.dataset in OWN_DATASETS else "use --catalogue=data")
         )
+
+
+def _check_sequences(config: RunConfig) -> None:
+    """Refuses what needs more than the order of what each user took."""
+    if config.split == "global_time":
+        raise errors.UserError(
+            "--split=global_time needs times, and sequences have an order only: choose "
+            "--split=leave_last_out or --split=unseen_users"
+        )
+    if config.minimum_value is not None:
+        raise errors.UserError("--minimum_value: sequences have no values: drop it")
 
 
 def _check_privacy(config: RunConfig) -> None:

@@ -6,7 +6,9 @@ import dataclasses
 
 from fedrec_tff.config.field_spec import MOST, Need, declare
 
-DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv", "adjacency")
+DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv", "sequences", "adjacency")
+# Files of one's own, which may have tables of users and of items beside them.
+OWN_DATASETS = ("csv", "sequences")
 _DATASETS_WITH_ITEM_TABLE = ("synthetic", "ml-100k", "ml-1m")
 SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
 CATALOGUES = ("table", "selected", "data")
@@ -14,9 +16,14 @@ CATALOGUES = ("table", "selected", "data")
 COLUMN_FLAGS = ("user_column", "item_column", "time_column", "value_column")
 
 _CSV = Need("--dataset=csv", lambda config: config.dataset == "csv")
-_CSV_OR_ROSTER = Need(
-    "--dataset=csv or --roster",
-    lambda config: config.dataset == "csv" or config.roster is not None,
+_OWN = Need("--dataset=csv or sequences", lambda config: config.dataset in OWN_DATASETS)
+_USER_TABLE_OR_ROSTER = Need(
+    "--dataset=csv or --roster or --user_table",
+    lambda config: config.dataset == "csv" or (config.roster or config.user_table) is not None,
+)
+_CSV_OR_ITEM_TABLE = Need(
+    "--dataset=csv or --item_table",
+    lambda config: config.dataset == "csv" or config.item_table is not None,
 )
 _USER_FEATURES = Need("--user_features", lambda config: bool(config.user_features))
 _SYNTHETIC = Need("--dataset=synthetic", lambda config: config.dataset == "synthetic")
@@ -36,7 +43,8 @@ class DataConfig:
     data_dir: str | None = declare(
         None,
         "Folder of the original files (ml-100k, ml-1m: downloaded if not given), of train.txt and "
-        "test.txt (adjacency), or the CSV, TSV or Parquet file itself (csv).",
+        "test.txt (adjacency), the CSV, TSV or Parquet file itself (csv), or the text file of "
+        "sequences, or a folder with sequences.txt (sequences).",
         about_data=True,
         is_place=True,
     )
@@ -48,12 +56,15 @@ class DataConfig:
     )
     user_column: str = declare(
         "user_id",
-        "Column of user ids (csv, --roster).",
-        needs=(_CSV_OR_ROSTER,),
+        "Column of user ids (csv, --roster, --user_table).",
+        needs=(_USER_TABLE_OR_ROSTER,),
         about_data=True,
     )
     item_column: str = declare(
-        "item_id", "Column of item ids (csv).", needs=(_CSV,), about_data=True
+        "item_id",
+        "Column of item ids (csv, --item_table).",
+        needs=(_CSV_OR_ITEM_TABLE,),
+        about_data=True,
     )
     time_column: str | None = declare(
         None,
@@ -111,24 +122,26 @@ class DataConfig:
     catalogue: str | None = declare(
         None,
         "Origin of the items: table, the item table of ml-100k, ml-1m, synthetic, or --item_table "
-        "(csv); selected, the items that enough users took, chosen with noise as a part of epsilon "
-        "(--catalogue_noise_multiplier); data, the items that users took. By default table under "
-        "differential privacy where there is one, else data.",
+        "(csv, sequences); selected, the items that enough users took, chosen with noise as a part "
+        "of epsilon (--catalogue_noise_multiplier); data, the items that users took. By default "
+        "table under differential privacy where there is one, else data.",
         choices=CATALOGUES,
         about_data=True,
     )
     item_table: str | None = declare(
         None,
-        "CSV, TSV or Parquet file of items, with --item_column, for --item_features, "
-        "--catalogue=table and, in a column `title`, what recommendations call items (csv).",
-        needs=(_CSV,),
+        "CSV, TSV, Parquet or JSON file of items, with --item_column, for --item_features, "
+        "--catalogue=table and, in a column `title`, what recommendations call items (csv, "
+        "sequences). Beside sequences, item_attributes.json is found without it.",
+        needs=(_OWN,),
         about_data=True,
         is_place=True,
     )
     user_table: str | None = declare(
         None,
-        "CSV, TSV or Parquet file of users, with --user_column, for --user_features (csv).",
-        needs=(_CSV, _USER_FEATURES),
+        "CSV, TSV, Parquet or JSON file of users, with --user_column, for --user_features (csv, "
+        "sequences).",
+        needs=(_OWN, _USER_FEATURES),
         about_data=True,
         is_place=True,
     )

@@ -148,6 +148,11 @@ def read_bytes(path: pathlib.Path) -> bytes:
     return data
 
 
+def read_text(path: pathlib.Path, encoding: str = "utf-8") -> str:
+    """Returns the text of a file; another encoding is a user's error, told with the line."""
+    return _decode(read_bytes(path), path, encoding)
+
+
 def check_is_file(path: pathlib.Path) -> None:
     """Refuses a path that is missing, a folder, or not for this user to read."""
     if path.is_dir():
@@ -184,7 +189,7 @@ def is_number(values: np.ndarray | float) -> np.ndarray | bool:
 
 def _read_text(path: pathlib.Path, text_format: TextFormat) -> tuple[str, str]:
     """Returns the text of a file and the one character that stands between its fields."""
-    text = _decode(read_bytes(path), path, text_format.encoding)
+    text = read_text(path, text_format.encoding)
     if text_format.delimiter == "::":
         return text.replace("::", _UNIT_SEPARATOR), _UNIT_SEPARATOR
     return text, text_format.delimiter

@@ -1,4 +1,4 @@
-"""Tables of what is known of items or users: one row each, CSV, TSV or Parquet.
+"""Tables of what is known of items or users: one row each, CSV, TSV, Parquet or JSON.
 
 A cell is read by itself: the type that a column of Parquet has is the file's own, and text is text.
 """
@@ -15,10 +15,11 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import delimited
+from fedrec_tff.datasets import delimited, json_features
 
 _DELIMITER_OF_SUFFIX = {".tsv": "\t", ".tab": "\t"}
 _PARQUET_SUFFIXES = (".parquet", ".pq")
+_JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 _SEPARATOR = "|"
 
 
@@ -26,8 +27,8 @@ def read(path: str | pathlib.Path, id_column: str, isolates_rows: bool = False) 
     """Reads a table whose first line is its header.
 
     Args:
-      path: A file; `.parquet` and `.pq` are Parquet, `.tsv` and `.tab` have tabs, all others
-        commas.
+      path: A file; `.parquet` and `.pq` are Parquet, `.json`, `.jsonl` and `.ndjson` what
+        `json_features` reads, `.tsv` and `.tab` have tabs, all others commas.
       id_column: The column of raw ids, as the interactions have them.
       isolates_rows: As `delimited.TextFormat` has it.
 
@@ -41,6 +42,8 @@ def read(path: str | pathlib.Path, id_column: str, isolates_rows: bool = False) 
     delimited.check_is_file(path)
     if path.suffix.lower() in _PARQUET_SUFFIXES:
         table = _read_parquet(path, id_column)
+    elif path.suffix.lower() in _JSON_SUFFIXES:
+        table = json_features.read(path, id_column)
     else:
         table = _read_text(path, id_column, isolates_rows)
     table = table.set_index(id_column)

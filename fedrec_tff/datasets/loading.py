@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from fedrec_tff.datasets import (
     feature_tables,
     movielens,
     preparation,
+    sequence_files,
     sources,
     splits,
     synthetic,
@@ -33,7 +35,7 @@ from fedrec_tff.datasets.synthetic import SyntheticConfig
 from fedrec_tff.datasets.tables import TableColumns
 
 _MOVIELENS_READERS = {"ml-100k": movielens.read_100k, "ml-1m": movielens.read_1m}
-DATASETS = ("synthetic", *_MOVIELENS_READERS, "csv", "adjacency")
+DATASETS = ("synthetic", *_MOVIELENS_READERS, "csv", "sequences", "adjacency")
 
 # Where the catalogue comes from.
 DATA, TABLE, SELECTED = "data", "table", "selected"
@@ -51,7 +53,8 @@ class DatasetConfig:
 
     Attributes:
       name: One of `DATASETS`; "csv" is any table, Parquet too.
-      data_dir: The folder of a MovieLens or adjacency set; MovieLens sets are downloaded if None.
+      data_dir: The folder of a MovieLens or adjacency set, or the file or folder of sequences;
+        MovieLens sets are downloaded if None.
       data_path: The file of a table.
       allow_download: Whether a MovieLens set without `data_dir` may be downloaded.
       columns: Which columns of a table hold what.
@@ -120,9 +123,8 @@ class DatasetConfig:
         self._check_paths()
         self._check_split()
         self._check_catalogue()
-        has_values = self.name != "csv" or self.columns.value is not None
-        if self.preparation.minimum_value is not None and not has_values:
-            raise errors.UserError("--minimum_value needs a --value_column: name it, or drop it")
+        if self.preparation.minimum_value is not None:
+            self._check_has_values()
 
     @property
     def split_name(self) -> str:
@@ -150,6 +152,11 @@ class DatasetConfig:
             raise errors.UserError(
                 f"--dataset=adjacency needs --data_dir: the folder that holds {adjacency.TEST_NAME}"
             )
+        if self.name == "sequences" and self.data_dir is None:
+            raise errors.UserError(
+                "--dataset=sequences needs --data_dir: the file of sequences, or a folder with "
+                f"{sequence_files.FILE_NAME}"
+            )
         if self.name in _MOVIELENS_READERS and self.data_dir is None and not self.allow_download:
             raise errors.UserError(
                 f"--dataset={self.name} needs --data_dir where downloads are not allowed"
@@ -167,6 +174,11 @@ class DatasetConfig:
                 "the dataset adjacency is taken as it was published: leave out thresholds, cores "
                 "and caps"
             )
+        if self.split_name == "global_time" and self.name == "sequences":
+            raise errors.UserError(
+                "--split=global_time needs times, and sequences have an order only: choose "
+                "leave_last_out or unseen_users"
+            )
         if self.split_name == "global_time" and self.name == "csv" and self.columns.time is None:
             raise errors.UserError("--split=global_time needs a --time_column: name it")
         cores = (self.preparation.k_core_user, self.preparation.k_core_item)
@@ -175,6 +187,12 @@ class DatasetConfig:
                 "--split=global_time and --k_core go by the data of all users together, which no "
                 "noise covers: drop them"
             )
+
+    def _check_has_values(self) -> None:
+        if self.name == "csv" and self.columns.value is None:
+            raise errors.UserError("--minimum_value needs a --value_column: name it, or drop it")
+        if self.name == "sequences":
+            raise errors.UserError("--minimum_value: sequences have no values: drop it")
 
     def _check_catalogue(self) -> None:
         if self.catalogue not in CATALOGUES:
@@ -185,7 +203,7 @@ class DatasetConfig:
         if self.catalogue == TABLE and not has_table:
             raise errors.UserError(
                 f"--catalogue=table: --dataset={self.name} comes without a table of its items: add "
-                "--item_table (csv), or use --catalogue=data"
+                "--item_table (csv, sequences), or use --catalogue=data"
             )
 
 
@@ -307,6 +325,8 @@ def _read(config: DatasetConfig) -> Source:
         )
     if config.name == "csv":
         return _read_table(config)
+    if config.name == "sequences":
+        return _read_sequences(config)
     if config.name == "adjacency":
         *logs, counts = adjacency.read(config.data_dir, config.max_malformed_fraction)
         return Source(tuple(logs), counts)
@@ -322,24 +342,47 @@ def _read(config: DatasetConfig) -> Source:
 
 
 def _read_table(config: DatasetConfig) -> Source:
-    users = _read_features(config.user_table, config.columns.user, config.is_private)
+    def read_fn(users: pd.DataFrame | None, items: pd.DataFrame | None) -> tuple:
+        return tables.read(
+            config.data_path,
+            config.columns,
+            config.column_names,
+            config.delimiter,
+            config.encoding,
+            config.max_malformed_fraction,
+            users,
+            items,
+            isolates_rows=config.is_private,
+        )
+
+    return _read_with_features(config, read_fn, config.item_table)
+
+
+def _read_sequences(config: DatasetConfig) -> Source:
+    def read_fn(users: pd.DataFrame | None, items: pd.DataFrame | None) -> tuple:
+        return sequence_files.read(
+            config.data_dir, config.max_malformed_fraction, config.encoding, users, items
+        )
+
+    beside = sequence_files.find_attributes(config.data_dir)
+    return _read_with_features(config, read_fn, config.item_table or beside)
+
+
+def _read_with_features(
+    config: DatasetConfig,
+    read_fn: Callable[[pd.DataFrame | None, pd.DataFrame | None], tuple[Interactions, DataCounts]],
+    items_path: str | pathlib.Path | None,
+) -> Source:
+    """Reads what is known of users and items, and then the log, which goes by their ids."""
+    users_path = config.user_table
+    users = _read_features(users_path, config.columns.user, config.is_private)
     # Items are public.
-    items = _read_features(config.item_table, config.columns.item, isolates_rows=False)
-    log, counts = tables.read(
-        config.data_path,
-        config.columns,
-        config.column_names,
-        config.delimiter,
-        config.encoding,
-        config.max_malformed_fraction,
-        users,
-        items,
-        isolates_rows=config.is_private,
-    )
+    items = _read_features(items_path, config.columns.item, isolates_rows=False)
+    log, counts = read_fn(users, items)
     if users is not None:
-        feature_tables.check_matches(users, config.user_table, log.user_ids)
+        feature_tables.check_matches(users, users_path, log.user_ids)
     if items is not None:
-        feature_tables.check_matches(items, config.item_table, log.item_ids)
+        feature_tables.check_matches(items, items_path, log.item_ids)
     return Source((log,), counts, users, items)
 
 

@@ -22,12 +22,13 @@ _COLUMNS = {
     "user_table": (),
 }
 # Kinds of files, which name no data.
-_WITHOUT_DATA = ("csv", "adjacency")
+_WITHOUT_DATA = ("csv", "sequences", "adjacency")
 # Folders by what is in them.
 _FOLDERS = {
     "ratings.dat": {"dataset": "ml-1m"},
     "u.data": {"dataset": "ml-100k"},
     "test.txt": {"dataset": "adjacency", "split": "published"},
+    "sequences.txt": {"dataset": "sequences"},
 }
 
 

@@ -173,6 +173,17 @@ def write_published(folder, data: Data, order: int = 0) -> None:
         (folder / name).write_text("\n".join(lines) + "\n")
 
 
+def write_sequences(path, data: Data, order: int = 0) -> None:
+    """Writes sequences: a line a user, or, for every other one, a line an item."""
+    users = [str(user) for user in np.random.default_rng(order).permutation(list(data))]
+    lines = []
+    for user in users:
+        items = [event.item for event in data[user]]
+        is_whole = sum(map(ord, user)) % 2
+        lines += [" ".join([user, *part]) for part in ([items] if is_whole else zip(items)) if part]
+    path.write_text("\n".join(lines) + "\n")
+
+
 def write_user_table(path, data: Data, changed: frozenset[str]) -> None:
     """Writes a Parquet table with a year of each user; who changed has none."""
     users = list(data)

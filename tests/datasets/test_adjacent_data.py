@@ -116,5 +116,40 @@ def test_published_splits(has_roster, catalogue):
     check()
 
 
+@pytest.mark.parametrize("split", ["leave_last_out", "unseen_users"])
+@pytest.mark.parametrize("catalogue", _CATALOGUES)
+@pytest.mark.parametrize("has_roster", [False, True])
+def test_sequences(split, catalogue, has_roster):
+    @_SETTINGS
+    @hypothesis.given(adjacent.pairs(), _CAPS)
+    def check(pair, cap):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            options = _write(folder, pair, has_roster) | _CATALOGUES[catalogue]
+            adjacent.write_sequences(folder / "0.txt", pair.first, pair.orders[0])
+            adjacent.write_sequences(folder / "1.txt", pair.second, pair.orders[1])
+            first, second = (
+                loading.load(
+                    loading.DatasetConfig(
+                        name="sequences",
+                        data_dir=folder / f"{index}.txt",
+                        item_table=folder / "items.csv",
+                        user_table=folder / f"users{index}.parquet",
+                        max_malformed_fraction=0.5,
+                        preparation=PreparationConfig(max_interactions_per_user=cap),
+                        split=split,
+                        validation_fraction=0.25,
+                        test_fraction=0.25,
+                        is_private=True,
+                        **options,
+                    )
+                )
+                for index in (0, 1)
+            )
+        _check_others(first, second, pair, has_roster)
+
+    check()
+
+
 def _has_numbers(pair):
     return all(user.isdigit() for user in pair.second)

@@ -139,3 +139,51 @@ def test_a_table_that_names_nothing_of_the_log_is_refused():
     feature_tables.check_matches(table, "items.csv", ["1.0", "2"])
     with pytest.raises(errors.UserError, match=r"none of its item_id is in the log.*like '1'"):
         feature_tables.check_matches(table, "items.csv", ["1", "2"])
+
+
+_AS_TABLE = {"genre": ["a|b", ""], "year": ["1999", "2000.50"]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"7": {"genre": ["a", "b", "a"], "year": 1999}, "x": {"genre": null, "year": 2000.50}}',
+        '[{"item_id": 7, "genre": ["a", "b"], "year": "1999"}, {"item_id": "x", "year": 2000.50}]',
+        '{"item_id": "7 ", "genre": "a|b", "year": 1999}\n\n{"year": 2000.50, "item_id": "x"}\n',
+    ],
+)
+def test_json_of_any_layout_is_the_same_table(tmp_path, text):
+    path = tmp_path / "items.json"
+    path.write_text(text)
+    read = feature_tables.read(path, "item_id")
+    assert read.index.tolist() == ["7", "x"]
+    assert read.to_dict("list") == _AS_TABLE
+
+
+def test_lists_by_id_are_attributes_each_once(tmp_path):
+    path = tmp_path / "item_attributes.json"
+    path.write_text('{"4": [3, 1, 3, true], "5": "solo", "6": []}')
+    read = feature_tables.read(path, "item_id")
+    assert read["attributes"].to_dict() == {"4": "3|1|true", "5": "solo", "6": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"item_id": 1}\n{"item_id": 2\n', r"items\.jsonl:2: no JSON object"),
+        ('{"item_id": 1}\n[2]\n', r"items\.jsonl:2: an object is needed"),
+        ('{"item_id": 1}\n{"genre": "a"}\n', r"items\.jsonl:2: item_id is missing"),
+        ('[{"id": 1, "genre": "a"}]', "has no key 'item_id'; its keys are: id, genre"),
+        ('{"item_id": 1, "box": {"a": 1}}', r"items\.jsonl: row 1: box is an object"),
+        ('{"item_id": 1}\n{"item_id": 1}', "item_id '1' is there twice"),
+        ('{"1": [NaN]}', r"items\.jsonl:1: no JSON object: NaN"),
+        ('{"1": ["\\ud800"]}', "half a character"),
+        ("[" * 100_000, r"items\.jsonl:1: no JSON object: is nested too deep"),
+    ],
+)
+def test_json_with_a_mistake_is_refused_in_one_line(tmp_path, text, message):
+    path = tmp_path / "items.jsonl"
+    path.write_text(text)
+    with pytest.raises(errors.UserError, match=message) as caught:
+        feature_tables.read(path, "item_id")
+    assert "\n" not in str(caught.value)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from fedrec_tff.config import field_spec, run_config
+from fedrec_tff.config import data_config, field_spec, run_config
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _FIRST = "The flags that matter most"
@@ -58,7 +58,7 @@ def test_help_says_what_is_required_and_what_is_taken_by_default(shown):
     text = " ".join(shown.split())
     assert "--output_dir: Folder of the run's results; made if missing. (required)" in text
     assert "--rounds: Rounds of training. (default 200)" in text
-    assert "(one of synthetic, ml-100k, ml-1m, csv, adjacency; default synthetic)" in text
+    assert f"(one of {', '.join(data_config.DATASETS)}; default synthetic)" in text
     assert "lists them. (may be repeated)" in text
     assert "age_group,gender,occupation. (a list, by commas)" in text
     # Lines fit a terminal.

@@ -61,6 +61,7 @@ def test_tables_of_items_are_taken_whole_and_files_are_left_to_the_reader():
         (["e.csv"], "e.csv", {"dataset": "csv"}),
         (["ratings.dat"], "", {"dataset": "ml-1m"}),
         (["u.data"], "", {"dataset": "ml-100k"}),
+        (["sequences.txt"], "", {"dataset": "sequences"}),
         (["train.txt", "test.txt"], "", {"dataset": "adjacency", "split": "published"}),
     ],
 )

@@ -190,8 +190,8 @@ class _Writer:
     def _write_table(self, root: pathlib.Path, rows: pd.DataFrame) -> dict[str, str | None]:
         """A table and, where catalogue or features may come from tables, these."""
         has_times = self._config.dataset != "csv" or self._config.time_column is not None
-        has_item_table = self._config.dataset != "csv" or self._config.item_table is not None
         log, path = self._log, root / "interactions.csv"
+        has_item_table = self._config.has_item_table or log.item_features is not None
         rows[[column for column in rows if has_times or column != _TIME]].to_csv(path, index=False)
         flags = {"dataset": "csv", "data_dir": str(path), "column_names": None}
         flags |= {"user_column": _USER, "item_column": _ITEM}
