@@ -10,7 +10,7 @@ import tensorflow_federated as tff
 from fedrec_tff import errors
 from fedrec_tff.aggregators import aggregator as aggregator_lib
 from fedrec_tff.aggregators import chain as chain_lib
-from fedrec_tff.aggregators import registry, transforms
+from fedrec_tff.aggregators import registry, transforms, wrapping
 from fedrec_tff.plugins import loading, signatures
 
 _FACTORIES = (
@@ -53,7 +53,7 @@ def can_be_row_sparse(chain: chain_lib.Chain) -> bool:
 
 def build_factory(
     chain: chain_lib.Chain, context: registry.AggregatorContext
-) -> transforms.AggregationFactory:
+) -> wrapping.AggregationFactory:
     """Builds what a chain describes.
 
     Args:

@@ -2,17 +2,18 @@
 
 # Tested in tests/aggregators/test_building.py.
 
+import functools
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff import errors
-from fedrec_tff.aggregators import row_sparse, transforms
+from fedrec_tff.aggregators import row_sparse, wrapping
 from fedrec_tff.plugins import loading
 
 
-def wrap(factory: transforms.AggregationFactory, name: str, num_items: int) -> Any:
+def wrap(factory: wrapping.AggregationFactory, name: str, num_items: int) -> Any:
     """A factory that checks what another one creates.
 
     Args:
@@ -24,9 +25,7 @@ def wrap(factory: transforms.AggregationFactory, name: str, num_items: int) -> A
       A factory whose `create` raises `UserError` if the other one fails, or creates what cannot be
       used: a result of another type than the (dense) update's, or a state that is not of tensors.
     """
-    if isinstance(factory, tff.aggregators.WeightedAggregationFactory):
-        return _WeightedContractFactory(factory, name, num_items)
-    return _ContractFactory(factory, name, num_items)
+    return wrapping.wrap(factory, functools.partial(_create, factory, name, num_items))
 
 
 def dense_type(value_type: tff.Type, num_items: int) -> tff.Type:
@@ -50,36 +49,8 @@ def dense_type(value_type: tff.Type, num_items: int) -> tff.Type:
     return tff.to_type(tf.nest.map_structure(densify, specs))
 
 
-class _ContractFactory(tff.aggregators.UnweightedAggregationFactory):
-    """See `wrap`."""
-
-    def __init__(
-        self, factory: tff.aggregators.UnweightedAggregationFactory, name: str, num_items: int
-    ) -> None:
-        self._factory, self._name, self._num_items = factory, name, num_items
-
-    def create(self, value_type: tff.Type) -> tff.templates.AggregationProcess:
-        """Creates and checks the process; see `wrap`."""
-        return _create(self._factory, self._name, self._num_items, value_type)
-
-
-class _WeightedContractFactory(tff.aggregators.WeightedAggregationFactory):
-    """See `wrap`."""
-
-    def __init__(
-        self, factory: tff.aggregators.WeightedAggregationFactory, name: str, num_items: int
-    ) -> None:
-        self._factory, self._name, self._num_items = factory, name, num_items
-
-    def create(
-        self, value_type: tff.Type, weight_type: tff.Type
-    ) -> tff.templates.AggregationProcess:
-        """Creates and checks the process; see `wrap`."""
-        return _create(self._factory, self._name, self._num_items, value_type, weight_type)
-
-
 def _create(
-    factory: transforms.AggregationFactory, name: str, num_items: int, *types: tff.Type
+    factory: wrapping.AggregationFactory, name: str, num_items: int, *types: tff.Type
 ) -> tff.templates.AggregationProcess:
     try:
         process = factory.create(*types)

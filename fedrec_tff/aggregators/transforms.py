@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_federated as tff
 
-AggregationFactory = (
-    tff.aggregators.UnweightedAggregationFactory | tff.aggregators.WeightedAggregationFactory
-)
+from fedrec_tff.aggregators import wrapping
+
 UPLOAD_BITS = "upload_bits"
 CODED_UPLOAD_BITS = "coded_upload_bits"
 INNER = "inner"
@@ -119,10 +118,10 @@ def find_message_size(measurements: Any) -> dict[str, int]:
 
 def apply(
     transform: ClientTransform,
-    inner: AggregationFactory,
+    inner: wrapping.AggregationFactory,
     seed: int = 0,
     measures_size: bool = True,
-) -> AggregationFactory:
+) -> wrapping.AggregationFactory:
     """Puts a step before an aggregator.
 
     Args:
@@ -137,80 +136,12 @@ def apply(
       the inner one under `INNER`, beside the cohort's `UPLOAD_BITS` and `CODED_UPLOAD_BITS` (int64)
       where the step says how long its messages are.
     """
-    if isinstance(inner, tff.aggregators.WeightedAggregationFactory):
-        return _WeightedTransformFactory(transform, inner, seed, measures_size)
-    return _TransformFactory(transform, inner, seed, measures_size)
+    return wrapping.put_before(
+        lambda value_type: _Step(transform, value_type, seed, measures_size), inner
+    )
 
 
-class _WeightedTransformFactory(tff.aggregators.WeightedAggregationFactory):
-    """See `apply`."""
-
-    def __init__(
-        self,
-        transform: ClientTransform,
-        inner: tff.aggregators.WeightedAggregationFactory,
-        seed: int,
-        measures_size: bool,
-    ) -> None:
-        self._transform, self._inner = transform, inner
-        self._seed, self._measures_size = seed, measures_size
-
-    def create(
-        self, value_type: tff.Type, weight_type: tff.Type
-    ) -> tff.templates.AggregationProcess:
-        """Creates the process; see `apply`."""
-        step = _Step(self._transform, value_type, self._seed, self._measures_size)
-        inner = self._inner.create(step.message_type, weight_type)
-
-        @tff.federated_computation
-        def init_fn():
-            return step.create_initial_state(inner)
-
-        @tff.federated_computation(
-            init_fn.type_signature.result,
-            tff.FederatedType(value_type, tff.CLIENTS),
-            tff.FederatedType(weight_type, tff.CLIENTS),
-        )
-        def next_fn(state, value, weight):
-            sent = step.send(state, value)
-            return step.finish(state, sent, inner.next(state[1], sent.value, weight))
-
-        return tff.templates.AggregationProcess(init_fn, next_fn)
-
-
-class _TransformFactory(tff.aggregators.UnweightedAggregationFactory):
-    """See `apply`."""
-
-    def __init__(
-        self,
-        transform: ClientTransform,
-        inner: tff.aggregators.UnweightedAggregationFactory,
-        seed: int,
-        measures_size: bool,
-    ) -> None:
-        self._transform, self._inner = transform, inner
-        self._seed, self._measures_size = seed, measures_size
-
-    def create(self, value_type: tff.Type) -> tff.templates.AggregationProcess:
-        """Creates the process; see `apply`."""
-        step = _Step(self._transform, value_type, self._seed, self._measures_size)
-        inner = self._inner.create(step.message_type)
-
-        @tff.federated_computation
-        def init_fn():
-            return step.create_initial_state(inner)
-
-        @tff.federated_computation(
-            init_fn.type_signature.result, tff.FederatedType(value_type, tff.CLIENTS)
-        )
-        def next_fn(state, value):
-            sent = step.send(state, value)
-            return step.finish(state, sent, inner.next(state[1], sent.value))
-
-        return tff.templates.AggregationProcess(init_fn, next_fn)
-
-
-class _Step:
+class _Step(wrapping.Step):
     """The computations of one transform for one type of update."""
 
     def __init__(
@@ -246,15 +177,10 @@ class _Step:
 
             return decode
 
-        self._initialize, self._key_of, self._encode = initialize, key_of, encode
+        self.initialize, self._key_of, self._encode = initialize, key_of, encode
         self._build_decode = build_decode
         self.message_type = encode.type_signature.result.value
         self._measures_size = bool(len(encode.type_signature.result.size))
-
-    def create_initial_state(self, inner: tff.templates.AggregationProcess) -> tff.Value:
-        """Own state and the inner aggregator's, at the server."""
-        own = tff.federated_eval(self._initialize, tff.SERVER)
-        return tff.federated_zip((own, inner.initialize()))
 
     def send(self, state: tff.Value, value: tff.Value) -> tff.Value:
         """What clients hand on."""

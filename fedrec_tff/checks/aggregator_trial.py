@@ -9,14 +9,14 @@ from typing import Any
 import tensorflow_federated as tff
 
 from fedrec_tff import errors
-from fedrec_tff.aggregators import building, contract, transforms
+from fedrec_tff.aggregators import building, contract, wrapping
 from fedrec_tff.checks import made_up_updates, watched_context
 from fedrec_tff.checks.aggregator_check_config import NUM_ITEMS, POPULATION
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.run import aggregator_context, privacy_plan
 
 
-def build_factory(config: RunConfig, *, is_row_sparse: bool) -> transforms.AggregationFactory:
+def build_factory(config: RunConfig, *, is_row_sparse: bool) -> wrapping.AggregationFactory:
     """Builds the aggregator as a run does.
 
     Args:

@@ -2,7 +2,7 @@
 
 # Tested in tests/aggregators/test_hierarchical.py.
 
-import collections
+import functools
 
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -56,29 +56,9 @@ class RobustEdgeFactory(tff.aggregators.WeightedAggregationFactory):
         addressed_type = address_fn.type_signature.result
         layout = layout_lib.Layout(value_type, self._num_items)
         addressed_layout = layout_lib.Layout(addressed_type, self._num_items)
-        buffer = self._robust.create_buffer(addressed_layout)
-
-        @tff.tensorflow.computation
-        def zero_fn():
-            return buffer.create_zero()
-
-        accumulator_type = zero_fn.type_signature.result
-
-        @tff.tensorflow.computation(accumulator_type, addressed_type)
-        def accumulate_fn(accumulator, value):
-            return buffer.add(accumulator, addressed_layout.split(value))
-
-        @tff.tensorflow.computation(accumulator_type, accumulator_type)
-        def merge_fn(first, second):
-            return buffer.merge(first, second)
-
-        @tff.tensorflow.computation(accumulator_type)
-        def report_fn(accumulator):
-            with tf.control_dependencies(buffer.create_checks(accumulator)):
-                accumulator = tf.nest.map_structure(tf.identity, accumulator)
-            aggregates = self._combine(layout, buffer.read(accumulator))
-            measurements = collections.OrderedDict(num_excluded=accumulator["num_excluded"])
-            return aggregates, measurements
+        collect = self._robust.build_collection(
+            addressed_type, addressed_layout, functools.partial(self._combine, layout)
+        )
 
         @tff.federated_computation
         def init_fn():
@@ -90,11 +70,8 @@ class RobustEdgeFactory(tff.aggregators.WeightedAggregationFactory):
             tff.FederatedType(weight_type, tff.CLIENTS),
         )
         def next_fn(state, value, weight):
-            addressed = tff.federated_map(address_fn, (value, weight))
-            found = tff.federated_aggregate(
-                addressed, zero_fn(), accumulate_fn, merge_fn, report_fn
-            )
-            return tff.templates.MeasuredProcessOutput(state, found[0], found[1])
+            result, measurements = collect(tff.federated_map(address_fn, (value, weight)))
+            return tff.templates.MeasuredProcessOutput(state, result, measurements)
 
         return tff.templates.AggregationProcess(init_fn, next_fn)
 

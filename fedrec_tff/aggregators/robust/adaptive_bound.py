@@ -19,7 +19,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff import errors
-from fedrec_tff.aggregators import row_sparse, transforms
+from fedrec_tff.aggregators import row_sparse, transforms, wrapping
 from fedrec_tff.aggregators.robust import norms
 
 # However long all updates are zero, the estimate finds back.
@@ -94,9 +94,9 @@ class NormStep(abc.ABC):
 def apply(
     step: NormStep,
     estimate: QuantileEstimate,
-    inner: transforms.AggregationFactory,
+    inner: wrapping.AggregationFactory,
     num_rows: int,
-) -> transforms.AggregationFactory:
+) -> wrapping.AggregationFactory:
     """Puts a step with a bound that follows the clients' norms before an aggregator.
 
     Args:
@@ -110,82 +110,9 @@ def apply(
       and the number of clients that were not within it, beside those of the inner one under
       `transforms.INNER`.
     """
-    if isinstance(inner, tff.aggregators.WeightedAggregationFactory):
-        return _WeightedNormFactory(step, estimate, inner, num_rows)
-    return _NormFactory(step, estimate, inner, num_rows)
-
-
-class _WeightedNormFactory(tff.aggregators.WeightedAggregationFactory):
-    """See `apply`."""
-
-    def __init__(
-        self,
-        step: NormStep,
-        estimate: QuantileEstimate,
-        inner: tff.aggregators.WeightedAggregationFactory,
-        num_rows: int,
-    ) -> None:
-        self._step, self._estimate, self._inner = step, estimate, inner
-        self._num_rows = num_rows
-
-    def create(
-        self, value_type: tff.Type, weight_type: tff.Type
-    ) -> tff.templates.AggregationProcess:
-        """Creates the process; see `apply`."""
-        inner = self._inner.create(value_type, weight_type)
-        parts = _Computations(self._step, self._estimate, value_type, self._num_rows)
-
-        @tff.tensorflow.computation(weight_type, np.float32)
-        def weigh(weight, factor):
-            return weight * tf.cast(factor, weight.dtype)
-
-        @tff.federated_computation
-        def init_fn():
-            return parts.create_initial_state(inner)
-
-        @tff.federated_computation(
-            init_fn.type_signature.result,
-            tff.FederatedType(value_type, tff.CLIENTS),
-            tff.FederatedType(weight_type, tff.CLIENTS),
-        )
-        def next_fn(state, value, weight):
-            sent = parts.send(state, value)
-            weight = tff.federated_map(weigh, (weight, sent.factor))
-            return parts.finish(state, sent, inner.next(state[1], sent.value, weight))
-
-        return tff.templates.AggregationProcess(init_fn, next_fn)
-
-
-class _NormFactory(tff.aggregators.UnweightedAggregationFactory):
-    """See `apply`."""
-
-    def __init__(
-        self,
-        step: NormStep,
-        estimate: QuantileEstimate,
-        inner: tff.aggregators.UnweightedAggregationFactory,
-        num_rows: int,
-    ) -> None:
-        self._step, self._estimate, self._inner = step, estimate, inner
-        self._num_rows = num_rows
-
-    def create(self, value_type: tff.Type) -> tff.templates.AggregationProcess:
-        """Creates the process; see `apply`."""
-        inner = self._inner.create(value_type)
-        parts = _Computations(self._step, self._estimate, value_type, self._num_rows)
-
-        @tff.federated_computation
-        def init_fn():
-            return parts.create_initial_state(inner)
-
-        @tff.federated_computation(
-            init_fn.type_signature.result, tff.FederatedType(value_type, tff.CLIENTS)
-        )
-        def next_fn(state, value):
-            sent = parts.send(state, value)
-            return parts.finish(state, sent, inner.next(state[1], sent.value))
-
-        return tff.templates.AggregationProcess(init_fn, next_fn)
+    return wrapping.put_before(
+        lambda value_type: _BoundStep(step, estimate, value_type, num_rows), inner
+    )
 
 
 class _Sent(NamedTuple):
@@ -204,8 +131,8 @@ class _Counts(NamedTuple):
     num_outside: Any
 
 
-class _Computations:
-    """Those of one step for one type of update."""
+class _BoundStep(wrapping.Step):
+    """The computations of one step for one type of update."""
 
     def __init__(
         self, step: NormStep, estimate: QuantileEstimate, value_type: tff.Type, num_rows: int
@@ -234,18 +161,23 @@ class _Computations:
                 {step.norm_name: step.create_bound(current), step.count_name: counts.num_outside}
             )
 
-        self._initialize, self._bound_update = initialize, bound_update
+        self.initialize, self._bound_update = initialize, bound_update
+        self.message_type = value_type
         self._update_estimate, self._measure = update_estimate, measure
         self._measurement_names = step.norm_name, step.count_name
-
-    def create_initial_state(self, inner: tff.templates.AggregationProcess) -> tff.Value:
-        """The estimate and the inner aggregator's state, at the server."""
-        own = tff.federated_eval(self._initialize, tff.SERVER)
-        return tff.federated_zip((own, inner.initialize()))
 
     def send(self, state: tff.Value, value: tff.Value) -> tff.Value:
         """What clients hand on: `_Sent`."""
         return tff.federated_map(self._bound_update, (value, tff.federated_broadcast(state[0])))
+
+    def weigh(self, sent: tff.Value, weight: tff.Value) -> tff.Value:
+        """Zero for a client that is left out."""
+
+        @tff.tensorflow.computation(weight.type_signature.member, np.float32)
+        def weigh_fn(weight, factor):
+            return weight * tf.cast(factor, weight.dtype)
+
+        return tff.federated_map(weigh_fn, (weight, sent.factor))
 
     def finish(
         self, state: tff.Value, sent: tff.Value, output: tff.Value

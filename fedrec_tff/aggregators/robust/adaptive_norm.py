@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from fedrec_tff import errors
-from fedrec_tff.aggregators import registry, transforms
+from fedrec_tff.aggregators import registry, wrapping
 from fedrec_tff.aggregators.robust import adaptive_bound, norms
 
 
@@ -51,12 +51,12 @@ class ZeroStep(adaptive_bound.NormStep):
 
 def build_adaptive_clip(
     context: registry.AggregatorContext,
-    inner: transforms.AggregationFactory,
+    inner: wrapping.AggregationFactory,
     *,
     initial_norm: float | None = None,
     quantile: float = 0.8,
     learning_rate: float = 0.2,
-) -> transforms.AggregationFactory:
+) -> wrapping.AggregationFactory:
     """Shortens updates to a quantile of the clients' norms, estimated as rounds go by.
 
     Andrew et al. 2021 (arXiv 1905.03871), without noise: not for use with differential privacy.
@@ -81,14 +81,14 @@ def build_adaptive_clip(
 
 def build_adaptive_zeroing(
     context: registry.AggregatorContext,
-    inner: transforms.AggregationFactory,
+    inner: wrapping.AggregationFactory,
     *,
     initial_norm: float = 10.0,
     quantile: float = 0.98,
     learning_rate: float = 2.302585,
     multiplier: float = 2.0,
     increment: float = 1.0,
-) -> transforms.AggregationFactory:
+) -> wrapping.AggregationFactory:
     """Makes zeros of updates far longer than a quantile of the clients' norms, and of bad numbers.
 
     Andrew et al. 2021 (arXiv 1905.03871), without noise: not for use with differential privacy. A

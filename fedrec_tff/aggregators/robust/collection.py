@@ -10,6 +10,7 @@ own.
 
 import collections
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -85,7 +86,45 @@ class CollectionFactory(tff.aggregators.UnweightedAggregationFactory):
           UserError: If the buffers would take too much memory.
         """
         layout = layout_lib.Layout(value_type, self._num_items)
-        buffer = self.create_buffer(layout)
+
+        def combine(updates: buffers.Updates) -> Any:
+            table, rest = self.combine_fn(updates, self._num_items)
+            is_empty = tf.equal(updates.num_clients, 0)
+            table, rest = [tf.where(is_empty, float("nan"), t) for t in (table, rest)]
+            return layout.join(table, rest)
+
+        collect = self.build_collection(value_type, layout, combine)
+
+        @tff.federated_computation
+        def init_fn():
+            return tff.federated_value((), tff.SERVER)
+
+        @tff.federated_computation(
+            init_fn.type_signature.result, tff.FederatedType(value_type, tff.CLIENTS)
+        )
+        def next_fn(state, value):
+            result, measurements = collect(value)
+            return tff.templates.MeasuredProcessOutput(state, result, measurements)
+
+        return tff.templates.AggregationProcess(init_fn, next_fn)
+
+    def build_collection(
+        self,
+        value_type: tff.Type,
+        layout: layout_lib.Layout,
+        combine_fn: Callable[[buffers.Updates], Any],
+    ) -> tff.Computation:
+        """Builds what collects the updates of a round, and combines them at its end.
+
+        Args:
+          value_type: Type of an update.
+          layout: Layout of an update.
+          combine_fn: Function of all updates, of TensorFlow operations.
+
+        Returns:
+          A computation from the clients' updates to `(combined, measurements)` at the server.
+        """
+        buffer = self._create_buffer(layout)
 
         @tff.tensorflow.computation
         def zero_fn():
@@ -105,35 +144,17 @@ class CollectionFactory(tff.aggregators.UnweightedAggregationFactory):
         def report_fn(accumulator):
             with tf.control_dependencies(buffer.create_checks(accumulator)):
                 accumulator = tf.nest.map_structure(tf.identity, accumulator)
-            updates = buffer.read(accumulator)
-            table, rest = self.combine_fn(updates, self._num_items)
-            is_empty = tf.equal(updates.num_clients, 0)
-            table, rest = [tf.where(is_empty, float("nan"), t) for t in (table, rest)]
             measurements = collections.OrderedDict(num_excluded=accumulator["num_excluded"])
-            return layout.join(table, rest), measurements
+            return combine_fn(buffer.read(accumulator)), measurements
 
-        @tff.federated_computation
-        def init_fn():
-            return tff.federated_value((), tff.SERVER)
+        @tff.federated_computation(tff.FederatedType(value_type, tff.CLIENTS))
+        def collect(value):
+            return tff.federated_aggregate(value, zero_fn(), accumulate_fn, merge_fn, report_fn)
 
-        @tff.federated_computation(
-            init_fn.type_signature.result, tff.FederatedType(value_type, tff.CLIENTS)
-        )
-        def next_fn(state, value):
-            result = tff.federated_aggregate(value, zero_fn(), accumulate_fn, merge_fn, report_fn)
-            return tff.templates.MeasuredProcessOutput(state, result[0], result[1])
+        return collect
 
-        return tff.templates.AggregationProcess(init_fn, next_fn)
-
-    def create_buffer(self, layout: layout_lib.Layout) -> buffers.Buffer:
-        """What a round's updates are collected in.
-
-        Args:
-          layout: Layout of an update.
-
-        Returns:
-          The buffer, for `max_clients`.
-        """
+    def _create_buffer(self, layout: layout_lib.Layout) -> buffers.Buffer:
+        """What a round's updates are collected in, with room for `max_clients`."""
         if layout.is_row_sparse:
             rows_per_client = min(layout.num_rows, self._rows_per_client or layout.num_rows)
             max_rows = self._max_clients * rows_per_client
