@@ -1,6 +1,7 @@
 """What aggregators cost: rounds of the same users under each, paired with rounds under the mean."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Sequence
 
@@ -14,10 +15,7 @@ from fedrec_tff.aggregators import chain as chain_lib
 from fedrec_tff.benchmarks import federated_rounds, plan, timing, users
 from fedrec_tff.datasets import clients as clients_lib
 from fedrec_tff.execution import compiled
-from fedrec_tff.learning import client_work, negative_sampling, optimizers
-from fedrec_tff.learning import process as process_lib
 from fedrec_tff.privacy.mechanisms import kinds
-from fedrec_tff.run import aggregator_context, privacy_plan
 
 BASELINE = "mean"
 _NUM_WARM_UP = 2
@@ -129,29 +127,11 @@ def _find_upload(measurements: object, num_clients: int) -> float | None:
 def _build_process(
     chain: chain_lib.Chain, setting: plan.Setting, is_row_sparse: bool
 ) -> tff.learning.templates.LearningProcess:
-    config = setting.run_config
     private = kinds.DEFAULT.name
     if chain.terminal.is_private and chain.terminal.name != private:
         raise errors.UserError(
             f"--aggregators={chain.name}: of the private ones {private} alone is measured here"
         )
-    build_client_update = (
-        client_work.build_row_sparse_client_update
-        if is_row_sparse
-        else client_work.build_dense_client_update
-    )
-    planned = privacy_plan.create_plan(
-        config, setting.num_users, config.two_tower.num_weights(setting.num_items)
-    )
-    context = aggregator_context.create_context(
-        config, planned, setting.num_items, row_sparse=is_row_sparse
-    )
-    sampler = negative_sampling.NegativeSampler(setting.num_items, config.num_negatives)
-    return process_lib.build_learning_process(
-        config.two_tower,
-        setting.num_items,
-        build_client_update(config.two_tower, config.client_work, sampler),
-        building.build_factory(chain, context),
-        optimizers.create_optimizer(config.server),
-        config.seed,
+    return federated_rounds.build_process(
+        setting, is_row_sparse, functools.partial(building.build_factory, chain)
     )

@@ -3,20 +3,22 @@
 # Tested in tests/benchmarks/test_benchmark_subjects.py.
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fedrec_tff.aggregators import registry
+from fedrec_tff.aggregators import registry, wrapping
 from fedrec_tff.benchmarks import measurement, memory, plan, timing, users
 from fedrec_tff.datasets import clients as clients_lib
 from fedrec_tff.execution import compiled, native, stacking
 from fedrec_tff.learning import client_work, negative_sampling, optimizers
 from fedrec_tff.learning import process as process_lib
 from fedrec_tff.run import aggregator_context, privacy_plan
+
+BuildFactoryFn = Callable[[registry.AggregatorContext], wrapping.AggregationFactory]
 
 
 def measure(row: plan.Row, budget: timing.Budget) -> measurement.Measurement:
@@ -56,18 +58,20 @@ def measure(row: plan.Row, budget: timing.Budget) -> measurement.Measurement:
 
 
 def build_process(
-    setting: plan.Setting, is_row_sparse: bool
+    setting: plan.Setting, is_row_sparse: bool, build_factory: BuildFactoryFn | None = None
 ) -> tff.learning.templates.LearningProcess:
     """Builds the process that `experiments.train` would: DP-FedAvg with its default loss.
 
     Args:
       setting: Sizes of users, items and model.
       is_row_sparse: Whether clients train on the rows that they touch.
+      build_factory: Builder of another aggregator; None for that of DP-FedAvg.
 
     Returns:
       The process.
     """
     config = setting.run_config
+    build_factory = build_factory or registry.get(config.aggregator_name).build_factory
     sampler = negative_sampling.NegativeSampler(setting.num_items, config.num_negatives)
     build_client_update = (
         client_work.build_row_sparse_client_update
@@ -84,7 +88,7 @@ def build_process(
         config.two_tower,
         setting.num_items,
         build_client_update(config.two_tower, config.client_work, sampler),
-        registry.get(config.aggregator_name).build_factory(context),
+        build_factory(context),
         optimizers.create_optimizer(config.server),
         config.seed,
     )
