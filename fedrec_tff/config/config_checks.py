@@ -23,6 +23,7 @@ from fedrec_tff.config import (
     privacy_checks,
     server_checks,
     simulation_checks,
+    stopping_checks,
 )
 from fedrec_tff.config.field_spec import FieldSpec
 from fedrec_tff.config.run_config import RunConfig
@@ -57,6 +58,7 @@ def validate(config: RunConfig) -> None:
         simulation_checks,
         algorithm_checks,
         on_device_checks,
+        stopping_checks,
     ):
         rules.check(config)
 

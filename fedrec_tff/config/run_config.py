@@ -23,6 +23,7 @@ from fedrec_tff.config.release_config import ReleaseConfig
 from fedrec_tff.config.round_config import RoundConfig
 from fedrec_tff.config.server_config import ServerConfig
 from fedrec_tff.config.simulation_config import SimulationConfig
+from fedrec_tff.config.stopping_config import StoppingConfig
 from fedrec_tff.learning import config as learning_config
 from fedrec_tff.privacy import sampling
 from fedrec_tff.privacy.mechanisms import kinds
@@ -45,6 +46,7 @@ TOPICS = {
     "Simulated attacks and failures": SimulationConfig,
     "Execution": ExecutionConfig,
     "Evaluation, checkpoints and traces": OutputConfig,
+    "The end of training, and which model is released": StoppingConfig,
 }
 # The part of delta that may be spent on choosing the catalogue.
 _DELTA_OF_CATALOGUE = 0.1
@@ -53,6 +55,7 @@ _DELTA_OF_CATALOGUE = 0.1
 @dataclasses.dataclass(frozen=True)
 class RunConfig(
     # Python has the fields of the last one first.
+    StoppingConfig,
     OutputConfig,
     ExecutionConfig,
     SimulationConfig,
@@ -205,6 +208,13 @@ class RunConfig(
             self.server_epsilon,
             self._create_schedule(self.server_learning_rate_schedule),
         )
+
+    @property
+    def decaying_schedules(self) -> tuple[str, ...]:
+        """The flags of learning rates that depend on which round is the last."""
+        sides = ("client_learning_rate_schedule", "server_learning_rate_schedule")
+        decaying = learning_config.SCHEDULES_TO_LAST_ROUND
+        return tuple(f"--{name}" for name in sides if getattr(self, name) in decaying)
 
     def _create_schedule(self, name: str | None) -> learning_config.ScheduleConfig | None:
         if name is None:

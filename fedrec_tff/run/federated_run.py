@@ -29,6 +29,7 @@ from fedrec_tff.run import (
     interruption,
     known_popularity,
     measurement,
+    model_selection,
     notices,
     popularity_prior,
     profiling,
@@ -100,12 +101,7 @@ def execute(session: Session) -> SessionOutcome:
         },
         result.rounds,
     )
-    if result.budget_is_spent:
-        notices.say(
-            f"stopped after round {result.rounds} of {session.config.rounds}: one more would pass "
-            f"{session.config.budget_name}, because rounds that were cut short and computed again "
-            "count twice"
-        )
+    _tell_end(session.config, result)
     score_fn = devices.build_score_fn(result.weights.trainable)
     return SessionOutcome(results, result.rounds, session.dataset, score_fn)
 
@@ -127,7 +123,10 @@ async def _train(
         keep_first=False,
     )
     start = await training.load_progress(
-        process, state_manager, averages=config.averaging_decay > 0.0
+        process,
+        state_manager,
+        averages=config.averaging_decay > 0.0,
+        selection_rule=_create_selection_rule(config),
     )
     _check_ledger_is_whole(session, ledger, start)
     devices.resume(start.round_number)
@@ -266,7 +265,48 @@ def _create_options(
         read_secure_sum_costs_fn=lambda: getattr(secure_sum, "costs", None),
         learning_rates=run_process.create_learning_rates(config),
         prepare_cohort_fn=devices.prepare_cohort,
+        selection_rule=_create_selection_rule(config),
+        time_budget_seconds=config.time_budget_seconds,
     )
+
+
+def _create_selection_rule(
+    config: run_config.RunConfig,
+) -> model_selection.SelectionRule | None:
+    """How validation is followed: that which is released with noise where users are protected."""
+    if not config.follows_validation:
+        return None
+    folder = metric_names.PRIVATE if config.is_private else metric_names.VALIDATION
+    return model_selection.SelectionRule(
+        f"{folder}{config.selection_metric}",
+        config.releases_best,
+        config.early_stopping_patience,
+        config.early_stopping_min_delta,
+    )
+
+
+def _tell_end(config: run_config.RunConfig, result: training.TrainingResult) -> None:
+    """Says what ended training before its last round, and whose round's model is released."""
+    reasons = {
+        training.PRIVACY_BUDGET: (
+            f"one more would pass {config.budget_name}, because rounds that were cut short and "
+            "computed again count twice"
+        ),
+        training.EARLY_STOPPING: (
+            f"validation {config.selection_metric} has not improved in "
+            f"--early_stopping_patience={config.early_stopping_patience} evaluations"
+        ),
+        training.TIME_BUDGET: f"--time_budget_minutes={config.time_budget_minutes} are used",
+    }
+    if result.ended_by in reasons:
+        notices.say(
+            f"stopped after round {result.rounds} of {config.rounds}: {reasons[result.ended_by]}"
+        )
+    if config.releases_best:
+        notices.say(
+            f"released: the model of round {result.released_round}, the best by validation "
+            f"{config.selection_metric}"
+        )
 
 
 def _check_ledger_is_whole(
@@ -357,7 +397,17 @@ def _describe_copies(ledger: ledger_lib.PrivacyLedger) -> str:
     )
 
 
+def _note_unfinished_decay(config: run_config.RunConfig) -> None:
+    may_end_early = config.early_stopping_patience or config.time_budget_minutes is not None
+    if may_end_early and config.decaying_schedules:
+        notices.say(
+            f"note: {' and '.join(config.decaying_schedules)} decay the learning rate over all of "
+            f"--rounds={config.rounds}, and training may end before they have"
+        )
+
+
 def _warn(session: Session) -> None:
+    _note_unfinished_decay(session.config)
     if session.plan.mechanism is None:
         return
     if not session.config.withhold_held_out_metrics:

@@ -212,12 +212,14 @@ def measure(
         **_measure_real_users(
             session, lambda: _measure_held_out(session, popular, result.weights, devices)
         ),
-        **_find_noised(session),
+        **_find_noised(session, result.released_round),
         **_describe_epsilon(session, ledger),
         "delta": config.target_delta if ledger is not None else None,
         "noise_multiplier": session.derived["noise_multiplier"],
         "privacy_statement": privacy_statement,
         "rounds": result.rounds,
+        "released_round": result.released_round,
+        "ended_by": result.ended_by,
         **_describe_time(config, result),
         **communication.summarize(session.directory.metrics),
         "execution": execution.describe(config),
@@ -255,9 +257,10 @@ def _measure_held_out(
     return metric_names.mark_all(found, config.is_private)
 
 
-def _find_noised(session: Session) -> dict[str, float]:
-    """The validation metrics that were released last with noise, where any were."""
+def _find_noised(session: Session, released_round: int) -> dict[str, float]:
+    """The validation metrics that were released with noise of the model, or last before it."""
     table = pd.read_csv(session.directory.metrics)
+    table = table[table["round"] <= released_round]
     noised = table.filter(regex=f"^{metric_names.PRIVATE}").dropna(how="all")
     return {} if noised.empty else {n: float(v) for n, v in noised.iloc[-1].items()}
 

@@ -14,10 +14,16 @@ import tensorflow_federated as tff
 from fedrec_tff import errors
 from fedrec_tff.learning import averaging
 from fedrec_tff.privacy import ledger as ledger_lib
-from fedrec_tff.run import divergence
+from fedrec_tff.run import divergence, model_selection
 from fedrec_tff.run.interruption import StopRequest
 from fedrec_tff.run.metrics import communication, round_metrics
 from fedrec_tff.run.profiling import RoundProfiler
+
+# What ended the training of a complete run, as `results.json` says it.
+ALL_ROUNDS = "rounds"
+PRIVACY_BUDGET = "privacy_budget"
+EARLY_STOPPING = "early_stopping"
+TIME_BUDGET = "time_budget"
 
 # From a model's weights to its validation metrics, by their full names.
 EvaluateFn = Callable[[tff.learning.models.ModelWeights], dict[str, float]]
@@ -46,6 +52,10 @@ class TrainingOptions:
         there was one.
       learning_rates: float32 [rounds] of each side, client or server, that has a schedule.
       prepare_cohort_fn: Preparation of the devices before a round, by themselves.
+      selection_rule: Rule by which validation decides which model is released, and when training
+        ends; None where it decides nothing.
+      time_budget_seconds: Seconds of training after which the round under way is the last; None for
+        no limit.
     """
 
     rounds: int
@@ -59,6 +69,8 @@ class TrainingOptions:
     read_secure_sum_costs_fn: ReadCostsFn = lambda: None
     learning_rates: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     prepare_cohort_fn: PrepareCohortFn = lambda state, cohort: cohort
+    selection_rule: model_selection.SelectionRule | None = None
+    time_budget_seconds: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,19 +78,25 @@ class TrainingResult:
     """Where training ended.
 
     Attributes:
-      weights: The global model, averaged if the run averages.
-      rounds: Rounds that the model has seen.
+      weights: The model to release, averaged if the run averages.
+      released_round: Round after which it was the model.
+      rounds: Rounds of training, of which the model may have seen the first alone.
       seconds: Time spent in rounds and evaluations, over all sessions of the run.
-      is_complete: False if a stop was requested before the last round.
-      budget_is_spent: Whether training ended early because one more round would have passed the
-        target epsilon, or what is left to the population.
+      ended_by: What ended it: `ALL_ROUNDS`, `EARLY_STOPPING`, `TIME_BUDGET` or, where one more
+        round would have passed the target epsilon, or what is left to the population,
+        `PRIVACY_BUDGET`; None if a stop was requested before.
     """
 
     weights: tff.learning.models.ModelWeights
+    released_round: int
     rounds: int
     seconds: float
-    is_complete: bool
-    budget_is_spent: bool
+    ended_by: str | None
+
+    @property
+    def is_complete(self) -> bool:
+        """False if a stop was requested before training had ended."""
+        return self.ended_by is not None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +108,7 @@ class Progress:
       round_number: The last round that the state has seen.
       seconds: Time spent in rounds and evaluations, over all sessions of the run.
       average: The average of the models so far; None where the run does not average.
+      selection: Best evaluation so far; None where validation is not followed.
       ledger_digest: Digest of the ledger's last line; empty without differential privacy.
     """
 
@@ -97,12 +116,13 @@ class Progress:
     round_number: int
     seconds: float
     average: tff.learning.models.ModelWeights | None = None
+    selection: model_selection.Selection | None = None
     ledger_digest: str = ""
 
     def weights(
         self, process: tff.learning.templates.LearningProcess
     ) -> tff.learning.models.ModelWeights:
-        """The model to evaluate and to keep."""
+        """The model to evaluate."""
         return process.get_model_weights(self.state) if self.average is None else self.average
 
 
@@ -110,6 +130,7 @@ async def load_progress(
     process: tff.learning.templates.LearningProcess,
     state_manager: tff.program.FileProgramStateManager,
     averages: bool = False,
+    selection_rule: model_selection.SelectionRule | None = None,
 ) -> Progress:
     """Loads the latest checkpoint, or initialises the process where there is none.
 
@@ -117,6 +138,7 @@ async def load_progress(
       process: The learning process, in whose context this is called.
       state_manager: State manager of the run's checkpoints.
       averages: Whether the run averages its models.
+      selection_rule: Rule by which validation is followed; None for none.
 
     Returns:
       The progress to go on from.
@@ -125,8 +147,10 @@ async def load_progress(
       UserError: If a checkpoint cannot be read.
     """
     initial_state = process.initialize()
-    average = process.get_model_weights(initial_state) if averages else None
-    start = Progress(initial_state, 0, 0.0, average)
+    initial_weights = process.get_model_weights(initial_state)
+    average = initial_weights if averages else None
+    selection = model_selection.start(selection_rule, initial_weights)
+    start = Progress(initial_state, 0, 0.0, average, selection)
     structure = _to_program_state(start)
     versions = await state_manager.get_versions()
     if versions is None:
@@ -145,6 +169,7 @@ async def load_progress(
         version,
         float(saved["seconds"]),
         saved["average"] if averages else None,
+        model_selection.from_program_state(saved["selection"]),
         saved["ledger_digest"].decode(),
     )
 
@@ -162,7 +187,7 @@ async def train(
     profiler: RoundProfiler,
     watch: divergence.Watch,
 ) -> TrainingResult:
-    """Trains from `start` to the last round, to the end of the budget, or to a stop.
+    """Trains from `start` to the last round, to another end, or to a stop.
 
     A round is entered into the ledger, on disk, before it is computed.
 
@@ -186,39 +211,61 @@ async def train(
     Raises:
       DivergedError: If no round is worth its cost any more; nothing is entered for it.
     """
-    progress, budget_is_spent, saved_round = start, False, start.round_number
-    while progress.round_number < options.rounds and not stop:
+    progress, saved_round = start, start.round_number
+    ended_by = _find_end(progress, options)
+    while ended_by is None and not stop:
         round_number = progress.round_number + 1
         watch.check_before(progress.state)
         if ledger is not None:
             if not ledger.may_execute(round_number, options.target_epsilon):
-                budget_is_spent = True
+                ended_by = PRIVACY_BUDGET
                 break
             ledger.append(round_number)
         with profiler.trace(round_number):
             progress, metrics = _run_round(process, cohorts, progress, ledger, options, watch)
-        if _is_due(round_number, options.rounds_per_evaluation, options.rounds):
-            progress, evaluated = _evaluate(process, evaluate_fn, progress)
+        # The last round always has an evaluation, whatever makes it the last.
+        is_last = _find_end(progress, options) is not None
+        if is_last or round_number % options.rounds_per_evaluation == 0:
+            progress, evaluated = _evaluate(process, evaluate_fn, progress, options)
             metrics.update(evaluated)
+        ended_by = _find_end(progress, options)
         round_metrics.check(metrics, is_private=ledger is not None)
         await release_manager.release(round_metrics.order(metrics), round_number)
-        if _is_due(round_number, options.rounds_per_checkpoint, options.rounds):
+        if ended_by is not None or round_number % options.rounds_per_checkpoint == 0:
             await _save(state_manager, _note_ledger(progress, ledger))
             saved_round = round_number
         await asyncio.sleep(0)
     if saved_round < progress.round_number:
         await _save(state_manager, _note_ledger(progress, ledger))
+    return _create_result(process, progress, ended_by)
+
+
+def _find_end(progress: Progress, options: TrainingOptions) -> str | None:
+    """What ends training here, by the progress alone: a resumed run finds the same."""
+    if progress.round_number >= options.rounds:
+        return ALL_ROUNDS
+    if model_selection.is_out_of_patience(progress.selection, options.selection_rule):
+        return EARLY_STOPPING
+    budget = options.time_budget_seconds
+    if budget is not None and progress.seconds >= budget:
+        return TIME_BUDGET
+    return None
+
+
+def _create_result(
+    process: tff.learning.templates.LearningProcess, progress: Progress, ended_by: str | None
+) -> TrainingResult:
+    weights, released_round = progress.weights(process), progress.round_number
+    best = progress.selection
+    if best is not None and best.weights is not None and best.round_number:
+        weights, released_round = best.weights, best.round_number
     return TrainingResult(
-        weights=progress.weights(process),
+        weights=weights,
+        released_round=released_round,
         rounds=progress.round_number,
         seconds=progress.seconds,
-        is_complete=budget_is_spent or progress.round_number == options.rounds,
-        budget_is_spent=budget_is_spent,
+        ended_by=ended_by,
     )
-
-
-def _is_due(round_number: int, period: int, last: int) -> bool:
-    return round_number % period == 0 or round_number == last
 
 
 def _run_round(
@@ -262,16 +309,34 @@ def _run_round(
     if average is not None:
         weights = process.get_model_weights(output.state)
         average = averaging.update_average(average, weights, options.averaging_decay, round_number)
-    return Progress(output.state, round_number, progress.seconds + seconds, average), metrics
+    new_progress = dataclasses.replace(
+        progress,
+        state=output.state,
+        round_number=round_number,
+        seconds=progress.seconds + seconds,
+        average=average,
+    )
+    return new_progress, metrics
 
 
 def _evaluate(
-    process: tff.learning.templates.LearningProcess, evaluate_fn: EvaluateFn, progress: Progress
+    process: tff.learning.templates.LearningProcess,
+    evaluate_fn: EvaluateFn,
+    progress: Progress,
+    options: TrainingOptions,
 ) -> tuple[Progress, dict[str, float]]:
     start = time.monotonic()
-    metrics = evaluate_fn(progress.weights(process))
-    seconds = time.monotonic() - start
-    return dataclasses.replace(progress, seconds=progress.seconds + seconds), metrics
+    weights = progress.weights(process)
+    metrics = evaluate_fn(weights)
+    seconds, selection = time.monotonic() - start, progress.selection
+    if selection is not None:
+        selection = model_selection.observe(
+            selection, options.selection_rule, progress.round_number, metrics, weights
+        )
+    progress = dataclasses.replace(
+        progress, seconds=progress.seconds + seconds, selection=selection
+    )
+    return progress, metrics
 
 
 async def _save(state_manager: tff.program.FileProgramStateManager, progress: Progress) -> None:
@@ -291,5 +356,6 @@ def _to_program_state(progress: Progress) -> dict[str, Any]:
         "state": progress.state,
         "seconds": progress.seconds,
         "average": average,
+        "selection": model_selection.to_program_state(progress.selection),
         "ledger_digest": progress.ledger_digest,
     }

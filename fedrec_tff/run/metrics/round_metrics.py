@@ -59,6 +59,7 @@ _CLASSES = {
     **dict.fromkeys(departures.EPSILON_NAMES.values(), ABOUT),
     **dict.fromkeys(("delta", "noise_multiplier", "privacy_ledger_digest", "departures"), ABOUT),
     **dict.fromkeys(("privacy_statement", "rounds", "execution"), ABOUT),
+    **dict.fromkeys(("released_round", "ended_by"), ABOUT),
     **dict.fromkeys(("git_revision", "versions"), ABOUT),
     "seconds": COHORT,
     "users_per_second": COHORT,

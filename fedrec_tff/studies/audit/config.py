@@ -183,6 +183,8 @@ def _check_run(config: RunConfig) -> None:
         "failure",
         "personal_tower",
         "finetuning_epochs",
+        "released_model",
+        "early_stopping_patience",
     ):
         if getattr(config, name) != getattr(RunConfig, name):
             raise errors.UserError(

@@ -163,12 +163,13 @@ def find_reason(run: SweepRun, status: int) -> str:
 
 
 def _find_objective(run: SweepRun, results: dict[str, Any], objective: str) -> float | None:
-    """A metric of the final model; noised ones stand in the table of rounds alone."""
+    """A metric of the released model; a noised one must be of that model, not of one before it."""
     if not objective.startswith(sweep_config.PRIVATE):
         return metric_names.find(results, objective)
-    values = [row.get(objective) for row in _read_rows(run)]
-    # The last round always has an evaluation; where its release was left out there is no value.
-    return float(values[-1]) if values and values[-1] else None
+    values = {int(row["round"]): row.get(objective) for row in _read_rows(run)}
+    # The model's round always has an evaluation; where its release was left out there is no value.
+    value = values.get(results.get("released_round", results["rounds"]))
+    return float(value) if value else None
 
 
 def _read_last(run: SweepRun, objective: str) -> LastValidation | None:
