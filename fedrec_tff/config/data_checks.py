@@ -20,6 +20,11 @@ def check(config: RunConfig) -> None:
         raise errors.UserError(f"--dataset={config.dataset} needs --data_dir")
     if config.dataset == "synthetic" and config.data_dir is not None:
         raise errors.UserError("--data_dir means nothing with --dataset=synthetic: drop it")
+    if config.time_format is not None:
+        # Waits for it: a wrong flag is told before pyarrow is imported.
+        from fedrec_tff.datasets import times
+
+        times.check_format(config.time_format)
     if (config.split == "published") != (config.dataset == "adjacency"):
         raise errors.UserError(
             f"--dataset={config.dataset} --split={config.split}: adjacency sets have no order in "

@@ -25,6 +25,7 @@ _CSV_OR_ITEM_TABLE = Need(
     "--dataset=csv or --item_table",
     lambda config: config.dataset == "csv" or config.item_table is not None,
 )
+_TIME_COLUMN = Need("--time_column", lambda config: config.time_column is not None)
 _USER_FEATURES = Need("--user_features", lambda config: bool(config.user_features))
 _SYNTHETIC = Need("--dataset=synthetic", lambda config: config.dataset == "synthetic")
 
@@ -43,8 +44,9 @@ class DataConfig:
     data_dir: str | None = declare(
         None,
         "Folder of the original files (ml-100k, ml-1m: downloaded if not given), of train.txt and "
-        "test.txt (adjacency), the CSV, TSV or Parquet file itself (csv), or the text file of "
-        "sequences, or a folder with sequences.txt (sequences).",
+        "test.txt (adjacency); the table itself (csv): delimited text, Parquet or JSON lines, also "
+        "as .gz, .bz2, .zst or .zip, or a folder or a quoted pattern (*) of its parts; or the text "
+        "file of sequences, or a folder with sequences.txt (sequences).",
         about_data=True,
         is_place=True,
     )
@@ -73,6 +75,13 @@ class DataConfig:
         needs=(_CSV,),
         about_data=True,
     )
+    time_format: str | None = declare(
+        None,
+        "How --time_column writes dates that are not ISO 8601, as %d/%m/%Y %H:%M, in the "
+        "directives of Python's strptime (csv).",
+        needs=(_CSV, _TIME_COLUMN),
+        about_data=True,
+    )
     value_column: str | None = declare(
         None,
         "Column of ratings (csv), for --minimum_value.",
@@ -85,9 +94,22 @@ class DataConfig:
         needs=(_CSV,),
         about_data=True,
     )
+    delimiter: str | None = declare(
+        None,
+        "Character between the fields of text, or ::, tab or space (csv). By default the suffix "
+        "tells it, or else the first line.",
+        needs=(_CSV,),
+        about_data=True,
+    )
+    encoding: str = declare(
+        "utf-8",
+        "Encoding of text, as latin-1 (csv, sequences, and the tables beside them).",
+        needs=(_OWN,),
+        about_data=True,
+    )
     max_malformed_fraction: float = declare(
         0.0,
-        "Fraction of malformed rows, at most, to skip instead of refusing the first.",
+        "Fraction of a file's malformed rows, at most, to skip instead of refusing the first.",
         low=0.0,
         high=1.0,
         about_data=True,
@@ -113,9 +135,10 @@ class DataConfig:
     )
     roster: str | None = declare(
         None,
-        "File of all users, one id a line, or a CSV, TSV or Parquet table with --user_column. They "
-        "are the population, whatever their data; rows of others are dropped. By default the users "
-        "of the data: all of them under differential privacy, else those with enough data.",
+        "File of all users, one id a line, or a CSV, TSV, Parquet or JSON lines table with "
+        "--user_column. They are the population, whatever their data; rows of others are dropped. "
+        "By default the users of the data: all of them under differential privacy, else those with "
+        "enough data.",
         about_data=True,
         is_place=True,
     )

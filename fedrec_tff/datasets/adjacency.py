@@ -12,7 +12,7 @@ import re
 import numpy as np
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import delimited
+from fedrec_tff.datasets import cells, delimited
 from fedrec_tff.datasets import interactions as interactions_lib
 from fedrec_tff.datasets.interactions import Interactions
 from fedrec_tff.datasets.preparation import DataCounts
@@ -85,7 +85,7 @@ def _read_file(
         else:
             malformed += 1
             first_error = first_error or f"{path}:{number}: {_what_is_wrong(line)}"
-    delimited.check_malformed(malformed, num_lines, max_malformed_fraction, first_error)
+    cells.check_malformed(malformed, num_lines, max_malformed_fraction, first_error)
     if not good:
         raise errors.UserError(f"{path} has no rows of data")
     lengths = np.array([len(line.split()) for line in good])

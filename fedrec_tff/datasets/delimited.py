@@ -16,23 +16,20 @@ import itertools
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import compute
 from pyarrow import csv as pa_csv
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import times
+from fedrec_tff.datasets import cells, compression, times
+from fedrec_tff.datasets.cells import ParsedColumns
 
 _UNIT_SEPARATOR = "\x1f"
-_INTEGER = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 _HEXADECIMAL = re.compile(r"\b0[xX]")
-_INT64 = np.iinfo(np.int64)
-_LARGEST_NUMBER = float(np.finfo(np.float32).max)
-_Row = tuple[int, list[str] | csv.Error]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +45,7 @@ class TextFormat:
         malformed rows are allowed, line ends.
       isolates_rows: Whether a line is a row, whatever the others are: else a quote in one row can
         swallow those that follow.
+      time_format: As `times.parse` takes it.
     """
 
     delimiter: str = ","
@@ -55,6 +53,7 @@ class TextFormat:
     encoding: str = "utf-8"
     quoting: bool = True
     isolates_rows: bool = False
+    time_format: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 and self.delimiter != "::":
@@ -63,29 +62,12 @@ class TextFormat:
             )
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ParsedColumns:
-    """The columns asked for, and how many rows there were.
-
-    Attributes:
-      frame: A column per name asked for: int64, float64, or str objects.
-      rows_read: The rows of the file, malformed ones included.
-      malformed: How many of them were skipped.
-      billionths: What columns of times have beyond the whole numbers of `frame`, by name: int32
-        [rows of `frame`]. A column that is missing here has nothing.
-    """
-
-    frame: pd.DataFrame
-    rows_read: int
-    malformed: int
-    billionths: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-
-
 def read_columns(
     path: pathlib.Path,
     text_format: TextFormat,
     kinds: Mapping[str, str],
     max_malformed_fraction: float = 0.0,
+    may_be_empty: bool = False,
 ) -> ParsedColumns:
     """Reads some columns of a text file.
 
@@ -97,6 +79,7 @@ def read_columns(
         `times.parse` takes it).
       max_malformed_fraction: The fraction of rows that may be malformed and skipped. With 0 the
         first one is an error.
+      may_be_empty: Whether no rows at all are no error.
 
     Returns:
       The columns.
@@ -110,18 +93,23 @@ def read_columns(
     names, header_lines = list(text_format.column_names), 0
     if not names:
         names, header_lines = _read_header(path, text, delimiter, quoting)
-    check_names(path, names, list(kinds))
+        _check_is_header(path, names, kinds)
+    cells.check_names(path, names, list(kinds))
     spans_lines = not (max_malformed_fraction or text_format.isolates_rows)
     parsed = None
     if not _needs_care(text, delimiter, quoting, spans_lines, kinds):
-        parsed = _parse_fast(text, delimiter, quoting, names, header_lines, kinds)
+        parsed = _parse_fast(
+            text, delimiter, quoting, names, header_lines, kinds, text_format.time_format
+        )
     if parsed is None:
         if spans_lines:
             rows = itertools.islice(_rows(text, delimiter, quoting), bool(header_lines), None)
         else:
             rows = _lines(text, delimiter, quoting, header_lines)
-        parsed = _parse_by_row(path, rows, names, kinds, max_malformed_fraction)
-    if not len(parsed.frame):
+        parsed = cells.parse_rows(
+            path, rows, names, kinds, max_malformed_fraction, text_format.time_format
+        )
+    if not (may_be_empty or len(parsed.frame)):
         raise errors.UserError(f"{path} has no rows of data")
     return parsed
 
@@ -137,12 +125,13 @@ def read_names(path: pathlib.Path, text_format: TextFormat) -> list[str]:
 
 
 def read_bytes(path: pathlib.Path) -> bytes:
-    """Returns the content of a file; a path that is none, or an empty one, is a user's error."""
+    """Returns the content of a file, unpacked.
+
+    Raises:
+      UserError: If the path is no file, or the file is empty or cannot be read.
+    """
     check_is_file(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise errors.UserError(f"cannot read {path}: {error.strerror}") from error
+    data = compression.read(path)
     if not data.strip():
         raise errors.UserError(f"{path} is empty")
     return data
@@ -153,6 +142,19 @@ def read_text(path: pathlib.Path, encoding: str = "utf-8") -> str:
     return _decode(read_bytes(path), path, encoding)
 
 
+def read_first_line(path: pathlib.Path, encoding: str = "utf-8") -> str:
+    """Returns the first line that is not blank, by which the layout is told; empty if none is."""
+    check_is_file(path)
+    if compression.is_compressed(path):
+        lines = io.StringIO(_decode(read_bytes(path), path, encoding))
+        return next(line for line in lines if line.strip())
+    try:
+        with path.open(encoding=encoding, errors="replace") as lines:
+            return next((line for line in lines if line.strip()), "")
+    except LookupError as error:
+        raise errors.UserError(f"there is no text encoding {encoding!r}") from error
+
+
 def check_is_file(path: pathlib.Path) -> None:
     """Refuses a path that is missing, a folder, or not for this user to read."""
     if path.is_dir():
@@ -161,30 +163,6 @@ def check_is_file(path: pathlib.Path) -> None:
         raise errors.UserError(f"there is no file {path}: check the path")
     if not os.access(path, os.R_OK):
         raise errors.UserError(f"{path} may not be read: change its permissions")
-
-
-def check_malformed(malformed: int, rows: int, max_fraction: float, first_error: str) -> None:
-    """Refuses more malformed rows than are allowed, and tells of the first one."""
-    if malformed > max_fraction * rows:
-        way_out = "mend the file, or allow some rows to be skipped by --max_malformed_fraction"
-        raise errors.UserError(
-            f"{first_error} ({malformed:,} of {rows:,} rows are malformed: {way_out})"
-        )
-
-
-def check_names(path: pathlib.Path, names: list[str], wanted: list[str]) -> None:
-    """Refuses a file that lacks a column that is wanted, or has two of it."""
-    listed = ", ".join(names)
-    for name in wanted:
-        if name not in names:
-            raise errors.UserError(f"{path} has no column {name!r}; its columns are: {listed}")
-        if names.count(name) > 1:
-            raise errors.UserError(f"{path} has two columns {name!r}: rename one of: {listed}")
-
-
-def is_number(values: np.ndarray | float) -> np.ndarray | bool:
-    """Tells which values are finite, also as float32."""
-    return np.abs(values) <= _LARGEST_NUMBER
 
 
 def _read_text(path: pathlib.Path, text_format: TextFormat) -> tuple[str, str]:
@@ -230,6 +208,7 @@ def _parse_fast(
     names: list[str],
     header_lines: int,
     kinds: Mapping[str, str],
+    time_format: str | None,
 ) -> ParsedColumns | None:
     """Parses all or nothing: None if there is anything to object to."""
     # Repeated names among the columns not asked for are harmless: positions tell them apart.
@@ -259,19 +238,25 @@ def _parse_fast(
         )
         columns = {name: table[column] for name, column in position.items()}
         for name, kind in kinds.items():
-            if kind in ("integer", "time"):
+            if kind == "integer" or (kind == "time" and time_format is None):
                 columns[name] = _to_integers(columns[name])
     except pa.ArrowInvalid:
         return None
     frame = pd.DataFrame({name: column.to_pandas() for name, column in columns.items()}, copy=False)
     for name, kind in kinds.items():
-        if kind == "number" and not is_number(frame[name].to_numpy()).all():
+        if kind == "number" and not cells.is_number(frame[name].to_numpy()).all():
             return None
         if kind in ("id", "text"):
             frame[name] = frame[name].str.strip()
         if kind == "id" and (frame[name] == "").any():
             return None
-    return ParsedColumns(frame, len(frame), 0)
+    billionths = {}
+    for name, kind in kinds.items():
+        if kind == "time" and time_format is not None:
+            frame[name], billionths[name], bad = times.parse_all(frame[name].tolist(), time_format)
+            if bad.any():
+                return None
+    return ParsedColumns(frame, len(frame), 0, billionths)
 
 
 def _to_integers(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -279,40 +264,6 @@ def _to_integers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if compute.any(compute.match_substring(column, "x", ignore_case=True)).as_py():
         raise pa.ArrowInvalid("hexadecimal")
     return compute.utf8_trim_whitespace(column).cast(pa.int64())
-
-
-def _parse_by_row(
-    path: pathlib.Path,
-    rows: Iterator[_Row],
-    names: list[str],
-    kinds: Mapping[str, str],
-    max_malformed_fraction: float,
-) -> ParsedColumns:
-    """Parses row by row, and counts the rows that cannot be."""
-    parsers = [(names.index(name), name, PARSERS[kind]) for name, kind in kinds.items()]
-    columns = {name: [] for name in kinds}
-    rows_read = malformed = 0
-    first_error = ""
-    for line, fields in rows:
-        rows_read += 1
-        try:
-            values = _parse_fields(fields, len(names), parsers)
-        except ValueError as error:
-            malformed += 1
-            first_error = first_error or f"{path}:{line}: {error}"
-            continue
-        for name, value in values:
-            columns[name].append(value)
-    check_malformed(malformed, rows_read, max_malformed_fraction, first_error)
-    billionths = {}
-    for name, kind in kinds.items():
-        if kind == "time":
-            pairs = np.array(columns[name], np.int64).reshape(-1, 2)
-            columns[name], billionths[name] = pairs[:, 0], pairs[:, 1].astype(np.int32)
-    frame = pd.DataFrame(
-        {name: np.array(columns[name], _DTYPES[kind]) for name, kind in kinds.items()}
-    )
-    return ParsedColumns(frame, rows_read, malformed, billionths)
 
 
 def _read_header(
@@ -326,7 +277,17 @@ def _read_header(
     return [field.strip() for field in fields], last_line
 
 
-def _rows(text: str, delimiter: str, quoting: bool) -> Iterator[_Row]:
+def _check_is_header(path: pathlib.Path, names: list[str], wanted: Iterable[str]) -> None:
+    """Refuses a first row that holds numbers, and no name that is asked for."""
+    has_numbers = any(_NUMBER.fullmatch(name) for name in names)
+    if has_numbers and not set(names) & set(wanted):
+        raise errors.UserError(
+            f"{path} has no header: its first line is a row already, {', '.join(names)}: add "
+            f"--column_names=... with a name for each of its {len(names)} columns, by commas"
+        )
+
+
+def _rows(text: str, delimiter: str, quoting: bool) -> Iterator[cells.Row]:
     """Yields the line number and the fields of each row that is not blank.
 
     Instead of fields, a row with broken quotes has the error.
@@ -350,66 +311,9 @@ def _rows(text: str, delimiter: str, quoting: bool) -> Iterator[_Row]:
             yield line, fields
 
 
-def _lines(text: str, delimiter: str, quoting: bool, header_lines: int) -> Iterator[_Row]:
+def _lines(text: str, delimiter: str, quoting: bool, header_lines: int) -> Iterator[cells.Row]:
     """Yields what `_rows` does, of each line by itself, after those of the header."""
     for line, content in enumerate(io.StringIO(text, newline=""), start=1):
         if line > header_lines:
             for _, fields in _rows(content, delimiter, quoting):
                 yield line, fields
-
-
-def _parse_fields(
-    fields: list[str] | csv.Error, width: int, parsers: list[tuple[int, str, Callable]]
-) -> list[tuple[str, object]]:
-    if isinstance(fields, csv.Error):
-        raise ValueError(str(fields))
-    if len(fields) != width:
-        raise ValueError(f"{len(fields)} fields, {width} are needed")
-    values = []
-    for position, name, parse in parsers:
-        try:
-            values.append((name, parse(fields[position].strip())))
-        except ValueError as error:
-            raise ValueError(f"{name} {fields[position]!r} {error}") from error
-    return values
-
-
-def _parse_id(text: str) -> str:
-    if not text:
-        raise ValueError("is empty")
-    return text
-
-
-def _parse_integer(text: str) -> int:
-    if not _INTEGER.fullmatch(text):
-        raise ValueError("is not an integer")
-    number = int(text)
-    if not _INT64.min <= number <= _INT64.max:
-        raise ValueError("does not fit a 64-bit integer")
-    return number
-
-
-def _parse_number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise ValueError("is not a number") from None
-    if not is_number(number):
-        raise ValueError("is not a finite 32-bit number")
-    return number
-
-
-PARSERS = {
-    "id": _parse_id,
-    "text": str,
-    "integer": _parse_integer,
-    "number": _parse_number,
-    "time": times.parse,
-}
-_DTYPES = {
-    "id": object,
-    "text": object,
-    "integer": np.int64,
-    "number": np.float64,
-    "time": np.int64,
-}

@@ -15,22 +15,22 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import delimited, json_features
+from fedrec_tff.datasets import cells, compression, delimited, json_features, tables
 
-_DELIMITER_OF_SUFFIX = {".tsv": "\t", ".tab": "\t"}
-_PARQUET_SUFFIXES = (".parquet", ".pq")
-_JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 _SEPARATOR = "|"
 
 
-def read(path: str | pathlib.Path, id_column: str, isolates_rows: bool = False) -> pd.DataFrame:
+def read(
+    path: str | pathlib.Path, id_column: str, isolates_rows: bool = False, encoding: str = "utf-8"
+) -> pd.DataFrame:
     """Reads a table whose first line is its header.
 
     Args:
-      path: A file; `.parquet` and `.pq` are Parquet, `.json`, `.jsonl` and `.ndjson` what
-        `json_features` reads, `.tsv` and `.tab` have tabs, all others commas.
+      path: A file, perhaps compressed; `.parquet` and `.pq` are Parquet, `.json`, `.jsonl` and
+        `.ndjson` what `json_features` reads, all others delimited text.
       id_column: The column of raw ids, as the interactions have them.
       isolates_rows: As `delimited.TextFormat` has it.
+      encoding: The encoding of text.
 
     Returns:
       The other columns as text, indexed by id; empty cells are empty text.
@@ -40,12 +40,14 @@ def read(path: str | pathlib.Path, id_column: str, isolates_rows: bool = False) 
     """
     path = pathlib.Path(path)
     delimited.check_is_file(path)
-    if path.suffix.lower() in _PARQUET_SUFFIXES:
+    suffix = compression.find_suffix(path)
+    if suffix in tables.PARQUET_SUFFIXES:
         table = _read_parquet(path, id_column)
-    elif path.suffix.lower() in _JSON_SUFFIXES:
-        table = json_features.read(path, id_column)
+    elif suffix in tables.JSON_SUFFIXES:
+        table = json_features.read(path, id_column, encoding)
     else:
-        table = _read_text(path, id_column, isolates_rows)
+        layout = tables.TableLayout(encoding=encoding, isolates_rows=isolates_rows)
+        table = _read_text(path, id_column, layout)
     table = table.set_index(id_column)
     repeated = table.index[table.index.duplicated()]
     if len(repeated):
@@ -71,22 +73,21 @@ def check_matches(table: pd.DataFrame, path: str | pathlib.Path, ids: Collection
         )
 
 
-def _read_text(path: pathlib.Path, id_column: str, isolates_rows: bool) -> pd.DataFrame:
-    delimiter = _DELIMITER_OF_SUFFIX.get(path.suffix.lower(), ",")
-    text_format = delimited.TextFormat(delimiter, isolates_rows=isolates_rows)
+def _read_text(path: pathlib.Path, id_column: str, layout: tables.TableLayout) -> pd.DataFrame:
+    text_format = tables.find_text_format(path, layout)
     names = delimited.read_names(path, text_format)
-    delimited.check_names(path, names, [id_column])
+    cells.check_names(path, names, [id_column])
     kinds = dict.fromkeys(names, "text") | {id_column: "id"}
     return delimited.read_columns(path, text_format, kinds).frame
 
 
 def _read_parquet(path: pathlib.Path, id_column: str) -> pd.DataFrame:
     try:
-        table = parquet.read_table(path)
+        table = parquet.read_table(pa.BufferReader(compression.read(path)))
     except (pa.ArrowException, OSError) as error:
         raise errors.UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     names = [name.strip() for name in table.column_names]
-    delimited.check_names(path, names, [id_column])
+    cells.check_names(path, names, [id_column])
     columns = {
         name: [_to_text(value) for value in column.to_pylist()]
         for name, column in zip(names, table.columns, strict=True)

@@ -26,12 +26,13 @@ _SEPARATOR = "|"
 _HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
-def read(path: pathlib.Path, id_column: str) -> pd.DataFrame:
+def read(path: pathlib.Path, id_column: str, encoding: str = "utf-8") -> pd.DataFrame:
     """Reads a table.
 
     Args:
       path: The file.
       id_column: The key of raw ids, where they are not the keys themselves.
+      encoding: The encoding of the file.
 
     Returns:
       Columns of text in the order in which the file names them first; `id_column` holds the ids.
@@ -40,7 +41,7 @@ def read(path: pathlib.Path, id_column: str) -> pd.DataFrame:
     Raises:
       UserError: If the file cannot be read, or a row has no id.
     """
-    text = delimited.read_text(path)
+    text = delimited.read_text(path, encoding)
     rows = _find_rows(path, text, id_column)
     names = dict.fromkeys(name for _, row in rows for name in row)
     if id_column not in names:

@@ -55,14 +55,15 @@ class DatasetConfig:
       name: One of `DATASETS`; "csv" is any table, Parquet too.
       data_dir: The folder of a MovieLens or adjacency set, or the file or folder of sequences;
         MovieLens sets are downloaded if None.
-      data_path: The file of a table.
+      data_path: The file of a table, a folder or a pattern of its parts.
       allow_download: Whether a MovieLens set without `data_dir` may be downloaded.
       columns: Which columns of a table hold what.
       column_names: The names of all columns of a table that has no header.
       item_table: The file of what is known of the items of a table.
       user_table: The same of its users.
-      delimiter: Of a table; None to guess it.
-      encoding: Of a table.
+      delimiter: The delimiter of a table's text, as `tables.TableLayout` has it; None to guess it.
+      encoding: The encoding of tables and sequences.
+      time_format: The directives by which a table's times are written, as `times.parse` takes it.
       max_malformed_fraction: The fraction of rows that may be malformed and skipped.
       preparation: Which users, items and interactions to keep; not for adjacency sets.
       split: One of `splits.SPLITS`; None for "published" where the data are adjacency sets, and
@@ -93,6 +94,7 @@ class DatasetConfig:
     user_table: str | pathlib.Path | None = None
     delimiter: str | None = None
     encoding: str = "utf-8"
+    time_format: str | None = None
     max_malformed_fraction: float = 0.0
     preparation: PreparationConfig = dataclasses.field(default_factory=PreparationConfig)
     split: str | None = None
@@ -346,13 +348,16 @@ def _read_table(config: DatasetConfig) -> Source:
         return tables.read(
             config.data_path,
             config.columns,
-            config.column_names,
-            config.delimiter,
-            config.encoding,
+            tables.TableLayout(
+                config.column_names,
+                config.delimiter,
+                config.encoding,
+                config.time_format,
+                isolates_rows=config.is_private,
+            ),
             config.max_malformed_fraction,
             users,
             items,
-            isolates_rows=config.is_private,
         )
 
     return _read_with_features(config, read_fn, config.item_table)
@@ -375,9 +380,9 @@ def _read_with_features(
 ) -> Source:
     """Reads what is known of users and items, and then the log, which goes by their ids."""
     users_path = config.user_table
-    users = _read_features(users_path, config.columns.user, config.is_private)
+    users = _read_features(users_path, config.columns.user, config.is_private, config.encoding)
     # Items are public.
-    items = _read_features(items_path, config.columns.item, isolates_rows=False)
+    items = _read_features(items_path, config.columns.item, False, config.encoding)
     log, counts = read_fn(users, items)
     if users is not None:
         feature_tables.check_matches(users, users_path, log.user_ids)
@@ -387,9 +392,9 @@ def _read_with_features(
 
 
 def _read_features(
-    path: str | pathlib.Path | None, id_column: str, isolates_rows: bool
+    path: str | pathlib.Path | None, id_column: str, isolates_rows: bool, encoding: str
 ) -> pd.DataFrame | None:
-    return None if path is None else feature_tables.read(path, id_column, isolates_rows)
+    return None if path is None else feature_tables.read(path, id_column, isolates_rows, encoding)
 
 
 def _split(log: Interactions, config: DatasetConfig) -> Split:

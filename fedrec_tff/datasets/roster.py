@@ -8,9 +8,8 @@ import hashlib
 import pathlib
 from collections.abc import Iterable
 
-from fedrec_tff.datasets import delimited, tables
+from fedrec_tff.datasets import compression, delimited, parts, tables
 
-_TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet", ".pq")
 # No id has it, so a line is one field.
 _NO_DELIMITER = "\x1f"
 
@@ -19,7 +18,8 @@ def read(path: str | pathlib.Path, user_column: str) -> tuple[str, ...]:
     """Reads a roster.
 
     Args:
-      path: A CSV, TSV or Parquet table, by its suffix; any other file has one raw id a line.
+      path: A CSV, TSV, Parquet or JSON lines table, by its suffix; any other file has one raw id
+        a line.
       user_column: The column of raw user ids of a table.
 
     Returns:
@@ -29,7 +29,8 @@ def read(path: str | pathlib.Path, user_column: str) -> tuple[str, ...]:
       UserError: If the file is missing, empty or malformed, or has no such column.
     """
     path = pathlib.Path(path)
-    if path.suffix.lower() in _TABLE_SUFFIXES:
+    delimited.check_is_file(path)
+    if compression.find_suffix(path) in parts.TABLE_SUFFIXES:
         ids = tables.read_ids(path, user_column)
     else:
         lines = delimited.TextFormat(_NO_DELIMITER, ("user",), quoting=False)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import delimited
+from fedrec_tff.datasets import cells, delimited
 from fedrec_tff.datasets import interactions as interactions_lib
 from fedrec_tff.datasets.interactions import Interactions
 from fedrec_tff.datasets.preparation import DataCounts
@@ -100,7 +100,7 @@ def _read_lines(
                 f"{path}:{number}: {fields[0]!r} stands alone: a user and their items are needed, "
                 "separated by spaces"
             )
-    delimited.check_malformed(malformed, num_lines, max_malformed_fraction, first_error)
+    cells.check_malformed(malformed, num_lines, max_malformed_fraction, first_error)
     if not good:
         raise errors.UserError(f"{path} has no rows of data")
     return good, malformed

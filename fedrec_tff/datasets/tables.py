@@ -1,4 +1,8 @@
-"""Any table of interactions, CSV, TSV, other delimited text or Parquet, by its column names."""
+"""Any table of interactions by its column names: delimited text, Parquet or JSON lines.
+
+It may be compressed, and in parts. A part is read as a table of its own, and rows come in the order
+of the parts.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +11,22 @@ import pathlib
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-from pyarrow import compute, parquet
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import delimited, times
+from fedrec_tff.datasets import compression, delimited, json_lines, parquet_tables, parts
 from fedrec_tff.datasets import interactions as interactions_lib
+from fedrec_tff.datasets.cells import ParsedColumns
+from fedrec_tff.datasets.delimited import TextFormat
 from fedrec_tff.datasets.interactions import Interactions
 from fedrec_tff.datasets.preparation import DataCounts
 
 _DELIMITER_OF_SUFFIX = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _DELIMITERS = ("::", "\t", ",", ";", "|", " ")  # in the order in which a first line is searched
-_PARQUET_SUFFIXES = (".parquet", ".pq")
-_NEEDED = {"id": "text or integers", "time": "integers or dates", "number": "numbers"}
-_WHAT_IS_BAD = {
-    "id": "empty or no whole number",
-    "time": "neither seconds nor a date",
-    "number": "no finite 32-bit number",
-}
+# How a shell can write what it has trouble with.
+_DELIMITER_OF_NAME = {"tab": "\t", "\\t": "\t", "space": " "}
+_OF_SPREADSHEETS = ";"  # of `.csv` where the comma is for decimals
+PARQUET_SUFFIXES = (".parquet", ".pq")
+JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,32 +60,47 @@ class TableColumns:
         return kinds
 
 
+@dataclasses.dataclass(frozen=True)
+class TableLayout:
+    """How the files of a table are laid out, as far as they don't tell it themselves.
+
+    Attributes:
+      column_names: Names for the columns of text without a header, one for each; empty for text
+        whose first line is the header.
+      delimiter: What stands between two fields of text: one character, "::", "tab" or "space";
+        None to go by the suffix (`.csv`, `.tsv`), or else by the first line.
+      encoding: The encoding of text.
+      time_format: As `times.parse` takes it.
+      isolates_rows: Whether no row may decide how others are read: the first of a file without a
+        header doesn't tell the delimiter, and no value spans lines.
+    """
+
+    column_names: tuple[str, ...] = ()
+    delimiter: str | None = None
+    encoding: str = "utf-8"
+    time_format: str | None = None
+    isolates_rows: bool = False
+
+
 def read(
-    path: str | pathlib.Path,
+    place: str | pathlib.Path,
     columns: TableColumns,
-    column_names: tuple[str, ...] = (),
-    delimiter: str | None = None,
-    encoding: str = "utf-8",
+    layout: TableLayout = TableLayout(),
     max_malformed_fraction: float = 0.0,
     user_features: pd.DataFrame | None = None,
     item_features: pd.DataFrame | None = None,
-    isolates_rows: bool = False,
 ) -> tuple[Interactions, DataCounts]:
     """Reads a table with one interaction per row.
 
     Args:
-      path: A file; `.parquet` and `.pq` are Parquet, all others are delimited text.
+      place: A file, a folder of files or a pattern, as `parts.find` takes it. By the suffix,
+        beneath that of a compression, `.parquet` and `.pq` are Parquet, `.json`, `.jsonl` and
+        `.ndjson` JSON lines, all others delimited text.
       columns: Which columns hold what.
-      column_names: Names for the columns of a text file without a header, one for each; empty
-        for a file whose first line is the header.
-      delimiter: What stands between two fields; None to go by the suffix (`.csv`, `.tsv`), or
-        else by the first line.
-      encoding: Of a text file.
-      max_malformed_fraction: The fraction of rows that may be malformed and skipped.
-      user_features: What is known of users, indexed by raw id.
-      item_features: What is known of items, indexed by raw id.
-      isolates_rows: Whether no row may decide how others are read: the first of a file without a
-        header doesn't tell the delimiter, and no value spans lines.
+      layout: How the files are laid out.
+      max_malformed_fraction: The fraction of a file's rows that may be malformed and skipped.
+      user_features: A row of what is known per user, indexed by raw id; None for nothing.
+      item_features: A row of what is known per item, likewise.
 
     Returns:
       The log, and what was dropped.
@@ -91,16 +108,10 @@ def read(
     Raises:
       UserError: If the file or a column is missing, or a row is malformed.
     """
-    path = pathlib.Path(path)
     kinds = columns.kinds()
-    if isolates_rows and column_names and not (delimiter or _is_told_by_suffix(path)):
-        raise errors.UserError(
-            f"{path}: the first user's row would tell the delimiter of all, which no noise covers: "
-            "name the file .csv (commas) or .tsv (tabs), or give it a header in place of "
-            "--column_names"
-        )
-    parsed = _read_columns(
-        path, kinds, column_names, delimiter, encoding, max_malformed_fraction, isolates_rows
+    parsed = _join(
+        [_read_columns(path, kinds, layout, max_malformed_fraction) for path in parts.find(place)],
+        place,
     )
     frame = parsed.frame
     log = interactions_lib.create_interactions(
@@ -120,7 +131,7 @@ def read(
 
 
 def read_ids(path: str | pathlib.Path, column: str) -> list[str]:
-    """Reads one column of raw ids of a table with a header, or of Parquet.
+    """Reads one column of raw ids of a table whose columns have names.
 
     Args:
       path: As `read` takes it.
@@ -132,142 +143,112 @@ def read_ids(path: str | pathlib.Path, column: str) -> list[str]:
     Raises:
       UserError: If the file or the column is missing, or an id is.
     """
-    parsed = _read_columns(pathlib.Path(path), {column: "id"})
-    return [str(raw_id) for raw_id in parsed.frame[column]]
+    parsed = _read_columns(pathlib.Path(path), {column: "id"}, TableLayout())
+    return [str(raw_id) for raw_id in _join([parsed], path).frame[column]]
+
+
+def read_names(path: pathlib.Path, layout: TableLayout = TableLayout()) -> list[str]:
+    """Returns the names of a file's columns, or of the keys of its first object.
+
+    Raises:
+      UserError: If the file is missing or unreadable.
+    """
+    suffix = compression.find_suffix(path)
+    if suffix in PARQUET_SUFFIXES:
+        return parquet_tables.read_names(path)
+    if suffix in JSON_SUFFIXES:
+        return json_lines.read_names(path, layout.encoding)
+    return list(layout.column_names) or delimited.read_names(path, find_text_format(path, layout))
+
+
+def find_text_format(path: pathlib.Path, layout: TableLayout = TableLayout()) -> TextFormat:
+    """Finds out how a text file is laid out.
+
+    Args:
+      path: The file.
+      layout: What is told about it.
+
+    Returns:
+      Its format.
+
+    Raises:
+      UserError: If a row of a file without a header would have to tell the delimiter, and may not.
+    """
+    delimiter = layout.delimiter
+    if delimiter is None:
+        delimiter = _guess_delimiter(path, layout)
+    return TextFormat(
+        _DELIMITER_OF_NAME.get(delimiter, delimiter),
+        tuple(layout.column_names),
+        layout.encoding,
+        isolates_rows=layout.isolates_rows,
+        time_format=layout.time_format,
+    )
 
 
 def _read_columns(
     path: pathlib.Path,
     kinds: dict[str, str],
-    column_names: tuple[str, ...] = (),
-    delimiter: str | None = None,
-    encoding: str = "utf-8",
+    layout: TableLayout,
     max_malformed_fraction: float = 0.0,
-    isolates_rows: bool = False,
-) -> delimited.ParsedColumns:
-    if path.suffix.lower() in _PARQUET_SUFFIXES:
-        if column_names or delimiter:
-            raise errors.UserError(f"{path} is Parquet, which has names: drop --column_names")
-        return _read_parquet(path, kinds, max_malformed_fraction)
-    text_format = delimited.TextFormat(
-        delimiter or _guess_delimiter(path),
-        tuple(column_names),
-        encoding,
-        isolates_rows=isolates_rows,
-    )
-    return delimited.read_columns(path, text_format, kinds, max_malformed_fraction)
-
-
-def _is_told_by_suffix(path: pathlib.Path) -> bool:
-    return path.suffix.lower() in (*_DELIMITER_OF_SUFFIX, *_PARQUET_SUFFIXES)
-
-
-def _guess_delimiter(path: pathlib.Path) -> str:
-    by_suffix = _DELIMITER_OF_SUFFIX.get(path.suffix.lower())
-    if by_suffix:
-        return by_suffix
+) -> ParsedColumns:
     delimited.check_is_file(path)
-    with path.open(errors="replace") as lines:
-        first = next((line for line in lines if line.strip()), "")
-    return next((delimiter for delimiter in _DELIMITERS if delimiter in first), ",")
-
-
-def _read_parquet(
-    path: pathlib.Path, kinds: dict[str, str], max_malformed_fraction: float
-) -> delimited.ParsedColumns:
-    delimited.check_is_file(path)
-    try:
-        file = parquet.ParquetFile(path)
-        names = file.schema_arrow.names
-        delimited.check_names(path, names, list(kinds))
-        table = file.read(columns=list(kinds))
-    except (pa.ArrowException, OSError) as error:
+    suffix = compression.find_suffix(path)
+    has_names = suffix in (*PARQUET_SUFFIXES, *JSON_SUFFIXES)
+    if has_names and (layout.column_names or layout.delimiter):
+        kind = "Parquet" if suffix in PARQUET_SUFFIXES else "JSON"
         raise errors.UserError(
-            f"{path} is no readable Parquet file ({_one_line(error)}): check that it is complete"
-        ) from error
-    if not table.num_rows:
-        raise errors.UserError(f"{path} has no rows of data")
-    columns, billionths = {}, {}
-    bad = np.zeros(table.num_rows, bool)
-    first_error = ""
-    for name, kind in kinds.items():
-        try:
-            if kind == "time":
-                columns[name], billionths[name], bad_here = _convert_times(table[name])
-            else:
-                columns[name], bad_here = _convert(table[name], kind)
-        except (pa.ArrowInvalid, TypeError) as error:
-            raise errors.UserError(f"{path}: column {name!r}: {_one_line(error)}") from error
-        if bad_here.any() and not first_error:
-            first_error = f"{path}: row {bad_here.argmax() + 1}: {name} is {_WHAT_IS_BAD[kind]}"
-        bad |= bad_here
-    malformed = int(np.count_nonzero(bad))
-    delimited.check_malformed(malformed, table.num_rows, max_malformed_fraction, first_error)
-    frame = pd.DataFrame(columns)[~bad]
-    if not len(frame):
-        raise errors.UserError(f"{path} has no rows of data")
-    billionths = {name: part[~bad] for name, part in billionths.items()}
-    return delimited.ParsedColumns(frame, table.num_rows, malformed, billionths)
+            f"{path} is {kind}, which has names: drop --column_names and --delimiter"
+        )
+    if suffix in PARQUET_SUFFIXES:
+        return parquet_tables.read_columns(path, kinds, max_malformed_fraction, layout.time_format)
+    if suffix in JSON_SUFFIXES:
+        return json_lines.read_columns(
+            path, kinds, layout.encoding, max_malformed_fraction, layout.time_format
+        )
+    text_format = find_text_format(path, layout)
+    return delimited.read_columns(
+        path, text_format, kinds, max_malformed_fraction, may_be_empty=True
+    )
 
 
-def _convert_times(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns whole numbers, billionths, and which of the rows are malformed."""
-    column = _decode_dictionary(column)
-    if _is_text(column.type):
-        return times.parse_all([text or "" for text in column.to_pylist()])
-    converted = times.convert(column)
-    if converted is None:
-        raise _refuse_type(column, "time")
-    return converted
+def _join(found: list[ParsedColumns], place: str | pathlib.Path) -> ParsedColumns:
+    """Puts the parts of a table one after the other; parts without rows are nothing."""
+    full = [part for part in found if len(part.frame)]
+    if not full:
+        raise errors.UserError(f"{place} has no rows of data")
+    frames = [part.frame for part in full]
+    for name in frames[0] if len(full) > 1 else ():
+        if len({frame[name].dtype for frame in frames}) > 1:
+            # Ids that are numbers in one part, and text in another.
+            frames = [frame.assign(**{name: frame[name].map(str)}) for frame in frames]
+    names = {name for part in full for name in part.billionths}
+    billionths = {
+        name: np.concatenate(
+            [part.billionths.get(name, np.zeros(len(part.frame), np.int32)) for part in full]
+        )
+        for name in names
+    }
+    return ParsedColumns(
+        pd.concat(frames, ignore_index=True) if len(full) > 1 else frames[0],
+        sum(part.rows_read for part in found),
+        sum(part.malformed for part in found),
+        billionths,
+    )
 
 
-def _convert(column: pa.ChunkedArray, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a Parquet column as ids or numbers, and which of its rows are malformed."""
-    column = _decode_dictionary(column)
-    bad = column.is_null().to_numpy()
-    column_type = column.type
-    if _is_text(column_type):
-        return _parse_strings(column.to_pylist(), kind)
-    if pa.types.is_integer(column_type):
-        target = pa.float64() if kind == "number" else pa.int64()
-        return compute.fill_null(column, 0).cast(target).to_numpy(), bad
-    if pa.types.is_floating(column_type) or pa.types.is_decimal(column_type):
-        numbers = compute.fill_null(column.cast(pa.float64()), np.nan).to_numpy()
-        bad = ~delimited.is_number(numbers)
-        if kind == "number":
-            return numbers, bad
-        # Integers with gaps are often stored as fractions.
-        bad |= (np.abs(numbers) >= 2**53) | ((kind == "id") & (numbers != np.floor(numbers)))
-        return np.floor(np.where(bad, 0, numbers)).astype(np.int64), bad
-    raise _refuse_type(column, kind)
-
-
-def _decode_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_dictionary(column.type):
-        return column.cast(column.type.value_type)
-    return column
-
-
-def _is_text(column_type: pa.DataType) -> bool:
-    return pa.types.is_string(column_type) or pa.types.is_large_string(column_type)
-
-
-def _refuse_type(column: pa.ChunkedArray, kind: str) -> TypeError:
-    return TypeError(f"is of type {column.type}, {_NEEDED[kind]} are needed")
-
-
-def _parse_strings(strings: list[str | None], kind: str) -> tuple[np.ndarray, np.ndarray]:
-    parse = delimited.PARSERS[kind]
-    values = []
-    bad = np.zeros(len(strings), bool)
-    for row, string in enumerate(strings):
-        try:
-            values.append(parse((string or "").strip()))
-        except ValueError:
-            values.append("" if kind == "id" else 0)
-            bad[row] = True
-    return np.array(values, object if kind == "id" else None), bad
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _guess_delimiter(path: pathlib.Path, layout: TableLayout) -> str:
+    """By the suffix or, where it tells nothing, or nothing right, by the first line."""
+    by_suffix = _DELIMITER_OF_SUFFIX.get(compression.find_suffix(path))
+    if layout.column_names and by_suffix:
+        return by_suffix
+    if layout.column_names and layout.isolates_rows:
+        raise errors.UserError(
+            f"{path}: the first user's row would tell the delimiter of all, which no noise covers: "
+            "add --delimiter, name the file .csv (commas) or .tsv (tabs), or give it a header in "
+            "place of --column_names"
+        )
+    first = delimited.read_first_line(path, layout.encoding)
+    if by_suffix and (by_suffix in first or _OF_SPREADSHEETS not in first):
+        return by_suffix
+    return next((delimiter for delimiter in _DELIMITERS if delimiter in first), ",")

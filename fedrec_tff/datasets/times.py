@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
+from fedrec_tff import errors
+
 BILLION = 1_000_000_000
 _INT64 = np.iinfo(np.int64)
 _INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -28,12 +30,14 @@ _SECONDS_PER_DAY = 86_400
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": BILLION}
 
 
-def parse(text: str) -> tuple[int, int]:
+def parse(text: str, time_format: str | None = None) -> tuple[int, int]:
     """Reads one time.
 
     Args:
       text: A whole number; a decimal fraction of seconds; or an ISO 8601 date, with or without a
         time of day and an offset (without one, UTC). Digits below a nanosecond are cut off.
+      time_format: The directives of `datetime.strptime` by which the text is written, in place of
+        all these; None for them.
 
     Returns:
       The whole number or the seconds since 1970, in the range of int64; and billionths,
@@ -42,7 +46,9 @@ def parse(text: str) -> tuple[int, int]:
     Raises:
       ValueError: If it is none of these, with what to say behind the text.
     """
-    if _INTEGER.fullmatch(text):
+    if time_format is not None:
+        whole, billionths = _parse_as(text, time_format)
+    elif _INTEGER.fullmatch(text):
         whole, billionths = int(text), 0
     else:
         whole, billionths = _parse_decimal(text) or _parse_date(text)
@@ -83,16 +89,41 @@ def convert(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return whole, (rest * (BILLION // per_unit)).astype(np.int32), bad
 
 
-def parse_all(texts: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def parse_all(
+    texts: list[str], time_format: str | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Reads many texts: whole numbers, int64 [n], billionths, int32 [n], and which are no times."""
     found = np.zeros((len(texts), 2), np.int64)
     bad = np.zeros(len(texts), bool)
     for row, text in enumerate(texts):
         try:
-            found[row] = parse(text.strip())
+            found[row] = parse(text.strip(), time_format)
         except ValueError:
             bad[row] = True
     return found[:, 0], found[:, 1].astype(np.int32), bad
+
+
+def check_format(time_format: str) -> None:
+    """Refuses what is no format of times, or leaves the day open.
+
+    Raises:
+      UserError: If so.
+    """
+    moments = [datetime.datetime(2001, 2, 3), datetime.datetime(1999, 12, 31)]
+    try:
+        read = [
+            datetime.datetime.strptime(moment.strftime(time_format), time_format)
+            for moment in moments
+        ]
+    except (ValueError, re.error) as error:
+        raise errors.UserError(
+            f"--time_format={time_format}: {error}: write it as %Y-%m-%d %H:%M:%S, with the "
+            "directives of Python's strptime"
+        ) from error
+    if [moment.date() for moment in read] != [moment.date() for moment in moments]:
+        raise errors.UserError(
+            f"--time_format={time_format}: it doesn't tell the day: year, month and day are needed"
+        )
 
 
 def _parse_decimal(text: str) -> tuple[int, int] | None:
@@ -111,12 +142,24 @@ def _parse_date(text: str) -> tuple[int, int]:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError:
         raise ValueError("is neither seconds nor an ISO 8601 date") from None
+    whole, billionths = _since_epoch(moment)
+    more = _BEYOND_MICROSECONDS.search(text)  # which datetime cuts off
+    return whole, billionths + (int(more[1].ljust(3, "0")) if more else 0)
+
+
+def _parse_as(text: str, time_format: str) -> tuple[int, int]:
+    try:
+        return _since_epoch(datetime.datetime.strptime(text, time_format))
+    except ValueError:
+        raise ValueError(f"is not of the form {time_format}") from None
+
+
+def _since_epoch(moment: datetime.datetime) -> tuple[int, int]:
+    """Seconds and nanoseconds; a moment without an offset is in UTC."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)
     since = moment - _EPOCH
-    more = _BEYOND_MICROSECONDS.search(text)  # which datetime cuts off
-    below = int(more[1].ljust(3, "0")) if more else 0
-    return since.days * _SECONDS_PER_DAY + since.seconds, since.microseconds * 1_000 + below
+    return since.days * _SECONDS_PER_DAY + since.seconds, since.microseconds * 1_000
 
 
 def _split_floats(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

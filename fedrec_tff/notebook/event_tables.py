@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import glob
 import os
 import pathlib
 from collections.abc import Collection, Mapping
@@ -50,7 +51,7 @@ def read_source(events: Any, keywords: Mapping[str, Any]) -> Source:
 
     Args:
       events: A table in memory (pandas, Arrow, or whatever hands itself over as Arrow does); the
-        path of a CSV, TSV or Parquet file, or of the folder of a data set; or a data set's name.
+        path of a file, a folder or a pattern of files; or a data set's name.
       keywords: Keywords as `train` got them.
 
     Returns:
@@ -86,6 +87,8 @@ def _find_path(path: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
     place = pathlib.Path(path)
     if "dataset" in keywords:
         return {"data_dir": path}
+    if glob.has_magic(path) and glob.glob(path, recursive=True):
+        return {"dataset": "csv", "data_dir": path}
     if not place.exists():
         raise errors.UserError(
             f"events: there is no file, folder or data set {path!r}: {_suggest(place)}"
@@ -95,9 +98,19 @@ def _find_path(path: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
     for name, flags in _FOLDERS.items():
         if (place / name).exists():
             return {**flags, "data_dir": path}
+    if _holds_tables(place):
+        return {"dataset": "csv", "data_dir": path}
     raise errors.UserError(
-        f"events: the folder {path} holds none of {', '.join(_FOLDERS)}: name the file in it"
+        f"events: the folder {path} holds none of {', '.join(_FOLDERS)}, nor parts of a table "
+        "alone: name the file in it"
     )
+
+
+def _holds_tables(place: pathlib.Path) -> bool:
+    # Imported here, as is all that is not needed to tell a wrong keyword.
+    from fedrec_tff.datasets import parts
+
+    return parts.holds_tables(place)
 
 
 def _suggest(place: pathlib.Path) -> str:

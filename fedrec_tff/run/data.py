@@ -38,6 +38,9 @@ def load_data(
                 config.user_column, config.item_column, config.time_column, config.value_column
             ),
             column_names=tuple(config.column_names.split(",")) if config.column_names else (),
+            delimiter=config.delimiter,
+            encoding=config.encoding,
+            time_format=config.time_format,
             item_table=config.item_table,
             user_table=config.user_table,
             max_malformed_fraction=config.max_malformed_fraction,

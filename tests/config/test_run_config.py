@@ -423,3 +423,19 @@ def test_every_round_is_checkpointed_where_a_lost_one_is_spent():
     assert RunConfig().checkpoint_period == 10
     assert RunConfig(**PRIVATE).checkpoint_period == 1
     assert RunConfig(**PRIVATE, rounds_per_checkpoint=7).checkpoint_period == 7
+
+
+@pytest.mark.parametrize(
+    ("time_format", "message"),
+    [
+        ("%d/%q", "'q' is a bad directive"),
+        ("%H:%M", "doesn't tell the day"),
+        ("%m/%Y", "doesn't tell the day"),
+        ("day", "doesn't tell the day"),
+    ],
+)
+def test_a_format_of_times_must_tell_the_day(time_format, message):
+    flags = {"dataset": "csv", "data_dir": "x", "time_column": "t"}
+    validate(**flags, time_format="%d.%m.%y %H:%M")
+    with pytest.raises(UserError, match=message):
+        validate(**flags, time_format=time_format)

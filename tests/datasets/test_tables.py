@@ -1,7 +1,8 @@
-"""Tests of tables of interactions in text and Parquet."""
+"""Tests of tables of interactions in text, Parquet and JSON, and in parts."""
 
 import datetime
 import decimal
+import gzip
 
 import pandas as pd
 import pyarrow as pa
@@ -45,17 +46,19 @@ def test_delimiter_follows_suffix_or_first_line(tmp_path, name, delimiter):
 def test_given_delimiter_wins(tmp_path):
     path = tmp_path / "r.csv"
     path.write_text("u;i\na;x\n")
-    log, _ = tables.read(path, tables.TableColumns("u", "i"), delimiter=";")
+    log, _ = tables.read(
+        path, tables.TableColumns("u", "i"), layout=tables.TableLayout(delimiter=";")
+    )
     assert log.user_ids.tolist() == ["a"]
 
 
 def test_no_header(tmp_path):
     path = tmp_path / "ratings.dat"
     path.write_text("a,x,2,9\na,007,1.5,5\nb,x,3,1\n")
-    log, _ = tables.read(path, _ALL, column_names=("u", "i", "v", "t"))
+    log, _ = tables.read(path, _ALL, layout=tables.TableLayout(("u", "i", "v", "t")))
     assert _rows(log) == _EXPECTED
     with pytest.raises(errors.UserError, match=r"ratings\.dat:1: 4 fields, 3 are needed"):
-        tables.read(path, tables.TableColumns("u", "i"), column_names=("u", "i", "v"))
+        tables.read(path, tables.TableColumns("u", "i"), layout=tables.TableLayout(("u", "i", "v")))
 
 
 def test_without_times_the_order_of_rows_counts(tmp_path):
@@ -74,6 +77,14 @@ def test_missing_column_lists_the_columns(tmp_path):
         tables.read(path, tables.TableColumns())
 
 
+def test_a_file_without_a_header_says_how_to_name_its_columns(tmp_path):
+    path = tmp_path / "ratings_Beauty.csv"
+    path.write_text("A39HTATAQ9V7YF,0205616461,5.0,1369699200\n")
+    for layout in (tables.TableLayout(), tables.TableLayout(isolates_rows=True)):
+        with pytest.raises(errors.UserError, match=r"a row already, .*--column_names=.*of its 4"):
+            tables.read(path, tables.TableColumns(), layout)
+
+
 def test_one_column_for_two_roles_is_refused(tmp_path):
     with pytest.raises(errors.UserError, match="different columns"):
         tables.read(tmp_path / "r.csv", tables.TableColumns("a", "a"))
@@ -84,7 +95,7 @@ def test_missing_files_and_folders(tmp_path, name):
     with pytest.raises(errors.UserError, match="there is no file"):
         tables.read(tmp_path / name, tables.TableColumns())
     (tmp_path / name).mkdir()
-    with pytest.raises(errors.UserError, match="is a folder"):
+    with pytest.raises(errors.UserError, match="holds no files: name the file"):
         tables.read(tmp_path / name, tables.TableColumns())
 
 
@@ -219,7 +230,7 @@ def test_unfit_parquet_is_refused(tmp_path):
     with pytest.raises(errors.UserError, match="its columns are: u, i"):
         tables.read(path, tables.TableColumns())
     with pytest.raises(errors.UserError, match="drop --column_names"):
-        tables.read(path, tables.TableColumns("u", "i"), delimiter=",")
+        tables.read(path, tables.TableColumns("u", "i"), layout=tables.TableLayout(delimiter=","))
     big = _write_parquet(tmp_path / "big.parquet", u=pa.array([2**64 - 1], pa.uint64()), i=[1])
     with pytest.raises(errors.UserError, match=r"column 'u': .*not in range"):
         tables.read(big, tables.TableColumns("u", "i"))
@@ -233,12 +244,126 @@ def test_unfit_parquet_is_refused(tmp_path):
         tables.read(empty, tables.TableColumns())
 
 
+_JSON = """{"u": "a", "i": "x", "t": 9, "v": 2.0, "more": {"deep": [1]}}
+{"t": "1970-01-01T00:00:01", "u": "b", "i": "x", "v": "3"}
+
+{"u": "a", "i": "007", "t": 5, "v": 1.5, "t2": null}
+"""
+
+
+@pytest.mark.parametrize("name", ["r.jsonl", "r.ndjson.gz", "r.json"])
+def test_json_lines(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(_JSON.encode()) if name.endswith("gz") else _JSON.encode())
+    log, counts = tables.read(path, _ALL)
+    assert _rows(log) == _EXPECTED
+    assert counts.rows_read == 3
+    assert tables.read_names(path) == ["u", "i", "t", "v", "more"]
+    with pytest.raises(errors.UserError, match="JSON, which has names: drop --column_names"):
+        tables.read(path, _ALL, tables.TableLayout(("u", "i", "t", "v")))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"u": "c"', r"r\.jsonl:2: no JSON object"),
+        ("[1]", r"r\.jsonl:2: an object is needed"),
+        ('{"u": "c", "i": 1, "t": 1}', r"r\.jsonl:2: has no 'v'; its keys are: u, i, t"),
+        ('{"u": [1], "i": 1, "t": 1, "v": NaN}', r"r\.jsonl:2: no JSON object: NaN"),
+        ('{"u": "", "i": 1, "t": 1, "v": 1}', r"r\.jsonl:2: u '' is empty"),
+        ('{"u": null, "i": 1, "t": 1, "v": 1}', r"r\.jsonl:2: u '' is empty"),
+        ('{"u": "c", "i": {"a": 1}, "t": 1, "v": 1}', r"r\.jsonl:2: a value is an object"),
+        ('{"u": "c", "i": 1, "t": "soon", "v": 1}', r"r\.jsonl:2: t 'soon' is neither"),
+        ('{"u": "c", "i": 1, "t": 1, "v": true}', r"r\.jsonl:2: v 'true' is not a number"),
+    ],
+)
+def test_bad_json_lines_are_refused_or_counted(tmp_path, line, message):
+    path = tmp_path / "r.jsonl"
+    first, rest = _JSON.split("\n", 1)
+    path.write_text(f"{first}\n{line}\n{rest}")
+    with pytest.raises(errors.UserError, match=message):
+        tables.read(path, _ALL)
+    log, counts = tables.read(path, _ALL, max_malformed_fraction=0.25)
+    assert (_rows(log), counts.malformed) == (_EXPECTED, 1)
+
+
+def test_times_of_json_keep_all_digits(tmp_path):
+    path = tmp_path / "r.jsonl"
+    path.write_text('{"u": 1, "i": 2, "t": 1700000000.123456789}')
+    log, _ = tables.read(path, tables.TableColumns("u", "i", "t"))
+    assert (log.timestamp[0], log.billionths[0]) == (1_700_000_000, 123_456_789)
+
+
+def test_one_json_array_is_no_table_of_events(tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text('[{"u": 1, "i": 2}]')
+    with pytest.raises(errors.UserError, match=r"one JSON array.*an object a line"):
+        tables.read(path, tables.TableColumns("u", "i"))
+
+
+def test_parts_of_any_format_are_one_table(tmp_path):
+    (tmp_path / "part-2.csv").write_text("u,i,t,v\nb,x,1,3\n")
+    (tmp_path / "part-3.csv").write_text("u,i,t,v\n")
+    (tmp_path / "part-10.jsonl").write_text('{"u": 7, "i": "x", "t": "1.5", "v": 1}')
+    _write_parquet(tmp_path / "part-1.parquet", u=[7, 7], i=[1, 1], t=[5, 5], v=[1.5, 1.5])
+    log, counts = tables.read(tmp_path, _ALL)
+    assert _rows(log) == [("7", "x", 1, 1.0), ("7", "1", 5, 1.5), ("b", "x", 1, 3.0)]
+    assert log.billionths.tolist() == [500_000_000, 0, 0]
+    assert (counts.rows_read, counts.duplicates) == (4, 1)
+    in_order, _ = tables.read(f"{tmp_path}/part-*", tables.TableColumns("u", "i"))
+    assert in_order.item_ids[in_order.item_index].tolist() == ["1", "x", "x"]
+    with pytest.raises(errors.UserError, match=r"part-3\.csv has no column 'w'"):
+        tables.read(tmp_path / "part-3.csv", tables.TableColumns("w", "i"))
+    with pytest.raises(errors.UserError, match="has no rows of data"):
+        tables.read(tmp_path / "part-3.csv", tables.TableColumns("u", "i"))
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.jsonl", "r.parquet"])
+def test_times_of_a_format_of_ones_own(tmp_path, name):
+    written = ["03/02/2001 04:05:06 +0100", "02/03/2001 00:00:00 +0000"]
+    path = tmp_path / name
+    frame = pd.DataFrame({"u": ["a", "a"], "i": ["x", "y"], "t": written})
+    if name.endswith("parquet"):
+        frame.to_parquet(path)
+    elif name.endswith("csv"):
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_json(path, orient="records", lines=True)
+    layout = tables.TableLayout(time_format="%d/%m/%Y %H:%M:%S %z")
+    log, _ = tables.read(path, tables.TableColumns("u", "i", "t"), layout)
+    assert log.timestamp.tolist() == [981_169_506, 983_491_200]  # date -u -d ... +%s
+    wrong = tables.TableLayout(time_format="%Y-%m-%d")
+    with pytest.raises(errors.UserError, match=r"of the form %Y|t is neither"):
+        tables.read(path, tables.TableColumns("u", "i", "t"), wrong)
+
+
+def test_digits_alone_can_be_a_date(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text("u,i,t\na,x,20010203\n")
+    layout = tables.TableLayout(time_format="%Y%m%d")
+    log, _ = tables.read(path, tables.TableColumns("u", "i", "t"), layout)
+    assert log.timestamp.tolist() == [981_158_400]
+
+
+@pytest.mark.parametrize(
+    ("name", "delimiter", "written"),
+    [("r.txt", "tab", "\t"), ("r.csv", "\\t", "\t"), ("r.csv", "space", " "), ("r.csv", None, ";")],
+)
+def test_delimiters_by_name_and_of_spreadsheets(tmp_path, name, delimiter, written):
+    path = tmp_path / name
+    path.write_text(written.join(["u", "i"]) + "\n" + written.join(["a, b", "x"]).replace(" ", "_"))
+    if written == " ":
+        path.write_text("u i\na,_b x\n")
+    log, _ = tables.read(path, tables.TableColumns("u", "i"), tables.TableLayout((), delimiter))
+    assert log.user_ids.tolist() == ["a,_b"]
+
+
 @pytest.mark.real_data
 def test_amazon_video(real_data_dir):
     log, counts = tables.read(
         real_data_dir / "amazon-video" / "ratings.dat",
         tables.TableColumns("user", "item", "time", "rating"),
-        column_names=("user", "item", "rating", "time"),
+        tables.TableLayout(("user", "item", "rating", "time")),
     )
     assert counts.rows_read == log.num_interactions == 63_836
     assert (log.num_users, log.num_items) == (8072, 11_830)

@@ -1,0 +1,78 @@
+"""Columns of a file of JSON lines: an object a line, each read by itself."""
+
+# Tested in tests/datasets/test_tables.py.
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+
+from fedrec_tff import errors
+from fedrec_tff.datasets import cells, delimited, json_features
+from fedrec_tff.datasets.cells import ParsedColumns
+
+
+def read_columns(
+    path: pathlib.Path,
+    kinds: Mapping[str, str],
+    encoding: str = "utf-8",
+    max_malformed_fraction: float = 0.0,
+    time_format: str | None = None,
+) -> ParsedColumns:
+    """Reads some keys of all objects.
+
+    Args:
+      path: The file.
+      kinds: The kind of each key asked for, as `delimited.read_columns` takes it. An object that
+        lacks one is malformed.
+      encoding: The text encoding of the file.
+      max_malformed_fraction: The fraction of lines that may be malformed and skipped.
+      time_format: As `times.parse` takes it.
+
+    Returns:
+      The columns; they may have no rows.
+
+    Raises:
+      UserError: If the file is missing or empty, or more lines are malformed than allowed.
+    """
+    text = delimited.read_text(path, encoding)
+    if text.lstrip().startswith("["):
+        raise errors.UserError(
+            f"{path} is one JSON array, whose rows have no lines: write an object a line"
+        )
+    rows = _find_rows(text, list(kinds))
+    return cells.parse_rows(path, rows, list(kinds), kinds, max_malformed_fraction, time_format)
+
+
+def read_names(path: pathlib.Path, encoding: str = "utf-8") -> list[str]:
+    """Returns the keys of the first object that can be read, by which the layout is told."""
+    for line in delimited.read_text(path, encoding).split("\n"):
+        try:
+            row = json_features.parse(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            return list(row)
+    raise errors.UserError(f"{path} holds no JSON objects, an object a line is needed")
+
+
+def _find_rows(text: str, names: Sequence[str]) -> Iterator[cells.Row]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield number, _read_row(line, names)
+
+
+def _read_row(line: str, names: Sequence[str]) -> list[str] | ValueError:
+    try:
+        row = json_features.parse(line)
+    except ValueError as error:
+        return ValueError(f"no JSON object: {error}")
+    if not isinstance(row, dict):
+        return ValueError("an object is needed, with keys and values")
+    missing = [name for name in names if name not in row]
+    if missing:
+        return ValueError(f"has no {missing[0]!r}; its keys are: {', '.join(row) or 'none'}")
+    try:
+        return [json_features.to_text(row[name]) for name in names]
+    except ValueError as error:
+        return ValueError(f"a value {error}")

@@ -1,0 +1,155 @@
+"""Columns of a Parquet file: each has the file's own type, so a row changes no other."""
+
+# Tested in tests/datasets/test_tables.py.
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import compute, parquet
+
+from fedrec_tff import errors
+from fedrec_tff.datasets import cells, compression, delimited, times
+from fedrec_tff.datasets.cells import ParsedColumns
+
+_NEEDED = {"id": "text or integers", "time": "integers or dates", "number": "numbers"}
+_WHAT_IS_BAD = {
+    "id": "empty or no whole number",
+    "time": "neither seconds nor a date",
+    "number": "no finite 32-bit number",
+}
+
+
+def read_columns(
+    path: pathlib.Path,
+    kinds: Mapping[str, str],
+    max_malformed_fraction: float = 0.0,
+    time_format: str | None = None,
+) -> ParsedColumns:
+    """Reads some columns of a file.
+
+    Args:
+      path: The file.
+      kinds: The kind of each column asked for, as `delimited.read_columns` takes it.
+      max_malformed_fraction: The fraction of rows that may be malformed and skipped.
+      time_format: As `times.parse` takes it, of a column of times that holds text.
+
+    Returns:
+      The columns; they may have no rows.
+
+    Raises:
+      UserError: If the file or a column is missing, or more rows are malformed than allowed.
+    """
+    delimited.check_is_file(path)
+    try:
+        file = parquet.ParquetFile(_open(path))
+        names = file.schema_arrow.names
+        cells.check_names(path, names, list(kinds))
+        table = file.read(columns=list(kinds))
+    except (pa.ArrowException, OSError) as error:
+        raise errors.UserError(
+            f"{path} is no readable Parquet file ({_one_line(error)}): check that it is complete"
+        ) from error
+    columns, billionths = {}, {}
+    bad = np.zeros(table.num_rows, bool)
+    first_error = ""
+    for name, kind in kinds.items():
+        try:
+            if kind == "time":
+                columns[name], billionths[name], bad_here = _convert_times(table[name], time_format)
+            else:
+                columns[name], bad_here = _convert(table[name], kind)
+        except (pa.ArrowInvalid, TypeError) as error:
+            raise errors.UserError(f"{path}: column {name!r}: {_one_line(error)}") from error
+        if bad_here.any() and not first_error:
+            first_error = f"{path}: row {bad_here.argmax() + 1}: {name} is {_WHAT_IS_BAD[kind]}"
+        bad |= bad_here
+    malformed = int(np.count_nonzero(bad))
+    cells.check_malformed(malformed, table.num_rows, max_malformed_fraction, first_error)
+    frame = pd.DataFrame(columns)[~bad]
+    billionths = {name: part[~bad] for name, part in billionths.items()}
+    return ParsedColumns(frame, table.num_rows, malformed, billionths)
+
+
+def read_names(path: pathlib.Path) -> list[str]:
+    """Returns the names of a file's columns."""
+    delimited.check_is_file(path)
+    try:
+        return parquet.read_schema(_open(path)).names
+    except (pa.ArrowException, OSError) as error:
+        raise errors.UserError(
+            f"{path} is no readable Parquet file ({_one_line(error)}): check that it is complete"
+        ) from error
+
+
+def _open(path: pathlib.Path) -> pathlib.Path | pa.BufferReader:
+    return pa.BufferReader(compression.read(path)) if compression.is_compressed(path) else path
+
+
+def _convert_times(
+    column: pa.ChunkedArray, time_format: str | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns whole numbers, billionths, and which of the rows are malformed."""
+    column = _decode_dictionary(column)
+    if _is_text(column.type):
+        return times.parse_all([text or "" for text in column.to_pylist()], time_format)
+    converted = times.convert(column)
+    if converted is None:
+        raise _refuse_type(column, "time")
+    return converted
+
+
+def _convert(column: pa.ChunkedArray, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a Parquet column as ids or numbers, and which of its rows are malformed."""
+    column = _decode_dictionary(column)
+    bad = column.is_null().to_numpy()
+    column_type = column.type
+    if _is_text(column_type):
+        return _parse_strings(column.to_pylist(), kind)
+    if pa.types.is_integer(column_type):
+        target = pa.float64() if kind == "number" else pa.int64()
+        return compute.fill_null(column, 0).cast(target).to_numpy(), bad
+    if pa.types.is_floating(column_type) or pa.types.is_decimal(column_type):
+        numbers = compute.fill_null(column.cast(pa.float64()), np.nan).to_numpy()
+        bad = ~cells.is_number(numbers)
+        if kind == "number":
+            return numbers, bad
+        # Integers with gaps are often stored as fractions.
+        bad |= (np.abs(numbers) >= 2**53) | ((kind == "id") & (numbers != np.floor(numbers)))
+        return np.floor(np.where(bad, 0, numbers)).astype(np.int64), bad
+    raise _refuse_type(column, kind)
+
+
+def _decode_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_dictionary(column.type):
+        return column.cast(column.type.value_type)
+    return column
+
+
+def _is_text(column_type: pa.DataType) -> bool:
+    return pa.types.is_string(column_type) or pa.types.is_large_string(column_type)
+
+
+def _refuse_type(column: pa.ChunkedArray, kind: str) -> TypeError:
+    return TypeError(f"is of type {column.type}, {_NEEDED[kind]} are needed")
+
+
+def _parse_strings(strings: list[str | None], kind: str) -> tuple[np.ndarray, np.ndarray]:
+    parse = cells.find_parsers()[kind]
+    values = []
+    bad = np.zeros(len(strings), bool)
+    for row, string in enumerate(strings):
+        try:
+            values.append(parse((string or "").strip()))
+        except ValueError:
+            values.append("" if kind == "id" else 0)
+            bad[row] = True
+    return np.array(values, object if kind == "id" else None), bad
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
