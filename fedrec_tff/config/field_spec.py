@@ -46,6 +46,8 @@ class FieldSpec:
       about_data: Whether it decides which users there are, and what their data are.
       may_change_on_resume: Whether an interrupted run may go on with another value: it says where
         and how computations run, not what they are; or the ledger sees that it is the same.
+      may_grow_on_resume: Whether a run, interrupted or complete, may go on with a larger value: it
+        says how long the run is. None is larger than any number.
       is_place: Whether it says where data are: an interrupted run may find the same data elsewhere,
         which their fingerprint tells.
       is_leading: Whether it is one of the ten flags that matter most, which are shown first.
@@ -61,6 +63,7 @@ class FieldSpec:
     costs_privacy: bool = True
     about_data: bool = False
     may_change_on_resume: bool = False
+    may_grow_on_resume: bool = False
     is_place: bool = False
     is_leading: bool = False
 

@@ -17,7 +17,14 @@ INITIAL_BIASES = ("zero", "popularity")
 class RoundConfig:
     """Rounds, cohorts and beginnings. See each field's help."""
 
-    rounds: int = declare(200, "Rounds of training.", low=1, high=1_000_000, is_leading=True)
+    rounds: int = declare(
+        200,
+        "Rounds of training.",
+        low=1,
+        high=1_000_000,
+        may_grow_on_resume=True,
+        is_leading=True,
+    )
     clients_per_round: float = declare(
         100.0, "Expected users in a round.", low=1.0, high=1e9, is_leading=True
     )

@@ -235,6 +235,11 @@ def names_that_may_change_on_resume() -> set[str]:
     return set(field_spec.find_names(RunConfig, lambda spec: spec.may_change_on_resume))
 
 
+def names_that_may_grow() -> set[str]:
+    """The flags that a run, interrupted or complete, may go on with larger values of."""
+    return set(field_spec.find_names(RunConfig, lambda spec: spec.may_grow_on_resume))
+
+
 def names_of_places() -> set[str]:
     """The flags that say where data are: the same data may be found elsewhere later."""
     return set(field_spec.find_names(RunConfig, lambda spec: spec.is_place))

@@ -59,6 +59,7 @@ class StoppingConfig:
         low=0.0,
         high=1e9,
         low_is_allowed=False,
+        may_grow_on_resume=True,
     )
 
     @property

@@ -40,7 +40,7 @@ from fedrec_tff.run import (
 from fedrec_tff.run import devices as devices_lib
 from fedrec_tff.run.display import progress as progress_lib
 from fedrec_tff.run.display import tensorboard
-from fedrec_tff.run.folder import model_file, run_directory, run_identity
+from fedrec_tff.run.folder import model_file, prolongation, run_directory, run_identity
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.run.records import Session, SessionOutcome
 
@@ -85,9 +85,14 @@ def execute(session: Session) -> SessionOutcome:
             notices.say(f"stopped after round {result.rounds}; the same command resumes")
             return SessionOutcome(None, result.rounds, session.dataset)
         # Whatever becomes of the measuring, the model is there; without results, the run resumes.
-        model_file.save(session.directory.model, result.weights.trainable)
+        if not session.grown:
+            model_file.save(session.directory.model, result.weights.trainable)
         privacy_statement = _state_privacy(session, ledger, result.rounds)
         results = measurement.measure(session, popular, ledger, result, privacy_statement, devices)
+    if session.grown:
+        # Until here the folder had the model and the results of the shorter run.
+        prolongation.adopt(session.config, session.directory)
+        model_file.save(session.directory.model, result.weights.trainable)
     run_directory.write_json(session.directory.results, results)
     tensorboard.write_final_privacy_statement(
         session.directory.tensorboard, privacy_statement, result.rounds
@@ -128,6 +133,7 @@ async def _train(
         averages=config.averaging_decay > 0.0,
         selection_rule=_create_selection_rule(config),
     )
+    _check_is_not_past(session, start)
     _check_ledger_is_whole(session, ledger, start)
     devices.resume(start.round_number)
     if start.round_number < config.rounds:
@@ -306,6 +312,15 @@ def _tell_end(config: run_config.RunConfig, result: training.TrainingResult) -> 
         notices.say(
             f"released: the model of round {result.released_round}, the best by validation "
             f"{config.selection_metric}"
+        )
+
+
+def _check_is_not_past(session: Session, start: training.Progress) -> None:
+    """Refuses to call a model that has seen more rounds that of a shorter run."""
+    if start.round_number > session.config.rounds:
+        raise errors.UserError(
+            f"--rounds={session.config.rounds}: the run in {session.directory.root} went on to "
+            f"round {start.round_number}: give at least as many, or choose another --output_dir"
         )
 
 

@@ -27,6 +27,7 @@ class Session:
       draws: Random draws for each training user.
       identity: The run's id, and the key of its cohorts.
       features: Features of items and users that the model knows.
+      grown: Names of flags with which a complete run goes on for longer; none for any other run.
       reservation: Part that the run may spend of a budget over runs; None for a run that stands
         alone.
     """
@@ -40,6 +41,7 @@ class Session:
     identity: run_identity.RunIdentity
     features: features_lib.Features = features_lib.NO_FEATURES
     reservation: population_ledger.Reservation | None = None
+    grown: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

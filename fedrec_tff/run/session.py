@@ -19,7 +19,7 @@ from fedrec_tff.datasets import loading
 from fedrec_tff.plugins import loading as plugin_loading
 from fedrec_tff.run import data, notices, population, privacy_plan, user_draws
 from fedrec_tff.run import features as features_lib
-from fedrec_tff.run.folder import run_directory, run_identity
+from fedrec_tff.run.folder import prolongation, run_directory, run_identity
 from fedrec_tff.run.records import Session, SessionOutcome
 
 _POPULATION_ID = "population_ledger_id"
@@ -30,7 +30,7 @@ def run(
     output_dir: str | os.PathLike,
     place_data: Callable[[RunConfig, run_directory.RunDirectory], None] | None = None,
 ) -> SessionOutcome:
-    """Starts a run, or resumes the one in the folder, and prints what it does.
+    """Starts a run, resumes or prolongs the one in the folder, and prints what it does.
 
     Args:
       config: Valid flags.
@@ -47,16 +47,26 @@ def run(
     """
     flags = run_config.to_flags(config)
     may_differ = run_config.names_that_may_change_on_resume() | run_config.names_of_places()
-    with run_directory.open_locked(output_dir, flags, may_differ) as directory:
+    may_grow = run_config.names_that_may_grow()
+    with run_directory.open_locked(output_dir, flags, may_differ, may_grow) as directory:
         if place_data is not None:
             place_data(config, directory)
         results = run_directory.read_results(directory)
-        if results is not None:
+        grown = prolongation.find_grown(config, directory)
+        if grown:
+            prolongation.check(config, grown, directory, results)
+            larger = ", ".join(f"--{name}={flags[name]}" for name in grown)
+            notices.say(f"{directory.root} goes on for longer than it was begun for: {larger}")
+        elif results is not None:
             _settle(config, directory)
             _check_data_of_complete_run(config, directory)
             notices.say(f"{directory.root} is complete: see {directory.results}")
             return SessionOutcome(results, results["rounds"])
         session = _prepare(config, directory)
+        if grown and results is None:
+            prolongation.adopt(config, directory)
+        elif grown:
+            session = dataclasses.replace(session, grown=grown)
         notices.say(summarize(config, session.dataset))
         notices.say("starting TensorFlow")
 

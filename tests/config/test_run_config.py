@@ -268,6 +268,12 @@ def test_a_run_may_move_but_not_change():
     }
 
 
+def test_a_run_may_become_longer():
+    assert run_config.names_that_may_grow() == {"rounds", "time_budget_minutes"}
+    both = run_config.names_that_may_grow() & run_config.names_that_may_change_on_resume()
+    assert not both
+
+
 def test_seed_and_sizes_make_the_data():
     small = {"synthetic_users": 50, "synthetic_items": 40}
     first = data.load_data(RunConfig(**small))

@@ -205,7 +205,9 @@ def test_other_data_or_flags_are_refused_and_change_nothing(run):
     before = (run.folder / "ids" / "events.parquet").read_bytes()
     with pytest.raises(fedrec_tff.UserError, match="the data are not those"):
         _train(run.folder, events=_create_events().iloc[700:])
-    with pytest.raises(fedrec_tff.UserError, match=r"another configuration: rounds=9 \(there: 2\)"):
+    with pytest.raises(fedrec_tff.UserError, match=r"another configuration: rounds=1 \(there: 2\)"):
+        _train(run.folder, rounds=1, rounds_per_evaluation=2)
+    with pytest.raises(fedrec_tff.UserError, match=r"rounds=9: the run in .* cannot be prolonged"):
         _train(run.folder, rounds=9)
     assert (run.folder / "ids" / "events.parquet").read_bytes() == before
     assert not list(run.folder.rglob("compared-*"))

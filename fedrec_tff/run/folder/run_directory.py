@@ -208,7 +208,10 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 def open_run_directory(
-    root: str | os.PathLike, flags: dict[str, Any], may_differ: Collection[str] = ()
+    root: str | os.PathLike,
+    flags: dict[str, Any],
+    may_differ: Collection[str] = (),
+    may_grow: Collection[str] = (),
 ) -> RunDirectory:
     """Makes a run's folder, or checks that the one there is of the same run.
 
@@ -216,6 +219,7 @@ def open_run_directory(
       root: The folder.
       flags: Every flag's value.
       may_differ: Flags that the run may go on with other values of.
+      may_grow: Names of flags that the run may go on with larger values of.
 
     Returns:
       The run's paths.
@@ -238,6 +242,7 @@ def open_run_directory(
         f"--{name}={flags.get(name)} (there: {stored.get(name)})"
         for name in sorted((flags.keys() | stored.keys()) - set(may_differ))
         if flags.get(name) != stored.get(name)
+        and not (name in may_grow and _is_larger(flags.get(name), stored.get(name)))
     ]
     if differences:
         raise errors.UserError(
@@ -329,7 +334,10 @@ def lock(directory: RunDirectory) -> Iterator[None]:
 
 @contextlib.contextmanager
 def open_locked(
-    root: str | os.PathLike, flags: dict[str, Any], may_differ: Collection[str] = ()
+    root: str | os.PathLike,
+    flags: dict[str, Any],
+    may_differ: Collection[str] = (),
+    may_grow: Collection[str] = (),
 ) -> Iterator[RunDirectory]:
     """Opens a run's folder, and keeps other processes off it inside a `with` block.
 
@@ -337,6 +345,7 @@ def open_locked(
       root: Path of the folder.
       flags: Every flag's value.
       may_differ: Names of flags that the run may go on with other values of.
+      may_grow: Names of flags that the run may go on with larger values of.
 
     Yields:
       The run's paths.
@@ -344,10 +353,10 @@ def open_locked(
     Raises:
       UserError: As `open_run_directory` and `lock` have it.
     """
-    directory = open_run_directory(root, flags, may_differ)
+    directory = open_run_directory(root, flags, may_differ, may_grow)
     with lock(directory):
         # Again: another process may have begun in here since.
-        open_run_directory(root, flags, may_differ)
+        open_run_directory(root, flags, may_differ, may_grow)
         yield directory
 
 
@@ -379,6 +388,11 @@ def mend_torn_line(path: pathlib.Path) -> None:
     elif end < len(content):
         with path.open("r+b") as file:
             file.truncate(end)
+
+
+def _is_larger(value: float | None, than: float | None) -> bool:
+    """Whether a limit is larger than another, where None is no limit."""
+    return than is not None and (value is None or value > than)
 
 
 def _make_empty(root: pathlib.Path) -> None:
