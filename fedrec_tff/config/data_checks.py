@@ -3,7 +3,7 @@
 # Tested in tests/config/test_run_config.py.
 
 from fedrec_tff import errors
-from fedrec_tff.config.data_config import OWN_DATASETS
+from fedrec_tff.config.data_config import NEED_DATA_DIR, OWN_DATASETS
 from fedrec_tff.config.run_config import RunConfig
 
 
@@ -16,7 +16,7 @@ def check(config: RunConfig) -> None:
     Raises:
       UserError: At the first mistake.
     """
-    if config.dataset in (*OWN_DATASETS, "adjacency") and config.data_dir is None:
+    if config.dataset in NEED_DATA_DIR and config.data_dir is None:
         raise errors.UserError(f"--dataset={config.dataset} needs --data_dir")
     if config.dataset == "synthetic" and config.data_dir is not None:
         raise errors.UserError("--data_dir means nothing with --dataset=synthetic: drop it")

@@ -6,10 +6,12 @@ import dataclasses
 
 from fedrec_tff.config.field_spec import MOST, Need, declare
 
-DATASETS = ("synthetic", "ml-100k", "ml-1m", "csv", "sequences", "adjacency")
+_MOVIELENS_CSV = ("ml-20m", "ml-25m", "ml-32m", "ml-latest", "ml-latest-small")
+_DATASETS_WITH_ITEM_TABLE = ("synthetic", "ml-100k", "ml-1m", *_MOVIELENS_CSV)
+DATASETS = (*_DATASETS_WITH_ITEM_TABLE, "csv", "sequences", "adjacency")
 # Files of one's own, which may have tables of users and of items beside them.
 OWN_DATASETS = ("csv", "sequences")
-_DATASETS_WITH_ITEM_TABLE = ("synthetic", "ml-100k", "ml-1m")
+NEED_DATA_DIR = (*_MOVIELENS_CSV, *OWN_DATASETS, "adjacency")
 SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
 CATALOGUES = ("table", "selected", "data")
 # The flags that name columns of the interactions' own file.
@@ -43,10 +45,11 @@ class DataConfig:
     )
     data_dir: str | None = declare(
         None,
-        "Folder of the original files (ml-100k, ml-1m: downloaded if not given), of train.txt and "
-        "test.txt (adjacency); the table itself (csv): delimited text, Parquet or JSON lines, also "
-        "as .gz, .bz2, .zst or .zip, or a folder or a quoted pattern (*) of its parts; or the text "
-        "file of sequences, or a folder with sequences.txt (sequences).",
+        "Folder of the original files (ml-...; ml-100k and ml-1m are downloaded if it is not "
+        "given), or of train.txt and test.txt (adjacency); the table itself (csv): delimited text, "
+        "Parquet, JSON lines or a RecBole .inter file, also as .gz, .bz2, .zst or .zip, or a "
+        "folder or a quoted pattern (*) of its parts; or the text file of sequences, or a folder "
+        "with sequences.txt (sequences).",
         about_data=True,
         is_place=True,
     )
@@ -144,7 +147,7 @@ class DataConfig:
     )
     catalogue: str | None = declare(
         None,
-        "Origin of the items: table, the item table of ml-100k, ml-1m, synthetic, or --item_table "
+        "Origin of the items: table, the item table of ml-..., synthetic, or --item_table "
         "(csv, sequences); selected, the items that enough users took, chosen with noise as a part "
         "of epsilon (--catalogue_noise_multiplier); data, the items that users took. By default "
         "table under differential privacy where there is one, else data.",

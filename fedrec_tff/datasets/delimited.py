@@ -27,6 +27,7 @@ from fedrec_tff import errors
 from fedrec_tff.datasets import cells, compression, times
 from fedrec_tff.datasets.cells import ParsedColumns
 
+_TYPED = re.compile(r"(?P<name>.+):(?P<type>token|token_seq|float|float_seq)")
 _UNIT_SEPARATOR = "\x1f"
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 _HEXADECIMAL = re.compile(r"\b0[xX]")
@@ -120,8 +121,20 @@ def read_names(path: pathlib.Path, text_format: TextFormat) -> list[str]:
     Raises:
       UserError: If the file is missing, empty or of another encoding.
     """
+    first, delimiter = _separate(read_first_line(path, text_format.encoding), text_format)
+    _, fields = next(_rows(first, delimiter, text_format.quoting), (0, csv.Error()))
+    if isinstance(fields, csv.Error):
+        # Empty, or a name with a line end in it.
+        first, delimiter = _read_text(path, text_format)
+    return _read_header(path, first, delimiter, text_format.quoting)[0]
+
+
+def read_sequence_names(path: pathlib.Path, text_format: TextFormat) -> list[str]:
+    """Returns the columns that hold several values, separated by spaces, by the header's types."""
     text, delimiter = _read_text(path, text_format)
-    return _read_header(path, text, delimiter, text_format.quoting)[0]
+    _, fields = next(_rows(text, delimiter, text_format.quoting))
+    typed = [_TYPED.fullmatch(field.strip()) for field in fields]
+    return [found["name"] for found in typed if found["type"] == "token_seq"] if all(typed) else []
 
 
 def read_bytes(path: pathlib.Path) -> bytes:
@@ -150,7 +163,7 @@ def read_first_line(path: pathlib.Path, encoding: str = "utf-8") -> str:
         return next(line for line in lines if line.strip())
     try:
         with path.open(encoding=encoding, errors="replace") as lines:
-            return next((line for line in lines if line.strip()), "")
+            return next((line for line in lines if line.strip()), "").removeprefix("\ufeff")
     except LookupError as error:
         raise errors.UserError(f"there is no text encoding {encoding!r}") from error
 
@@ -167,7 +180,10 @@ def check_is_file(path: pathlib.Path) -> None:
 
 def _read_text(path: pathlib.Path, text_format: TextFormat) -> tuple[str, str]:
     """Returns the text of a file and the one character that stands between its fields."""
-    text = read_text(path, text_format.encoding)
+    return _separate(read_text(path, text_format.encoding), text_format)
+
+
+def _separate(text: str, text_format: TextFormat) -> tuple[str, str]:
     if text_format.delimiter == "::":
         return text.replace("::", _UNIT_SEPARATOR), _UNIT_SEPARATOR
     return text, text_format.delimiter
@@ -274,7 +290,13 @@ def _read_header(
     if isinstance(fields, csv.Error):
         raise errors.UserError(f"{path}:{line}: the header cannot be read: {fields}")
     last_line = line + sum(field.count("\n") for field in fields)
-    return [field.strip() for field in fields], last_line
+    return _without_types([field.strip() for field in fields]), last_line
+
+
+def _without_types(names: list[str]) -> list[str]:
+    """Names without the types that RecBole's atomic files put behind all of them."""
+    typed = [_TYPED.fullmatch(name) for name in names]
+    return [match["name"] for match in typed] if all(typed) else names
 
 
 def _check_is_header(path: pathlib.Path, names: list[str], wanted: Iterable[str]) -> None:

@@ -15,9 +15,18 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import cells, compression, delimited, json_features, tables
+from fedrec_tff.datasets import (
+    cells,
+    compression,
+    delimited,
+    json_features,
+    parquet_tables,
+    parts,
+    tables,
+)
 
 _SEPARATOR = "|"
+_TITLE = "title"
 
 
 def read(
@@ -73,12 +82,33 @@ def check_matches(table: pd.DataFrame, path: str | pathlib.Path, ids: Collection
         )
 
 
+def find_beside(place: str | pathlib.Path, suffix: str) -> pathlib.Path | None:
+    """Finds the table of items or users that RecBole has beside interactions.
+
+    Args:
+      place: Where the interactions are.
+      suffix: `.item` or `.user`.
+
+    Returns:
+      Its path; None if there is none, or if the interactions are no `.inter` file.
+    """
+    for path in parts.find(place):
+        beside = path.with_suffix(suffix)
+        if path.suffix.lower() == ".inter" and beside.is_file():
+            return beside
+    return None
+
+
 def _read_text(path: pathlib.Path, id_column: str, layout: tables.TableLayout) -> pd.DataFrame:
     text_format = tables.find_text_format(path, layout)
     names = delimited.read_names(path, text_format)
     cells.check_names(path, names, [id_column])
     kinds = dict.fromkeys(names, "text") | {id_column: "id"}
-    return delimited.read_columns(path, text_format, kinds).frame
+    frame = delimited.read_columns(path, text_format, kinds).frame
+    for name in delimited.read_sequence_names(path, text_format):
+        if not name.endswith(_TITLE):  # whose values are its words
+            frame[name] = frame[name].str.split().str.join(_SEPARATOR)
+    return frame
 
 
 def _read_parquet(path: pathlib.Path, id_column: str) -> pd.DataFrame:
@@ -89,7 +119,7 @@ def _read_parquet(path: pathlib.Path, id_column: str) -> pd.DataFrame:
     names = [name.strip() for name in table.column_names]
     cells.check_names(path, names, [id_column])
     columns = {
-        name: [_to_text(value) for value in column.to_pylist()]
+        name: [parquet_tables.to_text(value) for value in column.to_pylist()]
         for name, column in zip(names, table.columns, strict=True)
     }
     columns[id_column] = [_to_id(value) for value in table[names.index(id_column)].to_pylist()]
@@ -100,11 +130,4 @@ def _to_id(value: object) -> str:
     """An id as the log has it: integers with gaps are often stored as fractions."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return _to_text(value).strip()
-
-
-def _to_text(value: object) -> str:
-    """A cell of a Parquet file; the values of a list are separated by `|`."""
-    if isinstance(value, list):
-        return _SEPARATOR.join(map(str, value))
-    return "" if value is None or value != value else str(value)
+    return parquet_tables.to_text(value).strip()

@@ -69,13 +69,25 @@ def create_feature_values(
     if len(set(columns)) < len(columns):
         raise errors.UserError(f"--{flag}={','.join(columns)}: name each column once")
     if features is None:
-        raise errors.UserError(f"--{flag}={','.join(columns)}: this data set has no such features")
+        raise errors.UserError(
+            f"--{flag}={','.join(columns)}: this data set has no such features: add a table of "
+            "them (--item_table, --user_table), or a column to the events"
+        )
     width = _MAX_VALUES_PER_COLUMN if has_fixed_widths else None
     parts = [
         _hash(column, _split_values(features, column, flag), num_buckets, width)
         for column in columns
     ]
     return FeatureValues(np.concatenate(parts, axis=1), tuple(part.shape[1] for part in parts))
+
+
+def find_columns(columns: Sequence[str]) -> tuple[str, ...]:
+    """Returns the columns of a table that features are made from.
+
+    Args:
+      columns: Names as `create_feature_values` takes them.
+    """
+    return tuple(dict.fromkeys(column.partition(":")[0] for column in columns))
 
 
 def _split_values(features: pd.DataFrame, column: str, flag: str) -> list[list[str]]:

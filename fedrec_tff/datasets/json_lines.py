@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import cells, delimited, json_features
@@ -24,7 +24,7 @@ def read_columns(
     Args:
       path: The file.
       kinds: The kind of each key asked for, as `delimited.read_columns` takes it. An object that
-        lacks one is malformed.
+        lacks one is malformed, unless it is "text".
       encoding: The text encoding of the file.
       max_malformed_fraction: The fraction of lines that may be malformed and skipped.
       time_format: As `times.parse` takes it.
@@ -40,7 +40,7 @@ def read_columns(
         raise errors.UserError(
             f"{path} is one JSON array, whose rows have no lines: write an object a line"
         )
-    rows = _find_rows(text, list(kinds))
+    rows = _find_rows(text, kinds)
     return cells.parse_rows(path, rows, list(kinds), kinds, max_malformed_fraction, time_format)
 
 
@@ -56,23 +56,23 @@ def read_names(path: pathlib.Path, encoding: str = "utf-8") -> list[str]:
     raise errors.UserError(f"{path} holds no JSON objects, an object a line is needed")
 
 
-def _find_rows(text: str, names: Sequence[str]) -> Iterator[cells.Row]:
+def _find_rows(text: str, kinds: Mapping[str, str]) -> Iterator[cells.Row]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            yield number, _read_row(line, names)
+            yield number, _read_row(line, kinds)
 
 
-def _read_row(line: str, names: Sequence[str]) -> list[str] | ValueError:
+def _read_row(line: str, kinds: Mapping[str, str]) -> list[str] | ValueError:
     try:
         row = json_features.parse(line)
     except ValueError as error:
         return ValueError(f"no JSON object: {error}")
     if not isinstance(row, dict):
         return ValueError("an object is needed, with keys and values")
-    missing = [name for name in names if name not in row]
+    missing = [name for name, kind in kinds.items() if kind != "text" and name not in row]
     if missing:
         return ValueError(f"has no {missing[0]!r}; its keys are: {', '.join(row) or 'none'}")
     try:
-        return [json_features.to_text(row[name]) for name in names]
+        return [json_features.to_text(row.get(name)) for name in kinds]
     except ValueError as error:
         return ValueError(f"a value {error}")

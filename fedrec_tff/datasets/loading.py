@@ -19,6 +19,8 @@ from fedrec_tff.datasets import (
     download,
     feature_tables,
     movielens,
+    movielens_csv,
+    parts,
     preparation,
     sequence_files,
     sources,
@@ -35,7 +37,10 @@ from fedrec_tff.datasets.synthetic import SyntheticConfig
 from fedrec_tff.datasets.tables import TableColumns
 
 _MOVIELENS_READERS = {"ml-100k": movielens.read_100k, "ml-1m": movielens.read_1m}
-DATASETS = ("synthetic", *_MOVIELENS_READERS, "csv", "sequences", "adjacency")
+_MOVIELENS = (*_MOVIELENS_READERS, *movielens_csv.NAMES)
+DATASETS = ("synthetic", *_MOVIELENS, "csv", "sequences", "adjacency")
+
+_TITLE = "title"
 
 # Where the catalogue comes from.
 DATA, TABLE, SELECTED = "data", "table", "selected"
@@ -61,6 +66,9 @@ class DatasetConfig:
       column_names: The names of all columns of a table that has no header.
       item_table: The file of what is known of the items of a table.
       user_table: The same of its users.
+      item_features: What is asked of items: where no table tells it, columns of the interactions of
+        these names do, and one called `title`, unless users are protected, whose data these are.
+      user_features: The same of users, who may tell of themselves in any case.
       delimiter: The delimiter of a table's text, as `tables.TableLayout` has it; None to guess it.
       encoding: The encoding of tables and sequences.
       time_format: The directives by which a table's times are written, as `times.parse` takes it.
@@ -92,6 +100,8 @@ class DatasetConfig:
     column_names: tuple[str, ...] = ()
     item_table: str | pathlib.Path | None = None
     user_table: str | pathlib.Path | None = None
+    item_features: tuple[str, ...] = ()
+    user_features: tuple[str, ...] = ()
     delimiter: str | None = None
     encoding: str = "utf-8"
     time_format: str | None = None
@@ -159,6 +169,11 @@ class DatasetConfig:
                 "--dataset=sequences needs --data_dir: the file of sequences, or a folder with "
                 f"{sequence_files.FILE_NAME}"
             )
+        if self.name in movielens_csv.NAMES and self.data_dir is None:
+            raise errors.UserError(
+                f"--dataset={self.name} needs --data_dir: the folder of an unpacked "
+                f"{self.name}.zip, from {download.MOVIELENS_URL}"
+            )
         if self.name in _MOVIELENS_READERS and self.data_dir is None and not self.allow_download:
             raise errors.UserError(
                 f"--dataset={self.name} needs --data_dir where downloads are not allowed"
@@ -201,7 +216,7 @@ class DatasetConfig:
             raise errors.UserError(
                 f"there is no catalogue {self.catalogue!r}; choose one of: {', '.join(CATALOGUES)}"
             )
-        has_table = self.item_table is not None or self.name in ("synthetic", *_MOVIELENS_READERS)
+        has_table = self.item_table is not None or self.name in ("synthetic", *_MOVIELENS)
         if self.catalogue == TABLE and not has_table:
             raise errors.UserError(
                 f"--catalogue=table: --dataset={self.name} comes without a table of its items: add "
@@ -329,6 +344,11 @@ def _read(config: DatasetConfig) -> Source:
         return _read_table(config)
     if config.name == "sequences":
         return _read_sequences(config)
+    if config.name in movielens_csv.NAMES:
+        log, counts, items = movielens_csv.read(
+            config.data_dir, config.name, config.max_malformed_fraction, config.is_private
+        )
+        return Source((log,), counts, items=items)
     if config.name == "adjacency":
         *logs, counts = adjacency.read(config.data_dir, config.max_malformed_fraction)
         return Source(tuple(logs), counts)
@@ -344,23 +364,52 @@ def _read(config: DatasetConfig) -> Source:
 
 
 def _read_table(config: DatasetConfig) -> Source:
+    layout = tables.TableLayout(
+        config.column_names,
+        config.delimiter,
+        config.encoding,
+        config.time_format,
+        isolates_rows=config.is_private,
+    )
+
     def read_fn(users: pd.DataFrame | None, items: pd.DataFrame | None) -> tuple:
         return tables.read(
             config.data_path,
-            config.columns,
-            tables.TableLayout(
-                config.column_names,
-                config.delimiter,
-                config.encoding,
-                config.time_format,
-                isolates_rows=config.is_private,
-            ),
+            _find_features_of_events(config, layout, users is None, items is None),
+            layout,
             config.max_malformed_fraction,
             users,
             items,
         )
 
-    return _read_with_features(config, read_fn, config.item_table)
+    items_path, users_path = (
+        table or feature_tables.find_beside(config.data_path, suffix)
+        for table, suffix in ((config.item_table, ".item"), (config.user_table, ".user"))
+    )
+    return _read_with_features(config, read_fn, items_path, users_path)
+
+
+def _find_features_of_events(
+    config: DatasetConfig, layout: tables.TableLayout, asks_users: bool, asks_items: bool
+) -> TableColumns:
+    """The columns to read: those that tell of users and items too, where no table does."""
+    columns = config.columns
+    wanted_of_items = config.item_features if asks_items else ()
+    if config.is_private and wanted_of_items:
+        raise errors.UserError(
+            f"--item_features={','.join(wanted_of_items)}: what the rows of users say of items is "
+            "those users' data, which no noise covers: add --item_table, a public table of items"
+        )
+    names = tables.read_names(parts.find(config.data_path)[0], layout)
+    roles = (columns.user, columns.item, columns.time, columns.value)
+    of_users = config.user_features if asks_users else ()
+    if asks_items and not config.is_private and _TITLE not in roles:
+        wanted_of_items = dict.fromkeys((*wanted_of_items, _TITLE))
+    return dataclasses.replace(
+        columns,
+        user_features=tuple(name for name in of_users if name in names),
+        item_features=tuple(name for name in wanted_of_items if name in names),
+    )
 
 
 def _read_sequences(config: DatasetConfig) -> Source:
@@ -370,24 +419,28 @@ def _read_sequences(config: DatasetConfig) -> Source:
         )
 
     beside = sequence_files.find_attributes(config.data_dir)
-    return _read_with_features(config, read_fn, config.item_table or beside)
+    return _read_with_features(config, read_fn, config.item_table or beside, config.user_table)
 
 
 def _read_with_features(
     config: DatasetConfig,
     read_fn: Callable[[pd.DataFrame | None, pd.DataFrame | None], tuple[Interactions, DataCounts]],
     items_path: str | pathlib.Path | None,
+    users_path: str | pathlib.Path | None,
 ) -> Source:
     """Reads what is known of users and items, and then the log, which goes by their ids."""
-    users_path = config.user_table
     users = _read_features(users_path, config.columns.user, config.is_private, config.encoding)
     # Items are public.
     items = _read_features(items_path, config.columns.item, False, config.encoding)
     log, counts = read_fn(users, items)
     if users is not None:
         feature_tables.check_matches(users, users_path, log.user_ids)
+    elif log.user_features is not None:
+        users = log.user_features.set_axis(log.user_ids)
     if items is not None:
         feature_tables.check_matches(items, items_path, log.item_ids)
+    elif log.item_features is not None:
+        items = log.item_features.set_axis(log.item_ids)
     return Source((log,), counts, users, items)
 
 

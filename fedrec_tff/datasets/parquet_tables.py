@@ -17,6 +17,7 @@ from fedrec_tff.datasets import cells, compression, delimited, times
 from fedrec_tff.datasets.cells import ParsedColumns
 
 _NEEDED = {"id": "text or integers", "time": "integers or dates", "number": "numbers"}
+_SEPARATOR = "|"
 _WHAT_IS_BAD = {
     "id": "empty or no whole number",
     "time": "neither seconds nor a date",
@@ -103,10 +104,20 @@ def _convert_times(
     return converted
 
 
+def to_text(value: object) -> str:
+    """A cell as text; the values of a list are separated by `|`, and what is missing is empty."""
+    if isinstance(value, list):
+        return _SEPARATOR.join(map(str, value))
+    return "" if value is None or value != value else str(value)
+
+
 def _convert(column: pa.ChunkedArray, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns a Parquet column as ids or numbers, and which of its rows are malformed."""
     column = _decode_dictionary(column)
     bad = column.is_null().to_numpy()
+    if kind == "text":
+        texts = np.array([to_text(value) for value in column.to_pylist()], object)
+        return texts, np.zeros(len(texts), bool)
     column_type = column.type
     if _is_text(column_type):
         return _parse_strings(column.to_pylist(), kind)

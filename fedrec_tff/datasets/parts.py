@@ -12,6 +12,7 @@ from fedrec_tff.datasets import compression
 _NUMBER = re.compile(r"([0-9]+)")
 # Those that tell of a table; text without one of them is read too, if it is named.
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet", ".pq", ".jsonl", ".ndjson", ".json")
+_INTERACTIONS = ".inter"
 
 
 def find(place: str | pathlib.Path) -> list[pathlib.Path]:
@@ -19,7 +20,8 @@ def find(place: str | pathlib.Path) -> list[pathlib.Path]:
 
     Args:
       place: A file; a folder, of which all files count but those whose name, or whose folder's,
-        begins with "." or "_", and those without content; or a pattern with `*`, `?`,
+        begins with "." or "_", and those without content, or, where there are some, those that end
+        with `.inter`; or a pattern with `*`, `?`,
         `[...]` and `**`.
 
     Returns:
@@ -32,6 +34,8 @@ def find(place: str | pathlib.Path) -> list[pathlib.Path]:
     path = pathlib.Path(place)
     if path.is_dir():
         found = [file for file in path.rglob("*") if _has_content(file) and _is_seen(file, path)]
+        # RecBole's interactions lie in a folder with other tables.
+        found = [file for file in found if file.suffix == _INTERACTIONS] or found
         if not found:
             raise errors.UserError(f"the folder {path} holds no files: name the file of the table")
         return sorted(found, key=_order)

@@ -20,7 +20,10 @@ from fedrec_tff.datasets.delimited import TextFormat
 from fedrec_tff.datasets.interactions import Interactions
 from fedrec_tff.datasets.preparation import DataCounts
 
+# RecBole's atomic files: interactions, items, users.
+ATOMIC_SUFFIXES = (".inter", ".item", ".user")
 _DELIMITER_OF_SUFFIX = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+_DELIMITER_OF_SUFFIX |= dict.fromkeys(ATOMIC_SUFFIXES, "\t")
 _DELIMITERS = ("::", "\t", ",", ";", "|", " ")  # in the order in which a first line is searched
 # How a shell can write what it has trouble with.
 _DELIMITER_OF_NAME = {"tab": "\t", "\\t": "\t", "space": " "}
@@ -40,12 +43,16 @@ class TableColumns:
         unit; fractions, of seconds; or dates. None where the order of the rows is the order in
         time.
       value: The column of values, for example ratings; None where there is none.
+      user_features: Columns that say in each row what is known of its user.
+      item_features: Columns that say the same of its item.
     """
 
     user: str = "user"
     item: str = "item"
     time: str | None = None
     value: str | None = None
+    user_features: tuple[str, ...] = ()
+    item_features: tuple[str, ...] = ()
 
     def kinds(self) -> dict[str, str]:
         """Returns the kind of each column that is named, as `delimited.read_columns` takes it."""
@@ -57,7 +64,13 @@ class TableColumns:
             raise errors.UserError(
                 f"user, item, time and value must be different columns, not {self}"
             )
-        return kinds
+        features = dict.fromkeys((*self.user_features, *self.item_features), "text")
+        for name in features.keys() & kinds.keys():
+            raise errors.UserError(
+                f"the column {name!r} tells the user, item, time or value already, so it can be no "
+                "feature: leave it out"
+            )
+        return kinds | features
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +112,8 @@ def read(
       columns: Which columns hold what.
       layout: How the files are laid out.
       max_malformed_fraction: The fraction of a file's rows that may be malformed and skipped.
-      user_features: A row of what is known per user, indexed by raw id; None for nothing.
+      user_features: A row of what is known per user, indexed by raw id; None for nothing, or for
+        what the columns of user features say, each in the user's first row that says something.
       item_features: A row of what is known per item, likewise.
 
     Returns:
@@ -114,6 +128,10 @@ def read(
         place,
     )
     frame = parsed.frame
+    if columns.user_features:
+        user_features = _find_first(frame, columns.user, columns.user_features)
+    if columns.item_features:
+        item_features = _find_first(frame, columns.item, columns.item_features)
     log = interactions_lib.create_interactions(
         frame[columns.user].to_numpy(),
         frame[columns.item].to_numpy(),
@@ -181,6 +199,7 @@ def find_text_format(path: pathlib.Path, layout: TableLayout = TableLayout()) ->
         _DELIMITER_OF_NAME.get(delimiter, delimiter),
         tuple(layout.column_names),
         layout.encoding,
+        quoting=compression.find_suffix(path) not in ATOMIC_SUFFIXES,
         isolates_rows=layout.isolates_rows,
         time_format=layout.time_format,
     )
@@ -235,6 +254,12 @@ def _join(found: list[ParsedColumns], place: str | pathlib.Path) -> ParsedColumn
         sum(part.malformed for part in found),
         billionths,
     )
+
+
+def _find_first(frame: pd.DataFrame, id_column: str, names: tuple[str, ...]) -> pd.DataFrame:
+    """The first value of each id that is not empty: text by raw id."""
+    known = frame[list(names)].where(frame[list(names)] != "")
+    return known.groupby(frame[id_column].map(str), sort=False).first().fillna("")
 
 
 def _guess_delimiter(path: pathlib.Path, layout: TableLayout) -> str:

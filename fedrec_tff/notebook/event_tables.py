@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fedrec_tff import errors
-from fedrec_tff.config.data_config import COLUMN_FLAGS, DATASETS
+from fedrec_tff.config.data_config import COLUMN_FLAGS, DATASETS, NEED_DATA_DIR
 from fedrec_tff.config.run_config import RunConfig
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ _COLUMNS = {
     "item_table": (),
     "user_table": (),
 }
-# Kinds of files, which name no data.
-_WITHOUT_DATA = ("csv", "sequences", "adjacency")
+_MOVIES = "movies.csv"
 # Folders by what is in them.
 _FOLDERS = {
     "ratings.dat": {"dataset": "ml-1m"},
     "u.data": {"dataset": "ml-100k"},
     "test.txt": {"dataset": "adjacency", "split": "published"},
     "sequences.txt": {"dataset": "sequences"},
+    _MOVIES: {"dataset": "ml-latest"},
 }
 
 
@@ -97,7 +97,9 @@ def _find_path(path: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
         return {"dataset": "csv", "data_dir": path}
     for name, flags in _FOLDERS.items():
         if (place / name).exists():
-            return {**flags, "data_dir": path}
+            # The sets that have the same files are told by the folder's name, if at all.
+            is_named = name == _MOVIES and place.name in DATASETS
+            return {**flags, "data_dir": path} | ({"dataset": place.name} if is_named else {})
     if _holds_tables(place):
         return {"dataset": "csv", "data_dir": path}
     raise errors.UserError(
@@ -115,7 +117,7 @@ def _holds_tables(place: pathlib.Path) -> bool:
 
 def _suggest(place: pathlib.Path) -> str:
     """What may have been meant: a data set, or something beside a file that is not there."""
-    named = [name for name in DATASETS if name not in _WITHOUT_DATA]
+    named = [name for name in DATASETS if name not in NEED_DATA_DIR]
     beside = place.parent.iterdir() if place.parent.is_dir() else ()
     known = [*named, *(str(path) for path in beside)]
     close = difflib.get_close_matches(str(place), known, 1)
@@ -130,13 +132,15 @@ def _take_table(table: Any, flag: str, title: str, keywords: Mapping[str, Any]) 
 
     wanted = [keywords.get(name, getattr(RunConfig, name)) for name in _COLUMNS[flag]]
     wanted = list(dict.fromkeys(str(name) for name in wanted if name is not None))
+    features = _find_features(keywords) if flag == "data_dir" else ()
     try:
         if isinstance(table, pd.DataFrame):
             # Files name their columns in text.
             frame = table.set_axis([str(name) for name in table.columns], axis="columns")
             _check_names(list(frame.columns), wanted, title, frame.index.names)
             # Only what is needed: other columns may hold what Arrow has no type for.
-            frame = frame[wanted or list(frame.columns)]
+            told = [name for name in features if name in frame and name not in wanted]
+            frame = frame[[*wanted, *told] or list(frame.columns)]
             arrow = pa.Table.from_pandas(frame, preserve_index=False)
         elif hasattr(table, "__arrow_c_stream__") or hasattr(table, "__arrow_c_array__"):
             arrow = pa.table(table)
@@ -152,7 +156,22 @@ def _take_table(table: Any, flag: str, title: str, keywords: Mapping[str, Any]) 
     if not arrow.num_rows:
         raise errors.UserError(f"{title} has no rows")
     # What is not data (pandas' index, its types) is nobody's business.
-    return arrow.select(wanted or arrow.column_names).replace_schema_metadata(None)
+    told = [name for name in features if name in arrow.column_names and name not in wanted]
+    return arrow.select([*wanted, *told] or arrow.column_names).replace_schema_metadata(None)
+
+
+def _find_features(keywords: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns of events that may tell of users and items, where no table does."""
+    from fedrec_tff.datasets import feature_values
+
+    asked = [
+        column
+        for table in _COLUMNS
+        if keywords.get(table) is None
+        for column in keywords.get(f"{table.removesuffix('_table')}_features") or ()
+        if isinstance(column, str)
+    ]
+    return feature_values.find_columns([*asked, "title"])
 
 
 def _check_names(

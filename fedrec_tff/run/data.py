@@ -3,7 +3,7 @@
 # Tested in tests/config/test_run_config.py.
 
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.datasets import loading, preparation, synthetic, tables
+from fedrec_tff.datasets import feature_values, loading, preparation, synthetic, tables
 
 
 def load_data(
@@ -43,6 +43,8 @@ def load_data(
             time_format=config.time_format,
             item_table=config.item_table,
             user_table=config.user_table,
+            item_features=feature_values.find_columns(config.item_features),
+            user_features=feature_values.find_columns(config.user_features),
             max_malformed_fraction=config.max_malformed_fraction,
             preparation=preparation.PreparationConfig(
                 minimum_value=config.minimum_value,

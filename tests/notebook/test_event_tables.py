@@ -61,12 +61,17 @@ def test_tables_of_items_are_taken_whole_and_files_are_left_to_the_reader():
         (["e.csv"], "e.csv", {"dataset": "csv"}),
         (["ratings.dat"], "", {"dataset": "ml-1m"}),
         (["u.data"], "", {"dataset": "ml-100k"}),
+        (["ratings.csv", "movies.csv"], "", {"dataset": "ml-latest"}),
+        (["ml-25m/ratings.csv", "ml-25m/movies.csv"], "ml-25m", {"dataset": "ml-25m"}),
+        (["part-0.parquet", "_SUCCESS"], "", {"dataset": "csv"}),
+        (["part-0.csv.gz", "part-1.csv.gz"], "part-?.csv.gz", {"dataset": "csv"}),
         (["sequences.txt"], "", {"dataset": "sequences"}),
         (["train.txt", "test.txt"], "", {"dataset": "adjacency", "split": "published"}),
     ],
 )
 def test_a_path_is_known_by_what_is_there(tmp_path, files, name, expected):
     for file in files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text("1")
     path = tmp_path / name
     for given in (path, str(path)):
@@ -109,3 +114,14 @@ def test_what_cannot_be_read_is_one_line(tmp_path, monkeypatch, events, keywords
     with pytest.raises(errors.UserError, match=message) as raised:
         event_tables.read_source(events, keywords)
     assert "\n" not in str(raised.value)
+
+
+def test_columns_that_tell_of_items_and_users_are_taken_unless_a_table_tells(tmp_path):
+    frame = _FRAME.assign(title="t", genre="g", age=3)
+    keywords = {**_COLUMNS, "item_features": ("genre:words", "year"), "user_features": ("age",)}
+    for events in (frame, pa.Table.from_pandas(frame)):
+        source = event_tables.read_source(events, keywords)
+        names = ["user", "item", "genre", "age", "title"]
+        assert source.tables["data_dir"].column_names == names
+    with_table = event_tables.read_source(frame, {**keywords, "item_table": "items.csv"})
+    assert with_table.tables["data_dir"].column_names == ["user", "item", "age", "title"]
