@@ -27,6 +27,9 @@ _NAMES = ["dp_banded_mf", "dp_tree"]
 both_forms = pytest.mark.parametrize("form", _FORMS)
 both_names = pytest.mark.parametrize("name", _NAMES)
 
+_updates = functools.partial(updates_lib.create_cohort, _NUM_ITEMS)
+_next = functools.partial(updates_lib.run_round, _NUM_ITEMS)
+
 
 def _mechanism(name, noise_multiplier=1.5, **fields):
     fields = {"min_separation": _SEPARATION, "rounds": _ROUNDS, **fields}
@@ -52,23 +55,8 @@ def _process(name, form, noise_multiplier=1.5, seed=_SEED, num_items=_NUM_ITEMS,
     return factory.create(updates_lib.create_value_type(num_items, is_row_sparse=is_row_sparse))
 
 
-def _updates(num_clients=6):
-    """Some are longer than the clip, some shorter."""
-    rng = np.random.default_rng(0)
-    return [
-        updates_lib.create_row_sparse(rng, _NUM_ITEMS, num_rows=5, scale=0.2 * (i + 1))
-        for i in range(num_clients)
-    ]
-
-
 def _vectors(updates):
     return [updates_lib.flatten(updates_lib.densify(u, _NUM_ITEMS)) for u in updates]
-
-
-def _next(process, form, updates, state=None):
-    if form == "dense":
-        updates = [updates_lib.densify(u, _NUM_ITEMS) for u in updates]
-    return process.next(process.initialize() if state is None else state, updates)
 
 
 def _run(process, form, cohorts, state=None):

@@ -2,14 +2,14 @@ import functools
 import logging
 import math
 
+import device_noise
 import numpy as np
 import pytest
-import tensorflow as tf
 import tensorflow_federated as tff
 import updates as updates_lib
 
 from fedrec_tff.aggregators import distributed_dp, registry
-from fedrec_tff.execution import client_calls, compiled, debug, exceptions, forms, secure_sum
+from fedrec_tff.execution import exceptions, secure_sum
 from fedrec_tff.privacy import distributed, distributed_queries, mechanisms
 
 _CLIP = 0.5
@@ -40,12 +40,9 @@ def _context(name, multiplier=1.5, row_sparse=False):
 
 @functools.cache
 def _process(name, multiplier=1.5):
-    # A seed for all of TensorFlow must fix nothing in what is built.
-    tf.random.set_seed(7)
-    factory = _BUILDERS[name](_context(name, multiplier))
-    process = factory.create(updates_lib.create_value_type(_NUM_ITEMS, is_row_sparse=False))
-    tf.random.set_seed(None)
-    return process
+    return device_noise.create_process(
+        lambda: _BUILDERS[name](_context(name, multiplier)), _NUM_ITEMS
+    )
 
 
 def _noise(name, multiplier=1.5):
@@ -67,27 +64,10 @@ def _clipped_mean(cohort):
     return np.sum(vectors, axis=0) / _NUM_CLIENTS
 
 
-def _create_context(**options):
-    return compiled.CompiledContext(
-        compiled.CompiledOptions(num_parallel_shards=1, clients_per_block=2, **options)
-    )
-
-
 @pytest.fixture(scope="module")
 def context():
     """One for all tests that need no fresh one: it compiles each process once."""
-    return _create_context()
-
-
-def _mean(context, process, cohort, rounds=1):
-    """The results of some rounds: float64 [rounds, weights]."""
-    with context.install():
-        state, results = process.initialize(), []
-        for _ in range(rounds):
-            output = process.next(state, cohort)
-            state = output.state
-            results.append(updates_lib.flatten(output.result))
-    return np.stack(results)
+    return device_noise.create_context()
 
 
 class Eavesdropper:
@@ -119,7 +99,7 @@ def test_without_noise_it_is_the_mean_of_clipped_updates_up_to_a_step(name, cont
     assert min(norms) < _CLIP < max(norms)
     step = _noise(name, 0.0).granularity
     assert step < 1e-5
-    (found,) = _mean(context, _process(name, 0.0), cohort)
+    (found,) = device_noise.run_rounds(context, _process(name, 0.0), cohort)
     assert np.abs(found - _clipped_mean(cohort)).max() <= step
 
 
@@ -128,7 +108,7 @@ def test_the_mean_has_the_noise_that_is_accounted_and_is_compiled(name, context,
     process, noise = _process(name), _noise(name)
     cohort = _cohort()
     with caplog.at_level(logging.WARNING):
-        results = _mean(context, process, cohort, rounds=2)
+        results = device_noise.run_rounds(context, process, cohort, rounds=2)
     # XLA compiled it: there is a warning where it cannot.
     assert not [r for r in caplog.records if r.name.startswith("fedrec_tff")]
     errors = results - _clipped_mean(cohort)
@@ -149,8 +129,8 @@ def test_clients_send_integers_with_shares_of_noise_of_their_own(name):
     nothing = _cohort()[0]
     for part in (*nothing.items, *nothing.tower):
         part[:] = 0.0
-    context = _create_context(secure_sum=protocol)
-    (found,) = _mean(context, _process(name), [nothing] * _NUM_CLIENTS)
+    context = device_noise.create_context(secure_sum=protocol)
+    (found,) = device_noise.run_rounds(context, _process(name), [nothing] * _NUM_CLIENTS)
     (used,) = protocol.rounds
     assert used.slot.modulus == 2**_BITS
     assert used.received.min() >= 0
@@ -174,35 +154,25 @@ def test_clients_send_integers_with_shares_of_noise_of_their_own(name):
 
 @both_names
 def test_no_two_contexts_or_rounds_draw_the_same(name, context):
-    results = []
-    for fresh in (context, _create_context(), debug.DebugContext()):
-        tf.random.set_seed(7)
-        results += [*_mean(fresh, _process(name), _cohort(), rounds=2)]
-    tf.random.set_seed(None)
-    noises = np.stack(results) - _clipped_mean(_cohort())
-    correlations = np.corrcoef(noises) - np.eye(6)
-    assert np.abs(correlations).max() < 6 / math.sqrt(noises.shape[1])
+    results = device_noise.draw_six_times(context, _process(name), _cohort())
+    noises = results - _clipped_mean(_cohort())
+    device_noise.assert_uncorrelated(noises)
     # And all have as much noise.
     np.testing.assert_allclose(noises.std(axis=1), 1.5 * _CLIP / _NUM_CLIENTS, rtol=0.05)
 
 
 @both_names
 def test_all_draws_are_keyed_by_the_context(name):
-    form = forms.extract(_process(name).next)
-    assert client_calls.find_obstacle(form) is None
-    assert form.work.is_random
-    assert not form.work.is_seeded
-    assert form.work.stateful_random_ops == []
     # One for rounding, two words for each number of noise.
-    assert form.work.ops["StatelessRandomUniformIntV2"] == 3
-    for stage in (form.prepare, form.accumulate, form.merge, form.report, form.update):
-        assert not stage.is_random
-        assert stage.stateful_random_ops == []
+    device_noise.assert_draws_are_keyed(_process(name), num_draws=3)
 
 
 def test_a_seed_of_the_context_repeats_everything():
     process = _process("ddp_skellam")
-    found = [_mean(_create_context(random_seed=3), process, _cohort(), 2) for _ in range(2)]
+    found = [
+        device_noise.run_rounds(device_noise.create_context(random_seed=3), process, _cohort(), 2)
+        for _ in range(2)
+    ]
     np.testing.assert_array_equal(*found)
     assert np.mean(found[0][0] == found[0][1]) < 0.1
 
@@ -212,9 +182,9 @@ def test_a_seed_of_the_context_repeats_everything():
 def test_no_client_moves_the_sum_by_more_than_its_bound(name, value, context):
     noise = _noise(name, 0.0)
     cohort = _cohort()
-    (usual,) = _mean(context, _process(name, 0.0), cohort)
+    (usual,) = device_noise.run_rounds(context, _process(name, 0.0), cohort)
     cohort[2].items.embedding[4] = value
-    (found,) = _mean(context, _process(name, 0.0), cohort)
+    (found,) = device_noise.run_rounds(context, _process(name, 0.0), cohort)
     moved = np.linalg.norm(found - usual) * _NUM_CLIENTS
     # Replaced, not added; all other clients are rounded anew, by less than a step each.
     others = (_NUM_CLIENTS - 1) * math.sqrt(found.size) * noise.granularity
@@ -227,9 +197,9 @@ def test_no_client_moves_the_sum_by_more_than_its_bound(name, value, context):
 def test_a_cohort_of_another_size_releases_nothing(name, num_clients, context):
     cohort = _cohort(num_clients=num_clients)
     with pytest.raises(exceptions.ExecutionError, match="cohort_of_another_size"):
-        _mean(context, _process(name), cohort)
+        device_noise.run_rounds(context, _process(name), cohort)
     # Where there is no noise there is nothing to be missed.
-    (found,) = _mean(context, _process(name, 0.0), cohort)
+    (found,) = device_noise.run_rounds(context, _process(name, 0.0), cohort)
     assert np.abs(found - (_clipped_mean(cohort) if cohort else 0.0)).max() < 1e-4
 
 

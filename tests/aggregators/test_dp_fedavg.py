@@ -20,6 +20,9 @@ _NAMES = ["dp_gaussian", "dp_adaptive"]
 both_forms = pytest.mark.parametrize("form", _FORMS)
 both_names = pytest.mark.parametrize("name", _NAMES)
 
+_updates = functools.partial(updates_lib.create_cohort, _NUM_ITEMS)
+_next = functools.partial(updates_lib.run_round, _NUM_ITEMS)
+
 
 @functools.cache
 def _process(name, form, noise_multiplier=0.0, seed=3, num_items=_NUM_ITEMS):
@@ -32,24 +35,8 @@ def _process(name, form, noise_multiplier=0.0, seed=3, num_items=_NUM_ITEMS):
     return factory.create(updates_lib.create_value_type(num_items, is_row_sparse=is_row_sparse))
 
 
-def _updates(num_clients=6):
-    """Some are longer than the clip, some shorter."""
-    rng = np.random.default_rng(0)
-    return [
-        updates_lib.create_row_sparse(rng, _NUM_ITEMS, num_rows=5, scale=0.2 * (i + 1))
-        for i in range(num_clients)
-    ]
-
-
 def _vectors(updates):
     return [updates_lib.flatten(updates_lib.densify(u, _NUM_ITEMS)) for u in updates]
-
-
-def _next(process, form, updates, state=None):
-    values = updates
-    if form == "dense":
-        values = [updates_lib.densify(u, _NUM_ITEMS) for u in updates]
-    return process.next(process.initialize() if state is None else state, values)
 
 
 def _result(process, form, updates, state=None):

@@ -14,7 +14,6 @@ from fedrec_tff import errors
 from fedrec_tff.aggregators import registry, row_sparse
 from fedrec_tff.aggregators.hierarchical import edges, factory, rules
 from fedrec_tff.execution import compiled
-from fedrec_tff.models import two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.privacy import mechanisms, queries
 from fedrec_tff.studies.audit import mechanism_checks
@@ -248,12 +247,7 @@ def test_all_edges_together_are_one_gaussian_mechanism():
 
 def _filled(value):
     update = updates_lib.create_row_sparse(np.random.default_rng(0), _NUM_ITEMS, 5)
-    return update._replace(
-        value=two_tower.TwoTowerWeights(
-            two_tower.ItemRows(*(np.full_like(part, value) for part in update.value.items)),
-            tuple(np.full_like(part, value) for part in update.value.tower),
-        )
-    )
+    return updates_lib.fill(update, value)
 
 
 _CHEATS = {

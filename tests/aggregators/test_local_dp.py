@@ -2,14 +2,13 @@ import functools
 import logging
 import math
 
+import device_noise
 import numpy as np
 import pytest
-import tensorflow as tf
 import updates as updates_lib
 from scipy import stats
 
 from fedrec_tff.aggregators import local_dp, registry
-from fedrec_tff.execution import client_calls, compiled, debug, forms
 from fedrec_tff.privacy import mechanisms
 
 _NUM_ITEMS = 4_000
@@ -36,12 +35,9 @@ def _context(name, multiplier=_MULTIPLIER, row_sparse=False):
 
 @functools.cache
 def _process(name, multiplier=_MULTIPLIER):
-    # A seed for all of TensorFlow must fix nothing in what is built.
-    tf.random.set_seed(7)
-    factory = _BUILDERS[name](_context(name, multiplier))
-    process = factory.create(updates_lib.create_value_type(_NUM_ITEMS, is_row_sparse=False))
-    tf.random.set_seed(None)
-    return process
+    return device_noise.create_process(
+        lambda: _BUILDERS[name](_context(name, multiplier)), _NUM_ITEMS
+    )
 
 
 def _update(seed=0, scale=1.0):
@@ -56,34 +52,17 @@ def _clip(name, update):
     return vector * min(1.0, _CLIP / np.linalg.norm(vector, _NORMS[name]))
 
 
-def _create_context(**options):
-    return compiled.CompiledContext(
-        compiled.CompiledOptions(num_parallel_shards=1, clients_per_block=2, **options)
-    )
-
-
 @pytest.fixture(scope="module")
 def context():
     """One for all tests that need no fresh one: it compiles each process once."""
-    return _create_context()
-
-
-def _mean(context, process, cohort, rounds=1):
-    """The results of some rounds: float64 [rounds, weights]."""
-    with context.install():
-        state, results = process.initialize(), []
-        for _ in range(rounds):
-            output = process.next(state, cohort)
-            state = output.state
-            results.append(updates_lib.flatten(output.result))
-    return np.stack(results)
+    return device_noise.create_context()
 
 
 @both_names
 def test_without_noise_it_is_the_sum_of_clipped_updates_over_the_expected_cohort(name, context):
     cohort = [_update(seed=i, scale=10.0 ** (i - 2)) for i in range(5)]
     expected = np.sum([_clip(name, update) for update in cohort], axis=0) / _CLIENTS_PER_ROUND
-    (found,) = _mean(context, _process(name, 0.0), cohort)
+    (found,) = device_noise.run_rounds(context, _process(name, 0.0), cohort)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
@@ -93,8 +72,8 @@ def test_each_client_adds_noise_of_its_own_compiled(name, context, caplog):
     cohort = [_update(seed=i) for i in range(5)]
     clipped = [_clip(name, update) for update in cohort]
     with caplog.at_level(logging.WARNING):
-        (single,) = _mean(context, process, cohort[:1])
-        rounds = _mean(context, process, cohort, rounds=2)
+        (single,) = device_noise.run_rounds(context, process, cohort[:1])
+        rounds = device_noise.run_rounds(context, process, cohort, rounds=2)
     # XLA compiled it: there is a warning where it cannot.
     assert not [r for r in caplog.records if r.name.startswith("fedrec_tff")]
     scale = _MULTIPLIER * _CLIP / _CLIENTS_PER_ROUND
@@ -113,14 +92,9 @@ def test_each_client_adds_noise_of_its_own_compiled(name, context, caplog):
 
 @both_names
 def test_no_two_contexts_or_rounds_draw_the_same(name, context):
-    results = []
-    for fresh in (context, _create_context(), debug.DebugContext()):
-        tf.random.set_seed(7)
-        results += [*_mean(fresh, _process(name), [_update()] * 2, rounds=2)]
-    tf.random.set_seed(None)
-    noises = np.stack(results) - 2 * _clip(name, _update()) / _CLIENTS_PER_ROUND
-    correlations = np.corrcoef(noises) - np.eye(6)
-    assert np.abs(correlations).max() < 6 / math.sqrt(noises.shape[1])
+    results = device_noise.draw_six_times(context, _process(name), [_update()] * 2)
+    noises = results - 2 * _clip(name, _update()) / _CLIENTS_PER_ROUND
+    device_noise.assert_uncorrelated(noises)
     # And all have as much noise.
     deviations = noises.std(axis=1)
     np.testing.assert_allclose(deviations, deviations.mean(), rtol=0.05)
@@ -128,22 +102,17 @@ def test_no_two_contexts_or_rounds_draw_the_same(name, context):
 
 @both_names
 def test_all_draws_are_keyed_by_the_context(name):
-    form = forms.extract(_process(name).next)
-    assert client_calls.find_obstacle(form) is None
-    assert form.work.is_random
-    assert not form.work.is_seeded
-    assert form.work.stateful_random_ops == []
     # One tensor of words for each of the three tensors, two for Gaussian noise; none elsewhere.
     num_draws = 6 if name == "local_gaussian" else 3
-    assert form.work.ops["StatelessRandomUniformIntV2"] == num_draws
-    for stage in (form.prepare, form.accumulate, form.merge, form.report, form.update):
-        assert not stage.is_random
-        assert stage.stateful_random_ops == []
+    device_noise.assert_draws_are_keyed(_process(name), num_draws)
 
 
 def test_a_seed_of_the_context_repeats_the_noise():
     process = _process("local_gaussian")
-    found = [_mean(_create_context(random_seed=3), process, [_update()], 2) for _ in range(2)]
+    found = [
+        device_noise.run_rounds(device_noise.create_context(random_seed=3), process, [_update()], 2)
+        for _ in range(2)
+    ]
     np.testing.assert_array_equal(*found)
     assert not np.any(found[0][0] == found[0][1])
 
@@ -153,10 +122,10 @@ def test_a_seed_of_the_context_repeats_the_noise():
 def test_a_broken_update_is_noise_or_clipped_and_breaks_nobody_elses(name, value, context):
     broken = _update()
     broken.tower[0][0, 0] = value
-    (found,) = _mean(context, _process(name), [broken])
+    (found,) = device_noise.run_rounds(context, _process(name), [broken])
     assert np.all(np.isfinite(found))
     assert np.count_nonzero(found) > 0.999 * found.size
-    (silent,) = _mean(context, _process(name, 0.0), [broken])
+    (silent,) = device_noise.run_rounds(context, _process(name, 0.0), [broken])
     expected = _CLIP / _CLIENTS_PER_ROUND if value == 3e38 else 0.0
     np.testing.assert_allclose(np.linalg.norm(silent, _NORMS[name]), expected, rtol=1e-5)
 

@@ -9,7 +9,6 @@ import updates as updates_lib
 
 from fedrec_tff.aggregators import registry, row_sparse
 from fedrec_tff.execution import compiled
-from fedrec_tff.models import two_tower
 from fedrec_tff.privacy import mechanisms, sampling
 from fedrec_tff.privacy.mechanisms import kinds
 
@@ -71,14 +70,7 @@ def _zero():
 
 
 def _filled(value):
-    """Every number of an update is `value`."""
-    update = _zero()
-    return update._replace(
-        value=two_tower.TwoTowerWeights(
-            two_tower.ItemRows(*(np.full_like(part, value) for part in update.value.items)),
-            tuple(np.full_like(part, value) for part in update.value.tower),
-        )
-    )
+    return updates_lib.fill(_zero(), value)
 
 
 def _poisoned(value):

@@ -59,3 +59,29 @@ def flatten(value):
 def clip(vector, norm):
     """Scales a vector down to a norm."""
     return vector * min(1.0, norm / max(np.linalg.norm(vector), 1e-30))
+
+
+def fill(update, value):
+    """A row-sparse update all of whose numbers are `value`."""
+    return update._replace(
+        value=two_tower.TwoTowerWeights(
+            two_tower.ItemRows(*(np.full_like(part, value) for part in update.value.items)),
+            tuple(np.full_like(part, value) for part in update.value.tower),
+        )
+    )
+
+
+def create_cohort(num_items, num_clients=6):
+    """Row-sparse updates, some longer than 2.5 and some shorter."""
+    rng = np.random.default_rng(0)
+    return [
+        create_row_sparse(rng, num_items, num_rows=5, scale=0.2 * (i + 1))
+        for i in range(num_clients)
+    ]
+
+
+def run_round(num_items, process, form, updates, state=None):
+    """The output of a round of row-sparse updates, handed over in that form or as "dense"."""
+    if form == "dense":
+        updates = [densify(update, num_items) for update in updates]
+    return process.next(process.initialize() if state is None else state, updates)

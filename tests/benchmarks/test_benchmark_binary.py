@@ -2,31 +2,14 @@
 
 import json
 import os
-import pathlib
-import signal
-import subprocess
-import sys
-import time
 
+import binaries
 import psutil
 import pytest
 
 pytestmark = pytest.mark.slow
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-TIMEOUT_SECONDS = 300.0
-COMMAND = [sys.executable, "-m", "experiments.benchmark_execution"]
-
-
-def run_binary(*flags):
-    return subprocess.run(
-        [*COMMAND, *flags],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        cwd=ROOT,
-        check=False,
-    )
+_NAME = "benchmark_execution"
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +17,7 @@ def measured(tmp_path_factory):
     path = tmp_path_factory.mktemp("benchmark") / "tables.md"
     flags = ["--quick", "--json", "--rows=native_row_sparse,compiled_row_sparse"]
     flags += ["--seconds_per_row=0.2", "--num_negatives=4", "--seed=6", f"--markdown={path}"]
-    return run_binary(*flags), path.read_text()
+    return binaries.run(_NAME, *flags), path.read_text()
 
 
 def test_json_is_all_of_standard_output(measured):
@@ -98,21 +81,14 @@ def test_markdown_names_the_command_but_no_path(measured):
     assert json.loads(process.stdout)["command"] in markdown
     assert "| native, row-sparse |" in markdown
     assert "--markdown" not in markdown
-    assert str(ROOT) not in markdown
+    assert str(binaries.ROOT) not in markdown
 
 
 def test_a_row_that_fails_is_told_and_the_tables_are_printed(tmp_path):
     # A TensorFlow that cannot be imported; children find it first.
     (tmp_path / "tensorflow.py").write_text("raise ImportError('broken on purpose')\n")
-    found = subprocess.run(
-        [*COMMAND, "--quick", "--rows=round,bare_loop"],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        check=False,
-    )
+    path = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    found = binaries.run(_NAME, "--quick", "--rows=round,bare_loop", env=path)
     assert found.returncode == 1
     assert "Traceback" not in found.stderr + found.stdout
     reason = "failed: ImportError: broken on purpose"
@@ -133,7 +109,7 @@ def test_a_row_that_fails_is_told_and_the_tables_are_printed(tmp_path):
     ],
 )
 def test_mistakes_are_told_in_a_line(flags, said):
-    found = run_binary(*flags)
+    found = binaries.run(_NAME, *flags)
     assert found.returncode == 2
     (line,) = found.stderr.splitlines()
     for part in said:
@@ -142,30 +118,10 @@ def test_mistakes_are_told_in_a_line(flags, said):
 
 
 def test_ctrl_c_ends_everything():
-    process = subprocess.Popen(
-        [*COMMAND, "--quick"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        children = []
-        while not children and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-            children = psutil.Process(process.pid).children(recursive=True)
-        os.killpg(process.pid, signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 130
+    status, stdout, stderr, children = binaries.interrupt(_NAME, "--quick", is_ready=bool)
+    assert status == 130
     assert stdout == ""
     assert stderr.splitlines()[-1] == "interrupted"
     assert "Traceback" not in stderr
-    _, alive = psutil.wait_procs(children, timeout=TIMEOUT_SECONDS)
+    _, alive = psutil.wait_procs(children, timeout=binaries.TIMEOUT_SECONDS)
     assert alive == []

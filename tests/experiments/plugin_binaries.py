@@ -32,3 +32,14 @@ def run_main(binary, *arguments, path=ROOT):
     )
     *error, imported_tensorflow = child.stderr.strip().splitlines()
     return child.returncode, child.stdout, "\n".join(error), imported_tensorflow == "True"
+
+
+def write_package(folder, group, code):
+    """Installs a package whose entry point is its `build`, and one that is not there."""
+    info = folder / "somebody-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: somebody\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        f"[{group}]\nsomebodys = somebody:build\nbroken = somebody:missing\n"
+    )
+    (folder / "somebody.py").write_text(code)

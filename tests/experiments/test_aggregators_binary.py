@@ -1,9 +1,8 @@
 """Listing, describing and checking aggregators, as their authors meet it: processes."""
 
 import functools
-import subprocess
-import sys
 
+import binaries
 import plugin_binaries
 import pytest
 
@@ -20,17 +19,13 @@ run_main = functools.partial(plugin_binaries.run_main, "experiments.aggregators"
 def installed_package(tmp_path_factory):
     """A folder with a package that has an entry point, and one whose entry point is broken."""
     folder = tmp_path_factory.mktemp("site")
-    info = folder / "somebody-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: somebody\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[fedrec_tff.aggregators]\nsomebodys = somebody:build\nbroken = somebody:missing\n"
-    )
-    (folder / "somebody.py").write_text(
+    plugin_binaries.write_package(
+        folder,
+        "fedrec_tff.aggregators",
         "import tensorflow\n\n\n"
         "def build(context, inner, *, depth: int, name: str | None = None, fast: bool = True):\n"
         '    """Digs.\n\n    Deeply.\n\n    Args:\n      context: Not used.\n'
-        '      depth: In feet.\n    """\n'
+        '      depth: In feet.\n    """\n',
     )
     return folder
 
@@ -105,14 +100,7 @@ def test_check_says_what_is_wrong_line_by_line_and_fails(tmp_path):
         "    return Factory()\n"
     )
     arguments = ["check", f"{plugin}:build", "--aggregator_param=depth=3"]
-    child = subprocess.run(
-        [sys.executable, "-m", "experiments.aggregators", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=300,
-        check=False,
-    )
+    child = binaries.run("aggregators", *arguments)
     assert child.returncode == 1
     assert "Traceback" not in child.stderr
     first, second = child.stdout.splitlines()

@@ -1,16 +1,11 @@
 """The binary as its users meet it."""
 
 import json
-import os
-import pathlib
 import re
-import subprocess
-import sys
 
+import binaries
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-_TIMEOUT_SECONDS = 300.0
 _TINY = [
     "--synthetic_users=100",
     "--synthetic_items=160",
@@ -26,23 +21,7 @@ _TINY = [
 
 
 def start(*flags):
-    # A library that other tests import lets TensorFlow say more, for itself and its children.
-    env = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "experiments.audit", *flags],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env=env,
-        umask=0,
-    )
-
-
-def finish(process):
-    stdout, stderr = process.communicate(timeout=_TIMEOUT_SECONDS)
-    return process.returncode, stdout, stderr
+    return binaries.start("audit", *flags, umask=0)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +39,7 @@ def finished(tmp_path_factory):
         ],
     }
     running = {name: start(f"--output_dir={root / name}", *f) for name, f in flags.items()}
-    return {name: (root / name, *finish(process)) for name, process in running.items()}
+    return {name: (root / name, *binaries.finish(process)) for name, process in running.items()}
 
 
 def test_a_sound_run_exits_with_zero_and_leaves_its_files(finished):
@@ -156,7 +135,7 @@ def test_tensorboard_shows_it(finished):
     ],
 )
 def test_mistakes_are_told_in_a_line(tmp_path, flags, said):
-    status, _, stderr = finish(start(f"--output_dir={tmp_path / 'audit'}", *flags))
+    status, _, stderr = binaries.finish(start(f"--output_dir={tmp_path / 'audit'}", *flags))
     assert status == 2
     lines = [line for line in stderr.splitlines() if not line.startswith("synthetic:")]
     assert len(lines) == 1, stderr
@@ -166,7 +145,7 @@ def test_mistakes_are_told_in_a_line(tmp_path, flags, said):
 
 def test_a_folder_in_use_is_left_alone(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    status, _, stderr = finish(start(f"--output_dir={tmp_path}"))
+    status, _, stderr = binaries.finish(start(f"--output_dir={tmp_path}"))
     assert status == 2
     assert "not empty" in stderr
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]

@@ -1,38 +1,20 @@
 """The binary as its users meet it."""
 
 import csv
+import functools
 import json
-import os
-import pathlib
 import signal
-import subprocess
-import sys
 
+import binaries
 import pytest
 
 from fedrec_tff.studies.comparison import report as comparison_report
 from fedrec_tff.studies.comparison import tables
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-_TIMEOUT_SECONDS = 300.0
 _TINY = ["--synthetic_users=60", "--synthetic_items=60", "--ials_dim=4", "--ials_epochs=2"]
 
 
-def start(*flags):
-    return subprocess.Popen(
-        [sys.executable, "-m", "experiments.baselines", *flags],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"},
-    )
-
-
-def finish(process):
-    stdout, stderr = process.communicate(timeout=_TIMEOUT_SECONDS)
-    return process.returncode, stdout, stderr
+start = functools.partial(binaries.start, "baselines")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +22,7 @@ def finished(tmp_path_factory):
     root = tmp_path_factory.mktemp("baselines")
     tiny = [*_TINY, "--two_tower_epochs=1", "--embedding_dim=4", "--ease_max_gigabytes=1e-6"]
     # Client work's loss comes with TFF, whose default context dies loudly if it is let.
-    return root, *finish(start(f"--output_dir={root}", "--query_tower=gru", *tiny))
+    return root, *binaries.finish(start(f"--output_dir={root}", "--query_tower=gru", *tiny))
 
 
 def test_a_tiny_run_leaves_its_files(finished):
@@ -91,7 +73,7 @@ def test_an_interrupt_exits_cleanly_and_keeps_what_is_fitted(tmp_path):
         if line.startswith("ials: fitting"):
             break
     process.send_signal(signal.SIGINT)
-    status, stdout, stderr = finish(process)
+    status, stdout, stderr = binaries.finish(process)
     assert status == 130
     assert stdout == ""
     assert stderr.splitlines() == [
@@ -104,7 +86,7 @@ def test_an_interrupt_exits_cleanly_and_keeps_what_is_fitted(tmp_path):
 
 def test_help_lists_what_means_something_here():
     process = start("--help")
-    _, stdout, _ = finish(process)
+    _, stdout, _ = binaries.finish(process)
     for flag in ("--dataset", "--ials_dim", "--ease_regularization", "--history_length"):
         assert flag in stdout
     assert "--target_epsilon" not in stdout
@@ -124,7 +106,7 @@ def test_help_lists_what_means_something_here():
     ],
 )
 def test_mistakes_are_told_in_a_line(tmp_path, flags, said):
-    status, _, stderr = finish(start(f"--output_dir={tmp_path / 'new'}", *flags))
+    status, _, stderr = binaries.finish(start(f"--output_dir={tmp_path / 'new'}", *flags))
     assert status == 2
     (line,) = stderr.splitlines()
     assert said in line

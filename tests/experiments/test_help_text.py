@@ -1,29 +1,17 @@
 """`--help` and mistyped flags, of binaries that share flags and of those that don't."""
 
-import pathlib
 import re
 import subprocess
 import sys
 
+import binaries
 import pytest
 
 from fedrec_tff.config import data_config, field_spec, run_config
 
-_ROOT = pathlib.Path(__file__).resolve().parents[2]
 _FIRST = "The flags that matter most"
 _OWN = "Flags of this program alone"
 _LEADING = field_spec.find_names(run_config.RunConfig, lambda spec: spec.is_leading)
-
-
-def _run(binary, *flags):
-    return subprocess.run(
-        [sys.executable, "-m", f"experiments.{binary}", *flags],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        cwd=_ROOT,
-        check=False,
-    )
 
 
 def _read_groups(text):
@@ -39,7 +27,7 @@ def _read_groups(text):
 
 @pytest.fixture(scope="module")
 def shown():
-    found = _run("train", "--help")
+    found = binaries.run("train", "--help")
     assert found.returncode == 0
     assert found.stderr == ""
     return found.stdout
@@ -66,17 +54,17 @@ def test_help_says_what_is_required_and_what_is_taken_by_default(shown):
 
 
 def test_other_binaries_show_their_own_flags_and_those_they_share():
-    groups = _read_groups(_run("sweep", "--help").stdout)
+    groups = _read_groups(binaries.run("sweep", "--help").stdout)
     assert list(groups) == [_FIRST, _OWN, *run_config.TOPICS]
     assert {"sweep", "search", "objective"} < set(groups[_OWN])
-    groups = _read_groups(_run("baselines", "--help").stdout)
+    groups = _read_groups(binaries.run("baselines", "--help").stdout)
     assert groups["A budget over several runs"][0] == "population_ledger"
     assert "ials_dim" in groups[_OWN]
-    assert list(_read_groups(_run("ledger", "--help").stdout)) == ["Flags"]
+    assert list(_read_groups(binaries.run("ledger", "--help").stdout)) == ["Flags"]
 
 
 def test_a_flag_that_only_has_the_name_of_a_run_s_is_the_program_s_own():
-    groups = _read_groups(_run("anonymize", "--help").stdout)
+    groups = _read_groups(binaries.run("anonymize", "--help").stdout)
     assert "insecure_deterministic_noise" in groups[_OWN]
     assert "Differential privacy" not in groups
 
@@ -90,20 +78,22 @@ def test_help_waits_for_nothing_heavy():
         "heavy = {'tensorflow', 'tensorflow_federated', 'pandas', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=_ROOT)
+    child = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=binaries.ROOT
+    )
     assert child.returncode == 0, child.stderr
 
 
 @pytest.mark.parametrize("flag", ["--helpfull", "--helpshort", "-?"])
 def test_every_help_ends_well(flag):
-    found = _run("train", flag)
+    found = binaries.run("train", flag)
     assert found.returncode == 0
     assert "--clip_norm" in found.stdout
 
 
 @pytest.mark.parametrize("binary", ["train", "sweep", "ledger"])
 def test_a_mistyped_flag_is_told_in_a_line_like_any_other_mistake(binary):
-    found = _run(binary, "--hlep")
+    found = binaries.run(binary, "--hlep")
     assert found.returncode == 2
     (line,) = found.stderr.splitlines()
     assert line.startswith(f"{binary}: Unknown command line flag 'hlep'. Did you mean: help")
@@ -135,7 +125,7 @@ def test_a_mistyped_flag_is_told_in_a_line_like_any_other_mistake(binary):
     ],
 )
 def test_what_absl_refuses_is_told_as_all_else_is(binary, flags, said):
-    found = _run(binary, *flags)
+    found = binaries.run(binary, *flags)
     assert found.returncode == 2
     assert found.stderr == f"{binary}: {said}\n"
     assert found.stdout == ""
@@ -144,7 +134,7 @@ def test_what_absl_refuses_is_told_as_all_else_is(binary, flags, said):
 def test_a_flagfile_is_read(tmp_path):
     flagfile = tmp_path / "best.flags"
     flagfile.write_text("--rounds=0\n# No run.\n--output_dir=never\n")
-    found = _run("train", f"--flagfile={flagfile}")
+    found = binaries.run("train", f"--flagfile={flagfile}")
     assert found.returncode == 2
     assert found.stderr == "train: --rounds=0: must be at least 1\n"
 
@@ -155,7 +145,7 @@ def test_nobody_has_to_read_to_the_end():
         shell=True,
         capture_output=True,
         text=True,
-        cwd=_ROOT,
+        cwd=binaries.ROOT,
     )
     assert found.stdout.startswith("Trains a federated")
     assert found.stderr == ""

@@ -1,9 +1,8 @@
 """Listing, describing and checking models, as their authors meet it."""
 
 import functools
-import subprocess
-import sys
 
+import binaries
 import plugin_binaries
 import pytest
 from absl import flags
@@ -16,16 +15,12 @@ run_main = functools.partial(plugin_binaries.run_main, "experiments.models")
 
 
 def test_list_and_describe_know_entry_points(tmp_path):
-    info = tmp_path / "somebody-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: somebody\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[fedrec_tff.models]\nsomebodys = somebody:build\nbroken = somebody:missing\n"
-    )
-    (tmp_path / "somebody.py").write_text(
+    plugin_binaries.write_package(
+        tmp_path,
+        "fedrec_tff.models",
         "import tensorflow\n\n\n"
         "def build(context, *, depth: int, fast: bool = True):\n"
-        '    """Digs.\n\n    Args:\n      context: Not used.\n      depth: In feet.\n    """\n'
+        '    """Digs.\n\n    Args:\n      context: Not used.\n      depth: In feet.\n    """\n',
     )
     status, text, _, imported_tensorflow = run_main("list", path=tmp_path)
     assert (status, imported_tensorflow) == (0, False)
@@ -57,14 +52,7 @@ def test_a_wrong_command_is_told_in_one_line_at_once(arguments, message):
 
 
 def test_the_module_is_a_binary():
-    child = subprocess.run(
-        [sys.executable, "-m", "experiments.models", "lst"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=300,
-        check=False,
-    )
+    child = binaries.run("models", "lst")
     assert child.returncode == 2
     assert child.stderr.startswith("models: 'lst' is no command")
 

@@ -1,13 +1,12 @@
 """The planner as its users meet it: processes without TensorFlow."""
 
 import json
-import pathlib
 import subprocess
 import sys
 
+import binaries
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 SIZES = ["--num_users=6040", "--num_items=3706", "--embedding_dim=16"]
 # Runs the binary's main, then tells what was imported.
 _CODE = """
@@ -24,17 +23,6 @@ finally:
 """
 
 
-def run_binary(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.plan_privacy", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=300,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory):
     plot = tmp_path_factory.mktemp("plan") / "plan.png"
@@ -44,7 +32,7 @@ def planned(tmp_path_factory):
         [sys.executable, "-c", _CODE, *arguments],
         capture_output=True,
         text=True,
-        cwd=ROOT,
+        cwd=binaries.ROOT,
         timeout=300,
         check=True,
     )
@@ -78,8 +66,12 @@ def test_plot_is_a_png(planned):
 
 
 def test_text_says_the_same_in_a_table():
-    child = run_binary(
-        *SIZES, "--rounds=100", "--clients_per_round=60,7000", "--target_epsilon=4,2"
+    child = binaries.run(
+        "plan_privacy",
+        *SIZES,
+        "--rounds=100",
+        "--clients_per_round=60,7000",
+        "--target_epsilon=4,2",
     )
     assert child.returncode == 0, child.stderr
     rows = [line.split() for line in child.stdout.splitlines() if line.strip().startswith("100 ")]
@@ -103,7 +95,7 @@ def test_text_says_the_same_in_a_table():
     ],
 )
 def test_mistakes_are_told_in_a_line(arguments, said):
-    child = run_binary(*arguments)
+    child = binaries.run("plan_privacy", *arguments)
     assert child.returncode == 2
     assert "Traceback" not in child.stderr
     assert said in child.stderr
@@ -113,7 +105,7 @@ def test_mistakes_are_told_in_a_line(arguments, said):
 def test_flags_of_a_run_say_the_same_here():
     from fedrec_tff.config import run_config
 
-    shown = run_binary("--help").stdout
+    shown = binaries.run("plan_privacy", "--help").stdout
     text = " ".join(shown.split())
     for name in ("embedding_dim", "clip_norm", "target_delta", "min_separation"):
         help_text = run_config.RunConfig.__dataclass_fields__[name].metadata["spec"].help

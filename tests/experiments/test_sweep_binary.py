@@ -2,18 +2,16 @@
 
 import dataclasses
 import json
-import pathlib
 import re
 import subprocess
 import sys
 
+import binaries
 import pytest
 
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.privacy import accounting, ledger
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-TIMEOUT_SECONDS = 300.0
 FLAGS = (
     *("--synthetic_users=30", "--synthetic_items=150", "--max_interactions_per_user=14"),
     *("--embedding_dim=4", "--num_negatives=8", "--rounds=1", "--noise_multiplier=1.5"),
@@ -23,19 +21,8 @@ FLAGS = (
 )
 
 
-def run_binary(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.sweep", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        cwd=ROOT,
-        check=False,
-    )
-
-
 def test_help_has_the_flags_of_runs_and_examples():
-    found = run_binary("--help").stdout
+    found = binaries.run("sweep", "--help").stdout
     for name in (*RunConfig.__dataclass_fields__, "sweep", "seeds", "objective", "num_processes"):
         assert re.search(rf"--(\[no\])?{name}:", found), name
     assert "--sweep client_learning_rate=0.1,0.3,1" in found
@@ -53,7 +40,7 @@ def test_help_has_the_flags_of_runs_and_examples():
     ],
 )
 def test_mistakes_are_one_line_and_leave_no_folder(arguments, told, tmp_path):
-    found = run_binary(f"--output_dir={tmp_path / 'sweep'}", *arguments)
+    found = binaries.run("sweep", f"--output_dir={tmp_path / 'sweep'}", *arguments)
     assert found.returncode == 2
     (line,) = found.stderr.splitlines()
     assert told in line
@@ -76,13 +63,18 @@ def test_trials_are_checked_without_anything_heavy(tmp_path):
         "from fedrec_tff.studies.sweep import report\n"
         "assert 'tensorflow' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=TIMEOUT_SECONDS)
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        cwd=binaries.ROOT,
+        timeout=binaries.TIMEOUT_SECONDS,
+    )
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     root = tmp_path_factory.mktemp("swept") / "sweep"
-    return root, run_binary(f"--output_dir={root}", *FLAGS)
+    return root, binaries.run("sweep", f"--output_dir={root}", *FLAGS)
 
 
 def test_a_sweep_ends_with_its_best_trial(swept):

@@ -2,34 +2,16 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 import re
-import signal
 import subprocess
 import sys
-import time
 
+import binaries
 import psutil
 import pytest
 
 from fedrec_tff.config.run_config import RunConfig
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-TIMEOUT_SECONDS = 300.0
-COMMAND = [sys.executable, "-m", "experiments.train"]
-
-
-def run_binary(*flags):
-    return subprocess.run(
-        [*COMMAND, *flags],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        cwd=ROOT,
-        check=False,
-    )
-
 
 # Without TensorFlow.
 
@@ -48,7 +30,7 @@ def defaults():
         "print(json.dumps([known, sorted(sys.modules)]))\n"
     )
     child = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=binaries.ROOT, check=True
     )
     return json.loads(child.stdout)
 
@@ -71,7 +53,7 @@ def test_flags_are_read_before_anything_heavy_is_imported(defaults):
 
 
 def test_help_shows_every_flag():
-    found = run_binary("--help").stdout
+    found = binaries.run("train", "--help").stdout
     for name in [*RunConfig.__dataclass_fields__, "output_dir"]:
         assert re.search(rf"--(\[no\])?{name}:", found), name
     assert "experiments.aggregators list" in " ".join(found.split())
@@ -106,7 +88,7 @@ def test_mistakes_are_told_in_a_line(tmp_path, occupied, flags, said):
     flags = [flag.replace("OCCUPIED", str(occupied)) for flag in flags]
     if not any(flag.startswith("--output_dir") for flag in flags):
         flags.append(f"--output_dir={tmp_path / 'run'}")
-    found = run_binary(*flags)
+    found = binaries.run("train", *flags)
     assert found.returncode == 2
     assert "Traceback" not in found.stderr
     lines = found.stderr.splitlines()
@@ -118,7 +100,7 @@ def test_mistakes_are_told_in_a_line(tmp_path, occupied, flags, said):
 
 
 def test_output_dir_is_required():
-    found = run_binary("--rounds=1")
+    found = binaries.run("train", "--rounds=1")
     assert found.returncode == 2
     assert "--output_dir" in found.stderr
     assert "Traceback" not in found.stderr
@@ -145,27 +127,10 @@ def interrupted(tmp_path_factory):
     # The context with child processes.
     flags += ["--execution=native"]
     flags += ["--rounds=100000", "--rounds_per_evaluation=100000", "--rounds_per_checkpoint=100000"]
-    process = subprocess.Popen(
-        [*COMMAND, f"--output_dir={root}", *flags],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        start_new_session=True,
+    ended = binaries.interrupt(
+        "train", f"--output_dir={root}", *flags, is_ready=lambda _: released_rounds(root)
     )
-    try:
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while not released_rounds(root) and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        children = psutil.Process(process.pid).children(recursive=True)
-        os.killpg(process.pid, signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
-    finally:
-        process.kill()
-        process.wait()
-    return Interrupted(root, process.returncode, stdout, stderr, children)
+    return Interrupted(root, *ended)
 
 
 def released_rounds(root):
@@ -191,5 +156,5 @@ def test_ctrl_c_finishes_the_round_saves_and_tells(interrupted):
 def test_ctrl_c_leaves_no_process(interrupted):
     # The worker.
     assert interrupted.children
-    _, alive = psutil.wait_procs(interrupted.children, timeout=TIMEOUT_SECONDS)
+    _, alive = psutil.wait_procs(interrupted.children, timeout=binaries.TIMEOUT_SECONDS)
     assert alive == []

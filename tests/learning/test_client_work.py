@@ -1,5 +1,6 @@
 import itertools
 
+import fixed_negatives
 import numpy as np
 import numpy_training
 import pytest
@@ -29,20 +30,8 @@ _BUILDERS = {
 both_forms = pytest.mark.parametrize("form", list(_BUILDERS))
 
 
-class _FixedNegatives:
-    """A sampler whose draw the test chooses."""
-
-    def __init__(self, negatives, probabilities=_POPULARITY):
-        self.num_items, self.num_negatives = _NUM_ITEMS, len(negatives)
-        self._negatives = tf.constant(negatives, tf.int32)
-        self.log_probabilities = np.log(probabilities)
-
-    def sample(self, seed):
-        del seed
-        return self._negatives
-
-    def log_q(self, item_index):
-        return tf.gather(tf.constant(self.log_probabilities, tf.float32), item_index)
+def _fix_negatives(negatives):
+    return fixed_negatives.FixedNegatives(negatives, _POPULARITY)
 
 
 def _client(items, num_padding=0, seed=(1, 2), pad=0):
@@ -126,7 +115,7 @@ def test_full_batch_steps_equal_gradient_descent_by_finite_differences(form, los
     model = TwoTowerConfig(_DIM, history_length=2, num_blocks=num_blocks, temperature=0.7)
     weights = numpy_training.create_weights(_NUM_ITEMS, _DIM, seed=3, num_blocks=num_blocks)
     items, negatives = np.array([3, 5, 3, 8, 0]), np.array([5, 1, 7, 1])
-    sampler = _FixedNegatives(negatives)
+    sampler = _fix_negatives(negatives)
     for epochs in (1, 2):
         work = ClientWorkConfig(_SGD, loss, batch_size=0, local_epochs=epochs)
         result = _BUILDERS[form](model, work, sampler)(
@@ -155,7 +144,7 @@ def test_full_batch_steps_equal_gradient_descent_by_finite_differences(form, los
 def test_mini_batches_are_a_pass_in_some_order(form):
     """Three examples in batches of two: one of three ways to leave an example to the end."""
     items, negatives = np.array([3, 5, 8]), np.array([1, 7])
-    sampler = _FixedNegatives(negatives)
+    sampler = _fix_negatives(negatives)
     work = ClientWorkConfig(_SGD, "sampled_softmax", batch_size=2)
     candidates = []
     for last in range(3):
@@ -200,7 +189,7 @@ class _CountingOptimizer(tff.learning.optimizers.Optimizer):
 @pytest.mark.parametrize(("batch_size", "epochs"), itertools.product([0, 1, 2, 5, 16], [1, 3]))
 def test_steps_and_loss_sum_without_learning(form, batch_size, epochs, monkeypatch):
     items, negatives = np.array([3, 5, 3, 8, 0]), np.array([5, 1, 7, 1])
-    sampler = _FixedNegatives(negatives)
+    sampler = _fix_negatives(negatives)
     optimizer = _CountingOptimizer()
     monkeypatch.setattr(fedavg.optimizers, "create_optimizer", lambda config: optimizer)
     work = ClientWorkConfig(_SGD, "sampled_softmax", batch_size, epochs)
@@ -229,7 +218,7 @@ def test_what_padding_holds_does_not_matter(form):
 @both_forms
 def test_only_touched_rows_change(form):
     work = ClientWorkConfig(_SGD, batch_size=2, local_epochs=2)
-    client_update = _BUILDERS[form](_MODEL, work, _FixedNegatives([1, 7, 1]))
+    client_update = _BUILDERS[form](_MODEL, work, _fix_negatives([1, 7, 1]))
     update = _densify(client_update(_TENSORS, _client([3, 5, 3], num_padding=2)).update)
     touched = np.flatnonzero(np.abs(update.items.embedding).max(axis=1))
     np.testing.assert_array_equal(touched, [1, 3, 5, 7])
@@ -238,7 +227,7 @@ def test_only_touched_rows_change(form):
 
 @both_forms
 def test_upload_bytes_by_hand(form):
-    client_update = _BUILDERS[form](_MODEL, ClientWorkConfig(_SGD), _FixedNegatives([1, 7, 1, 3]))
+    client_update = _BUILDERS[form](_MODEL, ClientWorkConfig(_SGD), _fix_negatives([1, 7, 1, 3]))
     result = client_update(_TENSORS, _client([3, 5, 3, 0], num_padding=5))
     # Rows 0, 1, 3, 5 and 7, each an id, an embedding of three and a bias; and the tower.
     expected = {
@@ -261,7 +250,7 @@ def _spoil(value, where):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_an_update_that_is_not_finite_is_replaced_by_zero(form, where, value):
     work = ClientWorkConfig(_SGD, batch_size=2)
-    client_update = _BUILDERS[form](_MODEL, work, _FixedNegatives([0, 1]))
+    client_update = _BUILDERS[form](_MODEL, work, _fix_negatives([0, 1]))
     sent = client_update(_spoil(value, where), _client([3, 0, 4], num_padding=1))
     result = client_work.reject_non_finite(sent)
     np.testing.assert_array_equal(numpy_training.flatten(_densify(result.update)), 0.0)
@@ -276,13 +265,13 @@ def test_an_update_that_is_not_finite_is_replaced_by_zero(form, where, value):
 def test_a_finite_update_whose_norm_overflows_is_replaced_by_zero(form):
     """Its squared norm is infinite in float32, and clipping by it would make NaN of the sum."""
     work = ClientWorkConfig(OptimizerConfig("sgd", 1e25), batch_size=0)
-    client_update = _BUILDERS[form](_MODEL, work, _FixedNegatives([0, 1]))
+    client_update = _BUILDERS[form](_MODEL, work, _fix_negatives([0, 1]))
     result = client_work.reject_non_finite(client_update(_TENSORS, _client([3, 0, 4])))
     np.testing.assert_array_equal(numpy_training.flatten(_densify(result.update)), 0.0)
     assert result.metrics.num_rejected_clients == 1.0
     # A large one is kept: clipping is the aggregator's business.
     work = ClientWorkConfig(OptimizerConfig("sgd", 1e12), batch_size=0)
-    client_update = _BUILDERS[form](_MODEL, work, _FixedNegatives([0, 1]))
+    client_update = _BUILDERS[form](_MODEL, work, _fix_negatives([0, 1]))
     result = client_work.reject_non_finite(client_update(_TENSORS, _client([3, 0, 4])))
     assert np.abs(numpy_training.flatten(_densify(result.update))).max() > 1e9
     assert result.metrics.num_rejected_clients == 0.0
@@ -337,7 +326,7 @@ def test_xla_equals_tensorflow(form, loss):
 )
 def test_client_optimizers_with_a_state_equal_keras(config, keras):
     items, negatives = np.array([3, 5, 8]), np.array([1, 7])
-    sampler = _FixedNegatives(negatives)
+    sampler = _fix_negatives(negatives)
     work = ClientWorkConfig(config, batch_size=0, local_epochs=3)
     client_update = client_work.build_dense_client_update(_MODEL, work, sampler)
     update = client_update(_TENSORS, _client(items, num_padding=1)).update

@@ -1,3 +1,4 @@
+import fixed_negatives
 import numpy as np
 import numpy_training
 import pytest
@@ -18,22 +19,12 @@ _MODEL = TwoTowerConfig(embedding_dim=_DIM, history_length=2, num_blocks=1, temp
 _WEIGHTS = numpy_training.create_weights(_NUM_ITEMS, _DIM, seed=0)
 _ITEMS = np.array([3, 5, 3, 8, 0])
 _NEGATIVES = np.array([1, 6, 3, 7])
+_SAMPLER = fixed_negatives.FixedNegatives(_NEGATIVES, np.full(_NUM_ITEMS, 1.0 / _NUM_ITEMS))
 _TOWERS = ("embedding", "scale_and_shift")
 _BUILDERS = {
     "dense": client_work.build_dense_client_update,
     "row_sparse": client_work.build_row_sparse_client_update,
 }
-
-
-class _FixedNegatives:
-    num_items, num_negatives = _NUM_ITEMS, len(_NEGATIVES)
-
-    def sample(self, seed):
-        del seed
-        return tf.constant(_NEGATIVES, tf.int32)
-
-    def log_q(self, item_index):
-        return tf.fill(tf.shape(item_index), -float(np.log(_NUM_ITEMS)))
 
 
 def _work(personal, **kwargs):
@@ -50,7 +41,7 @@ def _client(items=_ITEMS, personal=(), num_padding=3):
 
 def _update(work, client, weights=_WEIGHTS, model=_MODEL, form="dense"):
     tensors = tf.nest.map_structure(tf.constant, weights)
-    return _BUILDERS[form](model, work, _FixedNegatives())(tensors, client)
+    return _BUILDERS[form](model, work, _SAMPLER)(tensors, client)
 
 
 def _flatten(update):
@@ -138,7 +129,7 @@ def test_user_with_one_example_trains_the_global_part_and_has_no_support(loss):
 def test_support_are_the_oldest_and_a_query_is_left(length, fraction, num_support):
     config = PersonalConfig("embedding", support_fraction=fraction)
     items = _ITEMS[:length]
-    table = client_work.take_whole_table(_FixedNegatives(), _WEIGHTS, _client(items), 0)
+    table = client_work.take_whole_table(_SAMPLER, _WEIGHTS, _client(items), 0)
     support = personal_tower.take_support(config, table.examples)
     queries = personal_tower.take_queries(config, table.examples)
     assert (support.first, support.num_interactions) == (0, num_support)
@@ -161,7 +152,7 @@ def test_batches_hold_queries_alone():
 @pytest.mark.parametrize("tower", _TOWERS)
 def test_a_device_that_had_nothing_hands_in_what_a_round_would_reconstruct(tower):
     config = PersonalConfig(tower, 3, 0.4, is_persistent=True)
-    work, sampler = _work(config), _FixedNegatives()
+    work, sampler = _work(config), _SAMPLER
     size = config.num_weights(_DIM)
     refit = personal_state.build_refit(_MODEL, work, sampler)
     # Two devices: one has nothing, the other has been fitted before.

@@ -1,12 +1,10 @@
 """Whole training runs, made once for all tests that look at them."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 
+import binaries
 import pytest
-from training_runs import DETERMINISTIC, ROOT, TIMEOUT_SECONDS, Run, SessionServer, to_argv
+from training_runs import DETERMINISTIC, TIMEOUT_SECONDS, Run, SessionServer, to_argv
 
 
 @pytest.fixture(scope="session")
@@ -31,18 +29,7 @@ class FinishedProcess:
 def uninterrupted_process(tmp_path_factory):
     """Starts a private run with repeatable noise, as a process of its own; does not wait."""
     root = tmp_path_factory.mktemp("uninterrupted") / "run"
-    # A library that other tests import lets TensorFlow say more, for itself and its children.
-    env = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "experiments.train", *to_argv(DETERMINISTIC, root)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env=env,
-        umask=0,
-    )
+    process = binaries.start("train", *to_argv(DETERMINISTIC, root), umask=0)
     yield root, process
     process.kill()
     process.wait()

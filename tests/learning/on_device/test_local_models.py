@@ -1,3 +1,4 @@
+import fixed_negatives
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,6 +15,7 @@ from fedrec_tff.models.config import TwoTowerConfig
 
 _NUM_ITEMS = 30
 _NEGATIVES = [1, 6, 3, 7]
+_SAMPLER = fixed_negatives.FixedNegatives(_NEGATIVES, np.full(_NUM_ITEMS, 1.0 / _NUM_ITEMS))
 # One, a whole bucket, and more than the causal tower below reads.
 _LENGTHS = (1, 2, 16, 9, 17)
 _RNG = np.random.default_rng(0)
@@ -22,17 +24,6 @@ _HISTORY = sequences.from_rows([_RNG.integers(0, _NUM_ITEMS, n) for n in _LENGTH
 _SHORT = _HISTORY.take(np.arange(4))
 _USERS = np.array([4, 0, 2, 1, 3], np.int32)
 _SGD = OptimizerConfig("sgd", 0.3)
-
-
-class _FixedNegatives:
-    num_items, num_negatives = _NUM_ITEMS, len(_NEGATIVES)
-
-    def sample(self, seed):
-        del seed
-        return tf.constant(_NEGATIVES, tf.int32)
-
-    def log_q(self, item_index):
-        return tf.fill(tf.shape(item_index), -float(np.log(_NUM_ITEMS)))
 
 
 def _create_weights(model):
@@ -44,7 +35,7 @@ def _create_weights(model):
 
 def _train_on(model, work, items, features=None, personal=()):
     """The model after client work of a round on a history, over the whole table."""
-    update_fn = client_work.build_dense_client_update(model, work, _FixedNegatives(), features)
+    update_fn = client_work.build_dense_client_update(model, work, _SAMPLER, features)
     client = client_work.ClientData(
         tf.constant(items), tf.constant(len(items)), tf.constant([0, 0]), personal=personal
     )
@@ -60,9 +51,7 @@ def test_each_user_is_scored_by_a_copy_trained_on_their_own_history():
     model = TwoTowerConfig(4, 20)
     work = ClientWorkConfig(OptimizerConfig("adam", 0.1), batch_size=0)
     finetuning = local_models.create_finetuning(work, num_epochs=2, learning_rate=0.3)
-    scorer = local_models.LocalModelScorer(
-        model, work, _FixedNegatives(), seed=0, finetuning=finetuning
-    )
+    scorer = local_models.LocalModelScorer(model, work, _SAMPLER, seed=0, finetuning=finetuning)
     found = scorer.build_score_fn(_create_weights(model))(_SHORT)
     plain = scoring.build_score_fn(model, _create_weights(model))(_SHORT)
 
@@ -83,7 +72,7 @@ def test_features_that_a_device_trains_count_for_items_it_never_touched(loss):
     scorer = local_models.LocalModelScorer(
         model,
         work,
-        _FixedNegatives(),
+        _SAMPLER,
         seed=0,
         item_features=features,
         finetuning=local_models.create_finetuning(work, 1, 0.3),
@@ -101,7 +90,7 @@ def test_the_personal_part_is_fitted_to_all_of_the_history_from_what_the_device_
     work = ClientWorkConfig(_SGD, batch_size=0, personal=config)
     weights = _create_weights(model)
     states = _RNG.normal(size=(6, 8)).astype(np.float32)
-    scorer = local_models.LocalModelScorer(model, work, _FixedNegatives(), seed=0)
+    scorer = local_models.LocalModelScorer(model, work, _SAMPLER, seed=0)
     with_states = scorer.build_score_fn(weights, states)
     found = with_states(_history())
 
@@ -111,7 +100,7 @@ def test_the_personal_part_is_fitted_to_all_of_the_history_from_what_the_device_
         is_cut = query_tower == "gru" and len(items) > 16
         items = items[-16:] if is_cut else items
         table = client_work.take_whole_table(
-            _FixedNegatives(),
+            _SAMPLER,
             weights,
             client_work.ClientData(
                 tf.constant([*items, 0]), tf.constant(len(items)), tf.constant([0, 0])
@@ -149,7 +138,7 @@ def test_no_device_sees_what_it_is_asked_for():
     scorer = local_models.LocalModelScorer(
         model,
         work,
-        _FixedNegatives(),
+        _SAMPLER,
         seed=0,
         finetuning=local_models.create_finetuning(work, 2, 0.5),
     )
