@@ -6,12 +6,10 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff.aggregators import registry, wrapping
-from fedrec_tff.benchmarks import measurement, memory, plan, timing, users
+from fedrec_tff.benchmarks import measurement, memory, plan, process_rounds, timing, users
 from fedrec_tff.datasets import clients as clients_lib
 from fedrec_tff.execution import compiled, native, stacking
 from fedrec_tff.learning import client_work, negative_sampling, optimizers
@@ -36,25 +34,19 @@ def measure(row: plan.Row, budget: timing.Budget) -> measurement.Measurement:
     population = users.create_population(setting)
     process = build_process(setting, row.is_row_sparse)
     with _open_context(row) as context:
-        state = process.initialize()
 
-        def run(cohort: stacking.StackedCohort) -> dict[str, float]:
-            nonlocal state
-            output = process.next(state, cohort)
-            state = output.state
-            tf.nest.map_structure(np.asarray, state.global_model_weights)
-            metrics = output.metrics["client_work"]
-            details = {"loss": float(metrics.loss_sum) / float(metrics.num_examples)}
-            return details | _read_stages(context)
+        def read_details(metrics: client_work.ClientMetrics) -> dict[str, float]:
+            loss = float(metrics.loss_sum) / float(metrics.num_examples)
+            return {"loss": loss} | _read_stages(context)
 
-        timings = timing.time_rounds(
-            lambda number: create_cohort(population, setting, number), run, budget
+        return process_rounds.measure(
+            process,
+            lambda number: create_cohort(population, setting, number),
+            read_details,
+            setting,
+            budget,
+            baseline,
         )
-        peak = memory.peak_bytes()
-    num_clients = setting.clients_per_round
-    return measurement.summarize(
-        timings, num_clients, num_clients * setting.interactions_per_user, baseline, peak
-    )
 
 
 def build_process(

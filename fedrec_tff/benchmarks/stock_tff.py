@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fedrec_tff.benchmarks import measurement, memory, plan, timing, users
+from fedrec_tff.benchmarks import measurement, memory, plan, process_rounds, timing, users
 from fedrec_tff.execution import native
 from fedrec_tff.learning import optimizers
 from fedrec_tff.models import tower_encoding, two_tower
@@ -37,23 +37,14 @@ def measure(row: plan.Row, budget: timing.Budget) -> measurement.Measurement:
     items = users.create_items(setting)
     process = build_process(setting, row.uses_dataset_iterator)
     with native.native_context():
-        state = process.initialize()
-
-        def run(cohort: list[tf.data.Dataset]) -> dict[str, float]:
-            nonlocal state
-            output = process.next(state, cohort)
-            state = output.state
-            tf.nest.map_structure(np.asarray, state.global_model_weights)
-            return {"loss": float(output.metrics["client_work"]["train"]["loss"])}
-
-        timings = timing.time_rounds(
-            lambda number: create_cohort(items, setting, number), run, budget
+        return process_rounds.measure(
+            process,
+            lambda number: create_cohort(items, setting, number),
+            lambda metrics: {"loss": float(metrics["train"]["loss"])},
+            setting,
+            budget,
+            baseline,
         )
-        peak = memory.peak_bytes()
-    num_clients = setting.clients_per_round
-    return measurement.summarize(
-        timings, num_clients, num_clients * setting.interactions_per_user, baseline, peak
-    )
 
 
 def build_process(
