@@ -13,6 +13,7 @@ DATASETS = (*_DATASETS_WITH_ITEM_TABLE, "csv", "sequences", "adjacency")
 OWN_DATASETS = ("csv", "sequences")
 NEED_DATA_DIR = (*_MOVIELENS_CSV, *OWN_DATASETS, "adjacency")
 SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
+TIES = ("file", "random")
 CATALOGUES = ("table", "selected", "data")
 # The flags that name columns of the interactions' own file.
 COLUMN_FLAGS = ("user_column", "item_column", "time_column", "value_column")
@@ -28,6 +29,7 @@ _CSV_OR_ITEM_TABLE = Need(
     lambda config: config.dataset == "csv" or config.item_table is not None,
 )
 _TIME_COLUMN = Need("--time_column", lambda config: config.time_column is not None)
+_TIMES = Need("times (--time_column)", lambda config: config.has_times)
 _USER_FEATURES = Need("--user_features", lambda config: bool(config.user_features))
 _SYNTHETIC = Need("--dataset=synthetic", lambda config: config.dataset == "synthetic")
 
@@ -117,6 +119,14 @@ class DataConfig:
         high=1.0,
         about_data=True,
     )
+    ties: str = declare(
+        "file",
+        "Order of a user's interactions of the same time, which tells what is held out as the "
+        "last: file, as they stand there; random, drawn by --seed.",
+        choices=TIES,
+        needs=(_TIMES,),
+        about_data=True,
+    )
     minimum_value: float | None = declare(
         None,
         "Least value (rating) of the interactions to keep; by default all are kept.",
@@ -192,6 +202,13 @@ class DataConfig:
     def has_item_table(self) -> bool:
         """Whether a table of all items comes with the data."""
         return self.item_table is not None or self.dataset in _DATASETS_WITH_ITEM_TABLE
+
+    @property
+    def has_times(self) -> bool:
+        """Whether interactions have times, and not just an order."""
+        if self.dataset == "csv":
+            return self.time_column is not None
+        return self.dataset not in ("sequences", "adjacency")
 
     @property
     def has_public_roster(self) -> bool:

@@ -20,6 +20,7 @@ from fedrec_tff import errors
 from fedrec_tff.datasets import times
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
+WHOLE_FRACTION = re.compile(r"-?[0-9]+\.0+")
 _INT64 = np.iinfo(np.int64)
 _LARGEST_NUMBER = float(np.finfo(np.float32).max)
 # The number of the row's line, and its fields or what is wrong with all of it.
@@ -140,10 +141,15 @@ def _parse_fields(
     return values
 
 
+def unify_id(text: str) -> str:
+    """An id as all files have it: whole numbers are often stored as fractions, 7 as 7.0."""
+    return text.partition(".")[0] if WHOLE_FRACTION.fullmatch(text) else text
+
+
 def _parse_id(text: str) -> str:
     if not text:
         raise ValueError("is empty")
-    return text
+    return unify_id(text)
 
 
 def _parse_integer(text: str) -> int:

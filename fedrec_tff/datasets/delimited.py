@@ -264,8 +264,10 @@ def _parse_fast(
             return None
         if kind in ("id", "text"):
             frame[name] = frame[name].str.strip()
-        if kind == "id" and (frame[name] == "").any():
-            return None
+        if kind == "id":
+            if (frame[name] == "").any():
+                return None
+            frame[name] = _unify_ids(frame[name])
     billionths = {}
     for name, kind in kinds.items():
         if kind == "time" and time_format is not None:
@@ -273,6 +275,12 @@ def _parse_fast(
             if bad.any():
                 return None
     return ParsedColumns(frame, len(frame), 0, billionths)
+
+
+def _unify_ids(ids: pd.Series) -> pd.Series:
+    """What `cells.unify_id` does, to many."""
+    fractions = ids.str.fullmatch(cells.WHOLE_FRACTION)
+    return ids.mask(fractions, ids.str.partition(".")[0]) if fractions.any() else ids
 
 
 def _to_integers(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -130,4 +130,4 @@ def _to_id(value: object) -> str:
     """An id as the log has it: integers with gaps are often stored as fractions."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return parquet_tables.to_text(value).strip()
+    return cells.unify_id(parquet_tables.to_text(value).strip())

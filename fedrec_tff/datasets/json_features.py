@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import delimited
+from fedrec_tff.datasets import cells, delimited
 
 # What is known of an id that has a value or a list of them, and no names beside.
 ATTRIBUTES = "attributes"
@@ -49,7 +49,7 @@ def read(path: pathlib.Path, id_column: str, encoding: str = "utf-8") -> pd.Data
             f"{path} has no key {id_column!r}; its keys are: {', '.join(names) or 'none'}"
         )
     for where, row in rows:
-        row[id_column] = row.get(id_column, "").strip()
+        row[id_column] = cells.unify_id(row.get(id_column, "").strip())
         if not row[id_column]:
             raise errors.UserError(f"{where}: {id_column} is missing")
     columns = {name: [row.get(name, "") for _, row in rows] for name in names}

@@ -27,6 +27,7 @@ from fedrec_tff.datasets import (
     splits,
     synthetic,
     tables,
+    tied_order,
 )
 from fedrec_tff.datasets import interactions as interactions_lib
 from fedrec_tff.datasets.interactions import Interactions
@@ -80,7 +81,8 @@ class DatasetConfig:
       test_fraction: Of the users, for "unseen_users".
       validation_quantile: Of the time stamps, where training ends, for "global_time".
       test_quantile: Of the time stamps, where the test begins, for "global_time".
-      seed: Of the split, where it is random.
+      ties: The order of a user's interactions of the same time, one of `tied_order.ORDERS`.
+      seed: The key of the split and of ties, where they are random.
       is_private: Whether users are protected from one another. All users that were read are then
         kept, those with too little data as training users without any, and nothing is guessed from
         rows; what looks at several users at once is refused.
@@ -112,6 +114,7 @@ class DatasetConfig:
     test_fraction: float = 0.1
     validation_quantile: float = 0.8
     test_quantile: float = 0.9
+    ties: str = tied_order.FILE
     seed: int = 0
     is_private: bool = False
     roster: str | pathlib.Path | None = None
@@ -130,6 +133,11 @@ class DatasetConfig:
             )
         if not 0 <= self.max_malformed_fraction < 1:
             raise errors.UserError("--max_malformed_fraction must be at least 0 and less than 1")
+        if self.ties not in tied_order.ORDERS:
+            raise errors.UserError(
+                f"there is no order of ties {self.ties!r}; choose one of: "
+                f"{', '.join(tied_order.ORDERS)}"
+            )
         if self.seed < 0:
             raise errors.UserError("the seed of a dataset must not be negative")
         self._check_paths()
@@ -237,6 +245,7 @@ class LoadedDataset:
       counts: What became of the rows that were read.
       fingerprint: A SHA-256 over the split and the ids: another one means other data.
       catalogue_kind: Where the catalogue comes from: `DATA`, `TABLE` or `SELECTED`.
+      ties: How interactions of the same time were ordered, one of `tied_order.ORDERS`.
       roster_digest: A SHA-256 over the roster; None where the users are those of the data.
     """
 
@@ -247,6 +256,7 @@ class LoadedDataset:
     counts: DataCounts
     fingerprint: str
     catalogue_kind: str = DATA
+    ties: str = tied_order.FILE
     roster_digest: str | None = None
 
     @property
@@ -288,6 +298,17 @@ class LoadedDataset:
             f"{split.train.num_rows:,} training users, {split.validation.num_rows:,} validation "
             f"and {split.test.num_rows:,} test rows"
             + (f", {dropped:,} held-out interactions cannot be targets" if dropped else "")
+            + self._describe_ties()
+        )
+
+    def _describe_ties(self) -> str:
+        """A clause on users whose last interaction is told by the order of ties, if there are."""
+        tied = 0 if self.split_name == "global_time" else tied_order.count_users(self.interactions)
+        if not tied:
+            return ""
+        return (
+            f"; of {tied:,} users the last interaction shares its time with the one before, and "
+            f"--ties={self.ties} orders them"
         )
 
 
@@ -314,6 +335,8 @@ def load(config: DatasetConfig) -> LoadedDataset:
     if config.name == "adjacency":
         split = splits.fixed(*source.logs, config.seed, config.keeps_all_users)
     else:
+        if config.ties == tied_order.RANDOM:
+            log = tied_order.shuffle(log, config.seed)
         log, dropped = preparation.prepare(
             log, config.preparation, config.keeps_all_users, has_public_catalogue
         )
@@ -327,6 +350,7 @@ def load(config: DatasetConfig) -> LoadedDataset:
         counts=counts,
         fingerprint=splits.fingerprint(split, log.user_ids, log.item_ids),
         catalogue_kind=config.catalogue_kind,
+        ties=config.ties,
         roster_digest=roster_digest,
     )
 

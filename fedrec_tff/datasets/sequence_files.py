@@ -93,7 +93,7 @@ def _read_lines(
         fields = line.split()
         num_lines += bool(fields)
         if len(fields) > 1:
-            good.append(fields)
+            good.append([cells.unify_id(field) for field in fields])
         elif fields:
             malformed += 1
             first_error = first_error or (

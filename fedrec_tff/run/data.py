@@ -53,6 +53,7 @@ def load_data(
                 max_interactions_per_user=config.max_interactions_per_user,
             ),
             split=config.split,
+            ties=config.ties,
             seed=config.seed,
             is_private=is_private,
             roster=config.roster,

@@ -18,6 +18,7 @@ from tests.datasets import adjacent
 _SETTINGS = hypothesis.settings(max_examples=20, derandomize=True, database=None)
 _MINIMUM_VALUES = st.sampled_from((None, adjacent.MINIMUM_VALUE))
 _CAPS = st.sampled_from((None, 3))
+_TIES = st.sampled_from(("file", "random"))
 _TIME_COLUMNS = st.sampled_from((None, "time"))
 _CATALOGUES = {
     "data": {},
@@ -54,8 +55,10 @@ def _write(folder, pair, has_roster):
 @pytest.mark.parametrize("has_roster", [False, True])
 def test_tables(split, catalogue, has_roster):
     @_SETTINGS
-    @hypothesis.given(adjacent.pairs(with_nasty_rows=True), _MINIMUM_VALUES, _CAPS, _TIME_COLUMNS)
-    def check(pair, minimum_value, cap, time):
+    @hypothesis.given(
+        adjacent.pairs(with_nasty_rows=True), _MINIMUM_VALUES, _CAPS, _TIME_COLUMNS, _TIES
+    )
+    def check(pair, minimum_value, cap, time, ties):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             options = _write(folder, pair, has_roster) | _CATALOGUES[catalogue]
@@ -73,6 +76,7 @@ def test_tables(split, catalogue, has_roster):
                             minimum_value=minimum_value, max_interactions_per_user=cap
                         ),
                         split=split,
+                        ties=ties,
                         validation_fraction=0.25,
                         test_fraction=0.25,
                         is_private=True,

@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import tables
+from fedrec_tff.datasets import loading, tables
 
 _ALL = tables.TableColumns("u", "i", "t", "v")
 
@@ -367,3 +367,37 @@ def test_amazon_video(real_data_dir):
     )
     assert counts.rows_read == log.num_interactions == 63_836
     assert (log.num_users, log.num_items) == (8072, 11_830)
+
+
+_AS_FRACTIONS = "u,i\n7.0,-1.000\n7.5,1.0.0\n007.0,.0\n"
+
+
+@pytest.mark.parametrize("isolates_rows", [False, True])
+@pytest.mark.parametrize("odd", ["", '"7","x'])
+def test_ids_that_are_whole_numbers_are_written_without_a_fraction(tmp_path, isolates_rows, odd):
+    path = tmp_path / "r.csv"
+    path.write_text(_AS_FRACTIONS + odd)
+    layout = tables.TableLayout(isolates_rows=isolates_rows)
+    log, _ = tables.read(path, tables.TableColumns("u", "i"), layout, 0.5)
+    assert log.user_ids.tolist() == ["007", "7", "7.5"]
+    assert log.item_ids.tolist() == ["-1", ".0", "1.0.0"]
+
+
+@pytest.mark.parametrize("name", ["i.csv", "i.json", "i.parquet"])
+def test_tables_join_whatever_form_their_numbers_have(tmp_path, name):
+    events, items = tmp_path / "e.csv", tmp_path / name
+    events.write_text("u,i\n1.0,7.0\n1,8\n1,9.00\n")
+    frame = pd.DataFrame({"i": ["7", "8.0", "9"], "genre": ["a", "b", "c"]})
+    if name.endswith("parquet"):
+        frame.to_parquet(items)
+    elif name.endswith("json"):
+        items.write_text('{"7": {"genre": "a"}, "8.0": {"genre": "b"}, "9": {"genre": "c"}}')
+    else:
+        frame.to_csv(items, index=False)
+    dataset = loading.load(
+        loading.DatasetConfig(
+            name="csv", data_path=events, columns=tables.TableColumns("u", "i"), item_table=items
+        )
+    )
+    assert dataset.interactions.user_ids.tolist() == ["1"]
+    assert dataset.interactions.item_features["genre"].tolist() == ["a", "b", "c"]
