@@ -19,6 +19,7 @@ from fedrec_tff.config import (
     loss_checks,
     model_checks,
     on_device_checks,
+    output_checks,
     population_checks,
     privacy_checks,
     server_checks,
@@ -43,6 +44,7 @@ def validate(config: RunConfig) -> None:
     """
     check_ranges(config)
     for rules in (
+        output_checks,
         server_checks,
         execution_checks,
         privacy_checks,

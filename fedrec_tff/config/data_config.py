@@ -215,11 +215,6 @@ class DataConfig:
         """Whether the users are told by a roster; if not, those of the data are taken as public."""
         return self.roster is not None
 
-    @property
-    def list_lengths(self) -> tuple[int, ...]:
-        """The k of metrics at k: adjacency sets are published with 20."""
-        return (10, 20) if self.dataset == "adjacency" else (10,)
-
     def catalogue_kind_if(self, is_private: bool) -> str:
         """Returns where the items come from, one of `CATALOGUES`.
 

@@ -40,6 +40,7 @@ class FieldSpec:
       high: The largest value allowed.
       low_is_allowed: Whether `low` itself is allowed.
       is_repeated: Whether a tuple is given by repeating the flag, and not by commas.
+      holds_numbers: Whether the parts of a tuple are whole numbers, which Python may give as such.
       needs: The conditions without which the flag means nothing, and may not be changed.
       costs_privacy: Whether epsilon may depend on it. It does not where neither who takes part how
         often, nor the noise in multiples of the clip, nor what else is released follows from it.
@@ -59,6 +60,7 @@ class FieldSpec:
     high: float | None = None
     low_is_allowed: bool = True
     is_repeated: bool = False
+    holds_numbers: bool = False
     needs: tuple[Need, ...] = ()
     costs_privacy: bool = True
     about_data: bool = False

@@ -16,6 +16,14 @@ class OutputConfig:
     """Evaluations, checkpoints and traces. See each field's help."""
 
     rounds_per_evaluation: int = declare(20, "Rounds between validations.", low=1, high=MOST)
+    list_lengths: tuple[str, ...] = declare(
+        (),
+        "Lengths of the lists for metrics at k, as in 5,10,20; the first is shown where there is "
+        "room for one. By default 10, and 10,20 for adjacency sets, whose publications have 20. A "
+        "noised evaluation releases 10 alone unless lengths are given: with more of them each "
+        "has more noise, and epsilon is the same.",
+        holds_numbers=True,
+    )
     rounds_per_checkpoint: int | None = declare(
         None,
         "Rounds between checkpoints; by default 1 under differential privacy, where a round that "

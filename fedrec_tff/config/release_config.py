@@ -105,12 +105,3 @@ class ReleaseConfig:
         return releases.PopularityRelease(
             self.popularity_noise_multiplier, self.popularity_items_per_user
         )
-
-    @property
-    def evaluation_release(self) -> "releases.EvaluationRelease | None":
-        """The release of validation metrics; None for none."""
-        if self.private_evaluation_noise_multiplier is None:
-            return None
-        from fedrec_tff.privacy import releases
-
-        return releases.EvaluationRelease(self.private_evaluation_noise_multiplier)

@@ -50,6 +50,8 @@ TOPICS = {
 }
 # The part of delta that may be spent on choosing the catalogue.
 _DELTA_OF_CATALOGUE = 0.1
+_KS = (10,)
+_KS_OF_ADJACENCY = (10, 20)  # they are published with 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +118,27 @@ class RunConfig(
             self.catalogue_delta or _DELTA_OF_CATALOGUE * self.target_delta,
             self.catalogue_items_per_user,
         )
+
+    @property
+    def evaluation_release(self) -> "releases.EvaluationRelease | None":
+        """The release of validation metrics; None for none."""
+        if self.private_evaluation_noise_multiplier is None:
+            return None
+        from fedrec_tff.privacy import releases
+
+        return releases.EvaluationRelease(self.private_evaluation_noise_multiplier, self.noised_ks)
+
+    @property
+    def ks(self) -> tuple[int, ...]:
+        """Lengths of the lists for metrics at k; the first is shown where there is room for one."""
+        if self.list_lengths:
+            return tuple(map(int, self.list_lengths))
+        return _KS_OF_ADJACENCY if self.dataset == "adjacency" else _KS
+
+    @property
+    def noised_ks(self) -> tuple[int, ...]:
+        """The same of a noised evaluation: more lists, with more noise, only where asked for."""
+        return self.ks if self.list_lengths else _KS
 
     @property
     def population(self) -> PopulationBudget | None:

@@ -69,5 +69,5 @@ def _check_metric(config: RunConfig, known: tuple[str, ...]) -> None:
 
 def _list_exact_metrics(config: RunConfig) -> tuple[str, ...]:
     """What `evaluation.ranking` computes over the full catalogue."""
-    at_k = [f"{name}@{k}" for k in config.list_lengths for name in ("recall", "ndcg", "hit_rate")]
+    at_k = [f"{name}@{k}" for k in config.ks for name in ("recall", "ndcg", "map", "hit_rate")]
     return (*at_k, "mrr")

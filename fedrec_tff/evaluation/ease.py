@@ -45,13 +45,14 @@ class EaseRecommender:
         diagonal = np.diagonal(inverse).copy()
         np.divide(inverse, -diagonal, out=inverse)
         np.fill_diagonal(inverse, 0.0)
-        self._weights = inverse.astype(np.float32)
+        # Rows one after the other: SciPy copies the whole of another order for each product.
+        self._weights = inverse.astype(np.float32, order="C")
 
     @classmethod
     def from_weights(cls, weights: np.ndarray) -> EaseRecommender:
         """Takes weights that were solved for before: float [num_items, num_items]."""
         recommender = cls.__new__(cls)
-        recommender._weights = np.asarray(weights, np.float32)
+        recommender._weights = np.ascontiguousarray(weights, np.float32)
         return recommender
 
     @property

@@ -14,6 +14,11 @@ targets. Such numbers order methods differently from full ranking and are only c
 other (Krichene and Rendle 2020). Where some row has fewer such items, all rows use as many as that
 row has, and the name says how many.
 
+Average precision at k is the sum, over the targets among the first k, of the fraction of targets
+down to each, divided by the number of targets or k, whichever is less (Manning, Raghavan and
+Schuetze 2008, "Introduction to Information Retrieval", section 8.4, cut at k); `map@k` is its mean.
+For a single target it is the reciprocal rank, 0 beyond k.
+
 Ties are pessimistic: an item that is no target goes before a target with the same score. A model
 that scores everything alike has learned nothing, and gets what that is worth. Metrics are means
 over rows.
@@ -28,7 +33,7 @@ from fedrec_tff.datasets.sequences import Sequences
 from fedrec_tff.datasets.splits import EvaluationSet
 from fedrec_tff.errors import UserError
 from fedrec_tff.evaluation import negatives as negatives_lib
-from fedrec_tff.evaluation import scoring
+from fedrec_tff.evaluation import recommended_lists, scoring
 
 
 def evaluate(
@@ -39,6 +44,7 @@ def evaluate(
     seed: int = 0,
     num_sampled_negatives: int = 99,
     block_rows: int | None = None,
+    information: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Computes the ranking metrics of a scorer.
 
@@ -53,10 +59,12 @@ def evaluate(
         num_sampled_negatives: How many negatives to sample for each target; 0 leaves that protocol
             out.
         block_rows: How many rows to score at a time; None bounds the memory instead.
+        information: Bits of each item, float64 [num_items]. If given, lists are made as well, and
+            have `coverage@k` and `novelty@k`; see `recommended_lists`.
 
     Returns:
-        Values by name: `recall@k`, `ndcg@k` and `hit_rate@k` for each k, `mrr`, and `hit_rate@k`,
-        `ndcg@k` and `mrr` under `sampled_N/`.
+        Values by name: `recall@k`, `ndcg@k`, `map@k` and `hit_rate@k` for each k, `mrr`, and
+        `hit_rate@k`, `ndcg@k` and `mrr` under `sampled_N/`.
 
     Raises:
         UserError: If there is nothing to evaluate, or a k is not positive.
@@ -69,6 +77,7 @@ def evaluate(
         sampler = negatives_lib.NegativeSampler(
             evaluation_set.history, targets, num_items, num_sampled_negatives, seed
         )
+    lists = None if information is None else recommended_lists.ListStatistics(information, ks)
     full_positions, sampled_positions = [], []
     history = dataclasses.replace(evaluation_set.history, user_index=evaluation_set.user_index)
     blocks = scoring.score_blocks(score_fn, history, num_items, block_rows)
@@ -85,6 +94,8 @@ def evaluate(
         scores[scoring.entries_of(evaluation_set.history, rows)] = np.nan
         if np.isnan(scores[pair_row, pair_item]).any():
             raise ValueError("a target of the evaluation set is in its own row's history")
+        if lists is not None:
+            lists.add(scores)
         scores[pair_row, pair_item] = np.nan
         full_positions.append(_positions(scores, pair_row, target_scores))
     metrics = _full_metrics(np.concatenate(full_positions), targets, ks)
@@ -92,6 +103,8 @@ def evaluate(
         prefix = f"sampled_{sampler.num_negatives}/"
         sampled = _sampled_metrics(np.concatenate(sampled_positions), targets, ks)
         metrics.update({prefix + name: value for name, value in sampled.items()})
+    if lists is not None:
+        metrics.update(lists.metrics())
     return metrics
 
 
@@ -147,6 +160,7 @@ def _positions(
 
 def _full_metrics(positions: np.ndarray, targets: Sequences, ks: Sequence[int]) -> dict[str, float]:
     starts, lengths = targets.offsets[:-1], targets.lengths
+    precisions = _precisions(positions, targets)
     gains = 1.0 / np.log2(positions + 2.0)
     metrics = {}
     for k in ks:
@@ -156,10 +170,20 @@ def _full_metrics(positions: np.ndarray, targets: Sequences, ks: Sequence[int]) 
         ideal = np.cumsum(1.0 / np.log2(np.arange(min(k, lengths.max())) + 2.0))
         metrics[f"recall@{k}"] = float(np.mean(hits / lengths))
         metrics[f"ndcg@{k}"] = float(np.mean(gain / ideal[np.minimum(k, lengths) - 1]))
+        precision = np.add.reduceat(np.where(is_hit, precisions, 0.0), starts)
+        metrics[f"map@{k}"] = float(np.mean(precision / np.minimum(k, lengths)))
         metrics[f"hit_rate@{k}"] = float(np.mean(hits > 0))
     first = np.minimum.reduceat(positions, starts)
     metrics["mrr"] = float(np.mean(1.0 / (first + 1.0)))
     return metrics
+
+
+def _precisions(positions: np.ndarray, targets: Sequences) -> np.ndarray:
+    """Returns the fraction of targets among all down to each target, float64 [pairs]."""
+    order = np.lexsort((positions, targets.row_index))
+    rank = np.empty(len(positions), np.int64)
+    rank[order] = np.arange(len(positions)) - np.repeat(targets.offsets[:-1], targets.lengths)
+    return (rank + 1.0) / (positions + 1.0)
 
 
 def _sampled_metrics(

@@ -39,14 +39,31 @@ def top_k(
     items = np.full((history.num_rows, k), NO_ITEM, np.int32)
     scores = np.full((history.num_rows, k), -np.inf, np.float32)
     for rows, block in scoring.score_blocks(score_fn, history, num_items, block_rows):
-        # Negated, for ascending sorts; NaN marks what the user has, and sorts behind everything.
-        costs = -block
-        costs[scoring.entries_of(history, rows)] = np.nan
-        last = min(k, num_items) - 1
-        worst_kept = np.partition(costs, last, axis=1)[:, last]
-        for row, cost, worst in zip(rows, costs, worst_kept, strict=True):
-            kept = np.flatnonzero(~np.isnan(cost) if np.isnan(worst) else cost <= worst)
-            best = kept[np.argsort(cost[kept], kind="stable")][:k]
-            items[row, : len(best)] = best
-            scores[row, : len(best)] = -cost[best]
+        block[scoring.entries_of(history, rows)] = np.nan
+        best = best_items(block, k)
+        is_item = best != NO_ITEM
+        items[rows] = best
+        scores[rows] = np.where(is_item, np.take_along_axis(block, best, axis=1), -np.inf)
     return items, scores
+
+
+def best_items(scores: np.ndarray, k: int) -> np.ndarray:
+    """Finds the items with the highest scores in each row.
+
+    Args:
+        scores: Scores, floating [rows, num_items]; NaN for what is no candidate.
+        k: Length of the lists, at least 1.
+
+    Returns:
+        Items as `top_k` returns them, int32 [rows, k].
+    """
+    items = np.full((len(scores), k), NO_ITEM, np.int32)
+    # Negated, for ascending sorts, in which NaN comes behind everything.
+    costs = -scores
+    last = min(k, costs.shape[1]) - 1
+    worst_kept = np.partition(costs, last, axis=1)[:, last]
+    for row, (cost, worst) in enumerate(zip(costs, worst_kept, strict=True)):
+        kept = np.flatnonzero(~np.isnan(cost) if np.isnan(worst) else cost <= worst)
+        best = kept[np.argsort(cost[kept], kind="stable")][:k]
+        items[row, : len(best)] = best
+    return items

@@ -16,6 +16,7 @@ from fedrec_tff.config.run_config import RunConfig
 
 _HINTS = typing.get_type_hints(RunConfig)
 _REPEATED = field_spec.find_names(RunConfig, lambda spec: spec.is_repeated)
+_OF_NUMBERS = field_spec.find_names(RunConfig, lambda spec: spec.holds_numbers)
 # Of `train` itself.
 _OTHERS = ("events", "output_dir")
 _FLAG = re.compile(r"(?<![\w-])--([a-z][a-z_0-9]*)")
@@ -86,7 +87,8 @@ def _convert(name: str, value: Any) -> Any:
     kind = typing.get_origin(options[0]) or options[0]
     converted = _to_tuple(name, value) if kind is tuple else _to_scalar(kind, value)
     if converted is None:
-        raise errors.UserError(f"{name}={value!r}: must be {_WANTED[kind]}")
+        wanted = "a list of whole numbers" if name in _OF_NUMBERS else _WANTED[kind]
+        raise errors.UserError(f"{name}={value!r}: must be {wanted}")
     return converted
 
 
@@ -106,6 +108,10 @@ def _to_tuple(name: str, value: Any) -> tuple[str, ...] | None:
         return tuple(f"{key}={_write(part)}" for key, part in value.items())
     if isinstance(value, str):
         return (value,) if name in _REPEATED else tuple(value.split(","))
+    if name in _OF_NUMBERS:
+        parts = value if isinstance(value, list | tuple) else [value]
+        whole = [_to_scalar(int, part) for part in parts]
+        return None if None in whole else tuple(map(str, whole))
     is_list = isinstance(value, list | tuple) and all(isinstance(part, str) for part in value)
     return tuple(map(str, value)) if is_list else None
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from fedrec_tff.evaluation.scoring import ScoreFn
     from fedrec_tff.notebook import item_catalogue, reopening
 
-_HELD_OUT = ("validation", "test")
-
 
 def load(folder: str | os.PathLike[str]) -> "TrainedRun":
     """Opens the folder of a finished run, of `train` or of the binary; trains nothing.
@@ -148,16 +146,12 @@ class TrainedRun:
                     "this run withholds exact metrics of held-out interactions "
                     "(--withhold_held_out_metrics)"
                 )
-            from fedrec_tff.evaluation import ranking
+            from fedrec_tff.evaluation import held_out
 
             config, split, found = self._config, self._reopened.dataset.split, {}
-            for part in _HELD_OUT:
-                metrics = ranking.evaluate(
-                    self._score_fn_of_users,
-                    getattr(split, part),
-                    split.num_items,
-                    config.list_lengths,
-                    config.seed,
+            for part in held_out.PARTS:
+                metrics = held_out.evaluate_part(
+                    self._score_fn_of_users, split, part, config.ks, config.seed
                 )
                 found |= {f"{part}/{name}": value for name, value in metrics.items()}
             return metric_names.mark_all(found, config.is_private)

@@ -14,7 +14,7 @@ import tensorflow_federated as tff
 from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import splits
-from fedrec_tff.evaluation import popularity, ranking
+from fedrec_tff.evaluation import held_out, popularity
 from fedrec_tff.evaluation import scoring as evaluation_scoring
 from fedrec_tff.learning import private_evaluation
 from fedrec_tff.models import side_features, two_tower
@@ -25,7 +25,6 @@ from fedrec_tff.run.folder import provenance
 from fedrec_tff.run.metrics import communication, metric_names, round_metrics
 from fedrec_tff.run.records import Session
 
-_HELD_OUT = ("validation", "test")
 _PACKAGES = (
     "tensorflow",
     "tensorflow-federated",
@@ -105,8 +104,7 @@ def _validate(
         return {}
     start = time.monotonic()
     score_fn = devices.build_score_fn(weights.trainable)
-    validation = session.dataset.split.validation
-    exact = _measure_real_users(session, lambda: _evaluate(session, score_fn, validation))
+    exact = _measure_real_users(session, lambda: _evaluate(session, score_fn, held_out.VALIDATION))
     found = {f"{metric_names.VALIDATION}{name}": value for name, value in exact.items()}
     found["time/evaluation_seconds"] = time.monotonic() - start
     return metric_names.mark_all(found, session.config.is_private)
@@ -145,15 +143,11 @@ def _may_release(session: Session, ledger: ledger_lib.PrivacyLedger, name: str) 
 
 
 def _evaluate(
-    session: Session,
-    score_fn: evaluation_scoring.ScoreFn,
-    evaluation_set: splits.EvaluationSet,
+    session: Session, score_fn: evaluation_scoring.ScoreFn, part: str
 ) -> dict[str, float]:
-    num_items = session.dataset.split.num_items
+    config, split = session.config, session.dataset.split
     try:
-        return ranking.evaluate(
-            score_fn, evaluation_set, num_items, session.config.list_lengths, session.config.seed
-        )
+        return held_out.evaluate_part(score_fn, split, part, config.ks, config.seed)
     except evaluation_scoring.NotNumbersError as error:
         raise errors.DivergedError(
             divergence.describe(session.config, "the model's scores are not numbers (NaN)")
@@ -168,8 +162,8 @@ def _measure_finetuned(
     if score_fn is None:
         return found
     try:
-        for name in _HELD_OUT:
-            metrics = _evaluate(session, score_fn, getattr(session.dataset.split, name))
+        for name in held_out.PARTS:
+            metrics = _evaluate(session, score_fn, name)
             folder = f"{metric_names.PERSONALIZED}{name}/"
             found |= {f"{folder}{metric}": value for metric, value in metrics.items()}
     except errors.DivergedError:
@@ -243,14 +237,11 @@ def _measure_held_out(
     baselines = _create_baselines(session, popular)
     score_fn = devices.build_score_fn(weights.trainable)
     found: dict[str, float] = {}
-    for name in _HELD_OUT:
-        evaluation_set = getattr(split, name)
-        for metric, value in _evaluate(session, score_fn, evaluation_set).items():
+    for name in held_out.PARTS:
+        for metric, value in _evaluate(session, score_fn, name).items():
             found[f"{name}/{metric}"] = value
         for title, baseline in baselines.items():
-            scores = ranking.evaluate(
-                baseline.score_fn, evaluation_set, split.num_items, config.list_lengths, config.seed
-            )
+            scores = held_out.evaluate_part(baseline.score_fn, split, name, config.ks, config.seed)
             for metric, value in scores.items():
                 found[f"{title}/{name}/{metric}"] = value
     found |= _measure_finetuned(session, devices.build_finetuned_score_fn(weights.trainable))

@@ -9,6 +9,7 @@ from fedrec_tff.config import config_checks, data_config, run_config
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import keyed_draws, loading, splits
 from fedrec_tff.errors import UserError
+from fedrec_tff.privacy.accounting import NeighbouringRelation
 from fedrec_tff.privacy.mechanisms import kinds
 from fedrec_tff.run import data, privacy_plan
 
@@ -162,6 +163,9 @@ def test_aggregator_follows_the_privacy_flags(flags, name, is_private):
         ({"data_dir": "x"}, ["--data_dir", "--dataset=synthetic"]),
         ({"dataset": "csv"}, ["--dataset=csv", "--data_dir"]),
         ({"dataset": "adjacency", "split": "published"}, ["--data_dir"]),
+        ({"list_lengths": ("10", "0")}, ["--list_lengths=10,0", "whole numbers from 1"]),
+        ({"list_lengths": ("ten",)}, ["--list_lengths=ten"]),
+        ({"list_lengths": ("10", "10")}, ["there twice"]),
         ({"dataset": "adjacency", "data_dir": "x"}, ["--split=leave_last_out"]),
         ({"split": "published"}, ["--split=published"]),
         ({"value_column": "rating"}, ["--value_column"]),
@@ -445,3 +449,18 @@ def test_a_format_of_times_must_tell_the_day(time_format, message):
     validate(**flags, time_format="%d.%m.%y %H:%M")
     with pytest.raises(UserError, match=message):
         validate(**flags, time_format=time_format)
+
+
+def test_a_noised_evaluation_has_the_lists_that_were_asked_for_at_the_same_cost():
+    def release_of(**flags):
+        noised = {"noise_multiplier": 1.0, "private_evaluation_noise_multiplier": 2.0}
+        return RunConfig(**noised, **flags).evaluation_release
+
+    usual, more = release_of(), release_of(list_lengths=("5", "10"))
+    # An adjacency set is ranked at two lengths, and pays no noise for that unless told to.
+    assert release_of(dataset="adjacency") == usual
+    assert usual.metric_names == ("recall@10", "ndcg@10", "mrr")
+    assert more.metric_names == ("recall@5", "ndcg@5", "recall@10", "ndcg@10", "mrr")
+    relation = NeighbouringRelation.ADD_OR_REMOVE_ONE
+    assert usual.event(relation) == more.event(relation)
+    assert more.noise_stddev == pytest.approx(2.0 * 6**0.5)

@@ -43,7 +43,7 @@ def test_early_stopping_releases_the_best_unless_told_otherwise(
         (
             {"released_model": "best", "selection_metric": "ndcg@20"},
             "--selection_metric=ndcg@20: the validation of this run has recall@10, ndcg@10, "
-            "hit_rate@10, mrr",
+            "map@10, hit_rate@10, mrr",
         ),
         (
             {"early_stopping_patience": 1, "selection_metric": "loss"},

@@ -36,10 +36,16 @@ def reference_metrics(scores, history, targets, k):
     gain = sum(1 / math.log2(i + 2) for i, item in enumerate(ranked[:k]) if item in relevant)
     ideal = sum(1 / math.log2(i + 2) for i in range(min(k, len(relevant))))
     hits = sum(item in relevant for item in ranked[:k])
+    precisions = [
+        sum(other in relevant for other in ranked[: i + 1]) / (i + 1)
+        for i, item in enumerate(ranked[:k])
+        if item in relevant
+    ]
     first = next(i for i, item in enumerate(ranked) if item in relevant)
     return {
         f"recall@{k}": hits / len(relevant),
         f"ndcg@{k}": gain / ideal,
+        f"map@{k}": sum(precisions) / min(k, len(relevant)),
         f"hit_rate@{k}": float(hits > 0),
         "mrr": 1 / (first + 1),
     }
@@ -90,9 +96,11 @@ def test_hand_made_example():
     assert found == {
         "recall@1": 0.0,
         "ndcg@1": 0.0,
+        "map@1": 0.0,
         "hit_rate@1": 0.0,
         "recall@2": 0.5,
         "ndcg@2": pytest.approx((1 / math.log2(3)) / ideal),
+        "map@2": 0.25,
         "hit_rate@2": 1.0,
         "mrr": 0.5,
     }
@@ -108,7 +116,7 @@ def test_scorer_that_likes_all_items_alike_gets_nothing():
         ks=(1, 10, 99),
     )
     at_k = {key: value for key, value in found.items() if "@" in key}
-    assert len(at_k) == 3 * 5
+    assert len(at_k) == 3 * 6
     assert set(at_k.values()) == {0.0}
     # The first target comes right after all 277 others, and after all 99 negatives.
     assert found["mrr"] == pytest.approx(1 / 278)
@@ -151,9 +159,9 @@ def test_metric_names():
         120,
         ks=(5, 10),
     )
-    full = ["recall@5", "ndcg@5", "hit_rate@5", "recall@10", "ndcg@10", "hit_rate@10", "mrr"]
+    full = [f"{name}@{k}" for k in (5, 10) for name in ("recall", "ndcg", "map", "hit_rate")]
     sampled = ["hit_rate@5", "ndcg@5", "hit_rate@10", "ndcg@10", "mrr"]
-    assert list(found) == full + [f"sampled_99/{name}" for name in sampled]
+    assert list(found) == [*full, "mrr"] + [f"sampled_99/{name}" for name in sampled]
     assert all(isinstance(value, float) for value in found.values())
 
 

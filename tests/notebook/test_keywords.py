@@ -26,6 +26,7 @@ def test_values_are_taken_as_python_has_them():
             "user_table": "users.csv",
             "release_non_private_metrics": np.True_,
             "max_interactions_per_user": None,
+            "list_lengths": [5, np.int64(20)],
             "aggregator": "clip,quantize,dp_gaussian",
             "aggregator_param": {"bits": 4},
         }
@@ -44,6 +45,7 @@ def test_values_are_taken_as_python_has_them():
         release_non_private_metrics=True,
         aggregator="clip,quantize,dp_gaussian",
         aggregator_param=("bits=4",),
+        list_lengths=("5", "20"),
     )
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -73,6 +75,9 @@ def test_parameters_are_a_mapping_a_list_or_one_text():
         ({"loss": 3}, "loss=3: must be text"),
         ({"item_features": [1]}, r"item_features=\[1\]: must be a list of texts"),
         ({"item_features": 1}, "item_features=1: must be a list of texts"),
+        ({"list_lengths": [5, True]}, r"list_lengths=\[5, True\]: must be a list of whole numbers"),
+        ({"list_lengths": [5, 0]}, "^list_lengths=5,0: give whole numbers from 1"),
+        ({"list_lengths": "5,05"}, "^list_lengths=5,05: a length is there twice"),
         # By the binaries' own checks.
         ({"rounds": 0}, "^rounds=0: must be at least 1$"),
         ({"loss": "sofmax"}, "^loss=sofmax: .*choose one of"),

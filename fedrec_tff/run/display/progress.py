@@ -14,22 +14,19 @@ from fedrec_tff.privacy import departures
 from fedrec_tff.run.display import notebook_bar
 from fedrec_tff.run.metrics import metric_names
 
-_RECALL = "recall@10"
-# What leaves on request alone is shown where it does. A star: see `metric_names.FOOTNOTE`.
+# What leaves on request alone is shown where it does.
 _SHOWN = {
     **{f"privacy/{name}": name for name in departures.EPSILON_NAMES.values()},
     "train/loss": "loss",
-    f"{metric_names.VALIDATION}{_RECALL}": _RECALL,
-    metric_names.mark(f"{metric_names.VALIDATION}{_RECALL}", is_private=True): f"{_RECALL}*",
-    f"{metric_names.PRIVATE}{_RECALL}": f"noised {_RECALL}",
 }
-_EVALUATED = tuple(name for name in _SHOWN if name.endswith(_RECALL))
 
 
 class ProgressReleaseManager(tff.program.ReleaseManager):
     """Shows released metrics: a live line on a terminal, a bar in a notebook, else some lines."""
 
-    def __init__(self, rounds: int, first_round: int, clients_per_round: float) -> None:
+    def __init__(
+        self, rounds: int, first_round: int, clients_per_round: float, list_length: int
+    ) -> None:
         """Initialises the display; it appears inside a `with` block.
 
         Args:
@@ -37,7 +34,10 @@ class ProgressReleaseManager(tff.program.ReleaseManager):
           first_round: The round that comes first in this session.
           clients_per_round: Expected; the rate is in expected users, which tells nothing of the
             real cohorts.
+          list_length: Of the lists whose recall is shown.
         """
+        self._evaluated = _name_recall(list_length)
+        self._shown = _SHOWN | self._evaluated
         self._rounds = rounds
         self._first_round = first_round
         self._clients_per_round = clients_per_round
@@ -81,13 +81,13 @@ class ProgressReleaseManager(tff.program.ReleaseManager):
           value: Metrics by name.
           key: The round's number.
         """
-        self._latest.update({name: value[name] for name in _SHOWN if name in value})
-        shown = [f"{label} {self._latest[name]:.4g}" for name, label in _SHOWN.items()
+        self._latest.update({name: value[name] for name in self._shown if name in value})
+        shown = [f"{label} {self._latest[name]:.4g}" for name, label in self._shown.items()
                  if name in self._latest]  # fmt: skip
         pace, left = self._describe_pace(key)
         line = "  ".join(filter(None, [*shown, pace]))
         self._progress.update(self._task, completed=key, metrics=line)
-        is_evaluation = any(name in value for name in _EVALUATED)
+        is_evaluation = any(name in value for name in self._evaluated)
         if self._bar is not None:
             self._bar.show(f"{line}  {left}", key)
         elif not self._is_live and (is_evaluation or key == self._rounds):
@@ -115,3 +115,17 @@ class ProgressReleaseManager(tff.program.ReleaseManager):
         rate = rounds_done * self._clients_per_round / seconds
         left = (self._rounds - key) * seconds / rounds_done
         return f"{rate:,.0f} users/s", f"{left:.0f} s left"
+
+
+def _name_recall(k: int) -> dict[str, str]:
+    """What validation's recall may be called, and how it is shown.
+
+    A star: see `metric_names.FOOTNOTE`.
+    """
+    recall = f"recall@{k}"
+    exact = f"{metric_names.VALIDATION}{recall}"
+    return {
+        exact: recall,
+        metric_names.mark(exact, is_private=True): f"{recall}*",
+        f"{metric_names.PRIVATE}{recall}": f"noised {recall}",
+    }

@@ -13,12 +13,6 @@ from fedrec_tff.run.metrics import metric_names
 # By exact counts, and by released ones.
 _BASELINES = ("popularity", "private_popularity")
 _PERSONALIZED = f"{metric_names.PERSONALIZED}{metric_names.TEST}"
-_COLUMNS = {
-    "recall@10": "recall@10",
-    "ndcg@10": "ndcg@10",
-    "mrr": "mrr",
-    "sampled_99/hit_rate@10": "hit_rate@10 of 100",
-}
 
 
 def describe_results(results: Mapping[str, Any], output_dir: str | os.PathLike) -> str:
@@ -56,7 +50,8 @@ def describe_results(results: Mapping[str, Any], output_dir: str | os.PathLike) 
 def _describe_noised(results: Mapping[str, Any], is_asked_for: bool) -> list[str]:
     """The last validation that was released with noise; how to have one where nothing else is."""
     found = []
-    for metric in ("recall@10", "ndcg@10", "mrr"):
+    ks = metric_names.find_list_lengths(metric_names.select(results, metric_names.PRIVATE))
+    for metric in (*(f"{name}@{k}" for k in ks for name in ("recall", "ndcg")), "mrr"):
         name = f"{metric_names.PRIVATE}{metric}"
         if name in results:
             low, high = results[f"{name}_low"], results[f"{name}_high"]
@@ -82,19 +77,34 @@ def create_table(rows: Mapping[str, tuple[Mapping[str, Any], str]]) -> str:
     """
     table = rich.table.Table(box=rich.box.SIMPLE)
     table.add_column("test")
-    for title in _COLUMNS.values():
-        table.add_column(title, justify="right")
+    columns = _choose_columns(rows)
+    for title in columns.values():
+        table.add_column(title, justify="right", no_wrap=True)
     for name, (results, prefix) in rows.items():
         found = metric_names.select(results, prefix)
-        values = [found.get(metric) for metric in _COLUMNS]
+        values = [found.get(metric) for metric in columns]
         star = "*" if metric_names.are_marked(results, prefix) else ""
         table.add_row(name + star, *("-" if value is None else f"{value:.4f}" for value in values))
-    console = rich.console.Console(width=100, color_system=None)
+    # As wide as it needs.
+    console = rich.console.Console(width=400, color_system=None)
     with console.capture() as capture:
         console.print(table)
+    text = "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
     is_marked = any(metric_names.are_marked(*row) for row in rows.values())
     footnote = f"\n  {metric_names.FOOTNOTE}" if is_marked else ""
-    return capture.get().rstrip() + footnote
+    return text + footnote
+
+
+def _choose_columns(rows: Mapping[str, tuple[Mapping[str, Any], str]]) -> dict[str, str]:
+    """The metrics that are shown, at every k that a row has, and their titles."""
+    found = [
+        name for results, prefix in rows.values() for name in metric_names.select(results, prefix)
+    ]
+    ks = metric_names.find_list_lengths(found)
+    at_k = [f"{name}@{k}" for k in ks for name in ("recall", "ndcg")]
+    shown = {name: name for name in (*at_k, "mrr")}
+    # Candidates are sampled, so these are only there to compare with publications.
+    return shown | {f"sampled_99/hit_rate@{k}": f"hit_rate@{k} of 100" for k in ks[:1]}
 
 
 def describe_tensorboard(output_dir: str | os.PathLike) -> str:

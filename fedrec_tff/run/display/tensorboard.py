@@ -4,7 +4,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -19,7 +19,6 @@ from fedrec_tff.run.metrics import metric_names
 
 # The columns that HParams shows first; the other flags follow, unchecked, in their order.
 _LEADING_FLAGS = field_spec.find_names(RunConfig, lambda spec: spec.is_leading)
-_VALIDATION = ("recall@10", "ndcg@10", "mrr")
 _NAMES = (
     "This run is private. Exact metrics of held-out interactions, outside of epsilon, are called "
     "`non_private/validation/...` where a run without differential privacy has "
@@ -34,6 +33,7 @@ def write_run_description(
     derived: Mapping[str, Any],
     privacy_statement: str,
     departures: departures_lib.Departures | None,
+    list_lengths: Sequence[int],
 ) -> None:
     """Writes the flags to the HParams tab, and configuration and privacy statement as texts.
 
@@ -47,11 +47,13 @@ def write_run_description(
       privacy_statement: The statement of privacy in plain words.
       departures: Reservations that are told with its epsilon; None for a run without differential
         privacy.
+      list_lengths: The k of metrics at k.
     """
     is_private = departures is not None
     shown = [
         metric_names.mark(f"{metric_names.VALIDATION}{name}", is_private)
-        for name in ("recall@10", "ndcg@10")
+        for k in list_lengths
+        for name in (f"recall@{k}", f"ndcg@{k}")
     ]
     shown += [f"privacy/{departures.epsilon_name}" if is_private else "train/loss"]
     with tf.summary.create_file_writer(os.fspath(summary_dir)).as_default():
@@ -68,12 +70,13 @@ def write_run_description(
         tf.summary.text("privacy/statement", privacy_statement, step=0)
         if is_private:
             tf.summary.text("privacy/names", _NAMES, step=0)
-        layout = custom_scalar.pb(_create_layout()).SerializeToString()
+        layout = custom_scalar.pb(_create_layout(list_lengths)).SerializeToString()
         tf.summary.experimental.write_raw_pb(layout, step=0)
 
 
-def _create_layout() -> layout_pb2.Layout:
+def _create_layout(list_lengths: Sequence[int]) -> layout_pb2.Layout:
     """A chart for each validation metric, whatever the run may call it."""
+    at_k = [f"{name}@{k}" for k in list_lengths for name in ("recall", "ndcg")]
     charts = [
         layout_pb2.Chart(
             title=metric,
@@ -81,7 +84,7 @@ def _create_layout() -> layout_pb2.Layout:
                 tag=[f"^((non_private/)?validation|private)/{metric}$"]
             ),
         )
-        for metric in _VALIDATION
+        for metric in (*at_k, "mrr")
     ]
     return layout_pb2.Layout(category=[layout_pb2.Category(title="validation", chart=charts)])
 

@@ -7,7 +7,8 @@ names throughout, so readers take either.
 
 # Tested in tests/whole_runs/test_run_outputs.py.
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 NON_PRIVATE = "non_private/"
@@ -15,6 +16,7 @@ VALIDATION = "validation/"
 TEST = "test/"
 PERSONALIZED = "personalized/"
 PRIVATE = "private/"
+_RECALL = re.compile(r"(?:^|/)recall@(\d+)$")
 
 # What is printed where one is shown.
 FOOTNOTE = "* exact, of held-out interactions: not covered by epsilon"
@@ -51,6 +53,12 @@ def select(values: Mapping[str, Any], folder: str) -> dict[str, Any]:
         if plain.startswith(folder):
             found[plain.removeprefix(folder)] = value
     return found
+
+
+def find_list_lengths(names: Iterable[str]) -> tuple[int, ...]:
+    """The k of the metrics at k on the full catalogue, each once, in the order of the names."""
+    found = (_RECALL.search(name) for name in names)
+    return tuple(dict.fromkeys(int(match[1]) for match in found if match))
 
 
 def are_marked(values: Mapping[str, Any], folder: str) -> bool:

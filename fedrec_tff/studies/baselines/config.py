@@ -28,15 +28,12 @@ BASELINES = (POPULARITY, PRIVATE_POPULARITY, MARKOV, EASE, IALS, TWO_TOWER)
 _OF_FEATURES = ("item_table", "user_table")
 DATA_FLAGS = (
     *(name for name in field_spec.read_specs(DataConfig) if name not in _OF_FEATURES),
-    "seed",
+    *("list_lengths", "seed"),
 )
 MODEL_FLAGS = (
     *(name for name in field_spec.read_specs(ModelConfig) if name != "user_features"),
     "item_table",
 )
-
-_DEFAULT_K = 10
-_DEFAULT_K_OF_ADJACENCY = 20  # as their publications have it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,13 +44,6 @@ class BaselinesConfig:
         None,
         f"Recommenders to fit, separated by commas: {', '.join(BASELINES)}. By default all that "
         f"suit the data; {PRIVATE_POPULARITY} only with --private_popularity_epsilon.",
-    )
-    k: int | None = declare(
-        None,
-        f"Length of the lists for metrics at k; by default {_DEFAULT_K}, and "
-        f"{_DEFAULT_K_OF_ADJACENCY} for adjacency sets.",
-        low=1,
-        high=MOST,
     )
     private_popularity_epsilon: float | None = declare(
         None,
@@ -137,12 +127,6 @@ class BaselinesConfig:
             if name.startswith(prefix)
         }
 
-    def k_for(self, run: RunConfig) -> int:
-        """Returns the length of the lists."""
-        if self.k is not None:
-            return self.k
-        return _DEFAULT_K_OF_ADJACENCY if run.dataset == "adjacency" else _DEFAULT_K
-
 
 def choose_baselines(config: BaselinesConfig, run: RunConfig) -> tuple[str, ...]:
     """Returns what is to be fitted: what was named, or what suits the data; in a fixed order."""
@@ -215,7 +199,6 @@ def to_flags(config: BaselinesConfig, run: RunConfig) -> dict[str, Any]:
     flags = {name: getattr(run, name) for name in (*DATA_FLAGS, *MODEL_FLAGS)}
     flags |= dataclasses.asdict(config)
     flags["baselines"] = list(choose_baselines(config, run))
-    flags["k"] = config.k_for(run)
     return {name: list(v) if isinstance(v, tuple) else v for name, v in flags.items()}
 
 

@@ -82,7 +82,7 @@ def _create_table(results: Mapping[str, Any]) -> str:
     table.add_column("test")
     for metric in metrics:
         table.add_column(metric, justify="right", no_wrap=True)
-    for title in (f"validation recall@{results['k']}", "seconds"):
+    for title in (f"validation {metrics[0]}", "seconds"):
         table.add_column(title, justify="right", no_wrap=True)
     for name, found in results["baselines"].items():
         values = [f"{metric_names.find(found, 'test')[metric]:.4f}" for metric in metrics]

@@ -22,7 +22,7 @@ from fedrec_tff.config import model_checks
 from fedrec_tff.config.population_config import PopulationBudget
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import loading, splits
-from fedrec_tff.evaluation import ranking, scoring
+from fedrec_tff.evaluation import held_out, scoring
 from fedrec_tff.run import data, features, notices
 from fedrec_tff.run.folder import provenance, run_directory, run_identity
 from fedrec_tff.run.metrics import metric_names
@@ -116,7 +116,7 @@ def _run(
         found = _fit_and_measure(chosen, inputs, models)
     return {
         "flags": flags,
-        "k": config.k_for(run_config),
+        "list_lengths": list(run_config.ks),
         "seed": run_config.seed,
         metric_names.mark(_DATA, is_private): _describe_data(dataset),
         "baselines": found,
@@ -152,7 +152,7 @@ def _fit_and_measure(
     for name, score_fn in score_fns.items():
         notices.say(f"{name}: test")
         test = metric_names.mark("test", inputs.is_private)
-        found[name][test] = _evaluate(score_fn, inputs.split.test, inputs)
+        found[name][test] = _evaluate(score_fn, "test", inputs)
     return found
 
 
@@ -191,13 +191,13 @@ def _obtain(
         details = baseline.fit_fn(named, path)
         score_fn = baseline.restore_fn(inputs, path)
         seconds = time.monotonic() - start
-        validation = _evaluate(score_fn, inputs.split.validation, inputs)
+        validation = _evaluate(score_fn, "validation", inputs)
     except (scoring.NotNumbersError, np.linalg.LinAlgError) as error:
         raise errors.UserError(
             f"{name} has diverged: its scores are no numbers; change its parameters, --{name}_..., "
             "in another --output_dir"
         ) from error
-    recall = f"recall@{inputs.config.k_for(inputs.run)}"
+    recall = f"recall@{inputs.run.ks[0]}"
     said = metric_names.mark(f"validation/{recall}", inputs.is_private)
     notices.say(f"{name}: {seconds:.1f} s, {said} {validation[recall]:.4f}")
     # All but what is released privately is exact, and outside of its epsilon.
@@ -229,14 +229,10 @@ def _describe_parameters(name: str, inputs: baseline_fits.Inputs) -> dict[str, A
 
 
 def _evaluate(
-    score_fn: scoring.ScoreFn,
-    evaluation_set: splits.EvaluationSet,
-    inputs: baseline_fits.Inputs,
+    score_fn: scoring.ScoreFn, part: str, inputs: baseline_fits.Inputs
 ) -> dict[str, float]:
-    k = inputs.config.k_for(inputs.run)
-    return ranking.evaluate(
-        score_fn, evaluation_set, inputs.split.num_items, (k,), seed=inputs.run.seed
-    )
+    run = inputs.run
+    return held_out.evaluate_part(score_fn, inputs.split, part, run.ks, run.seed)
 
 
 def _describe_data(dataset: loading.LoadedDataset) -> dict[str, Any]:

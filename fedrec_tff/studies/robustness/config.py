@@ -95,6 +95,8 @@ def create_cells(
         raise errors.UserError(
             "--withhold_held_out_metrics: a study compares exact metrics of the test: drop it"
         )
+    if base.list_lengths:
+        raise errors.UserError("--list_lengths: a study compares lists of 10: drop it")
     if not aggregators:
         raise errors.UserError("--aggregators: name at least one")
     columns = _distinct((CLEAN, *attacks))

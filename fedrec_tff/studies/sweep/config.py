@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fedrec_tff import errors
-from fedrec_tff.config import config_checks, field_spec, run_config
+from fedrec_tff.config import config_checks, field_spec, output_checks, run_config
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.sweep import space as sweep_space
@@ -29,9 +29,12 @@ PRIVATE = metric_names.PRIVATE
 PERSONALIZED = metric_names.PERSONALIZED
 _FINETUNING = "finetuning_"
 DEFAULT_OBJECTIVE = "validation/recall@10"
-_FULL = ("recall@10", "ndcg@10", "hit_rate@10", "mrr")
-_SAMPLED = ("sampled_99/hit_rate@10", "sampled_99/ndcg@10", "sampled_99/mrr")
-_PRIVATE_METRICS = ("recall@10", "ndcg@10", "mrr")
+# Metrics at k: of all items, of sampled ones, and noised.
+_FULL, _SAMPLED, _NOISED = (
+    ("recall", "ndcg", "map", "hit_rate"),
+    ("hit_rate", "ndcg"),
+    ("recall", "ndcg"),
+)
 
 _LARGEST_TRIALS_SHAPE = 100.0
 _MOST_TRIALS = 1000
@@ -181,6 +184,7 @@ def check_trial(config: SweepConfig, values: dict[str, Any]) -> None:
         config_checks.validate(run)
     except errors.UserError as error:
         raise errors.UserError(f"the trial with {describe(values)}: {error}") from error
+    _check_is_measured(config.objective, run)
     if config.objective.startswith(PRIVATE) and run.private_evaluation_noise_multiplier is None:
         raise errors.UserError(
             f"--objective={config.objective} needs --private_evaluation_noise_multiplier, which "
@@ -293,17 +297,29 @@ def _check_objective(config: SweepConfig) -> None:
             "which is read once; choose by "
             f"{model}{VALIDATION}{objective.removeprefix(f'{model}test/')}"
         )
-    exact = [f"{VALIDATION}{name}" for name in (*_FULL, *_SAMPLED)]
-    known = [*exact, *(f"{PRIVATE}{name}" for name in _PRIVATE_METRICS)]
-    known += [f"{PERSONALIZED}{name}" for name in exact]
-    if objective not in known:
-        raise errors.UserError(f"--objective={objective}: choose one of {', '.join(known)}")
+    output_checks.check(config.base)
+    _check_is_measured(objective, config.base)
     for dimension in config.dimensions:
         if dimension.name.startswith(_FINETUNING) and not model:
             raise errors.UserError(
                 f"--sweep={dimension.name}: devices fine-tune after training, which cannot move "
                 f"--objective={objective}: choose by {PERSONALIZED}{DEFAULT_OBJECTIVE}, or drop it"
             )
+
+
+def _check_is_measured(objective: str, run: RunConfig) -> None:
+    """Refuses an objective that is no metric, or one at a k that a run has no lists of."""
+    full = [f"{name}@{k}" for k in run.ks for name in _FULL]
+    sampled = [f"sampled_99/{name}@{k}" for k in run.ks for name in _SAMPLED]
+    exact = [f"{VALIDATION}{name}" for name in (*full, "mrr", *sampled, "sampled_99/mrr")]
+    noised = [f"{name}@{k}" for k in run.noised_ks for name in _NOISED]
+    known = [*exact, *(f"{PRIVATE}{name}" for name in (*noised, "mrr"))]
+    known += [f"{PERSONALIZED}{name}" for name in exact]
+    if objective not in known:
+        raise errors.UserError(
+            f"--objective={objective}: choose one of {', '.join(known)}; --list_lengths gives "
+            "metrics of other lists"
+        )
 
 
 def _check_random_number(config: SweepConfig) -> None:

@@ -20,7 +20,6 @@ from fedrec_tff.studies.sweep.runs import FAILED, PRUNED
 from fedrec_tff.studies.sweep.study import Study, TrialResult
 
 _LEDGERS = "the events in the ledgers of all runs, composed; a trial that failed counts in full"
-_TEST_METRICS = ("recall@10", "ndcg@10", "mrr", "sampled_99/hit_rate@10")
 
 
 def sort_trials(study: Study) -> list[TrialResult]:
@@ -103,7 +102,9 @@ def describe_best(study: Study) -> str:
 def find_test_metrics(study: Study, trial: TrialResult) -> dict[str, list[float]]:
     """The test metrics of a finished trial, a value for each seed; fine-tuned ones where chosen."""
     results = [run_directory.read_results(run.directory) for run in study.runs_of(trial)]
-    names = [f"test/{name}" for name in _TEST_METRICS]
+    at_k = [f"{name}@{k}" for k in study.config.base.ks for name in ("recall", "ndcg")]
+    hit_rate = f"sampled_99/hit_rate@{study.config.base.ks[0]}"
+    names = [f"test/{name}" for name in (*at_k, "mrr", hit_rate)]
     if study.config.objective.startswith(sweep_config.PERSONALIZED):
         names = [f"{sweep_config.PERSONALIZED}{name}" for name in names]
     names = [metric_names.mark(name, is_private) for is_private in (False, True) for name in names]

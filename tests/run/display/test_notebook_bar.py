@@ -60,7 +60,7 @@ def test_a_run_shows_the_bar_and_no_lines(page, capfd):
     from fedrec_tff.run.display import progress
 
     capfd.readouterr()
-    with progress.ProgressReleaseManager(2, 1, 10.0) as shown:
+    with progress.ProgressReleaseManager(2, 1, 10.0, 10) as shown:
         assert "starting" in page.shown[0]
         asyncio.run(shown.release({"train/loss": 0.5, "validation/recall@10": 0.25}, 1))
         assert "round 1/2" in page.shown[0]

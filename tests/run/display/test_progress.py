@@ -15,7 +15,7 @@ def clock(monkeypatch):
 
 
 def test_rate_and_remaining_time_leave_the_round_that_compiles_out(clock, capsys):
-    with progress.ProgressReleaseManager(rounds=12, first_round=3, clients_per_round=50) as shown:
+    with progress.ProgressReleaseManager(12, 3, 50, list_length=10) as shown:
         for number, seconds in ((3, 20.0), (4, 1.0), (5, 3.0)):
             clock[0] += seconds
             asyncio.run(shown.release({"validation/recall@10": 0.25}, number))

@@ -47,9 +47,9 @@ def test_by_default_what_suits_the_data_and_needs_no_budget():
 
 
 def test_lists_are_as_long_as_their_publications_have_them():
-    assert BaselinesConfig().k_for(RunConfig()) == 10
-    assert BaselinesConfig().k_for(_ADJACENCY) == 20
-    assert BaselinesConfig(k=5).k_for(_ADJACENCY) == 5
+    assert RunConfig().ks == (10,)
+    assert _ADJACENCY.ks == (10, 20)
+    assert dataclasses.replace(_ADJACENCY, list_lengths=("5",)).ks == (5,)
 
 
 def test_every_parameter_belongs_to_a_baseline():
@@ -59,7 +59,7 @@ def test_every_parameter_belongs_to_a_baseline():
         for baseline in baselines_config.BASELINES
         for name in BaselinesConfig().parameters_of(baseline)
     }
-    assert fields - parameters == {"baselines", "k"}
+    assert fields - parameters == {"baselines"}
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_every_parameter_belongs_to_a_baseline():
     [
         ({"baselines": ("pop",)}, {}, "'pop' is unknown"),
         ({"baselines": ()}, {}, "name at least one"),
-        ({"k": 0}, {}, "--k=0"),
+        ({}, {"list_lengths": ("0",)}, "--list_lengths=0"),
         ({"ials_regularization": 0.0}, {}, "--ials_regularization=0.0: must be more than 0"),
         ({"ease_regularization": float("nan")}, {}, "finite"),
         ({"baselines": ("ease",), "ials_dim": 8}, {}, "--ials_dim means nothing without ials"),

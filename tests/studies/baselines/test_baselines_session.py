@@ -224,7 +224,7 @@ def test_results_say_what_was_measured_on_what(tmp_path):
     split = dataset.split
     popular = popularity.PopularityRecommender(split.train, split.num_items)
     expected = ranking.evaluate(popular.score_fn, split.test, split.num_items, seed=0)
-    assert results["baselines"]["popularity"]["test"] == expected
+    assert results["baselines"]["popularity"]["test"].items() >= expected.items()
     assert results["baselines"]["ials"]["parameters"] == {
         "dim": 8,
         "regularization": BaselinesConfig.ials_regularization,

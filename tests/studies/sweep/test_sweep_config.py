@@ -139,6 +139,7 @@ def test_random_trials_follow_from_the_seed():
             {"objective": "private/mrr"},
             "--sweep=finetuning_learning_rate: devices fine-tune after training",
         ),
+        ("rounds=1,2", {"objective": "validation/recall@20"}, "--list_lengths gives"),
         ("rounds=1,2", {"objective": "train/loss"}, "choose one of validation/recall@10"),
         ("rounds=1,2", {"objective": "validation/recal@10"}, "choose one of"),
         ("rounds=1,2", {"seeds": (1, 1)}, "twice"),
@@ -300,3 +301,12 @@ def test_what_shows_nothing_before_its_end_cannot_be_pruned():
     with pytest.raises(errors.UserError, match=told):
         sweep_config.create_trials(dataclasses.replace(config, pruning_warmup_rounds=21))
     assert sweep_config.create_trials(dataclasses.replace(config, pruning_warmup_rounds=20))
+
+
+def test_an_objective_must_be_of_the_lists_that_a_trial_has():
+    config = create_config("list_lengths=10;5 20;")
+    with pytest.raises(errors.UserError, match="--objective=validation/recall@10: choose one of"):
+        sweep_config.create_trials(config)
+    base = {"list_lengths": ("5", "20")}
+    for objective in ("validation/map@20", "private/ndcg@5", "validation/sampled_99/hit_rate@5"):
+        sweep_config.check(create_config("rounds=1,2", flags=base, objective=objective))
