@@ -24,6 +24,8 @@ def check(config: RunConfig) -> None:
             "differential privacy: add --popularity_noise_multiplier, or drop "
             "--negative_sampling=popularity and --initial_bias=popularity"
         )
+    if config.is_private and config.initial_model is not None:
+        _check_initial_model(config)
     if config.withhold_held_out_metrics and config.finetuning_epochs:
         raise errors.UserError(
             "--finetuning_epochs: fine-tuned models are there to be measured by held-out "
@@ -33,6 +35,15 @@ def check(config: RunConfig) -> None:
     _check_mechanism_flags(config)
     _check_trust(config)
     _check_releases(config)
+
+
+def _check_initial_model(config: RunConfig) -> None:
+    if not config.initial_model_is_public:
+        raise errors.UserError(
+            f"--initial_model={config.initial_model}: a model that was fitted to these users voids "
+            "the guarantee, unless what it cost them is added to it: drop it, or, if it is public "
+            "or of other people, declare that by --initial_model_is_public"
+        )
 
 
 def _check_noise(config: RunConfig) -> None:

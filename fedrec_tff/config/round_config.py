@@ -4,13 +4,15 @@
 
 import dataclasses
 
-from fedrec_tff.config.field_spec import MOST, declare
+from fedrec_tff.config.field_spec import MOST, Need, declare
 from fedrec_tff.config.privacy_config import PRIVACY
 from fedrec_tff.privacy import sampling as sampling_laws
 from fedrec_tff.privacy.mechanisms import kinds
 
 INITIAL_EMBEDDINGS = ("random", "features")
 INITIAL_BIASES = ("zero", "popularity")
+
+_INITIAL_MODEL = Need("--initial_model", lambda config: config.initial_model is not None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +81,17 @@ class RoundConfig:
         "Beginning of item biases: zero, or the log of popularity; under differential privacy "
         "that needs --popularity_noise_multiplier.",
         choices=INITIAL_BIASES,
+    )
+    initial_model: str | None = declare(
+        None,
+        "Model that training begins with: the --output_dir of a finished run, or its model.npz. "
+        "Items are matched by their raw ids; new ones begin as they would without it.",
+    )
+    initial_model_is_public: bool = declare(
+        False,
+        "Declaration, under differential privacy, that --initial_model was fitted to nobody of "
+        "this run's users, or that what it cost them is added to this run's epsilon elsewhere.",
+        needs=(PRIVACY, _INITIAL_MODEL),
     )
     warmup_rounds: int = declare(
         0,

@@ -37,6 +37,7 @@ def build_learning_process(
     client_memory: client_memory_lib.ClientMemory = client_memory_lib.NO_MEMORY,
     server_learning_rates: np.ndarray | None = None,
     edges: server_part.Edges | None = None,
+    known_weights: initial_weights.KnownWeights | None = None,
 ) -> tff.learning.templates.LearningProcess:
     """Composes broadcast, client work, aggregation and the server's step.
 
@@ -64,6 +65,7 @@ def build_learning_process(
       server_learning_rates: float32 [rounds], the server's in each round; None for the optimizer's.
         Not with edges that sync every few rounds.
       edges: Edges between clients and server; None for nothing.
+      known_weights: Weights of another model to begin with; None for none.
 
     Returns:
       A process whose `next` takes the state and a list of clients of that type, and whose
@@ -76,7 +78,7 @@ def build_learning_process(
       not finite leaves out the round.
     """
     initial_weights_fn = initial_weights.build_initial_weights(
-        model, num_items, seed, initial_item_bias, initial_item_embedding
+        model, num_items, seed, initial_item_bias, initial_item_embedding, known_weights
     )
     weights_type = initial_weights_fn.type_signature.result
     finalizer = scheduled_finalizer.build_finalizer(

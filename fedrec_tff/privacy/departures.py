@@ -41,6 +41,7 @@ class Choices:
         has_edges: Whether edges stand between users and server.
         keeps_weights_on_devices: Whether devices fit something that stays with them.
         has_absent_devices: Whether users take part less often than is accounted for.
+        has_initial_model: Whether training begins with a model that is taken to be public.
     """
 
     mechanism_name: str
@@ -53,6 +54,7 @@ class Choices:
     has_edges: bool = False
     keeps_weights_on_devices: bool = False
     has_absent_devices: bool = False
+    has_initial_model: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +154,7 @@ def find_departures(choices: Choices) -> Departures:
         "edges": choices.has_edges,
         "weights_on_devices": choices.keeps_weights_on_devices,
         "absent_devices": choices.has_absent_devices,
+        "initial_model": choices.has_initial_model,
     }
     of_kind = {_TRUST: kind.trust, _ARITHMETIC: kind.arithmetic}
     return Departures(
@@ -252,6 +255,13 @@ _ALL = {
             ASSUMPTION,
             "Some devices are absent in this simulation, so users take part less often than "
             "stated, and epsilon is an upper bound.",
+        ),
+        Departure(
+            "initial_model",
+            ASSUMPTION,
+            "Training begins with a model (--initial_model) that is taken to be public or of other "
+            "people: if these users' data went into it, what that cost them comes on top of "
+            "epsilon, and without noise there it is no guarantee.",
         ),
     )
 }

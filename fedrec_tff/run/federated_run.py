@@ -40,7 +40,13 @@ from fedrec_tff.run import (
 from fedrec_tff.run import devices as devices_lib
 from fedrec_tff.run.display import progress as progress_lib
 from fedrec_tff.run.display import tensorboard
-from fedrec_tff.run.folder import model_file, prolongation, run_directory, run_identity
+from fedrec_tff.run.folder import (
+    initial_model,
+    model_file,
+    prolongation,
+    run_directory,
+    run_identity,
+)
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.run.records import Session, SessionOutcome
 
@@ -194,7 +200,18 @@ def build_process(
         dataset.interactions.item_features,
         _create_simulation(session),
         session.features,
+        _read_initial_model(session),
     )
+
+
+def _read_initial_model(session: Session) -> initial_model.KnownWeights | None:
+    known = initial_model.read(session.config, session.dataset.interactions.item_ids)
+    if known is not None:
+        notices.say(
+            f"training begins with {session.config.initial_model}, which knows "
+            f"{len(known.rows):,} of {session.dataset.split.num_items:,} items"
+        )
+    return known
 
 
 def create_source(

@@ -20,6 +20,7 @@ from fedrec_tff.learning import (
     client_work,
     feature_embedding,
     guidance_memory,
+    initial_weights,
     negative_sampling,
     optimizers,
     schedules,
@@ -28,10 +29,11 @@ from fedrec_tff.learning import (
 from fedrec_tff.learning import process as process_lib
 from fedrec_tff.learning.config import EVERYBODY_THE_SAME, POPULARITY
 from fedrec_tff.learning.simulation import simulated_clients
-from fedrec_tff.models import tower_contract
+from fedrec_tff.models import tower_contract, two_tower
 from fedrec_tff.models.losses import contract as loss_contract
 from fedrec_tff.run import aggregator_context, client_simulation, known_popularity, privacy_plan
 from fedrec_tff.run import features as features_lib
+from fedrec_tff.run.folder import initial_model
 
 # What is drawn.
 _EDGE = "edge"
@@ -45,6 +47,7 @@ def build_process(
     item_features: pd.DataFrame | None = None,
     simulation: client_simulation.ClientSimulation | None = None,
     features: features_lib.Features = features_lib.NO_FEATURES,
+    known: initial_model.KnownWeights | None = None,
 ) -> tff.learning.templates.LearningProcess:
     """Builds the learning process of a run.
 
@@ -56,6 +59,7 @@ def build_process(
       item_features: A row for each item, where there are any.
       simulation: Simulated attackers and failures of devices; None for no simulation.
       features: Features of items and users that the model reads.
+      known: Initial weights from another run's model; None for none.
 
     Returns:
       The process; row-sparse where aggregator and client optimiser allow it.
@@ -110,6 +114,7 @@ def build_process(
         client_memory=memory,
         server_learning_rates=schedules.create_learning_rates(config.server),
         edges=edges,
+        known_weights=_create_known_weights(known),
     )
 
 
@@ -271,6 +276,17 @@ def _find_hierarchy(
 def _get_edge(client: client_work.ClientData | simulated_clients.SimulatedClient) -> Any:
     """The client's edge, which is public."""
     return server_part.get_edge(client.data if hasattr(client, "data") else client)
+
+
+def _create_known_weights(
+    known: initial_model.KnownWeights | None,
+) -> initial_weights.KnownWeights | None:
+    if known is None:
+        return None
+    items = two_tower.ItemRows(known.arrays.embedding, known.arrays.bias)
+    return initial_weights.KnownWeights(
+        known.rows, two_tower.TwoTowerWeights(items, known.arrays.tower)
+    )
 
 
 def _create_initial_embedding(

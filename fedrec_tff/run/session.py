@@ -19,10 +19,11 @@ from fedrec_tff.datasets import loading
 from fedrec_tff.plugins import loading as plugin_loading
 from fedrec_tff.run import data, notices, population, privacy_plan, user_draws
 from fedrec_tff.run import features as features_lib
-from fedrec_tff.run.folder import prolongation, run_directory, run_identity
+from fedrec_tff.run.folder import initial_model, prolongation, run_directory, run_identity
 from fedrec_tff.run.records import Session, SessionOutcome
 
 _POPULATION_ID = "population_ledger_id"
+_INITIAL_MODEL = "initial_model_digest"
 
 
 def run(
@@ -113,6 +114,7 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
     dataset = data.load_data(config)
     model_checks.check_size(config, dataset.split.num_items)
     features = features_lib.create_features(config, dataset)
+    initial_model.check(config, dataset.interactions.item_ids)
     stored = run_directory.read_config(directory)
     noise_multiplier, has_new_plugin = None, False
     if stored is None:
@@ -124,6 +126,8 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
         )
         noise_multiplier = stored["derived"]["noise_multiplier"]
         before = stored["derived"]
+        if before.get(_INITIAL_MODEL) != initial_model.digest(config):
+            raise run_directory.refuse_version(directory, "initial model")
         new_plugins = _find_new_plugins(config, before)
         has_new_plugin = bool(new_plugins)
         if has_new_plugin:
@@ -225,6 +229,7 @@ def _derive(
         "plugins": _digest_plugins(config),
         "model_digest": model_checks.digest_model(config),
         "loss_digest": loss_checks.digest_loss(config),
+        _INITIAL_MODEL: initial_model.digest(config),
         "sampling_probability": plan.sampling_probability,
         "sampling": config.sampling_law,
         "noise_multiplier": plan.mechanism.noise_multiplier if plan.mechanism else None,

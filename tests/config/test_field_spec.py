@@ -80,7 +80,7 @@ def test_every_need_is_met_by_some_run_and_not_by_another():
         RunConfig(dataset="csv", loss="hinge", server_optimizer="sgd", num_blocks=0),
         RunConfig(user_features=("age",), noise_multiplier=1.0, catalogue="selected"),
         RunConfig(model="some.module:build", attack="nan", failure="stale", finetuning_epochs=1),
-        RunConfig(loss="some.module:loss", early_stopping_patience=2),
+        RunConfig(loss="some.module:loss", early_stopping_patience=2, initial_model="x"),
         RunConfig(query_tower="attention", personal_tower="embedding", loss="in_batch_softmax"),
         RunConfig(reconstruction_steps=0, population_ledger="x", popularity_noise_multiplier=1.0),
     ]

@@ -49,6 +49,7 @@ def _expect(choices):
         (choices.has_edges, "edges"),
         (choices.keeps_weights_on_devices, "weights_on_devices"),
         (choices.has_absent_devices, "absent_devices"),
+        (choices.has_initial_model, "initial_model"),
     ):
         if has_it:
             assumed.add(name)
@@ -127,6 +128,11 @@ def test_an_epsilon_is_found_under_its_name(values, expected):
             "simulated_epsilon",
         ),
         ({"failure": "dropout"}, {"absent_devices"}, "epsilon"),
+        (
+            {"initial_model": "runs/other", "initial_model_is_public": True},
+            {"initial_model"},
+            "epsilon",
+        ),
         ({"finetuning_epochs": 1}, {"weights_on_devices"}, "epsilon"),
         ({"aggregator": "dp_hierarchical"}, {"edges", "trusted_server"}, "epsilon"),
         (

@@ -205,6 +205,7 @@ def test_config_has_every_flag_and_what_follows_from_them(uninterrupted, split):
         "plugins": {},
         "model_digest": None,
         "loss_digest": None,
+        "initial_model_digest": None,
         "sampling": "poisson",
         "sampling_probability": 0.2,
         "noise_multiplier": 1.5,

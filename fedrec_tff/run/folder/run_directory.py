@@ -115,6 +115,11 @@ class RunDirectory:
         return self.root / _IDS
 
     @property
+    def item_ids(self) -> pathlib.Path:
+        """`ids/item_ids.csv`: raw ids of items by index."""
+        return self.ids / "item_ids.csv"
+
+    @property
     def cohort_key(self) -> pathlib.Path:
         """`cohort_key`: the secret that cohorts are drawn from under differential privacy."""
         return self.root / _COHORT_KEY

@@ -172,6 +172,7 @@ def _check_run(config: RunConfig) -> None:
         "private_evaluation_noise_multiplier",
         "initial_bias",
         "initial_embedding",
+        "initial_model",
         "item_features",
         "user_features",
         "negative_sampling",
