@@ -106,6 +106,13 @@ class DataConfig:
         needs=(_CSV,),
         about_data=True,
     )
+    quoting: bool = declare(
+        True,
+        "Whether fields of text may stand in double quotes; --noquoting for files that have quotes "
+        "as ordinary characters (csv).",
+        needs=(_CSV,),
+        about_data=True,
+    )
     encoding: str = declare(
         "utf-8",
         "Encoding of text, as latin-1 (csv, sequences, and the tables beside them).",

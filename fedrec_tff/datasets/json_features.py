@@ -36,7 +36,7 @@ def read(path: pathlib.Path, id_column: str, encoding: str = "utf-8") -> pd.Data
 
     Returns:
       Columns of text in the order in which the file names them first; `id_column` holds the ids.
-      The values of a list are separated by `|`, each once.
+      The values of a list are separated by `|`, each once. What holds objects is left out.
 
     Raises:
       UserError: If the file cannot be read, or a row has no id.
@@ -129,8 +129,14 @@ def _to_rows(found: Iterable[tuple[str, Any]]) -> list[tuple[str, dict[str, str]
 def _to_texts(where: str, row: dict[str, Any]) -> dict[str, str]:
     texts = {}
     for name, value in row.items():
+        if _holds_objects(value):
+            continue
         try:
             texts[name] = to_text(value)
         except ValueError as error:
             raise errors.UserError(f"{where}: {name} {error}") from error
     return texts
+
+
+def _holds_objects(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(map(_holds_objects, value)))

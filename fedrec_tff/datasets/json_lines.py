@@ -46,14 +46,16 @@ def read_columns(
 
 def read_names(path: pathlib.Path, encoding: str = "utf-8") -> list[str]:
     """Returns the keys of the first object that can be read, by which the layout is told."""
+    reason = "no object"
     for line in delimited.read_text(path, encoding).split("\n"):
         try:
             row = json_features.parse(line)
-        except ValueError:
+        except ValueError as error:
+            reason = str(error)
             continue
         if isinstance(row, dict):
             return list(row)
-    raise errors.UserError(f"{path} holds no JSON objects, an object a line is needed")
+    raise errors.UserError(f"{path} holds no JSON, of which an object a line is needed: {reason}")
 
 
 def _find_rows(text: str, kinds: Mapping[str, str]) -> Iterator[cells.Row]:

@@ -72,6 +72,7 @@ class DatasetConfig:
       user_features: The same of users, who may tell of themselves in any case.
       delimiter: The delimiter of a table's text, as `tables.TableLayout` has it; None to guess it.
       encoding: The encoding of tables and sequences.
+      quoting: Whether fields of a table's text may stand in double quotes.
       time_format: The directives by which a table's times are written, as `times.parse` takes it.
       max_malformed_fraction: The fraction of rows that may be malformed and skipped.
       preparation: Which users, items and interactions to keep; not for adjacency sets.
@@ -107,6 +108,7 @@ class DatasetConfig:
     delimiter: str | None = None
     encoding: str = "utf-8"
     time_format: str | None = None
+    quoting: bool = True
     max_malformed_fraction: float = 0.0
     preparation: PreparationConfig = dataclasses.field(default_factory=PreparationConfig)
     split: str | None = None
@@ -324,7 +326,7 @@ def load(config: DatasetConfig) -> LoadedDataset:
     Raises:
       UserError: If files are missing or malformed, or too little is left for the split.
     """
-    source = _read(config)
+    source = read(config)
     roster_digest = None
     if config.roster is not None:
         source, roster_digest = sources.place_on_roster(source, config.roster, config.columns.user)
@@ -355,7 +357,18 @@ def load(config: DatasetConfig) -> LoadedDataset:
     )
 
 
-def _read(config: DatasetConfig) -> Source:
+def read(config: DatasetConfig) -> Source:
+    """Reads or generates, and nothing more.
+
+    Args:
+      config: Which data; what is to be done to them has no say.
+
+    Returns:
+      What was found.
+
+    Raises:
+      UserError: If files are missing or malformed.
+    """
     if config.name == "synthetic":
         log = synthetic.generate_with_all_items(config.synthetic)
         return Source(
@@ -393,6 +406,7 @@ def _read_table(config: DatasetConfig) -> Source:
         config.delimiter,
         config.encoding,
         config.time_format,
+        config.quoting,
         isolates_rows=config.is_private,
     )
 

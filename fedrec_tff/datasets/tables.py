@@ -84,6 +84,7 @@ class TableLayout:
         None to go by the suffix (`.csv`, `.tsv`), or else by the first line.
       encoding: The encoding of text.
       time_format: As `times.parse` takes it.
+      quoting: Whether fields of text may stand in double quotes.
       isolates_rows: Whether no row may decide how others are read: the first of a file without a
         header doesn't tell the delimiter, and no value spans lines.
     """
@@ -92,6 +93,7 @@ class TableLayout:
     delimiter: str | None = None
     encoding: str = "utf-8"
     time_format: str | None = None
+    quoting: bool = True
     isolates_rows: bool = False
 
 
@@ -199,7 +201,7 @@ def find_text_format(path: pathlib.Path, layout: TableLayout = TableLayout()) ->
         _DELIMITER_OF_NAME.get(delimiter, delimiter),
         tuple(layout.column_names),
         layout.encoding,
-        quoting=compression.find_suffix(path) not in ATOMIC_SUFFIXES,
+        quoting=layout.quoting and compression.find_suffix(path) not in ATOMIC_SUFFIXES,
         isolates_rows=layout.isolates_rows,
         time_format=layout.time_format,
     )

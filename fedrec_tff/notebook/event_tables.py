@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fedrec_tff import errors
+from fedrec_tff.config import data_places
 from fedrec_tff.config.data_config import COLUMN_FLAGS, DATASETS, NEED_DATA_DIR
 from fedrec_tff.config.run_config import RunConfig
 
@@ -21,15 +22,6 @@ _COLUMNS = {
     "data_dir": COLUMN_FLAGS,
     "item_table": (),
     "user_table": (),
-}
-_MOVIES = "movies.csv"
-# Folders by what is in them.
-_FOLDERS = {
-    "ratings.dat": {"dataset": "ml-1m"},
-    "u.data": {"dataset": "ml-100k"},
-    "test.txt": {"dataset": "adjacency", "split": "published"},
-    "sequences.txt": {"dataset": "sequences"},
-    _MOVIES: {"dataset": "ml-latest"},
 }
 
 
@@ -95,24 +87,13 @@ def _find_path(path: str, keywords: Mapping[str, Any]) -> dict[str, Any]:
         )
     if not place.is_dir():
         return {"dataset": "csv", "data_dir": path}
-    for name, flags in _FOLDERS.items():
-        if (place / name).exists():
-            # The sets that have the same files are told by the folder's name, if at all.
-            is_named = name == _MOVIES and place.name in DATASETS
-            return {**flags, "data_dir": path} | ({"dataset": place.name} if is_named else {})
-    if _holds_tables(place):
-        return {"dataset": "csv", "data_dir": path}
-    raise errors.UserError(
-        f"events: the folder {path} holds none of {', '.join(_FOLDERS)}, nor parts of a table "
-        "alone: name the file in it"
-    )
-
-
-def _holds_tables(place: pathlib.Path) -> bool:
-    # Imported here, as is all that is not needed to tell a wrong keyword.
-    from fedrec_tff.datasets import parts
-
-    return parts.holds_tables(place)
+    flags = data_places.find_flags(place)
+    if flags is None:
+        raise errors.UserError(
+            f"events: the folder {path} holds none of {', '.join(data_places.FILES)}, nor parts of "
+            "a table alone: name the file in it"
+        )
+    return {**flags, "data_dir": path}
 
 
 def _suggest(place: pathlib.Path) -> str:

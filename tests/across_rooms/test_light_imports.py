@@ -29,6 +29,7 @@ _MODULES = [
     *("fedrec_tff.checks.aggregator_text", "fedrec_tff.checks.aggregator_check_config"),
     *("fedrec_tff.run.display.population_text", "fedrec_tff.run.population"),
     *("fedrec_tff.notebook.training", "fedrec_tff.notebook.trained_run"),
+    *("fedrec_tff.studies.data_report.guess", "fedrec_tff.studies.data_report.text"),
     *("experiments.plan_privacy", "experiments.aggregators", "experiments.ledger"),
 ]
 

@@ -372,6 +372,15 @@ def test_amazon_video(real_data_dir):
 _AS_FRACTIONS = "u,i\n7.0,-1.000\n7.5,1.0.0\n007.0,.0\n"
 
 
+def test_quotes_can_be_ordinary_characters(tmp_path):
+    path = tmp_path / "plays.tsv"
+    path.write_text('u\ti\n1\t"Weird Al" Yankovic\n1\t"Dish\n')
+    with pytest.raises(errors.UserError, match=r"plays\.tsv:2: "):
+        tables.read(path, tables.TableColumns("u", "i"))
+    log, _ = tables.read(path, tables.TableColumns("u", "i"), tables.TableLayout(quoting=False))
+    assert log.item_ids.tolist() == ['"Dish', '"Weird Al" Yankovic']
+
+
 @pytest.mark.parametrize("isolates_rows", [False, True])
 @pytest.mark.parametrize("odd", ["", '"7","x'])
 def test_ids_that_are_whole_numbers_are_written_without_a_fraction(tmp_path, isolates_rows, odd):

@@ -194,7 +194,7 @@ class _Writer:
         has_item_table = self._config.has_item_table or log.item_features is not None
         rows[[column for column in rows if has_times or column != _TIME]].to_csv(path, index=False)
         flags = {"dataset": "csv", "data_dir": str(path), "column_names": None}
-        flags |= {"delimiter": None, "encoding": "utf-8", "time_format": None}
+        flags |= {"delimiter": None, "encoding": "utf-8", "time_format": None, "quoting": True}
         flags |= {"user_column": _USER, "item_column": _ITEM}
         flags["time_column"] = _TIME if has_times else None
         flags["value_column"] = _VALUE if _VALUE in rows else None
