@@ -28,7 +28,7 @@ def read(
     """Reads `train_full.txt` (or `train.txt`) and `test.txt`.
 
     Args:
-      data_dir: Their folder.
+      data_dir: The folder of these files.
       max_malformed_fraction: The fraction of lines that may be malformed and skipped.
 
     Returns:

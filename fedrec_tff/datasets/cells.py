@@ -35,8 +35,8 @@ class ParsedColumns:
       frame: A column per name asked for: int64, float64, or str objects.
       rows_read: The rows of the file, malformed ones included.
       malformed: How many of them were skipped.
-      billionths: What columns of times have beyond the whole numbers of `frame`, by name: int32
-        [rows of `frame`]. A column that is missing here has nothing.
+      billionths: The parts of times beyond the whole numbers of `frame`, by column: int32 [rows of
+        `frame`]. A column that is missing here has nothing.
     """
 
     frame: pd.DataFrame

@@ -49,7 +49,7 @@ class ClientPopulation:
     """All clients. Client `c` is row `bucket_row[c]` of `buckets[bucket_index[c]]`.
 
     Attributes:
-      buckets: In the order of their lengths; none is empty.
+      buckets: The buckets in the order of their lengths; none is empty.
       num_clients: The number of clients in all buckets.
       bucket_index: int32 [num_clients].
       bucket_row: int64 [num_clients].

@@ -38,10 +38,10 @@ class TextFormat:
     """How a text file is laid out.
 
     Attributes:
-      delimiter: What stands between two fields; one character, or "::".
+      delimiter: The character between two fields, or "::".
       column_names: The fields of every row of a file without a header; empty for a file whose
         first line is the header.
-      encoding: Of the text.
+      encoding: The encoding of the text.
       quoting: Whether a field may stand in double quotes, with delimiters inside, and, where no
         malformed rows are allowed, line ends.
       isolates_rows: Whether a line is a row, whatever the others are: else a quote in one row can
@@ -74,7 +74,7 @@ def read_columns(
 
     Args:
       path: The file.
-      text_format: Its layout.
+      text_format: The layout of the file.
       kinds: The kind of each column asked for, by name: "id" (text that may not be empty),
         "text", "integer" (fits int64), "number" (finite, also as float32) or "time" (as
         `times.parse` takes it).

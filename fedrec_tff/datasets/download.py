@@ -53,9 +53,9 @@ def fetch(
     """Downloads and unpacks an archive unless it is there already; shows progress on stderr.
 
     Args:
-      archive: What to fetch.
-      base_url: Where the zip file lies, with a slash at the end.
-      directory: Where to keep it; None for `cache_dir()`.
+      archive: The archive to fetch.
+      base_url: The address of the zip file's folder, with a slash at the end.
+      directory: The folder to keep it in; None for `cache_dir()`.
 
     Returns:
       The unpacked folder.

@@ -68,8 +68,8 @@ def check_matches(table: pd.DataFrame, path: str | pathlib.Path, ids: Collection
     """Refuses a table of which the log names nothing: its ids are written in another way.
 
     Args:
-      table: From `read`.
-      path: Where it was.
+      table: The table from `read`.
+      path: The table's file.
       ids: The raw ids of the log.
 
     Raises:
@@ -86,7 +86,7 @@ def find_beside(place: str | pathlib.Path, suffix: str) -> pathlib.Path | None:
     """Finds the table of items or users that RecBole has beside interactions.
 
     Args:
-      place: Where the interactions are.
+      place: The file, folder or pattern of the interactions.
       suffix: `.item` or `.user`.
 
     Returns:

@@ -100,7 +100,7 @@ def create_interactions(
       value: Numbers [n], or None.
       user_features: A row per user, indexed by raw id. Users without interactions are left out.
       item_features: A row per item, indexed by raw id. Items without interactions are left out.
-      billionths: What times have beyond `timestamp`, integers [n], 0 to 999,999,999; or None.
+      billionths: The parts of times beyond `timestamp`, integers [n], 0 to 999,999,999; or None.
 
     Returns:
       The sorted log.
@@ -205,7 +205,7 @@ def place_users(
       interactions: The log.
       user_ids: Raw ids, all different, in any order. Rows of other users are dropped; who has no
         row is a user all the same.
-      features: What is known of users, by raw id; None for nothing.
+      features: The features of users by raw id; None for none.
 
     Returns:
       The log, in which users are numbered by their sorted ids.
@@ -229,7 +229,7 @@ def place_items(
       interactions: The log.
       item_ids: Raw ids, all different, in any order. Rows of other items are dropped; what nobody
         took is an item all the same.
-      features: What is known of items, by raw id; None for nothing.
+      features: The features of items by raw id; None for none.
 
     Returns:
       The log, in which items are numbered by their sorted ids.
@@ -247,7 +247,7 @@ def save_id_maps(interactions: Interactions, directory: str | pathlib.Path) -> N
 
     Args:
       interactions: The log whose ids are written.
-      directory: Where to write; made if it is not there.
+      directory: The folder to write to; made if it is not there.
     """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -329,7 +329,7 @@ def _order_without_duplicates(
     Args:
       user_index: int32 [n].
       item_index: int32 [n].
-      time: What times are made of, the coarsest first; nothing where there are none.
+      time: The parts of times, the coarsest first; empty where there are none.
     """
     by_time = (*reversed(time), user_index)
     grouped = np.lexsort((item_index, *by_time))  # stable: file order breaks ties

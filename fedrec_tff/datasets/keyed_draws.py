@@ -66,7 +66,7 @@ class KeyedDraws:
         """Draws 128 bits for each user.
 
         Args:
-          purpose: What the draw is for; draws of different purposes are independent.
+          purpose: The name of the draw's purpose; draws of different purposes are independent.
           *numbers: Which one of them, as the round; 0 or more each.
 
         Returns:
@@ -78,7 +78,7 @@ class KeyedDraws:
         """Tosses a coin for each user.
 
         Args:
-          probability: Of heads, in [0, 1]; exact to 2**-64.
+          probability: The probability of heads, in [0, 1]; exact to 2**-64.
           purpose: As in `blocks`.
           *numbers: As in `blocks`.
 
@@ -108,7 +108,7 @@ class KeyedDraws:
         """Draws a whole number below a bound for each user.
 
         Args:
-          bounds: From 1 to 2**31, one for all or int [num_users].
+          bounds: The bound, from 1 to 2**31, one for all or int [num_users].
           purpose: As in `blocks`.
           *numbers: As in `blocks`.
 

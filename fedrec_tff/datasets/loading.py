@@ -67,8 +67,9 @@ class DatasetConfig:
       column_names: The names of all columns of a table that has no header.
       item_table: The file of what is known of the items of a table.
       user_table: The same of its users.
-      item_features: What is asked of items: where no table tells it, columns of the interactions of
-        these names do, and one called `title`, unless users are protected, whose data these are.
+      item_features: The columns that are asked of items: where no table has them, those of the
+        interactions of these names, and one called `title`, unless users are protected, whose data
+        these are.
       user_features: The same of users, who may tell of themselves in any case.
       delimiter: The delimiter of a table's text, as `tables.TableLayout` has it; None to guess it.
       encoding: The encoding of tables and sequences.
@@ -78,10 +79,10 @@ class DatasetConfig:
       preparation: Which users, items and interactions to keep; not for adjacency sets.
       split: One of `splits.SPLITS`; None for "published" where the data are adjacency sets, and
         "leave_last_out" elsewhere.
-      validation_fraction: Of the users, for "unseen_users".
-      test_fraction: Of the users, for "unseen_users".
-      validation_quantile: Of the time stamps, where training ends, for "global_time".
-      test_quantile: Of the time stamps, where the test begins, for "global_time".
+      validation_fraction: The fraction of users held out for validation, for "unseen_users".
+      test_fraction: The fraction of users held out for the test, for "unseen_users".
+      validation_quantile: The quantile of time stamps where training ends, for "global_time".
+      test_quantile: The quantile of time stamps where the test begins, for "global_time".
       ties: The order of a user's interactions of the same time, one of `tied_order.ORDERS`.
       seed: The key of the split and of ties, where they are random.
       is_private: Whether users are protected from one another. All users that were read are then
@@ -92,7 +93,7 @@ class DatasetConfig:
       catalogue: One of `CATALOGUES`: the items of the item table that comes with the data, or those
         that are left of the data.
       catalogue_ids: The raw ids of the items that make up the catalogue, in place of both.
-      synthetic: What synthetic users are like; it has its own seed.
+      synthetic: The description of synthetic users, which has its own seed.
     """
 
     name: str = "synthetic"
@@ -243,8 +244,8 @@ class LoadedDataset:
       split_name: The split.
       interactions: The prepared log; of an adjacency set, the published training data. Its users
         are all of the population: of the roster, if there is one.
-      split: What training and evaluation see.
-      counts: What became of the rows that were read.
+      split: The data that training and evaluation see.
+      counts: The fate of the rows that were read, in numbers.
       fingerprint: A SHA-256 over the split and the ids: another one means other data.
       catalogue_kind: Where the catalogue comes from: `DATA`, `TABLE` or `SELECTED`.
       ties: How interactions of the same time were ordered, one of `tied_order.ORDERS`.
@@ -364,7 +365,7 @@ def read(config: DatasetConfig) -> Source:
       config: Which data; what is to be done to them has no say.
 
     Returns:
-      What was found.
+      The logs and tables.
 
     Raises:
       UserError: If files are missing or malformed.

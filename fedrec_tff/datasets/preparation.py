@@ -28,7 +28,7 @@ class DataCounts:
       outside_catalogue: Rows of items that are not in the catalogue.
       below_threshold: Rows whose value is below the minimum.
       short_users: Users who have interactions, and too few.
-      short_user_rows: Their rows.
+      short_user_rows: The rows of these users.
       k_core: Rows outside of the k-core.
       capped: Rows older than a user's newest that are kept.
     """
@@ -124,7 +124,7 @@ def prepare(
 
     Args:
       interactions: The log as it was read.
-      config: What to do to it.
+      config: The steps to take.
       keeps_users: Whether users who are left without interactions stay, so that nobody's number
         depends on what others did.
       keeps_items: Whether items that are left without interactions stay.

@@ -74,7 +74,7 @@ class Sequences:
 
         Args:
           max_length: The number of columns.
-          pad: What fills the cells behind a row's end.
+          pad: The value that fills the cells behind a row's end.
 
         Returns:
           The items, int32 [num_rows, max_length], oldest first and left-aligned; and the number

@@ -23,9 +23,9 @@ class Source:
 
     Attributes:
       logs: The log; of an adjacency set, the published training and test data.
-      counts: What became of its rows.
-      users: What is known of users, by raw id, of those without rows, too; None for nothing.
-      items: What is known of items, likewise.
+      counts: The fate of its rows, in numbers.
+      users: The features of users by raw id, of those without rows, too; None for none.
+      items: The features of items, likewise.
     """
 
     logs: tuple[Interactions, ...]
@@ -45,12 +45,12 @@ def place_on_roster(
     """Makes a roster the users: rows of others are dropped and counted.
 
     Args:
-      source: What was read.
+      source: The logs and tables that were read.
       path: The roster, as `roster.read` takes it.
-      user_column: Its column of raw ids, if it is a table.
+      user_column: The roster's column of raw ids, if it is a table.
 
     Returns:
-      What is left, and the roster's digest.
+      The logs that are left, and the roster's digest.
 
     Raises:
       UserError: If the roster cannot be read, or nobody on it is in the log.
@@ -68,11 +68,11 @@ def place_in_catalogue(source: Source, item_ids: Collection[str] | None = None) 
     """Makes a list of items the catalogue: rows of others are dropped and counted.
 
     Args:
-      source: What was read.
+      source: The logs and tables that were read.
       item_ids: Raw ids, all different; None for all items of the table that came with the log.
 
     Returns:
-      What is left.
+      The logs that are left, with their tables.
 
     Raises:
       UserError: If no item of the catalogue is in the log.

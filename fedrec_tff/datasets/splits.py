@@ -59,8 +59,8 @@ class Split:
       num_items: The size of the catalogue.
       train_user_index: int32 [num_train_users], into the log's users.
       train: One row per training user, oldest first.
-      validation: For choices made while training.
-      test: For the numbers that are reported.
+      validation: The rows for choices made while training.
+      test: The rows for the numbers that are reported.
     """
 
     num_items: int
@@ -74,8 +74,8 @@ def check_can_be_evaluated(split: Split, name: str) -> None:
     """Refuses a split that leaves nothing to measure: before anything is fitted, or spent.
 
     Args:
-      split: What to check.
-      name: What `--split` calls it.
+      split: The split to check.
+      name: The name that `--split` gives it.
 
     Raises:
       UserError: If nothing is held out for validation, or for the test.

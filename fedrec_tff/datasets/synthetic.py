@@ -39,13 +39,13 @@ class SyntheticConfig:
       num_genres: How many genres.
       mean_length: The mean number of interactions of a user, near enough.
       min_length: The least number of interactions of a user.
-      popularity_exponent: Of the Zipf law inside a genre; 0 makes all items equal.
+      popularity_exponent: The exponent of the Zipf law inside a genre; 0 makes all items equal.
       taste_concentration: Small: a user likes few genres. Large: everyone likes what all like.
       drift: How far taste moves along a sequence, in [0, 1].
       series_length: How many items a series has.
       series_probability: How often the next step goes on with the series.
       genre_persistence: How often a step that does not go on with a series stays in the genre.
-      seed: Of all that is random.
+      seed: The seed of all that is random.
     """
 
     num_users: int = 2000
@@ -123,7 +123,7 @@ def generate_interactions(config: SyntheticConfig) -> Interactions:
     """Draws users and what they did. The same configuration gives the same log.
 
     Args:
-      config: What the users are like.
+      config: The description of the users.
 
     Returns:
       The log, with ratings from 1 to 5; item features `title` and `genres`; user feature

@@ -80,8 +80,8 @@ class TableLayout:
     Attributes:
       column_names: Names for the columns of text without a header, one for each; empty for text
         whose first line is the header.
-      delimiter: What stands between two fields of text: one character, "::", "tab" or "space";
-        None to go by the suffix (`.csv`, `.tsv`), or else by the first line.
+      delimiter: The character between two fields of text, or "::", "tab" or "space"; None to go by
+        the suffix (`.csv`, `.tsv`), or else by the first line.
       encoding: The encoding of text.
       time_format: As `times.parse` takes it.
       quoting: Whether fields of text may stand in double quotes.
@@ -112,7 +112,7 @@ def read(
         beneath that of a compression, `.parquet` and `.pq` are Parquet, `.json`, `.jsonl` and
         `.ndjson` JSON lines, all others delimited text.
       columns: Which columns hold what.
-      layout: How the files are laid out.
+      layout: The layout of the files.
       max_malformed_fraction: The fraction of a file's rows that may be malformed and skipped.
       user_features: A row of what is known per user, indexed by raw id; None for nothing, or for
         what the columns of user features say, each in the user's first row that says something.
@@ -155,7 +155,7 @@ def read_ids(path: str | pathlib.Path, column: str) -> list[str]:
 
     Args:
       path: As `read` takes it.
-      column: Its name.
+      column: The column's name.
 
     Returns:
       The id of each row, written as `read` would.
@@ -186,7 +186,7 @@ def find_text_format(path: pathlib.Path, layout: TableLayout = TableLayout()) ->
 
     Args:
       path: The file.
-      layout: What is told about it.
+      layout: The facts about it that are known.
 
     Returns:
       Its format.

@@ -40,8 +40,8 @@ class IalsConfig:
         dim: Width of the factors.
         regularization: The ridge, for each occurrence of a user or an item.
         unobserved_weight: Weight of all pairs beside those that were taken; the paper's alpha_0.
-        epochs: How often both sides are solved for.
-        seed: Of the initial factors.
+        epochs: The number of times that both sides are solved for.
+        seed: The seed of the initial factors.
     """
 
     dim: int = 64
@@ -74,7 +74,7 @@ class IalsRecommender:
         Args:
             train: Training sequences; their order and repeats play no part.
             num_items: Size of the catalogue.
-            config: What to fit with.
+            config: The numbers to fit with.
             progress_fn: Told the number of each epoch that is done, from 1.
         """
         users = item_cooccurrence.create_user_item_matrix(train, num_items)
