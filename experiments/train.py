@@ -21,13 +21,13 @@ flags.adopt_module_key_flags(run_flags)
 def main(argv: list[str]) -> int | None:
     """Runs the training program."""
     app.check_no_arguments(argv)
-    config = run_flags.read_config()
+    asked = run_flags.read_asked()
 
     # Imported late: TensorFlow takes ten seconds, and a wrong flag is told before.
     from fedrec_tff.run import session
     from fedrec_tff.run.display import summary
 
-    outcome = session.run(config, _OUTPUT_DIR.value)
+    outcome = session.run(asked.config, _OUTPUT_DIR.value, open_flags=asked.open_flags)
     if outcome.results is None:
         return app.EXIT_INTERRUPTED
     print(summary.describe_results(outcome.results, _OUTPUT_DIR.value))

@@ -82,7 +82,7 @@ class DataConfig:
     )
     time_format: str | None = declare(
         None,
-        "How --time_column writes dates that are not ISO 8601, as %d/%m/%Y %H:%M, in the "
+        "Format of dates in --time_column that are not ISO 8601, as %d/%m/%Y %H:%M, in the "
         "directives of Python's strptime (csv).",
         needs=(_CSV, _TIME_COLUMN),
         about_data=True,

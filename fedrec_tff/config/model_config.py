@@ -37,7 +37,6 @@ class ModelConfig:
         low=1,
         high=65_536,
         costs_privacy=False,
-        is_leading=True,
     )
     query_tower: str = declare(
         shapes.MEAN,

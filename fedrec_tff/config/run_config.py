@@ -18,6 +18,7 @@ from fedrec_tff.config.model_config import ModelConfig
 from fedrec_tff.config.on_device_config import OnDeviceConfig
 from fedrec_tff.config.output_config import OutputConfig
 from fedrec_tff.config.population_config import PopulationBudget, PopulationConfig
+from fedrec_tff.config.preset_config import PresetConfig
 from fedrec_tff.config.privacy_config import PrivacyConfig
 from fedrec_tff.config.release_config import ReleaseConfig
 from fedrec_tff.config.round_config import RoundConfig
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 # Every flag belongs to one topic; help texts show them in this order.
 TOPICS = {
+    "Settings that choose themselves": PresetConfig,
     "Data": DataConfig,
     "Model": ModelConfig,
     "Rounds and cohorts": RoundConfig,
@@ -70,6 +72,7 @@ class RunConfig(
     RoundConfig,
     ModelConfig,
     DataConfig,
+    PresetConfig,
 ):
     """A run, but for where it is stored: all topics together, and what follows from several."""
 

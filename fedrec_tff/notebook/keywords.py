@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fedrec_tff import errors
-from fedrec_tff.config import config_checks, field_spec
+from fedrec_tff.config import field_spec
 from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.run.preset import asked
 
 _HINTS = typing.get_type_hints(RunConfig)
 _REPEATED = field_spec.find_names(RunConfig, lambda spec: spec.is_repeated)
@@ -29,7 +30,7 @@ _WANTED = {
 }
 
 
-def read_config(keywords: Mapping[str, Any]) -> RunConfig:
+def read_asked(keywords: Mapping[str, Any]) -> asked.Asked:
     """Makes a configuration of keywords, and checks it as the binaries check flags.
 
     Args:
@@ -38,7 +39,7 @@ def read_config(keywords: Mapping[str, Any]) -> RunConfig:
         `key=value`.
 
     Returns:
-      A valid configuration.
+      Valid flags, and which of them are left for the preset to choose.
 
     Raises:
       UserError: If a name is unknown, a value of the wrong type or out of range, or two contradict
@@ -47,9 +48,7 @@ def read_config(keywords: Mapping[str, Any]) -> RunConfig:
     for name in keywords:
         if name not in _HINTS:
             raise errors.UserError(f"{name}: there is no such keyword{_suggest(name)}")
-    config = RunConfig(**{name: _convert(name, value) for name, value in keywords.items()})
-    config_checks.validate(config)
-    return config
+    return asked.ask({name: _convert(name, value) for name, value in keywords.items()})
 
 
 @contextlib.contextmanager

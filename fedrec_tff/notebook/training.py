@@ -10,6 +10,7 @@ from fedrec_tff import errors, quiet
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.notebook import event_tables, keywords, placed_tables, trained_run
 from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.preset.asked import Asked
 
 
 def train(
@@ -47,8 +48,8 @@ def train(
             raise errors.UserError(f"output_dir={output_dir!r}: must be the path of a folder")
         root = pathlib.Path(output_dir)
         source = event_tables.read_source(events, flags)
-        config = keywords.read_config(source.keywords | _name_files(source, root))
-        _run(config, root, source)
+        asked = keywords.read_asked(source.keywords | _name_files(source, root))
+        _run(asked, root, source)
         return trained_run.load(root)
 
 
@@ -57,21 +58,21 @@ def _name_files(source: event_tables.Source, root: pathlib.Path) -> dict[str, st
     return {name: os.path.abspath(placed_tables.find_path(root, name)) for name in source.tables}
 
 
-def _run(config: RunConfig, root: pathlib.Path, source: event_tables.Source) -> None:
+def _run(asked: Asked, root: pathlib.Path, source: event_tables.Source) -> None:
     # Takes a moment: pandas and SciPy.
     from fedrec_tff.run import session
 
     placed = placed_tables.PlacedTables(source.tables)
     try:
-        outcome = session.run(config, root, placed.place)
+        outcome = session.run(asked.config, root, placed.place, asked.open_flags)
     except BaseException as error:
-        _let_go(placed, config, root)
+        _let_go(placed, asked.config, root)
         told = errors.from_os_error(error) if isinstance(error, OSError) else error
         if not isinstance(told, errors.UserError):
             raise
         raise type(told)(_name_tables(str(told), source, root)) from None
     if outcome.results is None:
-        _let_go(placed, config, root)
+        _let_go(placed, asked.config, root)
         raise KeyboardInterrupt(
             f"stopped after round {outcome.rounds}; the same call on {root} goes on"
         )

@@ -7,12 +7,13 @@ This module is light. TensorFlow is imported once the flags, the folder and the 
 
 import dataclasses
 import os
-from collections.abc import Callable
+import pathlib
+from collections.abc import Callable, Collection
 from typing import Any
 
 from fedrec_tff import errors
 from fedrec_tff.aggregators import aggregator
-from fedrec_tff.config import loss_checks, model_checks, run_config
+from fedrec_tff.config import loss_checks, model_checks, preset_config, run_config
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import interactions as interactions_lib
 from fedrec_tff.datasets import loading
@@ -20,16 +21,20 @@ from fedrec_tff.plugins import loading as plugin_loading
 from fedrec_tff.run import data, notices, population, privacy_plan, user_draws
 from fedrec_tff.run import features as features_lib
 from fedrec_tff.run.folder import initial_model, prolongation, run_directory, run_identity
+from fedrec_tff.run.preset import choosing, looking
 from fedrec_tff.run.records import Session, SessionOutcome
 
 _POPULATION_ID = "population_ledger_id"
 _INITIAL_MODEL = "initial_model_digest"
+# The names of the flags that the preset chose.
+_CHOSEN = "chosen_by_preset"
 
 
 def run(
     config: RunConfig,
     output_dir: str | os.PathLike,
     place_data: Callable[[RunConfig, run_directory.RunDirectory], None] | None = None,
+    open_flags: Collection[str] = (),
 ) -> SessionOutcome:
     """Starts a run, resumes or prolongs the one in the folder, and prints what it does.
 
@@ -38,6 +43,8 @@ def run(
       output_dir: The run's folder.
       place_data: Puts data that this process has in memory into the folder, which is locked and
         holds this run or nothing; called before any data are read. None for nothing to put there.
+      open_flags: Names of flags that nobody gave: the preset chooses them once the data are known,
+        and a run that is resumed keeps what was chosen when it began.
 
     Returns:
       Outcome of the session.
@@ -46,6 +53,8 @@ def run(
       UserError: If the folder holds another run, the data cannot be used, or another process
         works on the run.
     """
+    folder = run_directory.RunDirectory(pathlib.Path(output_dir))
+    config = _restore_choices(config, open_flags, folder)
     flags = run_config.to_flags(config)
     may_differ = run_config.names_that_may_change_on_resume() | run_config.names_of_places()
     may_grow = run_config.names_that_may_grow()
@@ -63,11 +72,14 @@ def run(
             _check_data_of_complete_run(config, directory)
             notices.say(f"{directory.root} is complete: see {directory.results}")
             return SessionOutcome(results, results["rounds"])
-        session = _prepare(config, directory)
+        session, chosen = _prepare(config, directory, open_flags)
+        config = session.config
         if grown and results is None:
             prolongation.adopt(config, directory)
         elif grown:
             session = dataclasses.replace(session, grown=grown)
+        if chosen.choices:
+            notices.say(chosen.describe())
         notices.say(summarize(config, session.dataset))
         notices.say("starting TensorFlow")
 
@@ -81,6 +93,21 @@ def run(
         if outcome.results is not None:
             _settle(config, directory)
         return outcome
+
+
+def _restore_choices(
+    config: RunConfig, open_flags: Collection[str], directory: run_directory.RunDirectory
+) -> RunConfig:
+    """What the preset chose when the run began; without flags to choose, the preset is basic."""
+    if not open_flags and config.preset == preset_config.AUTO:
+        return dataclasses.replace(config, preset=preset_config.BASIC)
+    try:
+        stored = run_directory.read_config(directory)
+        chosen = set(stored[_CHOSEN]) & set(open_flags)
+        return choosing.restore(config, chosen, stored["flags"])
+    except (OSError, ValueError, KeyError, TypeError):
+        # A new run, or a folder of something else, which is told when it is opened.
+        return config
 
 
 def _check_data_of_complete_run(config: RunConfig, directory: run_directory.RunDirectory) -> None:
@@ -109,13 +136,19 @@ def _settle_failed(config: RunConfig, directory: run_directory.RunDirectory) -> 
         notices.say(f"warning: the run keeps what it reserved: {error}")
 
 
-def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Session:
+def _prepare(
+    config: RunConfig, directory: run_directory.RunDirectory, open_flags: Collection[str]
+) -> tuple[Session, choosing.Chosen]:
     """Loads the data, plans, and writes what a new run begins with, `config.json` last."""
     dataset = data.load_data(config)
+    stored = run_directory.read_config(directory)
+    chosen = choosing.Chosen(config)
+    if stored is None and open_flags:
+        chosen = choosing.choose(config, open_flags, looking.describe(config, dataset))
+        config = chosen.config
     model_checks.check_size(config, dataset.split.num_items)
     features = features_lib.create_features(config, dataset)
     initial_model.check(config, dataset.interactions.item_ids)
-    stored = run_directory.read_config(directory)
     noise_multiplier, has_new_plugin = None, False
     if stored is None:
         identity = run_identity.create(config)
@@ -160,14 +193,16 @@ def _prepare(config: RunConfig, directory: run_directory.RunDirectory) -> Sessio
             directory.config,
             {
                 "flags": run_config.to_flags(config),
+                _CHOSEN: sorted(chosen.flags) if stored is None else stored.get(_CHOSEN, []),
                 "derived": derived,
                 "non_private/data": _describe_data(dataset, features),
             },
         )
     reservation = None if population_id is None else population.join(config, directory, plan)
-    return Session(
+    session = Session(
         config, directory, dataset, plan, derived, draws, identity, features, reservation
     )
+    return session, chosen
 
 
 def _find_population(

@@ -257,6 +257,7 @@ def test_rounds_to_profile():
 
 def test_a_run_may_move_but_not_change():
     assert run_config.names_that_may_change_on_resume() == {
+        "preset",
         "execution",
         "device",
         "num_parallel_shards",

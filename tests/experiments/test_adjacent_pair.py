@@ -30,6 +30,7 @@ def pair(real_data_dir, tmp_path_factory):
 def _learned_bias(path, folder):
     """The bias of the item, over the median of all items' biases, that one run learns."""
     flags = (
+        "--preset=basic",
         *("--dataset=csv", f"--data_dir={path}", "--time_column=time", "--split=unseen_users"),
         *("--target_epsilon=1", "--clients_per_round=200", "--rounds=20"),
         *("--rounds_per_evaluation=20", "--embedding_dim=4", "--num_blocks=0"),

@@ -122,7 +122,12 @@ class Interrupted:
 def interrupted(tmp_path_factory):
     """A run that gets what a terminal sends on Ctrl-C: SIGINT to its whole process group."""
     root = tmp_path_factory.mktemp("interrupted") / "run"
-    flags = ["--synthetic_users=100", "--synthetic_items=100", "--embedding_dim=8"]
+    flags = [
+        "--preset=basic",
+        "--synthetic_users=100",
+        "--synthetic_items=100",
+        "--embedding_dim=8",
+    ]
     flags += ["--num_negatives=8", "--clients_per_round=20", "--noise_multiplier=1"]
     # The context with child processes.
     flags += ["--execution=native"]

@@ -21,6 +21,7 @@ from fedrec_tff.run.folder import run_directory
 
 _COLUMNS = {"user_column": "who", "item_column": "what", "time_column": "when"}
 _TINY = {
+    "preset": "basic",
     # One length of clients: one program to compile.
     "max_interactions_per_user": 14,
     "embedding_dim": 8,

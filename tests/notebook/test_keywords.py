@@ -12,7 +12,7 @@ from fedrec_tff.notebook import keywords
 
 
 def test_values_are_taken_as_python_has_them():
-    config = keywords.read_config(
+    asked = keywords.read_asked(
         {
             "dataset": "csv",
             "data_dir": pathlib.Path("a") / "b.csv",
@@ -31,7 +31,7 @@ def test_values_are_taken_as_python_has_them():
             "aggregator_param": {"bits": 4},
         }
     )
-    assert config == RunConfig(
+    assert asked.config == RunConfig(
         dataset="csv",
         data_dir="a/b.csv",
         loss="bpr",
@@ -47,6 +47,7 @@ def test_values_are_taken_as_python_has_them():
         aggregator_param=("bits=4",),
         list_lengths=("5", "20"),
     )
+    config = asked.config
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         assert type(value) in (type(None), bool, int, float, str, tuple), field.name
@@ -87,7 +88,7 @@ def test_parameters_are_a_mapping_a_list_or_one_text():
 )
 def test_mistakes_are_told_in_one_line_without_dashes(given, message):
     with pytest.raises(errors.UserError, match=message) as raised, keywords.keywords_for_flags():
-        keywords.read_config(given)
+        keywords.read_asked(given)
     assert "\n" not in str(raised.value)
     assert raised.value.__suppress_context__
 

@@ -37,6 +37,7 @@ DETERMINISTIC = {**TINY, "noise_multiplier": 1.5, "insecure_deterministic_noise"
 
 
 def to_argv(flags, output_dir):
+    flags = {"preset": "basic", **flags}
     return [f"--output_dir={output_dir}", *(f"--{name}={value}" for name, value in flags.items())]
 
 

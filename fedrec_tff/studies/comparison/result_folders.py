@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fedrec_tff import errors
-from fedrec_tff.config import run_config
+from fedrec_tff.config import preset_config, run_config
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import download
 from fedrec_tff.privacy import departures
@@ -20,6 +20,7 @@ from fedrec_tff.studies.baselines.config import BaselinesConfig
 _EXACT_POPULARITY = "popularity/test/"
 _RELEASED_POPULARITY = "private_popularity/test/"
 _FINETUNED = "personalized/test/"
+_PRESET = "preset"
 _RESULT_FILES = ("results.json", "baselines.json")
 # Under these values of flags, each seed or each run has data or a part of them of its own.
 _DRAWN = {
@@ -191,9 +192,12 @@ def _from_run(
     return ResultFolder(
         path=path,
         binary="experiments.train",
-        flags=config["flags"],
+        # Whatever chose the flags, the command names them.
+        flags=config["flags"] | {_PRESET: preset_config.BASIC},
         default_flags=run_config.to_flags(RunConfig()),
-        unsaid_flags=frozenset({"data_dir", *run_config.names_that_may_change_on_resume()}),
+        unsaid_flags=frozenset(
+            {"data_dir", *run_config.names_that_may_change_on_resume()} - {_PRESET}
+        ),
         place_flags=frozenset(run_config.names_of_places()),
         fingerprint=config["non_private/data"]["fingerprint"],
         rankings=tuple(_iterate_rankings(config["flags"], results)),

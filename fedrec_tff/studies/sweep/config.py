@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fedrec_tff import errors
-from fedrec_tff.config import config_checks, field_spec, output_checks, run_config
+from fedrec_tff.config import config_checks, field_spec, output_checks, preset_config, run_config
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.sweep import space as sweep_space
@@ -224,6 +224,8 @@ def format_value(value: Any) -> str:
 def to_arguments(config: RunConfig) -> list[str]:
     """The flags of a command that differ from their defaults; `seed` is always there.
 
+    The preset is `basic`: nothing is left open, and what is not said has its default.
+
     Args:
       config: The flags of a run.
 
@@ -231,6 +233,7 @@ def to_arguments(config: RunConfig) -> list[str]:
       One `--name=value` for each; several for a flag that may be repeated.
     """
     arguments = []
+    config = dataclasses.replace(config, preset=preset_config.BASIC)
     for name, value in run_config.to_flags(config).items():
         if value is None or (value == _default(name) and name != "seed"):
             continue

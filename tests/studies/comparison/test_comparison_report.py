@@ -89,10 +89,11 @@ def test_runs_and_popularity_are_rows_and_commands_say_what_was_chosen(tmp_path)
     assert cells[3][4:] == ["0.2500"] * 5 + ["123", "57"]
     commands = [line.split("`")[1] for line in lines[8:]]
     assert commands == [
-        "python -m experiments.train --model_param=c=1 --model_param=d=2 --item_features=a,b:words "
+        "python -m experiments.train --preset=basic --model_param=c=1 --model_param=d=2 "
+        "--item_features=a,b:words "
         "--rounds=7 --seed=0 --output_dir=runs/plain",
-        "python -m experiments.train --seed=3 --output_dir=runs/private",
-        "python -m experiments.train --dataset=ml-1m --split=unseen_users --seed=0 "
+        "python -m experiments.train --preset=basic --seed=3 --output_dir=runs/private",
+        "python -m experiments.train --preset=basic --dataset=ml-1m --split=unseen_users --seed=0 "
         "--output_dir=runs/other",
     ]
 
@@ -121,7 +122,7 @@ def test_seeds_share_a_row_with_mean_and_sample_deviation(tmp_path):
     lines = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines()]
     assert lines[3][:6] == ["ml", "0 1 2", "8.000", "7", "0.3000 ± 0.2646", "0.2500 ± 0.0000"]
     assert lines[4][:2] == ["other", "0"]
-    command = "python -m experiments.train --seed=$seed --output_dir=runs/ml-$seed"
+    command = "python -m experiments.train --preset=basic --seed=$seed --output_dir=runs/ml-$seed"
     assert f"`for seed in 0 1 2; do {command}; done`" in text
 
 
@@ -298,8 +299,8 @@ def test_runs_of_other_data_or_of_one_seed_are_no_seeds_of_a_row(tmp_path):
         ["other", "2"],
     ]
     # Without the folder of the data a command would not run.
-    assert "--data_dir=x.csv --dataset=csv --item_column=item --seed=$seed" in text
-    assert "experiments.train '--data_dir=a b.csv' --dataset=csv" in text
+    assert "--data_dir=x.csv --preset=basic --dataset=csv --item_column=item --seed=$seed" in text
+    assert "experiments.train '--data_dir=a b.csv' --preset=basic --dataset=csv" in text
     again = _write_run(tmp_path / "again", fingerprint="x", **csv_flags)
     with pytest.raises(errors.UserError, match=r"here and .*again are of the same .* seed \(0\)"):
         _compare([here, again])

@@ -1,0 +1,166 @@
+"""Rules for runs without differential privacy, where the data themselves may be looked at.
+
+docs/presets.md tells on which data they were found, and what each is worth.
+"""
+
+# Tested in tests/run/preset/test_choosing.py.
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.learning import config as learning_config
+from fedrec_tff.models import config as shapes
+from fedrec_tff.models.towers import catalogue as towers
+from fedrec_tff.run.preset.choice import Choice
+from fedrec_tff.run.preset.facts import DataFacts
+
+# From this many interactions on a wider model has enough to learn from.
+_MANY_INTERACTIONS = 500_000
+_LONGEST_HISTORY = 200
+_SMALLEST_COHORT, _COHORTS, _LARGEST_COHORT = 25, 150, 200
+_EPOCHS = 40
+_FEWEST_ROUNDS, _MOST_ROUNDS = 1000, 6000
+_EVALUATIONS = 12
+
+
+def choose_features(config: RunConfig, facts: DataFacts) -> Choice | None:
+    """What is known of the items is public, and helps most where interactions are few."""
+    if not facts.item_features:
+        return None
+    return Choice(
+        {"item_features": facts.item_features}, "the items' table has these columns, and is public"
+    )
+
+
+def choose_tower(config: RunConfig, facts: DataFacts) -> Choice:
+    """Self-attention where interactions have an order, and a set of items where they have none."""
+    if facts.is_ordered:
+        flags = {"query_tower": towers.ATTENTION, "num_blocks": 2, "num_heads": 2}
+        return Choice(flags, "the interactions have an order, which self-attention learns from")
+    flags = {"query_tower": towers.SET, "num_blocks": 0}
+    return Choice(flags, "the interactions have no order, so each item is told from all others")
+
+
+def choose_width(config: RunConfig, facts: DataFacts) -> Choice:
+    """More interactions carry more numbers for each item, and need less dropout."""
+    total = facts.num_users * facts.mean_length
+    is_large = total >= _MANY_INTERACTIONS
+    flags: dict[str, Any] = {"embedding_dim": 128 if is_large else 64}
+    if config.two_tower.is_causal:
+        flags["dropout"] = 0.2 if is_large else 0.3
+    size = "at least" if is_large else "less than"
+    return Choice(flags, f"there are {size} {_MANY_INTERACTIONS:,} training interactions")
+
+
+def choose_history(config: RunConfig, facts: DataFacts) -> Choice:
+    """Nine users in ten are read whole."""
+    length = min(max(10, 10 * math.ceil(facts.long_length / 10)), _LONGEST_HISTORY)
+    reason = f"nine users in ten have at most {facts.long_length} interactions"
+    return Choice({"history_length": length}, reason)
+
+
+def choose_scores(config: RunConfig, facts: DataFacts) -> Choice | None:
+    """A set of items is compared by angle: Gowalla's best model."""
+    if config.query_tower != towers.SET:
+        return None
+    flags = {"similarity": shapes.COSINE, "temperature": 0.1}
+    return Choice(flags, "sums of many items have lengths that say nothing")
+
+
+def choose_loss(config: RunConfig, facts: DataFacts) -> Choice:
+    """Negatives by popularity, corrected for it, are the ones that are hard to tell apart."""
+    if config.query_tower == towers.SET:
+        return Choice({"num_negatives": 1024}, "more negatives tell more, and are shared by a user")
+    is_large = facts.num_users * facts.mean_length >= _MANY_INTERACTIONS
+    flags: dict[str, Any] = {"num_negatives": 512 if is_large else 256}
+    if config.loss != learning_config.SAMPLED_SOFTMAX:
+        return Choice(flags, "more negatives tell more, and are shared by a user")
+    flags["negative_sampling"] = "popularity"
+    return Choice(flags, "popular items are the hard negatives; their rate is corrected for")
+
+
+def choose_local_work(config: RunConfig, facts: DataFacts) -> Choice:
+    """One step on all of a user's examples, averaged: FedSGD, with the server's Adam."""
+    if _asks_for_local_steps(config):
+        flags = {"local_epochs": 2, "client_learning_rate": 0.5}
+        return Choice(flags, "what was asked for means something where users take several steps")
+    flags = {"batch_size": 0, "client_learning_rate": 1.0}
+    return Choice(flags, "a user's examples make one gradient, which the server's Adam scales")
+
+
+def choose_weighting(config: RunConfig, facts: DataFacts) -> Choice | None:
+    """Users weigh by the square root of their examples, where the aggregator is open."""
+    if config.query_tower == towers.SET or config.aggregator not in (None, "weighted_mean"):
+        return None
+    flags = {"aggregator": "weighted_mean", "client_weighting": "sqrt_num_examples"}
+    return Choice(flags, "who has more examples knows more, in less than proportion")
+
+
+def choose_cohort(config: RunConfig, facts: DataFacts) -> Choice:
+    """Small cohorts: the server takes a step for each."""
+    cohort = min(max(_SMALLEST_COHORT, round(facts.num_users / _COHORTS)), _LARGEST_COHORT)
+    one_in = max(1, round(facts.num_users / cohort))
+    return Choice({"clients_per_round": float(cohort)}, f"about one user in {one_in} a round")
+
+
+def choose_sampling(config: RunConfig, facts: DataFacts) -> Choice:
+    """Without amplification to keep, epochs in a random order waste no user."""
+    return Choice(
+        {"sampling": "shuffled_epochs"}, "each user comes once before anybody comes again"
+    )
+
+
+def choose_rounds(config: RunConfig, facts: DataFacts) -> Choice:
+    """About forty passes over the users, which is more than most data need."""
+    rounds = math.ceil(_EPOCHS * facts.num_users / config.clients_per_round)
+    rounds = min(max(rounds, _FEWEST_ROUNDS), _MOST_ROUNDS)
+    epochs = rounds * config.clients_per_round / facts.num_users
+    return Choice({"rounds": rounds}, f"about {epochs:.0f} passes over the users, at most")
+
+
+def choose_server(config: RunConfig, facts: DataFacts) -> Choice:
+    """Adam, which rises, falls along a cosine, and whose iterates are averaged."""
+    flags = {
+        "server_learning_rate": 0.01 if config.query_tower == towers.SET else 0.002,
+        "server_learning_rate_schedule": "cosine",
+        "warmup_rounds": min(20, config.rounds // 2),
+        "averaging_decay": 0.99,
+    }
+    return Choice(flags, "large steps first and small ones last, over all rounds")
+
+
+def choose_end(config: RunConfig, facts: DataFacts) -> Choice:
+    """The best model by validation is released."""
+    period = max(1, config.rounds // _EVALUATIONS)
+    flags = {
+        "rounds_per_evaluation": period,
+        "rounds_per_checkpoint": period,
+        "early_stopping_patience": 4,
+    }
+    return Choice(
+        flags, "training ends when validation no longer rises, and its best model is kept"
+    )
+
+
+def _asks_for_local_steps(config: RunConfig) -> bool:
+    asked = (config.proximal_weight, config.normalized_averaging, config.max_local_steps)
+    return any(asked)
+
+
+RULES: tuple[Callable[[RunConfig, DataFacts], Choice | None], ...] = (
+    choose_features,
+    choose_tower,
+    choose_width,
+    choose_history,
+    choose_scores,
+    choose_loss,
+    choose_local_work,
+    choose_weighting,
+    choose_cohort,
+    choose_sampling,
+    choose_rounds,
+    choose_server,
+    choose_end,
+)

@@ -1,0 +1,152 @@
+"""Rules that choose flags: what is given stays, and neighbours make no difference under privacy."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fedrec_tff import errors
+from fedrec_tff.config import config_checks
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.datasets import loading, preparation, synthetic, tables
+from fedrec_tff.run.preset import asked, choosing, looking
+from fedrec_tff.run.preset.facts import DataFacts
+
+_SMALL = DataFacts(900, 1700, is_ordered=True, mean_length=90.0, long_length=240)
+_LARGE = dataclasses.replace(_SMALL, num_users=6000, mean_length=160.0)
+_UNORDERED = dataclasses.replace(_SMALL, is_ordered=False)
+_PROTECTED = DataFacts(6000, 3000, True, ("genres", "year"), can_start_from_features=True)
+
+
+def _choose(given, data_facts):
+    wanted = asked.ask(given)
+    return choosing.choose(wanted.config, wanted.open_flags, data_facts)
+
+
+@pytest.mark.parametrize("given", [{}, {"target_epsilon": 8.0}])
+@pytest.mark.parametrize("data_facts", [_SMALL, _LARGE, _UNORDERED, _PROTECTED])
+def test_what_is_chosen_is_valid(given, data_facts):
+    if not given and data_facts.mean_length is None:
+        pytest.skip("without privacy lengths are known")
+    config_checks.validate(_choose(given, data_facts).config)
+
+
+# Each is a flag that a rule would set otherwise.
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("embedding_dim", 32),
+        ("query_tower", "gru"),
+        ("clients_per_round", 100.0),
+        ("rounds", 200),
+        ("aggregator", "median"),
+        ("num_negatives", 128),
+        ("server_learning_rate", 0.01),
+        ("early_stopping_patience", 0),
+        ("released_model", "last"),
+        ("item_features", ()),
+        ("proximal_weight", 0.1),
+        ("loss", "full_softmax"),
+        ("loss", "bce"),
+    ],
+)
+def test_what_is_given_stays_even_at_its_default(name, value):
+    chosen = _choose({name: value}, _SMALL)
+    assert getattr(chosen.config, name) == value
+    assert name not in chosen.flags
+
+
+@pytest.mark.parametrize("privacy", [{}, {"target_epsilon": 8.0}])
+def test_rounds_follow_the_cohort_that_is_given(privacy):
+    few = _choose({**privacy, "clients_per_round": 50.0}, _SMALL).config
+    assert few.clients_per_round == 50.0
+    if not privacy:
+        # Forty passes over 900 users.
+        assert few.rounds == max(1000, 40 * 900 // 50)
+
+
+def test_order_decides_the_tower():
+    assert _choose({}, _SMALL).config.query_tower == "attention"
+    assert _choose({}, _UNORDERED).config.query_tower == "set"
+
+
+def test_basic_and_named_presets_leave_nothing_open():
+    for given in ({"preset": "basic"}, {"preset": "ml-1m-attention"}):
+        wanted = asked.ask(given)
+        assert not wanted.open_flags
+        assert choosing.choose(wanted.config, wanted.open_flags, _SMALL).describe() == ""
+    assert asked.ask({"preset": "basic"}).config == RunConfig(preset="basic")
+
+
+def test_each_choice_is_told_with_its_reason():
+    lines = _choose({"embedding_dim": 16}, _SMALL).describe().splitlines()
+    assert "--preset=auto" in lines[0]
+    assert "--embedding_dim" not in " ".join(lines)
+    assert all(": " in line for line in lines[1:])
+    assert any("--query_tower=attention" in line for line in lines)
+
+
+def test_what_contradicts_a_choice_is_told_with_the_choice():
+    with pytest.raises(errors.UserError, match="auto chose --num_heads"):
+        _choose({"embedding_dim": 7}, _SMALL)
+
+
+def _load(path, is_private):
+    return loading.load(
+        loading.DatasetConfig(
+            name="csv",
+            data_path=path,
+            columns=tables.TableColumns("user", "item", "time"),
+            preparation=preparation.PreparationConfig(),
+            is_private=is_private,
+        )
+    )
+
+
+def _write(path, histories):
+    rows = [(u, i, t) for u, items in histories.items() for t, i in enumerate(items)]
+    pd.DataFrame(rows, columns=["user", "item", "time"]).to_csv(path, index=False)
+    return path
+
+
+def test_neighbouring_data_give_the_same_choice(tmp_path):
+    """One user's data are replaced by anything that keeps the public numbers as they are."""
+    rng = np.random.default_rng(0)
+    histories = {f"u{u}": rng.choice(300, 12, replace=False).tolist() for u in range(40)}
+    # So that users and items, which are taken as public, are the same.
+    histories["all"] = list(range(300))
+    other = {**histories, "u0": rng.choice(300, 290, replace=False).tolist()}
+    wanted = asked.ask(
+        {"target_epsilon": 2.0, "dataset": "csv", "data_dir": "x", "time_column": "t"}
+    )
+    chosen = [
+        choosing.choose(
+            wanted.config,
+            wanted.open_flags,
+            looking.describe(wanted.config, _load(_write(tmp_path / name, users), True)),
+        )
+        for name, users in (("one.csv", histories), ("other.csv", other))
+    ]
+    assert chosen[0] == chosen[1]
+    # Without privacy lengths are looked at, so that this could fail.
+    free = asked.ask({"dataset": "csv", "data_dir": "x", "time_column": "t"}).config
+    seen = [
+        looking.describe(free, _load(tmp_path / n, is_private=False))
+        for n in ("one.csv", "other.csv")
+    ]
+    assert seen[0] != seen[1]
+
+
+def test_facts_under_privacy_hold_no_lengths():
+    dataset = loading.load(
+        loading.DatasetConfig(
+            is_private=True,
+            catalogue="table",
+            synthetic=synthetic.SyntheticConfig(num_users=50, num_items=60),
+        )
+    )
+    found = looking.describe(RunConfig(target_epsilon=1.0), dataset)
+    assert (found.num_users, found.num_items) == (50, 60)
+    assert found.mean_length is None
+    assert found.long_length is None
