@@ -7,7 +7,7 @@ import pytest
 from fedrec_tff.aggregators import registry
 from fedrec_tff.config import config_checks, data_config, run_config
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.datasets import keyed_draws, loading, splits
+from fedrec_tff.datasets import dataset_config, keyed_draws, splits
 from fedrec_tff.errors import UserError
 from fedrec_tff.privacy.accounting import NeighbouringRelation
 from fedrec_tff.privacy.mechanisms import kinds
@@ -22,7 +22,7 @@ def validate(**flags):
 
 
 def test_names_are_those_of_the_parts_that_know_them():
-    assert data_config.DATASETS == loading.DATASETS
+    assert data_config.DATASETS == dataset_config.DATASETS
     assert data_config.SPLITS == splits.SPLITS
     found = [registry.get(name) for name in registry.names()]
     assert {a.mechanism_kind for a in found if a.is_private} == set(kinds.KINDS.values())

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import feature_tables, loading, sequence_files
+from fedrec_tff.datasets import feature_tables, loading, preparation, sequence_files
 
 
 def _read(tmp_path, text, **options):
@@ -115,7 +115,10 @@ def test_a_table_of_items_can_be_the_catalogue(tmp_path):
         ({"split": "global_time"}, "needs times"),
         ({"split": "published"}, "not for the dataset sequences"),
         ({"catalogue": "table"}, r"add --item_table \(csv, sequences\)"),
-        ({"preparation": loading.PreparationConfig(minimum_value=3)}, "sequences have no values"),
+        (
+            {"preparation": preparation.PreparationConfig(minimum_value=3)},
+            "sequences have no values",
+        ),
     ],
 )
 def test_what_sequences_cannot_have(options, message):
