@@ -16,7 +16,8 @@ from fedrec_tff.run.preset.facts import DataFacts
 # The part of the users in a round, and the most that a round takes.
 _USERS_PER_COHORT = 6
 _LARGEST_COHORT = 2000
-_ROUNDS = 60
+_USERS_PER_ROUND, _FEWEST_ROUNDS, _MOST_ROUNDS = 50, 20, 120
+_EVALUATIONS = 4
 
 
 def choose_start(config: RunConfig, facts: DataFacts) -> Choice | None:
@@ -66,9 +67,16 @@ def choose_cohort(config: RunConfig, facts: DataFacts) -> Choice:
 
 
 def choose_rounds(config: RunConfig, facts: DataFacts) -> Choice:
-    """Few rounds, since all of them share epsilon."""
-    flags = {"rounds": _ROUNDS, "rounds_per_evaluation": _ROUNDS // 3}
-    return Choice(flags, "all rounds share epsilon, so rounds are few")
+    """Few rounds, since all of them share epsilon; the more users, the less each one's noise."""
+    rounds = min(max(round(facts.num_users / _USERS_PER_ROUND), _FEWEST_ROUNDS), _MOST_ROUNDS)
+    reason = "all rounds share epsilon, and the more users there are, the less noise for each"
+    return Choice({"rounds": rounds}, reason)
+
+
+def choose_evaluations(config: RunConfig, facts: DataFacts) -> Choice:
+    """A few looks at the model on its way."""
+    period = max(1, config.rounds // _EVALUATIONS)
+    return Choice({"rounds_per_evaluation": period}, "a few looks at the model on its way")
 
 
 def choose_server(config: RunConfig, facts: DataFacts) -> Choice:
@@ -84,5 +92,6 @@ RULES: tuple[Callable[[RunConfig, DataFacts], Choice | None], ...] = (
     choose_local_work,
     choose_cohort,
     choose_rounds,
+    choose_evaluations,
     choose_server,
 )

@@ -20,8 +20,10 @@ from fedrec_tff.run.preset.facts import DataFacts
 _MANY_INTERACTIONS = 500_000
 _LONGEST_HISTORY = 200
 _SMALLEST_COHORT, _COHORTS, _LARGEST_COHORT = 25, 150, 200
-_EPOCHS = 40
-_FEWEST_ROUNDS, _MOST_ROUNDS = 1000, 6000
+# Interactions, counted once a pass, that two cores train on in about ten minutes.
+_WORK = 25_000_000
+_FEWEST_PASSES, _MOST_PASSES = 15, 60
+_FEWEST_ROUNDS, _MOST_ROUNDS = 500, 8000
 _EVALUATIONS = 12
 
 
@@ -113,11 +115,13 @@ def choose_sampling(config: RunConfig, facts: DataFacts) -> Choice:
 
 
 def choose_rounds(config: RunConfig, facts: DataFacts) -> Choice:
-    """About forty passes over the users, which is more than most data need."""
-    rounds = math.ceil(_EPOCHS * facts.num_users / config.clients_per_round)
+    """As many passes over the users as about ten minutes on two cores have time for."""
+    total = facts.num_users * facts.mean_length
+    passes = min(max(_WORK / total, _FEWEST_PASSES), _MOST_PASSES)
+    rounds = math.ceil(passes * facts.num_users / config.clients_per_round)
     rounds = min(max(rounds, _FEWEST_ROUNDS), _MOST_ROUNDS)
-    epochs = rounds * config.clients_per_round / facts.num_users
-    return Choice({"rounds": rounds}, f"about {epochs:.0f} passes over the users, at most")
+    passes = rounds * config.clients_per_round / facts.num_users
+    return Choice({"rounds": rounds}, f"about {passes:.0f} passes over the users, at most")
 
 
 def choose_server(config: RunConfig, facts: DataFacts) -> Choice:

@@ -62,8 +62,8 @@ def test_rounds_follow_the_cohort_that_is_given(privacy):
     few = _choose({**privacy, "clients_per_round": 50.0}, _SMALL).config
     assert few.clients_per_round == 50.0
     if not privacy:
-        # Forty passes over 900 users.
-        assert few.rounds == max(1000, 40 * 900 // 50)
+        # Sixty passes over 900 users.
+        assert few.rounds == 60 * 900 // 50
 
 
 def test_order_decides_the_tower():
