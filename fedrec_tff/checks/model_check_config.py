@@ -1,6 +1,6 @@
 """The run that a model of somebody's own is checked in; without TensorFlow, too."""
 
-# Tested in tests/checks/test_model_check.py and tests/config/test_model_checks.py.
+# Tested in tests/checks/test_model_check.py and tests/config/checks/test_model_checks.py.
 
 import dataclasses
 

@@ -10,12 +10,12 @@ import math
 from typing import Any
 
 from fedrec_tff import errors
-from fedrec_tff.config import (
+from fedrec_tff.config import field_spec
+from fedrec_tff.config.checks import (
     algorithm_checks,
     cohort_checks,
     data_checks,
     execution_checks,
-    field_spec,
     loss_checks,
     model_checks,
     on_device_checks,

@@ -108,8 +108,8 @@ class DataConfig:
     )
     quoting: bool = declare(
         True,
-        "Whether fields of text may stand in double quotes; --noquoting for files that have quotes "
-        "as ordinary characters (csv).",
+        "Double quotes around a field of text are no part of it; --noquoting for files in which "
+        "quotes are ordinary characters (csv).",
         needs=(_CSV,),
         about_data=True,
     )

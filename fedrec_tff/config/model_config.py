@@ -1,6 +1,6 @@
 """The topic of the model: its shape, and what it knows of items and users."""
 
-# Tested in tests/config/test_run_config.py and tests/config/test_model_checks.py.
+# Tested in tests/config/test_run_config.py and tests/config/checks/test_model_checks.py.
 
 import dataclasses
 

@@ -1,6 +1,6 @@
 """The topic of the end of training: when it comes, and which round's model is released."""
 
-# Tested in tests/config/test_stopping_checks.py.
+# Tested in tests/config/checks/test_stopping_checks.py.
 
 import dataclasses
 

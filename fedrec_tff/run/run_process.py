@@ -13,7 +13,7 @@ from fedrec_tff import errors
 from fedrec_tff.aggregators import building, contract, registry
 from fedrec_tff.aggregators import chain as chain_lib
 from fedrec_tff.aggregators.hierarchical import config as hierarchy_config
-from fedrec_tff.config import loss_checks, model_checks
+from fedrec_tff.config.checks import loss_checks, model_checks
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.learning import (

@@ -13,7 +13,8 @@ from typing import Any
 
 from fedrec_tff import errors
 from fedrec_tff.aggregators import aggregator
-from fedrec_tff.config import loss_checks, model_checks, preset_config, run_config
+from fedrec_tff.config import preset_config, run_config
+from fedrec_tff.config.checks import loss_checks, model_checks
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import interactions as interactions_lib
 from fedrec_tff.datasets import loading

@@ -7,7 +7,8 @@ import pytest
 
 from fedrec_tff import errors
 from fedrec_tff.anonymization import config as anonymization_config
-from fedrec_tff.config import config_checks, model_checks
+from fedrec_tff.config import config_checks
+from fedrec_tff.config.checks import model_checks
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.privacy import planning
 from fedrec_tff.run import privacy_plan

@@ -76,7 +76,9 @@ def test_whoever_changes_a_flag_without_its_need_hears_of_it(flags, need):
 
 def test_every_need_is_met_by_some_run_and_not_by_another():
     runs = [
-        RunConfig(dataset="csv", loss="bce", client_optimizer="adam", execution="native"),
+        RunConfig(
+            dataset="csv", time_column="t", loss="bce", client_optimizer="adam", execution="native"
+        ),
         RunConfig(dataset="csv", loss="hinge", server_optimizer="sgd", num_blocks=0),
         RunConfig(user_features=("age",), noise_multiplier=1.0, catalogue="selected"),
         RunConfig(model="some.module:build", attack="nan", failure="stale", finetuning_epochs=1),
@@ -119,5 +121,6 @@ def test_data_are_made_from_the_flags_that_say_so_and_the_seed():
     about_data = set(field_spec.find_names(RunConfig, lambda spec: spec.about_data))
     # Whether the catalogue will be chosen depends on whether the run is private, too.
     assert about_data | {"seed"} <= watched.read
-    others = watched.read - about_data - {"seed"}
+    # So do which columns of the events are read for features.
+    others = watched.read - about_data - {"seed", "item_features", "user_features"}
     assert others <= {"aggregator", "aggregator_param", "target_epsilon", "noise_multiplier"}

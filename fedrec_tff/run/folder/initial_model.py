@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from fedrec_tff import errors
-from fedrec_tff.config import model_checks, run_config
+from fedrec_tff.config import run_config
+from fedrec_tff.config.checks import model_checks
 from fedrec_tff.config.model_config import ModelConfig
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.run.folder import model_file, run_directory

@@ -10,7 +10,8 @@ import os
 import pathlib
 from typing import Any
 
-from fedrec_tff.config import model_checks, run_config
+from fedrec_tff.config import run_config
+from fedrec_tff.config.checks import model_checks
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import loading, splits
 from fedrec_tff.privacy.audit import report

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from fedrec_tff import errors
-from fedrec_tff.config import model_checks
+from fedrec_tff.config.checks import model_checks
 from fedrec_tff.config.population_config import PopulationBudget
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import loading, splits

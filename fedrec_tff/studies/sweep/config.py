@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from fedrec_tff import errors
-from fedrec_tff.config import config_checks, field_spec, output_checks, preset_config, run_config
+from fedrec_tff.config import config_checks, field_spec, preset_config, run_config
+from fedrec_tff.config.checks import output_checks
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.sweep import space as sweep_space

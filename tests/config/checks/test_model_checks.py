@@ -9,7 +9,7 @@ from fedrec_tff.checks import model_check_config
 from fedrec_tff.config import config_checks
 from fedrec_tff.config.run_config import RunConfig
 
-_EXAMPLES = pathlib.Path(__file__).parents[2] / "examples/custom_model"
+_EXAMPLES = pathlib.Path(__file__).parents[3] / "examples/custom_model"
 _CAUSAL = f"{_EXAMPLES / 'causal_convolutions.py'}:build_causal_convolutions"
 
 

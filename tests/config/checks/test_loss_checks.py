@@ -5,10 +5,11 @@ import pathlib
 import pytest
 
 from fedrec_tff import errors
-from fedrec_tff.config import config_checks, loss_checks
+from fedrec_tff.config import config_checks
+from fedrec_tff.config.checks import loss_checks
 from fedrec_tff.config.run_config import RunConfig
 
-_FILE = pathlib.Path(__file__).parents[1] / "models" / "losses" / "repeated_losses.py"
+_FILE = pathlib.Path(__file__).parents[2] / "models" / "losses" / "repeated_losses.py"
 
 
 @pytest.mark.parametrize(

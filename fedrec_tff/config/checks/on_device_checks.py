@@ -3,7 +3,7 @@
 # Tested in tests/whole_runs/test_personal_sessions.py.
 
 from fedrec_tff import errors
-from fedrec_tff.config import loss_checks
+from fedrec_tff.config.checks import loss_checks
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.models.losses import catalogue as losses
 from fedrec_tff.privacy import sampling

@@ -1,6 +1,6 @@
 """Refuses losses that cannot be; told, where possible, before one is imported."""
 
-# Tested in tests/config/test_loss_checks.py.
+# Tested in tests/config/checks/test_loss_checks.py.
 
 from fedrec_tff import errors
 from fedrec_tff.config.client_config import DRAWN_NEGATIVES
