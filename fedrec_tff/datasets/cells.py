@@ -20,7 +20,7 @@ from fedrec_tff import errors
 from fedrec_tff.datasets import times
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
-WHOLE_FRACTION = re.compile(r"-?[0-9]+\.0+")
+_WHOLE_FRACTION = re.compile(r"-?[0-9]+\.0+")
 _INT64 = np.iinfo(np.int64)
 _LARGEST_NUMBER = float(np.finfo(np.float32).max)
 # The number of the row's line, and its fields or what is wrong with all of it.
@@ -143,7 +143,7 @@ def _parse_fields(
 
 def unify_id(text: str) -> str:
     """An id as all files have it: whole numbers are often stored as fractions, 7 as 7.0."""
-    return text.partition(".")[0] if WHOLE_FRACTION.fullmatch(text) else text
+    return text.partition(".")[0] if _WHOLE_FRACTION.fullmatch(text) else text
 
 
 def _parse_id(text: str) -> str:

@@ -267,7 +267,8 @@ def _parse_fast(
         if kind == "id":
             if (frame[name] == "").any():
                 return None
-            frame[name] = _unify_ids(frame[name])
+            if compute.any(compute.match_substring(columns[name], ".0")).as_py():
+                frame[name] = frame[name].map(cells.unify_id)
     billionths = {}
     for name, kind in kinds.items():
         if kind == "time" and time_format is not None:
@@ -275,12 +276,6 @@ def _parse_fast(
             if bad.any():
                 return None
     return ParsedColumns(frame, len(frame), 0, billionths)
-
-
-def _unify_ids(ids: pd.Series) -> pd.Series:
-    """What `cells.unify_id` does, to many."""
-    fractions = ids.str.fullmatch(cells.WHOLE_FRACTION)
-    return ids.mask(fractions, ids.str.partition(".")[0]) if fractions.any() else ids
 
 
 def _to_integers(column: pa.ChunkedArray) -> pa.ChunkedArray:

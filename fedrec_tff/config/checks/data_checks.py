@@ -17,7 +17,10 @@ def check(config: RunConfig) -> None:
       UserError: At the first mistake.
     """
     if config.dataset in NEED_DATA_DIR and config.data_dir is None:
-        raise errors.UserError(f"--dataset={config.dataset} needs --data_dir")
+        raise errors.UserError(
+            f"--dataset={config.dataset} needs --data_dir: name the file or the folder of the data "
+            "(docs/data.md has a recipe for each set)"
+        )
     if config.dataset == "synthetic" and config.data_dir is not None:
         raise errors.UserError("--data_dir means nothing with --dataset=synthetic: drop it")
     if config.time_format is not None:
