@@ -76,15 +76,21 @@ def test_whoever_changes_a_flag_without_its_need_hears_of_it(flags, need):
 
 def test_every_need_is_met_by_some_run_and_not_by_another():
     runs = [
+        RunConfig(dataset="sequences"),
         RunConfig(
             dataset="csv", time_column="t", loss="bce", client_optimizer="adam", execution="native"
         ),
-        RunConfig(dataset="csv", loss="hinge", server_optimizer="sgd", num_blocks=0),
+        RunConfig(dataset="csv", time_column="t", loss="hinge", server_optimizer="sgd"),
         RunConfig(user_features=("age",), noise_multiplier=1.0, catalogue="selected"),
         RunConfig(model="some.module:build", attack="nan", failure="stale", finetuning_epochs=1),
         RunConfig(loss="some.module:loss", early_stopping_patience=2, initial_model="x"),
         RunConfig(query_tower="attention", personal_tower="embedding", loss="in_batch_softmax"),
-        RunConfig(reconstruction_steps=0, population_ledger="x", popularity_noise_multiplier=1.0),
+        RunConfig(
+            num_blocks=0,
+            reconstruction_steps=0,
+            population_ledger="x",
+            popularity_noise_multiplier=1.0,
+        ),
     ]
     needs = {need for spec in _SPECS.values() for need in spec.needs}
     assert len(needs) > 20
