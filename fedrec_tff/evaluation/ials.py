@@ -30,6 +30,8 @@ from fedrec_tff.evaluation import item_cooccurrence
 _INITIAL_STDDEV = 0.1
 # Numbers in the gathered factors and in the systems of one batch of solves: what a cache holds.
 _NUMBERS_PER_BATCH = 2**19
+# Rows with at most this part of the factors' width are solved in the space of what they took.
+_FEW = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +133,11 @@ def solve(taken: scipy.sparse.csr_matrix, factors: np.ndarray, config: IalsConfi
     # What fills short rows up to their batch's longest adds nothing.
     padded = np.concatenate([factors, np.zeros((1, dim), np.float32)])
     solved = np.zeros((taken.shape[0], dim), np.float32)
-    for rows in _batches(counts, dim):
+    few = np.flatnonzero((counts > 0) & (counts <= dim // _FEW))
+    for count in np.unique(counts[few]):
+        rows = few[counts[few] == count]
+        solved[rows] = _solve_few(taken, factors, everything, ridge[rows[0]], rows, count)
+    for rows in _batches(np.where(counts <= dim // _FEW, 0, counts), dim):
         longest = int(counts[rows].max())
         is_taken = np.arange(longest) < counts[rows, np.newaxis]
         columns = np.full(is_taken.shape, num_columns)
@@ -141,6 +147,37 @@ def solve(taken: scipy.sparse.csr_matrix, factors: np.ndarray, config: IalsConfi
         systems = gathered.transpose(0, 2, 1) @ gathered + everything
         systems[:, np.arange(dim), np.arange(dim)] += ridge[rows, np.newaxis].astype(np.float32)
         solved[rows] = np.linalg.solve(systems, gathered.sum(axis=1)[:, :, np.newaxis])[:, :, 0]
+    return solved
+
+
+def _solve_few(
+    taken: scipy.sparse.csr_matrix,
+    factors: np.ndarray,
+    everything: np.ndarray,
+    ridge: float,
+    rows: np.ndarray,
+    count: int,
+) -> np.ndarray:
+    """Solves for rows that took equally few columns, hence share a ridge: float32 [rows, dim].
+
+    With A what such rows share of their systems, and F the factors of what a row took, the solution
+    is A^-1 F' (I + F A^-1 F')^-1 1 (the push-through identity): a system as wide as the row took
+    columns, in the place of one as wide as the factors.
+    """
+    shared = everything.astype(np.float64)
+    shared[np.diag_indices(len(shared))] += ridge
+    inverse = np.linalg.inv(shared)
+    solved = np.empty((len(rows), len(shared)), np.float32)
+    size = max(1, _NUMBERS_PER_BATCH // (count * len(shared)))
+    for start in range(0, len(rows), size):
+        batch = rows[start : start + size]
+        columns = taken.indices[taken.indptr[batch, np.newaxis] + np.arange(count)]
+        gathered = factors[columns].astype(np.float64)
+        weighted = gathered @ inverse
+        systems = weighted @ gathered.transpose(0, 2, 1)
+        systems[:, np.arange(count), np.arange(count)] += 1.0
+        shares = np.linalg.solve(systems, np.ones((len(batch), count, 1)))
+        solved[start : start + size] = (shares.transpose(0, 2, 1) @ weighted)[:, 0]
     return solved
 
 
