@@ -8,6 +8,10 @@ import re
 from fedrec_tff.config.field_spec import MOST, declare
 from fedrec_tff.config.privacy_config import PRIVACY
 
+# Recommenders that a run may be held against, and the word for all of them.
+REFERENCES = ("ease", "markov", "ials")
+ALL_REFERENCES = "all"
+
 ROUND_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
 
@@ -23,6 +27,15 @@ class OutputConfig:
         "noised evaluation releases 10 alone unless lengths are given: with more of them each "
         "has more noise, and epsilon is the same.",
         holds_numbers=True,
+    )
+    references: tuple[str, ...] = declare(
+        (),
+        "Simpler recommenders to fit on the same training data once training has ended, with a few "
+        "parameters that validation chooses among, and to compare the model with: "
+        f"{', '.join(REFERENCES)}, separated by commas, or {ALL_REFERENCES}, without markov where "
+        "data have no order. They are exact functions of the users' data, so differential privacy "
+        "needs --release_non_private_metrics with them.",
+        costs_privacy=False,
     )
     rounds_per_checkpoint: int | None = declare(
         None,

@@ -16,7 +16,7 @@ from fedrec_tff.config.data_config import DataConfig
 from fedrec_tff.config.execution_config import ExecutionConfig
 from fedrec_tff.config.model_config import ModelConfig
 from fedrec_tff.config.on_device_config import OnDeviceConfig
-from fedrec_tff.config.output_config import OutputConfig
+from fedrec_tff.config.output_config import ALL_REFERENCES, REFERENCES, OutputConfig
 from fedrec_tff.config.population_config import PopulationBudget, PopulationConfig
 from fedrec_tff.config.preset_config import PresetConfig
 from fedrec_tff.config.privacy_config import PrivacyConfig
@@ -137,6 +137,18 @@ class RunConfig(
         if self.list_lengths:
             return tuple(map(int, self.list_lengths))
         return _KS_OF_ADJACENCY if self.dataset == "adjacency" else _KS
+
+    @property
+    def has_order(self) -> bool:
+        """Whether interactions have an order in time."""
+        return self.dataset != "adjacency"
+
+    @property
+    def chosen_references(self) -> tuple[str, ...]:
+        """The references that a model is compared with, each once."""
+        if ALL_REFERENCES in self.references:
+            return tuple(name for name in REFERENCES if name != "markov" or self.has_order)
+        return tuple(name for name in REFERENCES if name in self.references)
 
     @property
     def noised_ks(self) -> tuple[int, ...]:

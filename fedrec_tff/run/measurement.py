@@ -20,7 +20,15 @@ from fedrec_tff.learning import private_evaluation
 from fedrec_tff.models import side_features, two_tower
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.run import devices as devices_lib
-from fedrec_tff.run import divergence, execution, known_popularity, notices, privacy_plan, training
+from fedrec_tff.run import (
+    divergence,
+    execution,
+    known_popularity,
+    notices,
+    privacy_plan,
+    references,
+    training,
+)
 from fedrec_tff.run.folder import provenance
 from fedrec_tff.run.metrics import communication, metric_names, round_metrics
 from fedrec_tff.run.records import Session
@@ -229,14 +237,14 @@ def _measure_held_out(
     popular: known_popularity.Popularity | None,
     weights: tff.learning.models.ModelWeights,
     devices: devices_lib.Devices,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Exact metrics of the model and of what stands beside it; none if they are withheld."""
     config, split = session.config, session.dataset.split
     if config.withhold_held_out_metrics:
         return {}
     baselines = _create_baselines(session, popular)
     score_fn = devices.build_score_fn(weights.trainable)
-    found: dict[str, float] = {}
+    found: dict[str, Any] = {}
     for name in held_out.PARTS:
         for metric, value in _evaluate(session, score_fn, name).items():
             found[f"{name}/{metric}"] = value
@@ -244,6 +252,8 @@ def _measure_held_out(
             scores = held_out.evaluate_part(baseline.score_fn, split, name, config.ks, config.seed)
             for metric, value in scores.items():
                 found[f"{title}/{name}/{metric}"] = value
+    if config.chosen_references:
+        found[metric_names.REFERENCES] = references.measure(session)
     found |= _measure_finetuned(session, devices.build_finetuned_score_fn(weights.trainable))
     return metric_names.mark_all(found, config.is_private)
 

@@ -166,6 +166,25 @@ def test_aggregator_follows_the_privacy_flags(flags, name, is_private):
         ({"list_lengths": ("10", "0")}, ["--list_lengths=10,0", "whole numbers from 1"]),
         ({"list_lengths": ("ten",)}, ["--list_lengths=ten"]),
         ({"list_lengths": ("10", "10")}, ["there twice"]),
+        ({"references": ("eas",)}, ["--references", "'eas'", "ease, markov, ials"]),
+        ({"references": ("all",), "noise_multiplier": 1.0}, ["--release_non_private_metrics"]),
+        (
+            {
+                "references": ("ease",),
+                "noise_multiplier": 1.0,
+                "withhold_held_out_metrics": True,
+            },
+            ["--withhold_held_out_metrics"],
+        ),
+        (
+            {
+                "references": ("markov",),
+                "dataset": "adjacency",
+                "data_dir": "x",
+                "split": "published",
+            },
+            ["--references=markov", "no order"],
+        ),
         ({"dataset": "adjacency", "data_dir": "x"}, ["--split=leave_last_out"]),
         ({"split": "published"}, ["--split=published"]),
         ({"value_column": "rating"}, ["--value_column"]),

@@ -28,10 +28,11 @@ RELEASED = {
     "clients_per_round": 1,
     "rounds": 6,
     "release_non_private_metrics": True,
+    "references": "markov",
 }
 # Nothing in these is about what is compiled.
 UNCOMPILED = {**TINY, "execution": "debug"}
-NOT_PRIVATE = {**UNCOMPILED, "rounds": 3}
+NOT_PRIVATE = {**UNCOMPILED, "rounds": 3, "references": "ease,markov"}
 ADAPTIVE = {**UNCOMPILED, "rounds": 4, "target_epsilon": 5.0, "aggregator": "dp_adaptive"}
 RELEASES = {
     **UNCOMPILED,
@@ -282,6 +283,27 @@ def test_popularity_in_the_results_is_brute_forces(uninterrupted, runs):
             assert found == pytest.approx(value)
     # Exact counts of training data are not private.
     assert not [key for key in uninterrupted.run.results if "popularity" in key]
+
+
+def test_references_stand_beside_the_model_and_are_marked_in_a_private_run(runs):
+    split = load_split(NOT_PRIVATE)
+    found = runs["NOT_PRIVATE"].results["references"]
+    assert list(found) == ["ease", "markov"]
+    assert found["ease"]["num_tried"] == 3
+    popularity = np.bincount(split.train.items, minlength=split.num_items)
+    follows = np.zeros((split.num_items, split.num_items))
+    for row in range(split.train.num_rows):
+        np.add.at(follows, tuple(zip(*itertools.pairwise(split.train.row(row)), strict=True)), 1)
+    behind = found["markov"]["parameters"]["popularity_weight"] * popularity / popularity.max()
+    # As floats of 32 bits, which decide what ties.
+    scores = follows.astype(np.float32) + behind.astype(np.float32)
+    for name in ("validation", "test"):
+        expected = full_metrics(lambda history: scores[history[-1]], getattr(split, name))
+        for metric, value in expected.items():
+            assert found["markov"][name][metric] == pytest.approx(value)
+    released = runs["RELEASED"].results
+    assert list(released["non_private/references"]) == ["markov"]
+    assert "references" not in released
 
 
 def test_metrics_in_the_results_are_brute_forces_on_the_last_checkpoint(uninterrupted, split):

@@ -12,6 +12,7 @@ from fedrec_tff.run.metrics import metric_names
 
 # By exact counts, and by released ones.
 _BASELINES = ("popularity", "private_popularity")
+_MODEL, _FINETUNED = "this model", "fine-tuned on devices"
 _PERSONALIZED = f"{metric_names.PERSONALIZED}{metric_names.TEST}"
 
 
@@ -26,14 +27,15 @@ def describe_results(results: Mapping[str, Any], output_dir: str | os.PathLike) 
       Several lines: test metrics, beside those after fine-tuning and popularity's where the run has
       them, what was released with noise, the privacy statement, where to look.
     """
-    folders = {"this model": metric_names.TEST, "fine-tuned on devices": _PERSONALIZED}
+    folders = {_MODEL: metric_names.TEST, _FINETUNED: _PERSONALIZED}
     folders |= {title: f"{title}/{metric_names.TEST}" for title in _BASELINES}
     rows = {
         title: (results, folder)
         for title, folder in folders.items()
         if metric_names.select(results, folder)
     }
-    shown = [create_table(rows)] if rows else []
+    rows |= _find_references(results)
+    shown = [create_table(rows), *_compare(rows)] if rows else []
     return "\n".join(
         [
             *shown,
@@ -45,6 +47,38 @@ def describe_results(results: Mapping[str, Any], output_dir: str | os.PathLike) 
             describe_tensorboard(output_dir),
         ]
     )
+
+
+def _find_references(results: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], str]]:
+    """References that were fitted, as rows of the table."""
+    found = metric_names.find(results, metric_names.REFERENCES) or {}
+    is_marked = metric_names.are_marked(results, metric_names.REFERENCES)
+    return {
+        name: (_name_metrics(reference["test"], is_marked), metric_names.TEST)
+        for name, reference in found.items()
+        if "test" in reference
+    }
+
+
+def _name_metrics(metrics: Mapping[str, float], is_marked: bool) -> dict[str, float]:
+    named = {f"{metric_names.TEST}{name}": value for name, value in metrics.items()}
+    return metric_names.mark_all(named, is_marked)
+
+
+def _compare(rows: Mapping[str, tuple[Mapping[str, Any], str]]) -> list[str]:
+    """A sentence where something simpler is better than the run's model."""
+    recall = next(iter(_choose_columns(rows)))
+    values = {name: metric_names.select(*row).get(recall) for name, row in rows.items()}
+    own = values.pop(_MODEL, None)
+    values.pop(_FINETUNED, None)
+    better = {n: v for n, v in values.items() if None not in (v, own) and v > own}
+    if not better:
+        return []
+    told = ", ".join(f"{name} has {value:.4f}" for name, value in better.items())
+    return [
+        f"warning: {told} of {recall}, this model {own:.4f}: what is simpler, and knows the same "
+        "data, is better than what was trained"
+    ]
 
 
 def _describe_noised(results: Mapping[str, Any], is_asked_for: bool) -> list[str]:

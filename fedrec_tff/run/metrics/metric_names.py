@@ -16,6 +16,8 @@ VALIDATION = "validation/"
 TEST = "test/"
 PERSONALIZED = "personalized/"
 PRIVATE = "private/"
+# The key of references in results, not a folder.
+REFERENCES = "references"
 _RECALL = re.compile(r"(?:^|/)recall@(\d+)$")
 
 # What is printed where one is shown.

@@ -55,6 +55,7 @@ _CLASSES = {
     metric_names.PERSONALIZED: HELD_OUT,
     "popularity/": HELD_OUT,
     "private_popularity/": HELD_OUT,
+    metric_names.REFERENCES: HELD_OUT,
     metric_names.PRIVATE: NOISED,
     **dict.fromkeys(departures.EPSILON_NAMES.values(), ABOUT),
     **dict.fromkeys(("delta", "noise_multiplier", "privacy_ledger_digest", "departures"), ABOUT),

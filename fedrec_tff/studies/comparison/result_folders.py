@@ -211,11 +211,21 @@ def _iterate_rankings(flags: Mapping[str, Any], results: Mapping[str, Any]) -> I
     exact = metric_names.select(results, _EXACT_POPULARITY)
     if exact:
         yield Ranking(
-            _title_popularity(flags),
+            _title("popularity", flags),
             exact,
             is_of_data=True,
             is_marked=metric_names.are_marked(results, _EXACT_POPULARITY),
         )
+    references = metric_names.find(results, metric_names.REFERENCES) or {}
+    for name, reference in references.items():
+        if "test" in reference:
+            yield Ranking(
+                _title(name, flags),
+                reference["test"],
+                seconds=reference["seconds"],
+                is_of_data=True,
+                is_marked=metric_names.are_marked(results, metric_names.REFERENCES),
+            )
     yield Ranking(
         "{name}",
         metric_names.select(results, metric_names.TEST),
@@ -267,7 +277,7 @@ def _from_baselines(
 def _read_baseline(flags: Mapping[str, Any], baseline: str, found: Mapping[str, Any]) -> Ranking:
     metrics, is_marked = metric_names.find(found, "test"), metric_names.are_marked(found, "test")
     if baseline == baselines_config.POPULARITY:
-        return Ranking(_title_popularity(flags), metrics, is_of_data=True, is_marked=is_marked)
+        return Ranking(_title(baseline, flags), metrics, is_of_data=True, is_marked=is_marked)
     return Ranking(
         f"{{name}}: {baseline}",
         metrics,
@@ -277,10 +287,10 @@ def _read_baseline(flags: Mapping[str, Any], baseline: str, found: Mapping[str, 
     )
 
 
-def _title_popularity(flags: Mapping[str, Any]) -> str:
+def _title(name: str, flags: Mapping[str, Any]) -> str:
     """Names the data, and the split where it is not the usual one."""
     split = "" if flags["split"] == RunConfig.split else f", {flags['split']}"
-    return f"popularity on {flags['dataset']}{split}"
+    return f"{name} on {flags['dataset']}{split}"
 
 
 def _find_guarantee(results: Mapping[str, Any]) -> Guarantee:

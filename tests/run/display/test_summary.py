@@ -79,3 +79,40 @@ def test_demo_is_a_valid_private_run_and_the_same_without():
         assert config.dataset == "synthetic"
     assert private.is_private
     assert not plain.is_private
+
+
+def _with_references(**metrics):
+    return {name: {"test": test, "validation": test} for name, test in metrics.items()}
+
+
+def test_what_is_simpler_and_better_is_told_with_its_figure():
+    found = _with_references(ease={"recall@10": 0.28}, markov={"recall@10": 0.21})
+    found["ials"] = {"left_out": "its scores are no numbers"}
+    text = summary.describe_results({**RESULTS, "references": found}, "runs/x")
+    assert cells(text, "ease")[0] == "0.2800"
+    assert cells(text, "markov")[0] == "0.2100"
+    assert "warning: ease has 0.2800 of recall@10, this model 0.2500: what is simpler" in text
+    marked = {f"non_private/{k}" if "/" in k else k: v for k, v in RESULTS.items()}
+    text = summary.describe_results({**marked, "non_private/references": found}, "runs/x")
+    assert cells(text, "ease*")[0] == "0.2800"
+
+
+def test_popularity_is_a_reference_too_and_a_better_model_is_not_warned_of():
+    assert "warning" not in summary.describe_results(RESULTS, "runs/x")
+    weak = {**RESULTS, "popularity/test/recall@10": 0.26}
+    assert "warning: popularity has 0.2600 of recall@10, this model 0.2500" in (
+        summary.describe_results(weak, "runs/x")
+    )
+
+
+def test_all_lists_are_columns():
+    more = {**RESULTS, "test/recall@5": 0.2, "test/ndcg@5": 0.11}
+    table = summary.create_table({"this model": (more, "test/")})
+    assert cells(table, "this model") == [
+        "0.2500",
+        "0.1250",
+        "0.2000",
+        "0.1100",
+        "0.0625",
+        "0.5000",
+    ]
