@@ -2,8 +2,9 @@
 
   python -m experiments.train --dataset=ml-1m --target_epsilon=8 --output_dir=runs/ml-1m-eps8
 
-Without --target_epsilon or --noise_multiplier there is no differential privacy. The same command
-resumes a run that was interrupted.
+Without --target_epsilon or --noise_multiplier there is no differential privacy. Flags that are not
+given are chosen by what may be known of the data (--preset=auto); the run says how and why. The
+same command resumes a run that was interrupted.
 """
 
 from absl import flags

@@ -31,7 +31,8 @@ def train(
         of a CSV, TSV or Parquet file, or of a data set's folder; or the name of a data set:
         synthetic, ml-100k, ml-1m.
       output_dir: The run's folder; made if missing.
-      **flags: The flags of `python -m experiments.train --help`, under their names. `item_table`
+      **flags: The flags of `python -m experiments.train --help`, under their names. Those that are
+        left out are chosen by what may be known of the data (`preset="auto"`). `item_table`
         and `user_table` may be tables in memory, too; parameters may be a mapping, as in
         `aggregator_param={"bits": 4}`.
 
