@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-# As many as float32 tells apart below one.
-_UNIFORM_STEPS = 2**24
+from fedrec_tff.learning import alias_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,13 +38,15 @@ class NegativeSampler:
             return tf.random.stateless_uniform(
                 shape, seed, 0, self.num_items, tf.int32, alg="philox"
             )
-        cumulative = np.cumsum(self.probabilities, dtype=np.float64)
-        edges = tf.constant(cumulative / cumulative[-1], tf.float32)
-        # From integers: XLA makes other floats than TensorFlow's kernels do from the same bits.
-        bits = tf.random.stateless_uniform(shape, seed, 0, _UNIFORM_STEPS, tf.int32, alg="philox")
-        uniform = tf.cast(bits, tf.float32) / _UNIFORM_STEPS
-        index = tf.searchsorted(edges, uniform, side="right")
-        return tf.minimum(index, self.num_items - 1)
+        table = alias_table.create_alias_table(self.probabilities)
+        # Integers: XLA makes other floats than TensorFlow's kernels do from the same bits.
+        drawn = tf.random.stateless_uniform(
+            [2, self.num_negatives], seed, 0, alias_table.NUM_STEPS, tf.int32, alg="philox"
+        )
+        # The remainder favours small numbers by less than num_items / 2^31.
+        column = drawn[0] % self.num_items
+        is_own = drawn[1] < tf.gather(tf.constant(table.threshold), column)
+        return tf.where(is_own, column, tf.gather(tf.constant(table.alias), column))
 
     def log_q(self, item_index: tf.Tensor) -> tf.Tensor:
         """Log probability with which one draw gives each item: float32, `item_index`'s shape."""
