@@ -673,11 +673,11 @@ def test_complete_runs_are_not_computed_again(uninterrupted, server):
 
 
 def test_other_flags_are_refused_in_one_line(uninterrupted, server):
-    flags = {**DETERMINISTIC, "rounds": 9}
+    flags = {**DETERMINISTIC, "embedding_dim": 9}
     chain = server.start([train_step(flags, uninterrupted.run.root)])
     assert server.wait(chain) == [2]
     (line,) = server.stderr(chain).splitlines()
-    assert "--rounds=9 (there: 8)" in line
+    assert "--embedding_dim=9 (there: 8)" in line
     assert to_argv({}, uninterrupted.run.root)[0].split("=")[1] in line
 
 

@@ -14,7 +14,7 @@ from fedrec_tff.run.preset.choice import Choice
 from fedrec_tff.run.preset.facts import DataFacts
 
 # The part of the users in a round, and the most that a round takes.
-_USERS_PER_COHORT = 6
+_USERS_PER_COHORT = 3
 _LARGEST_COHORT = 2000
 _USERS_PER_ROUND, _FEWEST_ROUNDS, _MOST_ROUNDS = 50, 20, 120
 _EVALUATIONS = 4
@@ -81,7 +81,7 @@ def choose_evaluations(config: RunConfig, facts: DataFacts) -> Choice:
 
 def choose_server(config: RunConfig, facts: DataFacts) -> Choice:
     """Adam, and an average of the iterates, which takes noise off and costs no privacy."""
-    flags = {"server_learning_rate": 0.02, "averaging_decay": 0.85}
+    flags = {"server_learning_rate": 0.02, "averaging_decay": 0.9}
     return Choice(flags, "an average of the last models has less noise, and costs no privacy")
 
 
