@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+import types
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, BinaryIO
 
@@ -217,6 +218,7 @@ def open_run_directory(
     flags: dict[str, Any],
     may_differ: Collection[str] = (),
     may_grow: Collection[str] = (),
+    defaults: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> RunDirectory:
     """Makes a run's folder, or checks that the one there is of the same run.
 
@@ -225,6 +227,8 @@ def open_run_directory(
       flags: Every flag's value.
       may_differ: Flags that the run may go on with other values of.
       may_grow: Names of flags that the run may go on with larger values of.
+      defaults: Values, by the names of flags, that a run has which was begun before there was the
+        flag.
 
     Returns:
       The run's paths.
@@ -237,7 +241,7 @@ def open_run_directory(
         _make_empty(directory.root)
         return directory
     try:
-        stored = dict(json.loads(directory.config.read_text())["flags"])
+        stored = {**defaults, **json.loads(directory.config.read_text())["flags"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise errors.UserError(
             f"{directory.config} cannot be read as a run's configuration: choose another "
@@ -343,6 +347,7 @@ def open_locked(
     flags: dict[str, Any],
     may_differ: Collection[str] = (),
     may_grow: Collection[str] = (),
+    defaults: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> Iterator[RunDirectory]:
     """Opens a run's folder, and keeps other processes off it inside a `with` block.
 
@@ -351,6 +356,8 @@ def open_locked(
       flags: Every flag's value.
       may_differ: Names of flags that the run may go on with other values of.
       may_grow: Names of flags that the run may go on with larger values of.
+      defaults: Values, by the names of flags, that a run has which was begun before there was the
+        flag.
 
     Yields:
       The run's paths.
@@ -358,10 +365,10 @@ def open_locked(
     Raises:
       UserError: As `open_run_directory` and `lock` have it.
     """
-    directory = open_run_directory(root, flags, may_differ, may_grow)
+    directory = open_run_directory(root, flags, may_differ, may_grow, defaults)
     with lock(directory):
         # Again: another process may have begun in here since.
-        open_run_directory(root, flags, may_differ, may_grow)
+        open_run_directory(root, flags, may_differ, may_grow, defaults)
         yield directory
 
 
