@@ -155,7 +155,7 @@ def test_finetuning_that_diverges_costs_its_metrics_alone(whole, unmeasured, mon
     assert "--finetuning_learning_rate" in told
     held_out = ("non_private/validation", "non_private/test")
     expected = {k: v for k, v in whole[1].results.items() if k.startswith(held_out)}
-    assert len(expected) == 14
+    assert len(expected) == 18
     assert {k: outcome.results[k] for k in expected} == expected
     assert not any("personalized/" in name for name in outcome.results)
     assert json.loads((unmeasured / "results.json").read_text()) == outcome.results

@@ -197,7 +197,7 @@ def test_folder_has_what_is_documented_and_no_leftovers(uninterrupted, runs):
 
 def test_config_has_every_flag_and_what_follows_from_them(uninterrupted, split):
     config = uninterrupted.run.config
-    assert config["flags"] == run_config.to_flags(RunConfig(**DETERMINISTIC))
+    assert config["flags"] == run_config.to_flags(RunConfig(preset="basic", **DETERMINISTIC))
     run_id = ledger_lib.read_ledger(uninterrupted.run.ledger_path).header.run_id
     assert config["derived"] == {
         "run_id": run_id,
