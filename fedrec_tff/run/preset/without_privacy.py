@@ -47,11 +47,10 @@ def choose_tower(config: RunConfig, facts: DataFacts) -> Choice:
 
 def choose_width(config: RunConfig, facts: DataFacts) -> Choice:
     """More interactions carry more numbers for each item, and need less dropout."""
-    total = facts.num_users * facts.mean_length
-    is_large = total >= _MANY_INTERACTIONS
+    is_large = _is_large(facts)
     flags: dict[str, Any] = {"embedding_dim": 128 if is_large else 64}
     if config.two_tower.is_causal:
-        flags["dropout"] = 0.2 if is_large else 0.3
+        flags["dropout"] = 0.2 if is_large else 0.5
     size = "at least" if is_large else "less than"
     return Choice(flags, f"there are {size} {_MANY_INTERACTIONS:,} training interactions")
 
@@ -64,19 +63,21 @@ def choose_history(config: RunConfig, facts: DataFacts) -> Choice:
 
 
 def choose_scores(config: RunConfig, facts: DataFacts) -> Choice | None:
-    """A set of items is compared by angle: Gowalla's best model."""
-    if config.query_tower != towers.SET:
+    """Where there is little to learn lengths from, items are compared by angle."""
+    if config.query_tower == towers.SET:
+        flags = {"similarity": shapes.COSINE, "temperature": 0.1}
+        return Choice(flags, "sums of many items have lengths that say nothing")
+    if config.model is not None or _is_large(facts):
         return None
-    flags = {"similarity": shapes.COSINE, "temperature": 0.1}
-    return Choice(flags, "sums of many items have lengths that say nothing")
+    flags = {"similarity": shapes.COSINE, "temperature": 0.07}
+    return Choice(flags, "few interactions tell directions sooner than lengths")
 
 
 def choose_loss(config: RunConfig, facts: DataFacts) -> Choice:
     """Negatives by popularity, corrected for it, are the ones that are hard to tell apart."""
     if config.query_tower == towers.SET:
         return Choice({"num_negatives": 1024}, "more negatives tell more, and are shared by a user")
-    is_large = facts.num_users * facts.mean_length >= _MANY_INTERACTIONS
-    flags: dict[str, Any] = {"num_negatives": 512 if is_large else 256}
+    flags: dict[str, Any] = {"num_negatives": 512 if _is_large(facts) else 256}
     if config.loss != learning_config.SAMPLED_SOFTMAX:
         return Choice(flags, "more negatives tell more, and are shared by a user")
     flags["negative_sampling"] = "popularity"
@@ -146,6 +147,10 @@ def choose_end(config: RunConfig, facts: DataFacts) -> Choice:
     return Choice(
         flags, "training ends when validation no longer rises, and its best model is kept"
     )
+
+
+def _is_large(facts: DataFacts) -> bool:
+    return facts.num_users * facts.mean_length >= _MANY_INTERACTIONS
 
 
 def _asks_for_local_steps(config: RunConfig) -> bool:
