@@ -20,8 +20,10 @@ from fedrec_tff.run.preset.facts import DataFacts
 _MANY_INTERACTIONS = 500_000
 _LONGEST_HISTORY = 200
 _SMALLEST_COHORT, _COHORTS, _LARGEST_COHORT = 25, 150, 200
-# Interactions, counted once a pass, that two cores train on in about ten minutes.
+# Interactions, counted once a pass, that two cores train on in about ten minutes, and how many take
+# as long as what each user costs besides.
 _WORK = 25_000_000
+_WORK_OF_A_USER = 25
 _FEWEST_PASSES, _MOST_PASSES = 15, 60
 _FEWEST_ROUNDS, _MOST_ROUNDS = 500, 8000
 _EVALUATIONS = 12
@@ -117,8 +119,8 @@ def choose_sampling(config: RunConfig, facts: DataFacts) -> Choice:
 
 def choose_rounds(config: RunConfig, facts: DataFacts) -> Choice:
     """As many passes over the users as about ten minutes on two cores have time for."""
-    total = facts.num_users * facts.mean_length
-    passes = min(max(_WORK / total, _FEWEST_PASSES), _MOST_PASSES)
+    work = facts.num_users * (facts.mean_length + _WORK_OF_A_USER)
+    passes = min(max(_WORK / work, _FEWEST_PASSES), _MOST_PASSES)
     rounds = math.ceil(passes * facts.num_users / config.clients_per_round)
     rounds = min(max(rounds, _FEWEST_ROUNDS), _MOST_ROUNDS)
     passes = rounds * config.clients_per_round / facts.num_users

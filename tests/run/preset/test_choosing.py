@@ -62,7 +62,7 @@ def test_rounds_follow_the_cohort_that_is_given(privacy):
     few = _choose({**privacy, "clients_per_round": 50.0}, _SMALL).config
     assert few.clients_per_round == 50.0
     if not privacy:
-        # Sixty passes over 900 users.
+        # Sixty passes over 900 users, the most there are.
         assert few.rounds == 60 * 900 // 50
 
 
