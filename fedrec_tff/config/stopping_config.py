@@ -31,8 +31,8 @@ class StoppingConfig:
     selection_metric: str = declare(
         "ndcg@10",
         "Validation metric by which the best model is chosen and early stopping goes: recall@k, "
-        "ndcg@k, hit_rate@k or mrr. Under differential privacy that of the noised validation "
-        "(--private_evaluation_noise_multiplier).",
+        "ndcg@k, map@k, hit_rate@k or mrr. Under differential privacy, that of the noised "
+        "validation (--private_evaluation_noise_multiplier).",
         needs=(_VALIDATION,),
         costs_privacy=False,
     )

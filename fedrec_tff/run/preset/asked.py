@@ -13,9 +13,7 @@ from fedrec_tff.run.preset.facts import DataFacts
 
 _NAMES = frozenset(field_spec.read_specs(RunConfig))
 # Data of an ordinary size, to try beforehand whether what was given goes together.
-_ORDINARY = DataFacts(
-    num_users=1000, num_items=1000, is_ordered=True, mean_length=30.0, long_length=60
-)
+_ORDINARY = DataFacts(num_users=1000, is_ordered=True, mean_length=30.0, long_length=60)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,6 @@ class DataFacts:
 
     Attributes:
       num_users: Number of training users.
-      num_items: Size of the catalogue.
       is_ordered: Whether each user's interactions have an order in time.
       item_features: Columns of the items' table that say something, as `--item_features` names
         them; items are public.
@@ -22,7 +21,6 @@ class DataFacts:
     """
 
     num_users: int
-    num_items: int
     is_ordered: bool
     item_features: tuple[str, ...] = ()
     can_start_from_features: bool = False

@@ -28,10 +28,11 @@ def describe(config: RunConfig, dataset: LoadedDataset) -> DataFacts:
     """
     split = dataset.split
     items = dataset.interactions.item_features
-    columns = () if items is None else name_item_features(items)
+    # Until a catalogue is chosen with noise, the items are those that users took.
+    is_known = items is not None and config.catalogue_kind != "selected"
+    columns = name_item_features(items) if is_known else ()
     facts = DataFacts(
         num_users=split.train.num_rows,
-        num_items=split.num_items,
         is_ordered=config.split != "published",
         item_features=columns,
         can_start_from_features=any(":" not in column for column in columns),

@@ -39,7 +39,13 @@ def choose_features(config: RunConfig, facts: DataFacts) -> Choice | None:
 
 
 def choose_tower(config: RunConfig, facts: DataFacts) -> Choice:
-    """Self-attention where interactions have an order, and a set of items where they have none."""
+    """Self-attention where interactions have an order, and a set of items where they have none.
+
+    These take one step a pass. A plain mean goes with what bears on unequal numbers of steps.
+    """
+    if config.max_local_steps is not None or config.normalized_averaging:
+        reason = "what was asked for means something where users take unequal numbers of steps"
+        return Choice({"query_tower": towers.MEAN}, reason)
     if facts.is_ordered:
         flags = {"query_tower": towers.ATTENTION, "num_blocks": 2, "num_heads": 2}
         return Choice(flags, "the interactions have an order, which self-attention learns from")
@@ -53,7 +59,7 @@ def choose_width(config: RunConfig, facts: DataFacts) -> Choice:
     flags: dict[str, Any] = {"embedding_dim": 128 if is_large else 64}
     if config.two_tower.is_causal:
         flags["dropout"] = 0.2 if is_large else 0.5
-    size = "at least" if is_large else "less than"
+    size = "at least" if is_large else "fewer than"
     return Choice(flags, f"there are {size} {_MANY_INTERACTIONS:,} training interactions")
 
 
@@ -106,6 +112,7 @@ def choose_weighting(config: RunConfig, facts: DataFacts) -> Choice | None:
 def choose_cohort(config: RunConfig, facts: DataFacts) -> Choice:
     """Small cohorts: the server takes a step for each."""
     cohort = min(max(_SMALLEST_COHORT, round(facts.num_users / _COHORTS)), _LARGEST_COHORT)
+    cohort = min(cohort, facts.num_users)
     one_in = max(1, round(facts.num_users / cohort))
     return Choice({"clients_per_round": float(cohort)}, f"about one user in {one_in} a round")
 
@@ -145,6 +152,8 @@ def choose_end(config: RunConfig, facts: DataFacts) -> Choice:
         "rounds_per_evaluation": period,
         "rounds_per_checkpoint": period,
         "early_stopping_patience": 4,
+        # The one that lists of these lengths have.
+        "selection_metric": f"ndcg@{config.ks[0]}",
     }
     return Choice(
         flags, "training ends when validation no longer rises, and its best model is kept"

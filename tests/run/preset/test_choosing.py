@@ -1,22 +1,23 @@
 """Rules that choose flags: what is given stays, and neighbours make no difference under privacy."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from fedrec_tff import errors
-from fedrec_tff.config import config_checks
+from fedrec_tff.config import config_checks, run_config
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import loading, preparation, synthetic, tables
 from fedrec_tff.run.preset import asked, choosing, looking
 from fedrec_tff.run.preset.facts import DataFacts
 
-_SMALL = DataFacts(900, 1700, is_ordered=True, mean_length=90.0, long_length=240)
+_SMALL = DataFacts(900, is_ordered=True, mean_length=90.0, long_length=240)
 _LARGE = dataclasses.replace(_SMALL, num_users=6000, mean_length=160.0)
 _UNORDERED = dataclasses.replace(_SMALL, is_ordered=False)
-_PROTECTED = DataFacts(6000, 3000, True, ("genres", "year"), can_start_from_features=True)
+_PROTECTED = DataFacts(6000, True, ("genres", "year"), can_start_from_features=True)
 
 
 def _choose(given, data_facts):
@@ -69,6 +70,35 @@ def test_rounds_follow_the_cohort_that_is_given(privacy):
 def test_order_decides_the_tower():
     assert _choose({}, _SMALL).config.query_tower == "attention"
     assert _choose({}, _UNORDERED).config.query_tower == "set"
+
+
+@pytest.mark.parametrize("given", [{"max_local_steps": 20}, {"normalized_averaging": True}])
+@pytest.mark.parametrize("data_facts", [_SMALL, _UNORDERED])
+def test_unequal_local_work_gets_a_tower_that_has_it(given, data_facts):
+    assert _choose(given, data_facts).config.query_tower == "mean"
+
+
+def test_few_users_are_all_in_a_cohort():
+    few = dataclasses.replace(_SMALL, num_users=7)
+    assert _choose({}, few).config.clients_per_round == 7.0
+
+
+def test_validation_is_followed_by_a_list_that_there_is():
+    chosen = _choose({"list_lengths": ("5", "20")}, _SMALL)
+    assert chosen.config.selection_metric == "ndcg@5"
+    # Nothing follows validation.
+    assert "selection_metric" not in _choose({"early_stopping_patience": 0}, _SMALL).flags
+
+
+@pytest.mark.parametrize(
+    ("given", "data_facts"), [({"rounds": 300}, _SMALL), ({"target_epsilon": 8.0}, _PROTECTED)]
+)
+def test_a_run_that_is_resumed_keeps_what_was_chosen(given, data_facts):
+    columns = dataclasses.replace(data_facts, item_features=("genres", "title:words"))
+    wanted = asked.ask(given)
+    chosen = choosing.choose(wanted.config, wanted.open_flags, columns)
+    stored = json.loads(json.dumps(run_config.to_flags(chosen.config)))
+    assert choosing.restore(wanted.config, set(chosen.flags), stored) == chosen.config
 
 
 def test_basic_and_named_presets_leave_nothing_open():
@@ -147,6 +177,21 @@ def test_facts_under_privacy_hold_no_lengths():
         )
     )
     found = looking.describe(RunConfig(target_epsilon=1.0), dataset)
-    assert (found.num_users, found.num_items) == (50, 60)
+    assert found.num_users == 50
     assert found.mean_length is None
     assert found.long_length is None
+
+
+def test_items_that_users_took_are_not_looked_at_before_a_catalogue_is_chosen():
+    dataset = loading.load(
+        loading.DatasetConfig(
+            is_private=True,
+            catalogue="table",
+            synthetic=synthetic.SyntheticConfig(num_users=50, num_items=60),
+        )
+    )
+    public = RunConfig(target_epsilon=1.0)
+    assert looking.describe(public, dataset).item_features
+    found = looking.describe(dataclasses.replace(public, catalogue="selected"), dataset)
+    assert found.item_features == ()
+    assert not found.can_start_from_features
