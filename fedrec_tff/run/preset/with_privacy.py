@@ -29,8 +29,14 @@ def choose_start(config: RunConfig, facts: DataFacts) -> Choice | None:
 
 
 def choose_popularity(config: RunConfig, facts: DataFacts) -> Choice | None:
-    """Counts are large beside their noise: the cheapest thing to know."""
-    if config.mechanism_kind is not kinds.DEFAULT:
+    """Counts are large beside their noise: the cheapest thing to know.
+
+    The server sums them, so it must be one that is trusted with this data set's users.
+    """
+    trusts_server = config.aggregator_chain.terminal.trusts_server
+    if config.mechanism_kind is not kinds.DEFAULT or not trusts_server:
+        return None
+    if config.noise_cohort_size is not None:
         return None
     flags = {
         "popularity_noise_multiplier": 10.0,

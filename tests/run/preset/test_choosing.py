@@ -78,6 +78,19 @@ def test_unequal_local_work_gets_a_tower_that_has_it(given, data_facts):
     assert _choose(given, data_facts).config.query_tower == "mean"
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"aggregator": "dp_hierarchical", "aggregator_param": ("num_edges=5",)},
+        {"noise_cohort_size": 50_000.0, "noise_population_size": 1_000_000},
+    ],
+)
+def test_popularity_is_for_a_server_that_may_sum_it(given):
+    chosen = _choose({"target_epsilon": 8.0, **given}, _PROTECTED)
+    assert chosen.config.popularity_noise_multiplier is None
+    assert chosen.config.negative_sampling == "uniform"
+
+
 def test_few_users_are_all_in_a_cohort():
     few = dataclasses.replace(_SMALL, num_users=7)
     assert _choose({}, few).config.clients_per_round == 7.0
