@@ -67,7 +67,9 @@ def choose_local_work(config: RunConfig, facts: DataFacts) -> Choice:
 
 def choose_cohort(config: RunConfig, facts: DataFacts) -> Choice:
     """A large part of the users: noise is drawn once a round, whatever the cohort."""
-    cohort = min(max(1, round(facts.num_users / _USERS_PER_COHORT)), _LARGEST_COHORT)
+    # With --min_separation a round draws from one group alone.
+    parts = max(_USERS_PER_COHORT, config.min_separation or 1)
+    cohort = min(max(1, int(facts.num_users / parts)), _LARGEST_COHORT)
     reason = "noise is drawn once a round, whatever the cohort, so cohorts are large"
     return Choice({"clients_per_round": float(cohort)}, reason)
 

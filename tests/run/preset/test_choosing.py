@@ -91,6 +91,13 @@ def test_popularity_is_for_a_server_that_may_sum_it(given):
     assert chosen.config.negative_sampling == "uniform"
 
 
+def test_a_cohort_is_no_larger_than_a_group():
+    given = {"target_epsilon": 8.0, "aggregator": "dp_banded_mf", "min_separation": 30}
+    # 6,000 users in thirty groups; a third of all without groups.
+    assert _choose(given, _PROTECTED).config.clients_per_round == 200.0
+    assert _choose({"target_epsilon": 8.0}, _PROTECTED).config.clients_per_round == 2000.0
+
+
 def test_few_users_are_all_in_a_cohort():
     few = dataclasses.replace(_SMALL, num_users=7)
     assert _choose({}, few).config.clients_per_round == 7.0
