@@ -101,7 +101,7 @@ def _check(chosen: Chosen) -> None:
     try:
         config_checks.validate(chosen.config)
     except errors.UserError as error:
-        named = [f"--{name}" for name in chosen.flags if f"--{name}" in str(error)]
+        named = [f"--{name}" for name in chosen.flags if f"--{name}=" in str(error)]
         if not named:
             raise
         raise errors.UserError(
