@@ -87,6 +87,29 @@ def check(config: RunConfig, item_ids: np.ndarray) -> None:
         )
 
 
+def read_model_flags(config: RunConfig) -> dict[str, Any]:
+    """Reads which model the other run trained, so that this one can be the same.
+
+    Args:
+      config: The run's flags.
+
+    Returns:
+      Values of the flags of `ModelConfig`, by name; none without `--initial_model`, and for a file
+      without its run's folder.
+
+    Raises:
+      UserError: If there is no such model, or its run's configuration cannot be read.
+    """
+    if config.initial_model is None:
+        return {}
+    _, folder = _find(config.initial_model)
+    if folder is None:
+        return {}
+    stored = _read_json(folder)["flags"]
+    known = {n: stored[n] for n in _list_model_flags() if n in stored}
+    return {n: tuple(v) if isinstance(v, list) else v for n, v in known.items()}
+
+
 def read(config: RunConfig, item_ids: np.ndarray) -> KnownWeights | None:
     """Reads what a run begins with.
 
@@ -146,10 +169,9 @@ def _check_flags(config: RunConfig, folder: run_directory.RunDirectory) -> None:
     """Refuses weights that meant something else in the run that they come from."""
     stored = _read_json(folder)
     ours, theirs = run_config.to_flags(config), stored["flags"]
-    names = [field.name for field in dataclasses.fields(ModelConfig)]
     differences = [
         f"--{name}={ours[name]} (there: {theirs.get(name)})"
-        for name in names
+        for name in _list_model_flags()
         if name not in _MAY_DIFFER and ours[name] != theirs.get(name)
     ]
     if differences:
@@ -162,6 +184,10 @@ def _check_flags(config: RunConfig, folder: run_directory.RunDirectory) -> None:
             f"{_FLAG}={folder.root} was trained with another version of {config.model}: restore "
             "that file"
         )
+
+
+def _list_model_flags() -> list[str]:
+    return [field.name for field in dataclasses.fields(ModelConfig)]
 
 
 def _read_json(folder: run_directory.RunDirectory) -> dict[str, Any]:

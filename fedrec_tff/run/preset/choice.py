@@ -20,8 +20,12 @@ class Choice:
     reason: str
 
     def describe(self) -> str:
-        """Returns one line: the flags as a command line has them, and the reason."""
-        flags = [f"--{name}={_write(value)}" for name, value in self.flags.items()]
+        """Returns one line: the flags as a command line has them, and the reason.
+
+        Flags that name nothing are left out.
+        """
+        said = {name: value for name, value in self.flags.items() if value not in (None, ())}
+        flags = [f"--{name}={_write(value)}" for name, value in said.items()]
         return f"{' '.join(flags)}: {self.reason}"
 
 

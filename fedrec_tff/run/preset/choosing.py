@@ -7,7 +7,7 @@ from typing import Any
 from fedrec_tff import errors
 from fedrec_tff.config import config_checks, field_spec
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.run.preset import with_privacy, without_privacy
+from fedrec_tff.run.preset import any_run, with_privacy, without_privacy
 from fedrec_tff.run.preset.choice import Choice
 from fedrec_tff.run.preset.facts import DataFacts
 
@@ -42,8 +42,8 @@ class Chosen:
 def choose(config: RunConfig, open_flags: Collection[str], facts: DataFacts) -> Chosen:
     """Chooses what is left open by what may be known of the data.
 
-    A rule sees what was given and what the rules before it have chosen. A flag that would mean
-    nothing beside these is left alone.
+    A rule sees what was given and what the rules before it have chosen, which stands. A flag that
+    would mean nothing beside these is left alone.
 
     Args:
       config: Flags; those that are left open have their defaults.
@@ -57,12 +57,13 @@ def choose(config: RunConfig, open_flags: Collection[str], facts: DataFacts) -> 
       UserError: If what was given does not go with what was chosen.
     """
     rules = with_privacy.RULES if config.is_private else without_privacy.RULES
-    choices = []
-    for rule in rules:
+    left, choices = set(open_flags), []
+    for rule in (*any_run.RULES, *rules):
         choice = rule(config, facts)
         if choice is None:
             continue
-        kept = _keep_meaningful(config, {n: v for n, v in choice.flags.items() if n in open_flags})
+        kept = _keep_meaningful(config, {n: v for n, v in choice.flags.items() if n in left})
+        left -= choice.flags.keys()
         if kept:
             config = dataclasses.replace(config, **kept)
             choices.append(dataclasses.replace(choice, flags=kept))

@@ -3,6 +3,8 @@
 # Tested in tests/run/preset/test_looking.py.
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +20,8 @@ class DataFacts:
       mean_length: Training interactions of a user, in the mean; None where users are protected.
       long_length: Training interactions that nine users in ten have at most; None where users are
         protected.
+      initial_model_flags: Flags of the model that the run begins with, by name; none without
+        `--initial_model`, or where its file tells none.
     """
 
     num_users: int
@@ -26,3 +30,4 @@ class DataFacts:
     can_start_from_features: bool = False
     mean_length: float | None = None
     long_length: int | None = None
+    initial_model_flags: Mapping[str, Any] = dataclasses.field(default_factory=dict)

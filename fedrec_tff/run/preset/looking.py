@@ -7,6 +7,7 @@ import pandas as pd
 
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets.loading import LoadedDataset
+from fedrec_tff.run.folder import initial_model
 from fedrec_tff.run.preset.facts import DataFacts
 
 # More columns than these make a model slow, and say little more.
@@ -36,6 +37,7 @@ def describe(config: RunConfig, dataset: LoadedDataset) -> DataFacts:
         is_ordered=config.split != "published",
         item_features=columns,
         can_start_from_features=any(":" not in column for column in columns),
+        initial_model_flags=initial_model.read_model_flags(config),
     )
     if config.is_private:
         return facts

@@ -160,3 +160,16 @@ def test_under_differential_privacy_it_must_be_declared_public(flags, message):
     config_checks.validate(
         RunConfig(initial_model="x", initial_model_is_public=True, noise_multiplier=1.0)
     )
+
+
+def test_the_model_that_a_run_had_is_read_from_its_folder(folder, tmp_path):
+    for given in (folder.root, folder.model):
+        found = initial_model.read_model_flags(_config(given))
+        assert found["embedding_dim"] == 2
+        assert found["num_blocks"] == 1
+        assert found["item_features"] == ()
+        assert "rounds" not in found
+    alone = tmp_path / "alone.npz"
+    folder.model.rename(alone)
+    assert initial_model.read_model_flags(_config(alone)) == {}
+    assert initial_model.read_model_flags(RunConfig()) == {}

@@ -215,3 +215,15 @@ def test_items_that_users_took_are_not_looked_at_before_a_catalogue_is_chosen():
     found = looking.describe(dataclasses.replace(public, catalogue="selected"), dataset)
     assert found.item_features == ()
     assert not found.can_start_from_features
+
+
+@pytest.mark.parametrize("privacy", [{}, {"target_epsilon": 8.0, "initial_model_is_public": True}])
+def test_a_warm_start_has_the_model_that_it_begins_with(privacy):
+    model = {"query_tower": "gru", "embedding_dim": 48, "num_blocks": 1, "item_features": ()}
+    data_facts = dataclasses.replace(_PROTECTED if privacy else _SMALL, initial_model_flags=model)
+    chosen = _choose({"initial_model": "runs/other", **privacy}, data_facts)
+    assert {name: getattr(chosen.config, name) for name in model} == model
+    assert "--query_tower=gru" in chosen.describe()
+    # What is given stands above it, and is told to be another model when the run begins.
+    given = _choose({"initial_model": "x", "embedding_dim": 16, **privacy}, data_facts)
+    assert given.config.embedding_dim == 16
