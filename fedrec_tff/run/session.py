@@ -57,10 +57,12 @@ def run(
     folder = run_directory.RunDirectory(pathlib.Path(output_dir))
     config = _restore_choices(config, open_flags, folder)
     flags = run_config.to_flags(config)
-    may_differ = run_config.names_that_may_change_on_resume() | run_config.names_of_places()
-    may_grow = run_config.names_that_may_grow()
-    defaults = run_config.to_flags(RunConfig())
-    with run_directory.open_locked(output_dir, flags, may_differ, may_grow, defaults) as directory:
+    leeway = run_directory.FlagLeeway(
+        may_differ=run_config.names_that_may_change_on_resume() | run_config.names_of_places(),
+        may_grow=run_config.names_that_may_grow(),
+        defaults=run_config.to_flags(RunConfig()),
+    )
+    with run_directory.open_locked(output_dir, flags, leeway) as directory:
         if place_data is not None:
             place_data(config, directory)
         results = run_directory.read_results(directory)

@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import shutil
-import types
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, BinaryIO
 
@@ -53,6 +52,25 @@ SECRET = frozenset(
     }
 )
 _SECRET_MODE, _SECRET_FOLDER_MODE, _PUBLIC_MODE = 0o600, 0o700, 0o666
+
+
+@dataclasses.dataclass(frozen=True)
+class FlagLeeway:
+    """In what the flags at hand may be other than those that a run was begun with.
+
+    Attributes:
+      may_differ: Names of flags that the run may go on with other values of.
+      may_grow: Names of flags that the run may go on with larger values of.
+      defaults: Values, by the names of flags, that a run has which was begun before there was the
+        flag.
+    """
+
+    may_differ: Collection[str] = ()
+    may_grow: Collection[str] = ()
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+NO_LEEWAY = FlagLeeway()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,19 +234,14 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 def open_run_directory(
     root: str | os.PathLike,
     flags: dict[str, Any],
-    may_differ: Collection[str] = (),
-    may_grow: Collection[str] = (),
-    defaults: Mapping[str, Any] = types.MappingProxyType({}),
+    leeway: FlagLeeway = NO_LEEWAY,
 ) -> RunDirectory:
     """Makes a run's folder, or checks that the one there is of the same run.
 
     Args:
       root: The folder.
       flags: Every flag's value.
-      may_differ: Flags that the run may go on with other values of.
-      may_grow: Names of flags that the run may go on with larger values of.
-      defaults: Values, by the names of flags, that a run has which was begun before there was the
-        flag.
+      leeway: Differences from the run's flags that are none.
 
     Returns:
       The run's paths.
@@ -241,7 +254,7 @@ def open_run_directory(
         _make_empty(directory.root)
         return directory
     try:
-        stored = {**defaults, **json.loads(directory.config.read_text())["flags"]}
+        stored = {**leeway.defaults, **json.loads(directory.config.read_text())["flags"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise errors.UserError(
             f"{directory.config} cannot be read as a run's configuration: choose another "
@@ -249,9 +262,9 @@ def open_run_directory(
         ) from error
     differences = [
         f"--{name}={flags.get(name)} (there: {stored.get(name)})"
-        for name in sorted((flags.keys() | stored.keys()) - set(may_differ))
+        for name in sorted((flags.keys() | stored.keys()) - set(leeway.may_differ))
         if flags.get(name) != stored.get(name)
-        and not (name in may_grow and _is_larger(flags.get(name), stored.get(name)))
+        and not (name in leeway.may_grow and _is_larger(flags.get(name), stored.get(name)))
     ]
     if differences:
         raise errors.UserError(
@@ -345,19 +358,14 @@ def lock(directory: RunDirectory) -> Iterator[None]:
 def open_locked(
     root: str | os.PathLike,
     flags: dict[str, Any],
-    may_differ: Collection[str] = (),
-    may_grow: Collection[str] = (),
-    defaults: Mapping[str, Any] = types.MappingProxyType({}),
+    leeway: FlagLeeway = NO_LEEWAY,
 ) -> Iterator[RunDirectory]:
     """Opens a run's folder, and keeps other processes off it inside a `with` block.
 
     Args:
       root: Path of the folder.
       flags: Every flag's value.
-      may_differ: Names of flags that the run may go on with other values of.
-      may_grow: Names of flags that the run may go on with larger values of.
-      defaults: Values, by the names of flags, that a run has which was begun before there was the
-        flag.
+      leeway: Differences from the run's flags that are none.
 
     Yields:
       The run's paths.
@@ -365,10 +373,10 @@ def open_locked(
     Raises:
       UserError: As `open_run_directory` and `lock` have it.
     """
-    directory = open_run_directory(root, flags, may_differ, may_grow, defaults)
+    directory = open_run_directory(root, flags, leeway)
     with lock(directory):
         # Again: another process may have begun in here since.
-        open_run_directory(root, flags, may_differ, may_grow, defaults)
+        open_run_directory(root, flags, leeway)
         yield directory
 
 

@@ -27,7 +27,9 @@ def _write(directory, config):
 
 def _open(directory, config):
     return run_directory.open_run_directory(
-        directory.root, run_config.to_flags(config), (), run_config.names_that_may_grow()
+        directory.root,
+        run_config.to_flags(config),
+        run_directory.FlagLeeway(may_grow=run_config.names_that_may_grow()),
     )
 
 

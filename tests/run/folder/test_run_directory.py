@@ -131,10 +131,10 @@ def test_a_flag_that_one_version_lacks_is_a_difference(begun):
 
 
 def test_a_flag_that_came_later_has_its_default_in_a_run_of_before(begun):
-    defaults = {"new_flag": 1, "rounds": 3}
-    run_directory.open_run_directory(begun.root, {**FLAGS, "new_flag": 1}, defaults=defaults)
+    leeway = run_directory.FlagLeeway(defaults={"new_flag": 1, "rounds": 3})
+    run_directory.open_run_directory(begun.root, {**FLAGS, "new_flag": 1}, leeway)
     with pytest.raises(UserError, match=r"--new_flag=2 \(there: 1\)"):
-        run_directory.open_run_directory(begun.root, {**FLAGS, "new_flag": 2}, defaults=defaults)
+        run_directory.open_run_directory(begun.root, {**FLAGS, "new_flag": 2}, leeway)
 
 
 @pytest.mark.parametrize("name", ["thesis.tex", "results.json", "metrics.csv"])
