@@ -434,8 +434,8 @@ def _note_unfinished_decay(config: run_config.RunConfig) -> None:
     may_end_early = config.early_stopping_patience or config.time_budget_minutes is not None
     if may_end_early and config.decaying_schedules:
         notices.say(
-            f"note: {' and '.join(config.decaying_schedules)} decay the learning rate over all of "
-            f"--rounds={config.rounds}, and training may end before they have"
+            f"note: learning rates fall over all of --rounds={config.rounds} "
+            f"({', '.join(config.decaying_schedules)}), and training may end before"
         )
 
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from fedrec_tff.config import stopping_config
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.learning import config as learning_config
 from fedrec_tff.models import config as shapes
@@ -43,7 +44,7 @@ def choose_tower(config: RunConfig, facts: DataFacts) -> Choice:
 
     These take one step a pass. A plain mean goes with what bears on unequal numbers of steps.
     """
-    if config.max_local_steps is not None or config.normalized_averaging:
+    if _asks_for_unequal_steps(config):
         reason = "what was asked for means something where users take unequal numbers of steps"
         return Choice({"query_tower": towers.MEAN}, reason)
     if facts.is_ordered:
@@ -94,7 +95,7 @@ def choose_loss(config: RunConfig, facts: DataFacts) -> Choice:
 
 def choose_local_work(config: RunConfig, facts: DataFacts) -> Choice:
     """One step on all of a user's examples, averaged: FedSGD, with the server's Adam."""
-    if _asks_for_local_steps(config):
+    if config.proximal_weight or _asks_for_unequal_steps(config):
         flags = {"local_epochs": 2, "client_learning_rate": 0.5}
         return Choice(flags, "what was asked for means something where users take several steps")
     flags = {"batch_size": 0, "client_learning_rate": 1.0}
@@ -146,27 +147,24 @@ def choose_server(config: RunConfig, facts: DataFacts) -> Choice:
 
 
 def choose_end(config: RunConfig, facts: DataFacts) -> Choice:
-    """The best model by validation is released."""
+    """The best model by validation is released; the rates fall until the last round."""
     period = max(1, config.rounds // _EVALUATIONS)
     flags = {
         "rounds_per_evaluation": period,
         "rounds_per_checkpoint": period,
-        "early_stopping_patience": 4,
+        "released_model": stopping_config.BEST,
         # The one that lists of these lengths have.
         "selection_metric": f"ndcg@{config.ks[0]}",
     }
-    return Choice(
-        flags, "training ends when validation no longer rises, and its best model is kept"
-    )
+    return Choice(flags, "the model with the best validation is released")
 
 
 def _is_large(facts: DataFacts) -> bool:
     return facts.num_users * facts.mean_length >= _MANY_INTERACTIONS
 
 
-def _asks_for_local_steps(config: RunConfig) -> bool:
-    asked = (config.proximal_weight, config.normalized_averaging, config.max_local_steps)
-    return any(asked)
+def _asks_for_unequal_steps(config: RunConfig) -> bool:
+    return config.normalized_averaging or config.max_local_steps is not None
 
 
 RULES: tuple[Callable[[RunConfig, DataFacts], Choice | None], ...] = (

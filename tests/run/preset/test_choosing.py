@@ -44,7 +44,7 @@ def test_what_is_chosen_is_valid(given, data_facts):
         ("aggregator", "median"),
         ("num_negatives", 128),
         ("server_learning_rate", 0.01),
-        ("early_stopping_patience", 0),
+        ("rounds_per_evaluation", 20),
         ("released_model", "last"),
         ("item_features", ()),
         ("proximal_weight", 0.1),
@@ -107,7 +107,7 @@ def test_validation_is_followed_by_a_list_that_there_is():
     chosen = _choose({"list_lengths": ("5", "20")}, _SMALL)
     assert chosen.config.selection_metric == "ndcg@5"
     # Nothing follows validation.
-    assert "selection_metric" not in _choose({"early_stopping_patience": 0}, _SMALL).flags
+    assert "selection_metric" not in _choose({"released_model": "last"}, _SMALL).flags
 
 
 @pytest.mark.parametrize(
