@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import json
 import pathlib
 import re
 import signal
@@ -377,3 +378,20 @@ def test_any_run_is_evaluated_again_from_its_folder(tmp_path, changes):
     if "personal_state" not in changes:
         best = loaded.recommend([], k=3)["item"]
         assert not set(loaded.recommend(list(best), k=3)["item"]) & set(best)
+
+
+def test_what_is_left_out_is_chosen_once(tmp_path):
+    """By the preset, when the run begins; the same call then finds the run as it was chosen."""
+    left_out = ("preset", "embedding_dim", "num_negatives")
+    flags = {name: value for name, value in _TINY.items() if name not in left_out}
+    flags |= {"synthetic_users": 60, "synthetic_items": 300, "target_epsilon": 8.0}
+    first = fedrec_tff.train("synthetic", output_dir=tmp_path / "run", **flags)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert {"embedding_dim", "query_tower"} <= set(config["chosen_by_preset"])
+    assert not set(flags) & set(config["chosen_by_preset"])
+    assert config["flags"]["preset"] == "auto"
+    again = fedrec_tff.train("synthetic", output_dir=tmp_path / "run", **flags)
+    assert again.results == first.results
+    width = config["flags"]["embedding_dim"]
+    with pytest.raises(fedrec_tff.UserError, match=rf"embedding_dim=9 \(there: {width}\)"):
+        fedrec_tff.train("synthetic", output_dir=tmp_path / "run", embedding_dim=9, **flags)
