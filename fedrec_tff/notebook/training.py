@@ -8,7 +8,8 @@ from typing import Any
 
 from fedrec_tff import errors, quiet
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.notebook import event_tables, keywords, placed_tables, trained_run
+from fedrec_tff.notebook import event_tables, keywords, trained_run
+from fedrec_tff.run.finished import placed_tables
 from fedrec_tff.run.folder import run_directory
 from fedrec_tff.run.preset.asked import Asked
 

@@ -18,6 +18,7 @@ from pyarrow import parquet
 import fedrec_tff
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.run import session
+from fedrec_tff.run.finished import finished_run
 from fedrec_tff.run.folder import run_directory
 
 _COLUMNS = {"user_column": "who", "item_column": "what", "time_column": "when"}
@@ -342,14 +343,15 @@ def test_what_is_no_run_is_not_loaded(tmp_path, create, message):
 def test_what_a_history_does_not_tell_is_asked_for_in_one_line(run, changes, message):
     config = dataclasses.replace(RunConfig(), **changes)
     directory = run_directory.RunDirectory(run.folder)
-    other = fedrec_tff.TrainedRun(directory, config, run.results)
+    other = fedrec_tff.TrainedRun(finished_run.FinishedRun(directory, config, run.results))
     with pytest.raises(fedrec_tff.UserError, match=message):
         other.recommend([1000])
 
 
 def test_withheld_metrics_are_not_computed_on_demand(run):
     config = RunConfig(withhold_held_out_metrics=True)
-    other = fedrec_tff.TrainedRun(run_directory.RunDirectory(run.folder), config, run.results)
+    directory = run_directory.RunDirectory(run.folder)
+    other = fedrec_tff.TrainedRun(finished_run.FinishedRun(directory, config, run.results))
     with pytest.raises(fedrec_tff.UserError, match=re.escape("(withhold_held_out_metrics)")):
         other.evaluate()
 

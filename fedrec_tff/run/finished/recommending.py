@@ -12,7 +12,7 @@ from fedrec_tff import errors
 from fedrec_tff.datasets import sequences
 from fedrec_tff.evaluation import recommend as recommend_lib
 from fedrec_tff.evaluation.scoring import ScoreFn
-from fedrec_tff.notebook import item_catalogue
+from fedrec_tff.run.finished import item_catalogue
 
 
 def recommend(

@@ -13,9 +13,9 @@ from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import loading
 from fedrec_tff.evaluation.scoring import ScoreFn
-from fedrec_tff.notebook import placed_tables
 from fedrec_tff.run import data
 from fedrec_tff.run import features as features_lib
+from fedrec_tff.run.finished import placed_tables
 from fedrec_tff.run.folder import run_directory
 
 

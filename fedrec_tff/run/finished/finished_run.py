@@ -1,0 +1,124 @@
+"""The folder of a finished run, as what reads it needs it: flags, results, items and scores."""
+
+# Tested in tests/notebook/test_front_door.py.
+
+import functools
+import os
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+from fedrec_tff import errors
+from fedrec_tff.run.folder import run_directory
+
+if TYPE_CHECKING:
+    from fedrec_tff.config.run_config import RunConfig
+    from fedrec_tff.evaluation.scoring import ScoreFn
+    from fedrec_tff.run.finished import item_catalogue, reopening
+
+
+class FinishedRun:
+    """A finished run, of which only what is asked for is read.
+
+    Attributes:
+      directory: The run's paths.
+      config: Flags of the run.
+      results: Contents of `results.json`.
+    """
+
+    def __init__(
+        self,
+        directory: run_directory.RunDirectory,
+        config: "RunConfig",
+        results: dict[str, Any],
+    ) -> None:
+        """Opens nothing more yet; made by `find`.
+
+        Args:
+          directory: The run's paths.
+          config: Flags of the run.
+          results: Contents of `results.json`.
+        """
+        self.directory, self.config, self.results = directory, config, results
+
+    @functools.cached_property
+    def items(self) -> "item_catalogue.ItemCatalogue":
+        """Raw ids and titles of the items, in the order of the model's rows."""
+        from fedrec_tff.run.finished import item_catalogue, placed_tables
+
+        return item_catalogue.read(
+            self.directory.ids / "item_ids.csv",
+            placed_tables.has_integers(self.config.data_dir, self.config.item_column),
+        )
+
+    @functools.cached_property
+    def score_fn(self) -> "ScoreFn":
+        """Scores of histories, by the weights alone where these are enough."""
+        from fedrec_tff.run.finished import reopening
+
+        if reopening.needs_data(self.config):
+            return self.score_fn_of_users
+        return reopening.build_score_fn(self.config, self.directory.model)
+
+    @functools.cached_property
+    def score_fn_of_users(self) -> "ScoreFn":
+        """Scores as the run's own evaluation had them; needs the data."""
+        from fedrec_tff.run.finished import reopening
+
+        return reopening.build_score_fn_with_data(self.reopened, self.results["rounds"])
+
+    @functools.cached_property
+    def reopened(self) -> "reopening.ReopenedRun":
+        """The run with the data that it was trained on."""
+        from fedrec_tff.run.finished import reopening
+
+        return reopening.reopen(self.config, self.directory)
+
+    def check_history_is_enough(self) -> None:
+        """Checks that the model scores by a history and nothing else of a user.
+
+        Raises:
+          UserError: If it needs to know more.
+        """
+        if self.config.user_features:
+            raise errors.UserError(
+                "recommend: the model also reads what is known of a user "
+                f"(user_features={','.join(self.config.user_features)}), which a history does not "
+                "tell: train one without"
+            )
+        if self.config.num_stored_weights:
+            raise errors.UserError(
+                "recommend: a part of the model is kept by each user's own device "
+                "(--personal_state=persistent), which a history does not tell: train one with "
+                "--personal_state=reconstructed"
+            )
+
+
+def find(folder: str | os.PathLike[str]) -> FinishedRun:
+    """Finds the finished run in a folder.
+
+    Args:
+      folder: Folder of the run, its `output_dir`.
+
+    Returns:
+      The run.
+
+    Raises:
+      UserError: If there is no run, it is not finished, or its files cannot be read.
+    """
+    directory = run_directory.RunDirectory(pathlib.Path(folder))
+    if not directory.root.is_dir():
+        raise errors.UserError(f"there is no folder {directory.root}")
+    if not directory.config.exists():
+        raise errors.UserError(f"{directory.root} holds no run: name the output_dir of one")
+    if not (directory.results.exists() and directory.model.exists()):
+        raise errors.UserError(
+            f"the run in {directory.root} is not finished: the call or command that began it "
+            "goes on where it stopped"
+        )
+    from fedrec_tff.run.finished import reopening
+
+    try:
+        results = run_directory.read_results(directory)
+    except ValueError as error:
+        raise errors.UserError(f"{directory.results} cannot be read: restore it") from error
+    return FinishedRun(directory, reopening.read_config(directory), results)
