@@ -22,7 +22,7 @@ NAMES = (
     *("data", "demo", "train", "sweep", "baselines", "compare"),
     *("plan_privacy", "audit", "ledger", "anonymize"),
     *("aggregators", "models", "robustness"),
-    *("benchmark_execution", "benchmark_aggregators"),
+    *("benchmark_execution", "benchmark_aggregators", "benchmark_evaluation"),
 )
 _HELP = ("help", "--help", "-h")
 

@@ -33,7 +33,46 @@ from fedrec_tff.datasets.sequences import Sequences
 from fedrec_tff.datasets.splits import EvaluationSet
 from fedrec_tff.errors import UserError
 from fedrec_tff.evaluation import negatives as negatives_lib
-from fedrec_tff.evaluation import recommended_lists, scoring
+from fedrec_tff.evaluation import recommend, recommended_lists, row_metrics, scoring
+
+# Rows of more items are compared one by one: their overhead is small, and no matrix is made.
+_WIDE = 8192
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ranks:
+    """Where the targets of each row stand, and what was recommended.
+
+    Attributes:
+        targets: Targets of each row, each item once.
+        positions: int64 [targets], positions among all candidates, from 0.
+        sampled_positions: int64 [targets], positions among the sampled negatives, from 0; None
+            where nothing was sampled.
+        num_negatives: Number of negatives that each target was ranked among.
+        lists: int32 [rows, length], the best items of each row, padded with `recommend.NO_ITEM`.
+    """
+
+    targets: Sequences
+    positions: np.ndarray
+    sampled_positions: np.ndarray | None
+    num_negatives: int
+    lists: np.ndarray
+
+    def of_rows(self, ks: Sequence[int]) -> dict[str, np.ndarray]:
+        """Computes the metrics of each row.
+
+        Args:
+            ks: Lengths of the lists for the metrics at k.
+
+        Returns:
+            float64 [rows] by name, as `evaluate` has their means.
+        """
+        found = row_metrics.of_full_ranking(self.positions, self.targets, ks)
+        if self.sampled_positions is not None:
+            sampled = row_metrics.of_sampled_ranking(self.sampled_positions, self.targets, ks)
+            prefix = f"sampled_{self.num_negatives}/"
+            found |= {prefix + name: values for name, values in sampled.items()}
+        return found
 
 
 def evaluate(
@@ -70,14 +109,55 @@ def evaluate(
         UserError: If there is nothing to evaluate, or a k is not positive.
         ValueError: If the scorer returns another shape or NaN, or a target is in its row's history.
     """
-    _check(evaluation_set, ks)
+    check_list_lengths(ks)
+    length = 0 if information is None else max(ks)
+    ranks = rank(
+        score_fn, evaluation_set, num_items, seed, num_sampled_negatives, block_rows, length
+    )
+    metrics = {name: float(np.mean(values)) for name, values in ranks.of_rows(ks).items()}
+    if information is not None:
+        for k in ks:
+            listed = ranks.lists[:, :k]
+            metrics[f"coverage@{k}"] = recommended_lists.coverage(listed, num_items)
+            metrics[f"novelty@{k}"] = recommended_lists.novelty(listed, information)
+    return metrics
+
+
+def rank(
+    score_fn: scoring.ScoreFn,
+    evaluation_set: EvaluationSet,
+    num_items: int,
+    seed: int = 0,
+    num_sampled_negatives: int = 99,
+    block_rows: int | None = None,
+    list_length: int = 0,
+) -> Ranks:
+    """Ranks the targets of all rows, block by block.
+
+    Args:
+        score_fn: As in `evaluate`.
+        evaluation_set: As in `evaluate`.
+        num_items: Size of the catalogue.
+        seed: Seed of the negatives, as in `evaluate`.
+        num_sampled_negatives: As in `evaluate`.
+        block_rows: As in `evaluate`.
+        list_length: Length of the lists to keep; 0 for none.
+
+    Returns:
+        The targets' positions, and the lists.
+
+    Raises:
+        UserError: If there is nothing to evaluate.
+        ValueError: As `evaluate` does.
+    """
+    _check_rows(evaluation_set)
     targets = _distinct(evaluation_set.targets, num_items)
     sampler = None
     if num_sampled_negatives > 0:
         sampler = negatives_lib.NegativeSampler(
             evaluation_set.history, targets, num_items, num_sampled_negatives, seed
         )
-    lists = None if information is None else recommended_lists.ListStatistics(information, ks)
+    lists = np.full((targets.num_rows, list_length), recommend.NO_ITEM, np.int32)
     full_positions, sampled_positions = [], []
     history = dataclasses.replace(evaluation_set.history, user_index=evaluation_set.user_index)
     blocks = scoring.score_blocks(score_fn, history, num_items, block_rows)
@@ -94,27 +174,37 @@ def evaluate(
         scores[scoring.entries_of(evaluation_set.history, rows)] = np.nan
         if np.isnan(scores[pair_row, pair_item]).any():
             raise ValueError("a target of the evaluation set is in its own row's history")
-        if lists is not None:
-            lists.add(scores)
+        if list_length:
+            lists[rows] = recommend.best_items(scores, list_length)
         scores[pair_row, pair_item] = np.nan
         full_positions.append(_positions(scores, pair_row, target_scores))
-    metrics = _full_metrics(np.concatenate(full_positions), targets, ks)
-    if sampled_positions:
-        prefix = f"sampled_{sampler.num_negatives}/"
-        sampled = _sampled_metrics(np.concatenate(sampled_positions), targets, ks)
-        metrics.update({prefix + name: value for name, value in sampled.items()})
-    if lists is not None:
-        metrics.update(lists.metrics())
-    return metrics
+    return Ranks(
+        targets,
+        np.concatenate(full_positions),
+        np.concatenate(sampled_positions) if sampled_positions else None,
+        0 if sampler is None else sampler.num_negatives,
+        lists,
+    )
 
 
-def _check(evaluation_set: EvaluationSet, ks: Sequence[int]) -> None:
+def check_list_lengths(ks: Sequence[int]) -> None:
+    """Refuses lengths of lists that are none.
+
+    Args:
+        ks: Lengths of the lists.
+
+    Raises:
+        UserError: If there are none, or one is no whole number of at least 1.
+    """
+    if not ks or any(k < 1 or k != int(k) for k in ks):
+        raise UserError(f"metrics at k need whole numbers of at least 1, found {list(ks)}")
+
+
+def _check_rows(evaluation_set: EvaluationSet) -> None:
     if evaluation_set.targets.num_rows == 0:
         raise UserError("the evaluation set has no rows; choose another split or a larger data set")
     if (evaluation_set.targets.lengths == 0).any():
         raise ValueError("every row of an evaluation set must have a target")
-    if not ks or any(k < 1 or k != int(k) for k in ks):
-        raise UserError(f"metrics at k need whole numbers of at least 1, found {list(ks)}")
 
 
 def _distinct(targets: Sequences, num_items: int) -> Sequences:
@@ -150,7 +240,7 @@ def _positions(
         rows = np.flatnonzero(count > slot)
         pairs = start[rows] + slot
         block = competitors if len(rows) == num_rows else competitors[rows]
-        ahead[pairs] = np.count_nonzero(block >= target_scores[pairs, np.newaxis], axis=1)
+        ahead[pairs] = _count_at_least(block, target_scores[pairs])
     # Then the row's own targets with higher scores, and one of every two that tie.
     order = np.lexsort((-target_scores, pair_row))
     within_row = np.arange(len(pair_row)) - np.repeat(start, count)
@@ -158,45 +248,9 @@ def _positions(
     return ahead
 
 
-def _full_metrics(positions: np.ndarray, targets: Sequences, ks: Sequence[int]) -> dict[str, float]:
-    starts, lengths = targets.offsets[:-1], targets.lengths
-    precisions = _precisions(positions, targets)
-    gains = 1.0 / np.log2(positions + 2.0)
-    metrics = {}
-    for k in ks:
-        is_hit = positions < k
-        hits = np.add.reduceat(is_hit.astype(np.int64), starts)
-        gain = np.add.reduceat(np.where(is_hit, gains, 0.0), starts)
-        ideal = np.cumsum(1.0 / np.log2(np.arange(min(k, lengths.max())) + 2.0))
-        metrics[f"recall@{k}"] = float(np.mean(hits / lengths))
-        metrics[f"ndcg@{k}"] = float(np.mean(gain / ideal[np.minimum(k, lengths) - 1]))
-        precision = np.add.reduceat(np.where(is_hit, precisions, 0.0), starts)
-        metrics[f"map@{k}"] = float(np.mean(precision / np.minimum(k, lengths)))
-        metrics[f"hit_rate@{k}"] = float(np.mean(hits > 0))
-    first = np.minimum.reduceat(positions, starts)
-    metrics["mrr"] = float(np.mean(1.0 / (first + 1.0)))
-    return metrics
-
-
-def _precisions(positions: np.ndarray, targets: Sequences) -> np.ndarray:
-    """Returns the fraction of targets among all down to each target, float64 [pairs]."""
-    order = np.lexsort((positions, targets.row_index))
-    rank = np.empty(len(positions), np.int64)
-    rank[order] = np.arange(len(positions)) - np.repeat(targets.offsets[:-1], targets.lengths)
-    return (rank + 1.0) / (positions + 1.0)
-
-
-def _sampled_metrics(
-    positions: np.ndarray, targets: Sequences, ks: Sequence[int]
-) -> dict[str, float]:
-    def mean(value_of_pair: np.ndarray) -> float:
-        row_sums = np.add.reduceat(value_of_pair, targets.offsets[:-1])
-        return float(np.mean(row_sums / targets.lengths))
-
-    metrics = {}
-    for k in ks:
-        is_hit = positions < k
-        metrics[f"hit_rate@{k}"] = mean(is_hit.astype(np.float64))
-        metrics[f"ndcg@{k}"] = mean(np.where(is_hit, 1.0 / np.log2(positions + 2.0), 0.0))
-    metrics["mrr"] = mean(1.0 / (positions + 1.0))
-    return metrics
+def _count_at_least(scores: np.ndarray, floors: np.ndarray) -> np.ndarray:
+    """Counts the scores of each row that are not below the row's floor: int64 [rows]."""
+    if scores.shape[1] < _WIDE:
+        return np.count_nonzero(scores >= floors[:, np.newaxis], axis=1)
+    pairs = zip(scores, floors, strict=True)
+    return np.array([np.count_nonzero(row >= floor) for row, floor in pairs], np.int64)

@@ -1,5 +1,7 @@
 """Recommendations of a scorer: the best items that a user doesn't have yet."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from fedrec_tff.datasets.sequences import Sequences
@@ -7,6 +9,8 @@ from fedrec_tff.errors import UserError
 from fedrec_tff.evaluation import scoring
 
 NO_ITEM = -1
+# Rows of many items for the length of their list are looked through by the maxima of chunks.
+_CHUNK, _CHUNKS_PER_ITEM = 512, 4
 
 
 def top_k(
@@ -58,12 +62,44 @@ def best_items(scores: np.ndarray, k: int) -> np.ndarray:
         Items as `top_k` returns them, int32 [rows, k].
     """
     items = np.full((len(scores), k), NO_ITEM, np.int32)
+    shortlist = _shortlist_narrow if scores.shape[1] < _CHUNK * _CHUNKS_PER_ITEM * k else _shortlist
+    for row, kept in enumerate(shortlist(scores, k)):
+        # A stable sort leaves the smaller of two indices first.
+        best = kept[np.argsort(-scores[row, kept], kind="stable")][:k]
+        items[row, : len(best)] = best
+    return items
+
+
+def _shortlist_narrow(scores: np.ndarray, k: int) -> Iterator[np.ndarray]:
+    """Finds the items that are not worse than the row's k-th best, ascending, row by row."""
     # Negated, for ascending sorts, in which NaN comes behind everything.
     costs = -scores
     last = min(k, costs.shape[1]) - 1
     worst_kept = np.partition(costs, last, axis=1)[:, last]
-    for row, (cost, worst) in enumerate(zip(costs, worst_kept, strict=True)):
-        kept = np.flatnonzero(~np.isnan(cost) if np.isnan(worst) else cost <= worst)
-        best = kept[np.argsort(cost[kept], kind="stable")][:k]
-        items[row, : len(best)] = best
-    return items
+    for cost, worst in zip(costs, worst_kept, strict=True):
+        yield np.flatnonzero(~np.isnan(cost) if np.isnan(worst) else cost <= worst)
+
+
+def _shortlist(scores: np.ndarray, k: int) -> Iterator[np.ndarray]:
+    """Finds items that have the k best among them, ascending, row by row, in one pass over each.
+
+    The k-th largest of the maxima of chunks is a bound on the k-th best score: chunks below it hold
+    none of the best. Of chunks whose maximum is the bound itself the first k are enough, since each
+    has an item of that score, and the smaller index goes first.
+    """
+    num_whole = scores.shape[1] // _CHUNK
+    ends = np.arange(num_whole * _CHUNK, scores.shape[1])
+    for values in scores:
+        # The maximum of numbers and NaN is a number; of NaN alone, NaN.
+        maxima = np.fmax.reduce(values[: len(values) - len(ends)].reshape(-1, _CHUNK), axis=1)
+        bound = -np.partition(-maxima, k - 1)[k - 1]
+        if np.isnan(bound):
+            yield np.flatnonzero(~np.isnan(values))
+            continue
+        chunks = np.concatenate(
+            [np.flatnonzero(maxima > bound), np.flatnonzero(maxima == bound)[:k]]
+        )
+        chunks.sort()
+        near = (chunks[:, np.newaxis] * _CHUNK + np.arange(_CHUNK)).ravel()
+        near = np.concatenate([near, ends])
+        yield near[values[near] >= bound]

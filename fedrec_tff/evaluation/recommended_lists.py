@@ -8,8 +8,6 @@ diversity-accuracy dilemma of recommender systems"; Vargas and Castells 2011 wit
 by position). An item that nobody took counts as if one user had: its information would be infinite.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from fedrec_tff.datasets.sequences import Sequences
@@ -31,39 +29,35 @@ def information_of_items(train: Sequences, num_items: int) -> np.ndarray:
     return np.log2(max(train.num_rows, 1)) - np.log2(np.maximum(counts, 1))
 
 
-class ListStatistics:
-    """Gathers lists, block by block."""
+def coverage(lists: np.ndarray, num_items: int) -> float:
+    """Returns the fraction of the catalogue that stands in any of the lists.
 
-    def __init__(self, information: np.ndarray, ks: Sequence[int]) -> None:
-        """Begins with no list.
+    Args:
+        lists: int32 [rows, k], padded with `recommend.NO_ITEM`.
+        num_items: Size of the catalogue.
+    """
+    return float(np.count_nonzero(count_exposures(lists, num_items)) / num_items)
 
-        Args:
-            information: Bits of each item, float64 [num_items], from `information_of_items`.
-            ks: Lengths of the lists.
-        """
-        self._information = information
-        self._is_listed = {k: np.zeros(len(information), bool) for k in ks}
-        self._bits = dict.fromkeys(ks, 0.0)
-        self._places = dict.fromkeys(ks, 0)
 
-    def add(self, scores: np.ndarray) -> None:
-        """Adds the lists of some rows.
+def count_exposures(lists: np.ndarray, num_items: int) -> np.ndarray:
+    """Counts the lists that each item stands in.
 
-        Args:
-            scores: Scores, floating [rows, num_items]; NaN for what is no candidate.
-        """
-        lists = recommend.best_items(scores, max(self._is_listed))
-        for k, is_listed in self._is_listed.items():
-            listed = lists[:, :k]
-            listed = listed[listed != recommend.NO_ITEM]
-            is_listed[listed] = True
-            self._bits[k] += float(self._information[listed].sum())
-            self._places[k] += len(listed)
+    Args:
+        lists: int32 [rows, k], padded with `recommend.NO_ITEM`.
+        num_items: Size of the catalogue.
 
-    def metrics(self) -> dict[str, float]:
-        """Returns `coverage@k` and `novelty@k` for each k."""
-        found = {}
-        for k, is_listed in self._is_listed.items():
-            found[f"coverage@{k}"] = float(is_listed.mean())
-            found[f"novelty@{k}"] = self._bits[k] / max(self._places[k], 1)
-        return found
+    Returns:
+        int64 [num_items].
+    """
+    return np.bincount(lists[lists != recommend.NO_ITEM], minlength=num_items)
+
+
+def novelty(lists: np.ndarray, information: np.ndarray) -> float:
+    """Returns the mean information at all places of all lists, in bits.
+
+    Args:
+        lists: int32 [rows, k], padded with `recommend.NO_ITEM`.
+        information: Bits of each item, float64 [num_items], from `information_of_items`.
+    """
+    listed = lists[lists != recommend.NO_ITEM]
+    return float(information[listed].sum() / max(len(listed), 1))

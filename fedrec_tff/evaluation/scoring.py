@@ -11,8 +11,10 @@ from fedrec_tff.datasets.sequences import Sequences
 # Takes histories; returns scores, float32 [rows, num_items]: the higher, the sooner recommended.
 ScoreFn = Callable[[Sequences], np.ndarray]
 
-# So many scores are held at a time, unless the caller says otherwise.
-_SCORES_PER_BLOCK = 2**22
+# So many scores are held at a time, unless the caller says otherwise. Of large catalogues more, for
+# each block reads the whole model once.
+_SCORES_PER_BLOCK, _MOST_SCORES_PER_BLOCK = 2**22, 2**24
+_ROWS_PER_BLOCK = 32
 
 
 class NotNumbersError(ValueError):
@@ -39,7 +41,8 @@ def score_blocks(
         ValueError: If the scorer returns another shape.
     """
     if block_rows is None:
-        block_rows = max(1, _SCORES_PER_BLOCK // num_items)
+        few = min(_ROWS_PER_BLOCK, _MOST_SCORES_PER_BLOCK // num_items)
+        block_rows = max(1, few, _SCORES_PER_BLOCK // num_items)
     for start in range(0, history.num_rows, block_rows):
         rows = np.arange(start, min(start + block_rows, history.num_rows))
         scores = np.array(score_fn(history.take(rows)))
@@ -50,7 +53,8 @@ def score_blocks(
             )
         if not np.issubdtype(scores.dtype, np.floating):
             scores = scores.astype(np.float64)
-        if np.isnan(scores).any():
+        # The maximum is NaN where any is, and needs no matrix of its own.
+        if np.isnan(scores.max(initial=-np.inf)):
             raise NotNumbersError(
                 f"scorer {_name(score_fn)} returned scores that are not numbers (NaN)"
             )

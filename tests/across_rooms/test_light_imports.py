@@ -18,7 +18,7 @@ _AUDIT = [
 ]
 _EVALUATION = [
     *("ease", "ials", "item_cooccurrence", "negatives", "popularity", "ranking", "recommend"),
-    "scoring",
+    *("recommended_lists", "row_metrics", "scoring"),
 ]
 _MODULES = [
     *(f"fedrec_tff.privacy.{name}" for name in _PRIVACY),

@@ -86,6 +86,33 @@ def test_full_ranking_matches_walking_down_the_list(problem):
     assert found == {key: pytest.approx(np.mean([row[key] for row in rows])) for key in rows[0]}
 
 
+def test_a_large_catalogue_matches_walking_down_the_list():
+    """Blocks of few rows, comparisons row by row, and lists by chunks."""
+    num_items, k = 20_011, 5
+    rng = np.random.default_rng(0)
+    # Ties, also among the best.
+    table = rng.integers(0, 3_000, (40, num_items)).astype(np.float32)
+    histories = [[i, *rng.choice(np.arange(40, 9_000), 30, replace=False)] for i in range(40)]
+    targets = [list(9_000 + rng.choice(11_000, 1 + i % 4, replace=False)) for i in range(40)]
+    for row in range(0, 40, 2):
+        table[row, targets[row][0]] = 2_999
+    ranks = ranking.rank(
+        scorer_of(table), make_set(histories, targets), num_items, list_length=k, block_rows=7
+    )
+    found = ranks.of_rows((k, 3_000))
+    for row in range(40):
+        expected = {
+            name: value
+            for length in (k, 3_000)
+            for name, value in reference_metrics(
+                table[row], set(histories[row]), targets[row], length
+            ).items()
+        }
+        assert {name: found[name][row] for name in expected} == pytest.approx(expected)
+        left = np.setdiff1d(np.arange(num_items), histories[row])
+        assert list(ranks.lists[row]) == list(left[np.lexsort((left, -table[row, left]))][:k])
+
+
 def test_hand_made_example():
     # Item 0 is the history, so the list is 3, 1, 4, 2 with targets 1 and 2.
     table = np.array([[9.0, 3.0, 1.0, 4.0, 2.0]], np.float32)

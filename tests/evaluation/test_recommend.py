@@ -44,3 +44,20 @@ def test_list_longer_than_the_catalogue_is_padded():
 def test_empty_list_is_refused():
     with pytest.raises(UserError, match="k=0"):
         recommend.top_k(lambda history: None, sequences_lib.from_rows([[1]]), 3, k=0)
+
+
+@pytest.mark.parametrize("num_values", [2, 3, 40, 100_000])
+def test_long_rows_match_sorting_with_ties_and_little_left(num_values):
+    rng = np.random.default_rng(num_values)
+    num_items, k = 9_973, 4
+    table = rng.integers(0, num_values, (6, num_items)).astype(np.float32)
+    table[0, ::3] = -np.inf
+    table[1, 2 * 512 : 9_000] = np.nan  # Whole chunks that are no candidates,
+    table[2, 5:-3] = np.nan  # less than a list is long in whole chunks, but enough,
+    table[3, 3:] = np.nan  # and less than a list.
+    table[4] = 1.0
+    found = recommend.best_items(table, k)
+    for row in range(6):
+        left = np.flatnonzero(~np.isnan(table[row]))
+        best = left[np.lexsort((left, -table[row, left]))][:k]
+        assert found[row].tolist() == [*best, *[recommend.NO_ITEM] * (k - len(best))]
