@@ -17,8 +17,9 @@ _AUDIT = [
     *("participation_checks", "report", "roc"),
 ]
 _EVALUATION = [
-    *("ease", "ials", "item_cooccurrence", "negatives", "popularity", "ranking", "recommend"),
-    *("recommended_lists", "row_metrics", "scoring"),
+    *("ease", "group_metrics", "ials", "inequality", "item_cooccurrence", "item_genres"),
+    *("list_diversity", "negatives", "popularity", "popularity_bias", "ranking", "recommend"),
+    *("recommended_lists", "resampling", "row_metrics", "scoring", "user_groups", "user_values"),
 ]
 _MODULES = [
     *(f"fedrec_tff.privacy.{name}" for name in _PRIVACY),
