@@ -101,7 +101,9 @@ class TrainedRun:
             from fedrec_tff.run.finished import recommending
 
             self._run.check_history_is_enough()
-            return recommending.recommend(self._run.items, self._run.score_fn, history, k)
+            items = self._run.items
+            top_k_fn = recommending.rank_all(self._run.score_fn, len(items.ids))
+            return recommending.recommend(items, top_k_fn, history, k)
 
     def evaluate(self) -> dict[str, float]:
         """Measures the model again, on the run's own validation and test parts.

@@ -1,0 +1,126 @@
+"""A model as it is shipped: an item table that features are in already, and a query tower.
+
+Scores of a history are `encode(history) @ vectors.T + bias`, whatever the similarity and the
+temperature were in training: the similarity is in the vectors, the temperature in the query.
+"""
+
+# Tested in tests/serving/test_saved_model.py and tests/serving/test_run_recommender.py.
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from fedrec_tff import errors
+from fedrec_tff.models import config as model_config
+from fedrec_tff.models import side_features, tower_encoding, two_tower
+from fedrec_tff.models.config import TwoTowerConfig
+from fedrec_tff.run.finished import finished_run, item_catalogue
+from fedrec_tff.run.folder import model_file
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BakedModel:
+    """A model that needs nothing but a history.
+
+    Attributes:
+      config: The model's shape, without features.
+      embedding: float32 [num_items, dim], items as the query tower reads them.
+      bias: float32 [num_items].
+      tower: float32 arrays of the query tower, in its order.
+      items: Raw ids and titles, in the order of the rows.
+    """
+
+    config: TwoTowerConfig
+    embedding: np.ndarray
+    bias: np.ndarray
+    tower: tuple[np.ndarray, ...]
+    items: item_catalogue.ItemCatalogue
+
+    def create_vectors(self) -> np.ndarray:
+        """What queries are multiplied with: float32 [num_items, dim].
+
+        Where nothing distinguishes items of a history from candidates, this is `embedding` itself.
+        """
+        if not self.has_candidates_of_their_own:
+            return self.embedding
+        rows = two_tower.ItemRows(self.embedding, self.bias)
+        candidates = tower_encoding.encode_candidates(self.config, self.tower, rows).embedding
+        return np.asarray(
+            two_tower.scale_for(self.config.similarity, tf.convert_to_tensor(candidates))
+        )
+
+    @property
+    def has_candidates_of_their_own(self) -> bool:
+        """Whether the vectors of candidates are others than the embeddings of a history's items."""
+        has_tower = self.config.loaded_tower.has_candidate_tower
+        return has_tower or self.config.similarity != model_config.DOT
+
+
+def encode(
+    config: TwoTowerConfig,
+    embedding: tf.Tensor,
+    tower: tuple[tf.Tensor, ...],
+    history: tf.Tensor,
+    mask: tf.Tensor,
+) -> tf.Tensor:
+    """Encodes histories into what is multiplied with the vectors of a `BakedModel`.
+
+    Args:
+      config: The model's shape.
+      embedding: float32 [rows, dim], what `history` points into.
+      tower: Weights of the query tower.
+      history: int32 [batch, history_length], oldest first, padded at the end with any valid index.
+      mask: float32 [batch, history_length], 1 for an item and 0 for padding.
+
+    Returns:
+      float32 [batch, dim].
+    """
+    query = tower_encoding.encode_histories(config, embedding, tower, history, mask)
+    return two_tower.scale_for(config.similarity, query) / config.temperature
+
+
+def check_can_be_baked(run: finished_run.FinishedRun) -> None:
+    """Checks that a run's model needs nothing but its weights and a history.
+
+    Args:
+      run: The run.
+
+    Raises:
+      UserError: If it needs more; the message says what to do.
+    """
+    run.check_history_is_enough()
+    if run.config.personal is not None:
+        raise errors.UserError(
+            "a part of the model is fitted on each user's own device "
+            f"(--personal_tower={run.config.personal.tower}), which only this project does: "
+            "recommend from the run's folder itself, or train one with --personal_tower=none"
+        )
+
+
+def bake(run: finished_run.FinishedRun) -> BakedModel:
+    """Takes the model of a finished run out of what it was trained with.
+
+    Args:
+      run: The run; one whose model reads features of items needs its data, which are read again.
+
+    Returns:
+      The model.
+
+    Raises:
+      UserError: If it cannot be used without the run, or files cannot be read.
+    """
+    check_can_be_baked(run)
+    config = run.config.two_tower
+    weights = model_file.load(run.directory.model)
+    if config.item_feature_buckets:
+        weights = side_features.bake(config, weights, run.reopened.features.items)
+    embedding, bias = (np.asarray(part, np.float32) for part in weights.items)
+    if len(embedding) != len(run.items.ids):
+        raise errors.UserError(
+            f"{run.directory.model} has {len(embedding)} items and {run.directory.item_ids} "
+            f"{len(run.items.ids)}: restore the files of one run"
+        )
+    tower = tuple(np.asarray(part) for part in weights.tower[: len(config.query_tensors)])
+    shape = dataclasses.replace(config, item_feature_buckets=0, user_feature_buckets=0)
+    return BakedModel(shape, embedding, bias, tower, run.items)

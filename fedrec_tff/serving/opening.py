@@ -1,0 +1,53 @@
+"""From a path to what recommends: the folder of a run, or that of an export."""
+
+# Tested in tests/serving/test_export.py and tests/serving/test_run_recommender.py.
+
+import os
+import pathlib
+from typing import TYPE_CHECKING
+
+from fedrec_tff import errors
+from fedrec_tff.run.finished import finished_run
+from fedrec_tff.serving import export_folder
+
+if TYPE_CHECKING:
+    from fedrec_tff.serving.recommender import Recommender
+
+
+def open_recommender(path: str | os.PathLike[str]) -> "Recommender":
+    """Opens a finished run or an export; see `recommender` for what it offers.
+
+    What is wrong with a path is told before TensorFlow is imported, which takes ten seconds.
+
+    Args:
+      path: Path of a run's folder, or of an export's.
+
+    Returns:
+      What recommends.
+
+    Raises:
+      UserError: If neither is there, files cannot be read, or the run's model needs to know more
+        than a history.
+    """
+    root = pathlib.Path(path)
+    if export_folder.is_export(root):
+        folder = export_folder.ExportFolder(root)
+        export_folder.read_manifest(folder)
+        from fedrec_tff.serving import exported_recommender
+
+        return exported_recommender.ExportedRecommender(folder)
+    _check_is_no_part(root)
+    run = finished_run.find(root)
+    run.check_history_is_enough()
+    from fedrec_tff.serving import run_recommender
+
+    return run_recommender.open_run(run)
+
+
+def _check_is_no_part(root: pathlib.Path) -> None:
+    """Refuses a folder inside of an export, and one that is neither run nor export."""
+    inside = [parent for parent in root.absolute().parents if export_folder.is_export(parent)]
+    if inside:
+        raise errors.UserError(f"{root} is a part of an export: name {inside[0]}")
+    if root.is_dir() and not (root / "config.json").exists():
+        raise errors.UserError(f"{root} holds neither a run nor an export: name the folder of one")

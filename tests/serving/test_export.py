@@ -1,0 +1,92 @@
+"""An export from a run's folder: opened again it recommends the same, and holds no more."""
+
+import pathlib
+
+import numpy as np
+import pandas as pd
+import pytest
+import shipped_models
+
+import fedrec_tff
+from fedrec_tff.datasets import sequences
+from fedrec_tff.run.finished import finished_run
+from fedrec_tff.serving import export, export_folder, opening
+
+
+@pytest.fixture(name="run", scope="module")
+def _run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "run"
+    return finished_run.find(shipped_models.write_run(folder).root)
+
+
+@pytest.fixture(name="exported", scope="module")
+def _exported(run, tmp_path_factory):
+    return export.export(run, tmp_path_factory.mktemp("export") / "export", 7)
+
+
+def test_an_export_recommends_as_its_run_does(run, exported):
+    found = opening.open_recommender(exported.root)
+    history = {"one": ["NA", 'ü, "x"', "Title 7; the film (197)"], "none": [], "long": ["i9"] * 30}
+    expected = fedrec_tff.load(run.directory.root).recommend(history, k=9)
+    recommended = found.recommend(history, k=9)
+    pd.testing.assert_frame_equal(recommended, expected, atol=1e-5)
+
+
+def test_a_run_and_its_export_have_the_same_numbers(run, exported):
+    one, other = (
+        opening.open_recommender(run.directory.root),
+        opening.open_recommender(str(exported.root)),
+    )
+    histories = sequences.from_rows([[3, 9], [], list(range(20))])
+    np.testing.assert_allclose(one.encode(histories), other.encode(histories), atol=1e-6)
+    np.testing.assert_array_equal(one.item_vectors, other.item_vectors)
+    np.testing.assert_array_equal(one.item_bias, other.item_bias)
+    assert one.history_length == other.history_length == 5
+    for k in (1, 100):
+        np.testing.assert_array_equal(one.top_k(histories, k)[0], other.top_k(histories, k)[0])
+    with pytest.raises(fedrec_tff.UserError, match="at least one item"):
+        other.top_k(histories, 0)
+    assert one.encode(histories.take([])).shape == other.encode(histories.take([])).shape == (0, 8)
+
+
+def test_nothing_is_written_over_or_left_half_done(run, exported, tmp_path, monkeypatch):
+    with pytest.raises(fedrec_tff.UserError, match="there is something already"):
+        export.export(run, exported.root)
+
+    def fail(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export_folder, "write_manifest", fail)
+    with pytest.raises(KeyboardInterrupt):
+        export.export(run, tmp_path / "export")
+    assert list(tmp_path.iterdir()) == []
+
+
+def _spoil(name, content):
+    def spoil(folder):
+        (folder / name).write_text(content)
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_spoil("export.json", "{"), r"export\.json cannot be read as that of an export"),
+        (_spoil("export.json", '{"format": 0}'), "another version of this project"),
+        (_spoil("items.csv", "index,id\n0,a\n"), r"items\.csv has 1 items and .* 57"),
+        (_spoil("saved_model/1/saved_model.pb", "no"), "cannot be read as a SavedModel"),
+    ],
+)
+def test_what_is_damaged_is_named(exported, tmp_path, spoil, message):
+    import shutil
+
+    copy = pathlib.Path(shutil.copytree(exported.root, tmp_path / "copy"))
+    spoil(copy)
+    with pytest.raises(fedrec_tff.UserError, match=message):
+        opening.open_recommender(copy)
+
+
+def test_a_part_of_an_export_is_told_from_the_whole(exported):
+    with pytest.raises(fedrec_tff.UserError, match=f"name {exported.root}"):
+        opening.open_recommender(exported.saved_model / "1")

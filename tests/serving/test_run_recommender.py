@@ -1,0 +1,115 @@
+"""A run's folder as something that recommends, against the scores of a run and against NumPy."""
+
+import numpy as np
+import pytest
+import shipped_models
+
+import fedrec_tff
+from fedrec_tff.datasets import sequences
+from fedrec_tff.models import scoring
+from fedrec_tff.models.config import TwoTowerConfig
+from fedrec_tff.serving import opening, run_recommender
+
+_HISTORIES = sequences.from_rows([[3, 9, 3, 1], [], [5, 6, 7, 8, 9, 10, 11, 12], [56]])
+
+
+def _create_score_fn(model):
+    weights = shipped_models.create_weights(model.config)
+    return scoring.build_score_fn(model.config, weights)
+
+
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+def test_queries_and_vectors_make_the_scores_of_the_model(similarity):
+    config = TwoTowerConfig(
+        embedding_dim=8, history_length=5, similarity=similarity, temperature=0.3
+    )
+    model = shipped_models.create_model(config)
+    found = run_recommender.BakedRecommender(model)
+    scores = found.encode(_HISTORIES) @ found.item_vectors.T + found.item_bias
+    np.testing.assert_allclose(scores, _create_score_fn(model)(_HISTORIES), atol=1e-5)
+
+
+def test_the_best_are_left_after_the_history_is_taken_out():
+    model = shipped_models.create_model()
+    scores = _create_score_fn(model)(_HISTORIES)
+    items, found = run_recommender.BakedRecommender(model).top_k(_HISTORIES, 60)
+    for row, history in enumerate(map(_HISTORIES.row, range(4))):
+        left = sorted(set(range(57)) - set(history), key=lambda item: -scores[row, item])
+        assert list(items[row]) == [*left, *[-1] * (60 - len(left))]
+        np.testing.assert_allclose(found[row, : len(left)], scores[row, left], atol=1e-5)
+
+
+def test_items_are_similar_by_the_angle_between_them():
+    found = run_recommender.BakedRecommender(shipped_models.create_model())
+    vectors = found.item_vectors
+    one, other = vectors[4], vectors[9]
+    cosine = one @ other / np.sqrt((one @ one) * (other @ other))
+    similarity = found.find_similar(np.array([4, 9]), np.array([9]))
+    np.testing.assert_allclose(similarity, [[cosine], [1.0]], atol=1e-6)
+
+
+def test_a_run_recommends_as_it_does_from_python(tmp_path):
+    directory = shipped_models.write_run(tmp_path / "run", query_tower="gru")
+    history = ["NA", 'ü, "x"', "Title 7; the film (197)", "i9"]
+    found = opening.open_recommender(directory.root).recommend(history, k=6)
+    expected = fedrec_tff.load(directory.root).recommend(history, k=6)
+    assert list(found["item"]) == list(expected["item"])
+    np.testing.assert_allclose(found["score"], expected["score"], atol=1e-5)
+
+
+def test_features_of_items_are_in_the_vectors(tmp_path):
+    from fedrec_tff.config.run_config import RunConfig
+    from fedrec_tff.run import data, features
+
+    flags = {"synthetic_users": 30, "synthetic_items": 40, "item_features": ("genres",)}
+    config = RunConfig(embedding_dim=8, history_length=5, **flags)
+    dataset = data.load_data(config)
+    values = features.create_features(config, dataset).items
+    log = dataset.interactions
+    items = shipped_models.ItemCatalogue(log.item_ids.astype(object), None)
+    directory = shipped_models.write_run(
+        tmp_path / "run", items=items, fingerprint=dataset.fingerprint, **flags
+    )
+    weights = shipped_models.create_weights(config.two_tower, 40)
+    expected = scoring.build_score_fn(config.two_tower, weights, values)(_HISTORIES.take([0, 1, 2]))
+    found = opening.open_recommender(directory.root)
+    scores = found.encode(_HISTORIES.take([0, 1, 2])) @ found.item_vectors.T + found.item_bias
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_what_a_device_completes_is_recommended_by_but_not_encoded(tmp_path):
+    from fedrec_tff.config.run_config import RunConfig
+    from fedrec_tff.run import data
+
+    flags = {"synthetic_users": 30, "synthetic_items": 40, "personal_tower": "scale_and_shift"}
+    log = data.load_data(RunConfig(**flags))
+    items = shipped_models.ItemCatalogue(log.interactions.item_ids.astype(object), None)
+    directory = shipped_models.write_run(
+        tmp_path / "run", items=items, fingerprint=log.fingerprint, **flags
+    )
+    found = opening.open_recommender(directory.root)
+    history = list(items.ids[:3])
+    expected = fedrec_tff.load(directory.root).recommend(history, k=4)
+    assert list(found.recommend(history, k=4)["item"]) == list(expected["item"])
+    with pytest.raises(fedrec_tff.UserError, match="fitted on each user's own device"):
+        found.encode(_HISTORIES)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"user_features": ("age",)}, "user_features=age"),
+        ({"personal_tower": "embedding", "personal_state": "persistent"}, "own device"),
+    ],
+)
+def test_a_history_must_be_enough(tmp_path, flags, message):
+    directory = shipped_models.write_run(tmp_path / "run", **flags)
+    with pytest.raises(fedrec_tff.UserError, match=message):
+        opening.open_recommender(directory.root)
+
+
+def test_what_holds_no_run_is_told_in_one_line(tmp_path):
+    with pytest.raises(fedrec_tff.UserError, match="there is no folder"):
+        opening.open_recommender(tmp_path / "no")
+    with pytest.raises(fedrec_tff.UserError, match="neither a run nor an export"):
+        opening.open_recommender(tmp_path)
