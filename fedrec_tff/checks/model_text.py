@@ -13,6 +13,7 @@ _BUILTIN = {
     catalogue.RECENCY: "the same, with a learned weight for each age",
     catalogue.GRU: "a gated recurrent unit, then residual MLPs (causal)",
     catalogue.ATTENTION: "causal self-attention",
+    catalogue.ATTENTION_AND_MEAN: "the same, added to the mean of the whole history",
     catalogue.SET: "the mean of a history, trained to predict each item from all the others",
 }
 

@@ -16,9 +16,12 @@ _BUILTIN_MODEL = Need(
     lambda config: config.model is None,
     way_out="drop it, or --model; a model of yours has --model_param",
 )
-_ATTENTION = Need("--query_tower=attention", lambda config: config.query_tower == towers.ATTENTION)
+_ATTENTION = Need(
+    "--query_tower=attention or attention_and_mean",
+    lambda config: config.query_tower in (towers.ATTENTION, towers.ATTENTION_AND_MEAN),
+)
 _CAUSAL_TOWER = Need(
-    "--query_tower=gru or attention",
+    "--query_tower=gru, attention or attention_and_mean",
     lambda config: config.model is not None or config.two_tower.is_causal,
 )
 _FEATURES = Need(

@@ -15,8 +15,7 @@ import tensorflow as tf
 
 from fedrec_tff.models import config as model_config
 from fedrec_tff.models.config import TwoTowerConfig
-
-_SMALLEST_SQUARE = 1e-6
+from fedrec_tff.models.layers import directions
 
 
 class ItemRows(NamedTuple):
@@ -102,9 +101,7 @@ def scale_for(similarity: str, vectors: tf.Tensor) -> tf.Tensor:
     """
     if similarity == model_config.DOT:
         return vectors
-    square = tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)
-    is_zero = square < _SMALLEST_SQUARE
-    return vectors * tf.where(is_zero, 0.0, tf.math.rsqrt(tf.where(is_zero, 1.0, square)))
+    return directions.scale_to_one(vectors)
 
 
 def gather_items(items: ItemRows, indices: tf.Tensor) -> ItemRows:

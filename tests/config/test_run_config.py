@@ -71,7 +71,7 @@ def test_aggregator_follows_the_privacy_flags(flags, name, is_private):
         ({"aggregator_param": ("bits=4",)}, ["--aggregator_param bits", "mean has none"]),
         ({"num_heads": 2}, ["--num_heads", "--query_tower=attention"]),
         ({"num_heads": 3, "query_tower": "attention"}, ["--num_heads=3", "--embedding_dim=32"]),
-        ({"dropout": 0.1}, ["--dropout", "gru or attention"]),
+        ({"dropout": 0.1}, ["--dropout", "gru, attention or attention_and_mean"]),
         ({"label_smoothing": 0.1, "loss": "bpr"}, ["--label_smoothing", "full_softmax"]),
         ({"hinge_margin": 2.0}, ["--hinge_margin", "--loss=hinge"]),
         ({"num_negatives": 9, "loss": "full_softmax"}, ["--num_negatives", "--loss=sampled"]),

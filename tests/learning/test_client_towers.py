@@ -11,7 +11,7 @@ from fedrec_tff.models import tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.models.losses import formulas
 
-_CAUSAL_TOWERS = ("gru", "attention")
+_CAUSAL_TOWERS = ("gru", "attention", "attention_and_mean")
 
 _NUM_ITEMS = 9
 _SAMPLER = negative_sampling.NegativeSampler(_NUM_ITEMS, 6)
@@ -28,7 +28,7 @@ def _model(name, history_length=4, dropout=0.0):
         history_length,
         num_blocks=1,
         query_tower=name,
-        num_heads=2 if name == "attention" else 1,
+        num_heads=2 if name.startswith("attention") else 1,
         dropout=dropout,
     )
 
@@ -135,7 +135,7 @@ def test_one_step_follows_the_gradient_over_all_positions(name, build):
     assert result.weight == result.metrics.num_examples == 5.0
 
 
-@pytest.mark.parametrize(("name", "build"), zip(_CAUSAL_TOWERS, _BUILDERS, strict=True))
+@pytest.mark.parametrize(("name", "build"), zip(_CAUSAL_TOWERS[:2], _BUILDERS, strict=True))
 def test_a_long_sequence_gives_a_stretch_of_it_whose_beginning_is_no_example(name, build):
     model, seen = _model(name), set()
     # Five of seven items: three places to begin, and only the first has a known beginning.

@@ -10,7 +10,7 @@ from scipy import special
 from fedrec_tff.models import dropout, tower_encoding
 from fedrec_tff.models.config import QUERY_TOWERS, TwoTowerConfig
 
-_CAUSAL_TOWERS = ("gru", "attention")
+_CAUSAL_TOWERS = ("gru", "attention", "attention_and_mean")
 
 _DIM, _LENGTH = 8, 6
 _EMBEDDING = np.random.default_rng(0).normal(size=(20, _DIM)).astype(np.float32)
@@ -110,6 +110,17 @@ def test_attention_equals_numpy():
         states = states + hidden @ own[8] + own[9]
     expected = _normalize(states, scale, offset)[-1]
     np.testing.assert_allclose(_encode(config, weights, history)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_mean_of_a_history_is_added_to_attention_by_its_direction():
+    config = _config("attention_and_mean")
+    gate, *attention = _weights(config)
+    history = [3, 7, 3, 19]
+    mean = _EMBEDDING[history].mean(axis=0)
+    expected = _encode(_config("attention"), attention, history)[0]
+    expected = expected + gate * np.sqrt(_DIM) * mean / np.linalg.norm(mean)
+    found = _encode(config, (gate, *attention), history)[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_gru_is_kerass():

@@ -22,6 +22,7 @@ _TOWERS = {
     "recency": [(_LENGTH,), *2 * _BLOCK],
     "gru": [(_DIM, 3 * _DIM), (_DIM, 3 * _DIM), (3 * _DIM,), (3 * _DIM,), *2 * _BLOCK],
     "attention": [(_LENGTH + 1, _DIM), *2 * _ATTENTION, *_NORM],
+    "attention_and_mean": [(_DIM,), (_LENGTH + 1, _DIM), *2 * _ATTENTION, *_NORM],
 }
 
 

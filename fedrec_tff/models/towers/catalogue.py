@@ -9,6 +9,7 @@ MEAN = "mean"
 RECENCY = "recency"
 GRU = "gru"
 ATTENTION = "attention"
+ATTENTION_AND_MEAN = "attention_and_mean"
 SET = "set"
 
 
@@ -31,6 +32,10 @@ TOWERS: Mapping[str, TowerEntry] = {
     GRU: TowerEntry("fedrec_tff.models.towers.gru:build_gru"),
     ATTENTION: TowerEntry(
         "fedrec_tff.models.towers.attention:build_attention", ("num_blocks", "num_heads")
+    ),
+    ATTENTION_AND_MEAN: TowerEntry(
+        "fedrec_tff.models.towers.attention_and_mean:build_attention_and_mean",
+        ("num_blocks", "num_heads"),
     ),
     SET: TowerEntry("fedrec_tff.models.towers.whole_set:build_whole_set"),
 }

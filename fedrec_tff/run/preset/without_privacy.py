@@ -40,7 +40,7 @@ def choose_features(config: RunConfig, facts: DataFacts) -> Choice | None:
 
 
 def choose_tower(config: RunConfig, facts: DataFacts) -> Choice:
-    """Self-attention where interactions have an order, and a set of items where they have none.
+    """Order and taste where interactions have an order, and a set of items where they have none.
 
     These take one step a pass. A plain mean goes with what bears on unequal numbers of steps.
     """
@@ -48,8 +48,9 @@ def choose_tower(config: RunConfig, facts: DataFacts) -> Choice:
         reason = "what was asked for means something where users take unequal numbers of steps"
         return Choice({"query_tower": towers.MEAN}, reason)
     if facts.is_ordered:
-        flags = {"query_tower": towers.ATTENTION, "num_blocks": 2, "num_heads": 2}
-        return Choice(flags, "the interactions have an order, which self-attention learns from")
+        flags = {"query_tower": towers.ATTENTION_AND_MEAN, "num_blocks": 2, "num_heads": 2}
+        reason = "the order tells what is next, and the mean of a history what somebody likes"
+        return Choice(flags, reason)
     flags = {"query_tower": towers.SET, "num_blocks": 0}
     return Choice(flags, "the interactions have no order, so each item is told from all others")
 

@@ -99,20 +99,20 @@ class BaselinesConfig:
     two_tower_epochs: int = declare(5, "Passes over all examples (two_tower).", low=1, high=10_000)
     two_tower_batch_size: int = declare(
         256,
-        "Examples in a step, negatives for each other; with --query_tower=gru or attention, users "
+        "Examples in a step, negatives for each other; with a causal --query_tower, users "
         "in a step (two_tower).",
         low=2,
         high=1_000_000,
     )
     two_tower_num_negatives: int = declare(
         512,
-        "Items that a step draws by popularity, for --query_tower=gru or attention (two_tower).",
+        "Items that a step draws by popularity, for a causal --query_tower (two_tower).",
         low=1,
         high=1_000_000,
     )
     two_tower_learning_rate: float = declare(
         0.002,
-        "Step size of Adam; with --query_tower=gru or attention it falls to zero along a cosine "
+        "Step size of Adam; with a causal --query_tower it falls to zero along a cosine "
         "(two_tower).",
         low=0.0,
         low_is_allowed=False,
@@ -169,7 +169,7 @@ def validate(
     default = BaselinesConfig.two_tower_num_negatives
     if config.two_tower_num_negatives != default and not run.two_tower.is_causal:
         raise errors.UserError(
-            "--two_tower_num_negatives means nothing without --query_tower=gru or attention, where "
+            "--two_tower_num_negatives means nothing without a causal --query_tower, where "
             "the examples of a step are negatives for each other: drop it"
         )
     if run.two_tower.reads_whole_sets:

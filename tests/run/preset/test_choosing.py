@@ -68,7 +68,7 @@ def test_rounds_follow_the_cohort_that_is_given(privacy):
 
 
 def test_order_decides_the_tower():
-    assert _choose({}, _SMALL).config.query_tower == "attention"
+    assert _choose({}, _SMALL).config.query_tower == "attention_and_mean"
     assert _choose({}, _UNORDERED).config.query_tower == "set"
 
 
