@@ -4,10 +4,11 @@
     --aggregators='mean;median;clip,trimmed_mean' --attacks=sign_flip,alie,target_promotion:5
 
 A run without attackers is made for every aggregator. Parameters of an aggregator follow its name,
-as in 'trimmed_mean fraction=0.3'; the scale of an attack follows it, as in sign_flip:5. Failures of
-honest devices may stand among the attacks. Every other flag of a run may be given; with --data_dir
-and no --dataset, the data are MovieLens 1M. The same command resumes a study that was interrupted;
-its runs are complete runs, below `cells/`.
+as in 'trimmed_mean fraction=0.3'; the scale of an attack follows it, as in sign_flip:5, and so does
+the fraction of the users that attack, as in sign_flip:5@0.01. Failures of honest devices may stand
+among the attacks. Every other flag of a run may be given; with --data_dir and no --dataset, the
+data are MovieLens 1M. The same command resumes a study that was interrupted; its runs are complete
+runs, below `cells/`.
 """
 
 import dataclasses
@@ -27,7 +28,14 @@ _AGGREGATORS = flags.DEFINE_multi_string(
 _ATTACKS = flags.DEFINE_multi_string(
     "attacks",
     list(robustness_config.DEFAULT_ATTACKS),
-    "Attacks and failures, separated by commas, or the flag repeated; NAME or NAME:SCALE.",
+    "Attacks and failures, separated by commas, or the flag repeated; NAME, NAME:SCALE, or with "
+    "the fraction of users that attack: NAME@FRACTION or NAME:SCALE@FRACTION.",
+)
+_ATTACK_FRACTIONS = flags.DEFINE_list(
+    "attack_fractions",
+    [],
+    "Fractions of the users that attack, separated by commas: each attack that has none of its own "
+    "is tried with each; by default with --attack_fraction alone.",
 )
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "Folder of the study; made if missing.", required=True
@@ -45,7 +53,9 @@ def main(argv: list[str]) -> int | None:
     cells = robustness_config.create_cells(
         base,
         robustness_config.split_aggregators(_AGGREGATORS.value),
-        robustness_config.split_attacks(_ATTACKS.value),
+        robustness_config.spread_over_fractions(
+            robustness_config.split_attacks(_ATTACKS.value), _ATTACK_FRACTIONS.value
+        ),
     )
 
     from fedrec_tff.run.display import summary

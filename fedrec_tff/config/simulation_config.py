@@ -46,7 +46,15 @@ class SimulationConfig:
     )
     attack_target_item: str | None = declare(
         None,
-        "Id of the item to promote (target_promotion); by default one that the seed chooses.",
+        "Id of the item to promote (target_promotion); by default the seed chooses among the tenth "
+        "of the items with the fewest training interactions, under differential privacy among all.",
+        needs=(_ATTACK,),
+    )
+    attack_num_targets: int = declare(
+        1,
+        "Number of items to promote at once, where --attack_target_item names none.",
+        low=1,
+        high=100,
         needs=(_ATTACK,),
     )
     failure: str | None = declare(
@@ -76,7 +84,11 @@ class SimulationConfig:
         if self.attack is None:
             return None
         return attacks.AttackConfig(
-            self.attack, self.attack_fraction, self.attack_scale, self.attack_target_item
+            self.attack,
+            self.attack_fraction,
+            self.attack_scale,
+            self.attack_target_item,
+            self.attack_num_targets,
         )
 
     @property

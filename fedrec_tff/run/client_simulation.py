@@ -4,19 +4,17 @@ import dataclasses
 
 import numpy as np
 
-from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import keyed_draws, loading
 from fedrec_tff.learning import client_work
 from fedrec_tff.learning.simulation import attacks, failure_config, simulated_clients
 from fedrec_tff.learning.simulation.attack_config import AttackConfig
 from fedrec_tff.learning.simulation.failure_config import FailureConfig
+from fedrec_tff.run import attack_targets
 
 # What is drawn.
 _ATTACKER = "attacker"
 _FAILURE = "failure"
-# Keeps the target apart from the other streams of the seed.
-_TARGET_STREAM = 0x7A46E7
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,7 +76,7 @@ class ClientSimulation:
 def create_simulation(
     config: RunConfig, dataset: loading.LoadedDataset, draws: keyed_draws.KeyedDraws
 ) -> ClientSimulation | None:
-    """Chooses attackers and target.
+    """Chooses attackers and targets.
 
     Args:
       config: The run's flags.
@@ -89,7 +87,7 @@ def create_simulation(
       The simulation; None where nothing is simulated.
 
     Raises:
-      UserError: If the target item is not in the catalogue.
+      UserError: If a named target is not in the catalogue, or there are too few items.
     """
     if config.attack_config is None and config.failure_config is None:
         return None
@@ -98,7 +96,7 @@ def create_simulation(
         attack = attacks.Attack(
             config.attack_config.name,
             config.attack_config.resolve_scale(config.clients_per_round),
-            find_target(config.attack_config, config.seed, dataset.interactions.item_ids),
+            tuple(attack_targets.find_targets(config.attack_config, config, dataset).tolist()),
         )
     return ClientSimulation(
         draws,
@@ -132,32 +130,6 @@ def choose_attackers(
     num_attackers = max(1, round(attack.fraction * draws.num_users))
     is_attacker[draws.first(num_attackers, _ATTACKER)] = True
     return is_attacker
-
-
-def find_target(attack: AttackConfig | None, seed: int, item_ids: np.ndarray) -> int:
-    """Finds the item that is promoted, or would be.
-
-    Args:
-      attack: The attack, which may name the item; None for no attack.
-      seed: Seed that chooses an item where none is named.
-      item_ids: object (str) [num_items], raw ids.
-
-    Returns:
-      Index of the item.
-
-    Raises:
-      UserError: If there is no such item.
-    """
-    target_item = None if attack is None else attack.target_item
-    if target_item is None:
-        return int(np.random.default_rng([seed, _TARGET_STREAM]).integers(len(item_ids)))
-    found = np.flatnonzero(np.asarray(item_ids) == target_item)
-    if not len(found):
-        raise errors.UserError(
-            f"--attack_target_item={target_item}: no item of the data has this id; see "
-            "ids/item_ids.csv in the folder of any run of the same data"
-        )
-    return int(found[0])
 
 
 def _find_failure_rates(failure: FailureConfig | None, lengths: np.ndarray) -> np.ndarray:

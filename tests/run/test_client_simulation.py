@@ -11,7 +11,7 @@ from fedrec_tff.datasets import clients, keyed_draws
 from fedrec_tff.learning import client_work
 from fedrec_tff.learning.simulation import simulated_clients
 from fedrec_tff.privacy import sampling
-from fedrec_tff.run import client_simulation, cohorts, data
+from fedrec_tff.run import attack_targets, client_simulation, cohorts, data
 
 _CONFIG = RunConfig(synthetic_users=200, synthetic_items=60)
 _DATASET = data.load_data(_CONFIG)
@@ -45,14 +45,38 @@ def test_under_differential_privacy_each_user_attacks_by_a_coin():
     assert simulate(attack="nan", attack_fraction=1e-6, target_epsilon=8.0).is_attacker.sum() == 0
 
 
-def test_the_target_is_found_by_its_id_or_chosen_by_the_seed():
+def test_the_target_is_found_by_its_id_or_the_seed_chooses_a_cold_one():
     ids = _DATASET.interactions.item_ids
     named = simulate(attack="target_promotion", attack_target_item=str(ids[17]))
-    assert named.attack.target_index == 17
-    chosen = {simulate(attack="target_promotion", seed=s).attack.target_index for s in range(8)}
-    assert len(chosen) > 3
+    assert named.attack.targets == (17,)
+    chosen = {simulate(attack="target_promotion", seed=s).attack.targets for s in range(8)}
+    assert len(chosen) > 2
+    counts = np.bincount(_DATASET.split.train.items, minlength=60)
+    taken = np.sort(counts[counts > 0])
+    # A tenth of the items that are taken at all.
+    limit = taken[-(-len(taken) // 10) - 1]
+    assert all(0 < counts[target] <= limit for (target,) in chosen)
+    three = simulate(attack="target_promotion", attack_num_targets=3).attack.targets
+    assert len(set(three)) == 3
+    assert three == simulate(attack="target_promotion", attack_num_targets=3).attack.targets
     with pytest.raises(errors.UserError, match="--attack_target_item=unheard-of"):
         simulate(attack="target_promotion", attack_target_item="unheard-of")
+    with pytest.raises(errors.UserError, match="--attack_num_targets=30: there are 6 items"):
+        simulate(attack="target_promotion", attack_num_targets=30)
+
+
+def test_under_differential_privacy_the_seed_chooses_the_target_among_all_items():
+    private = {"attack": "target_promotion", "target_epsilon": 8.0}
+    chosen = [simulate(**private, seed=s).attack.targets[0] for s in range(40)]
+    counts = np.bincount(_DATASET.split.train.items, minlength=60)
+    # The chance that none of 40 is in the more popular half is 2**-40.
+    assert max(counts[chosen]) > np.median(counts)
+
+
+def test_cold_items_are_the_least_taken_of_those_that_are_taken():
+    items = np.repeat(np.arange(1, 21), np.arange(20, 0, -1))
+    np.testing.assert_array_equal(attack_targets.find_cold_items(items, 30), [20, 19])
+    np.testing.assert_array_equal(attack_targets.find_cold_items(np.array([4, 4, 2]), 9), [2])
 
 
 @pytest.mark.parametrize("failure", ["dropout", "late_dropout"])
@@ -111,6 +135,11 @@ _PRIVATE = {"target_epsilon": 8.0}
         ({"attack_scale": 3.0}, "--attack_scale means nothing without --attack"),
         ({"failure_rate": 0.5}, "--failure_rate means nothing without --failure"),
         ({"attack": "nan", "attack_scale": 3.0}, "--attack_scale means nothing"),
+        ({"attack": "nan", "attack_num_targets": 2}, "--attack_num_targets means nothing"),
+        (
+            {"attack": "target_promotion", "attack_num_targets": 2, "attack_target_item": "5"},
+            "drop one of them",
+        ),
         ({"attack": "alie", **_PRIVATE}, "no noise covers"),
         ({"attack": "alie", "aggregator": "hierarchical"}, "models at its edges"),
         ({"failure": "stale", "aggregator": "hierarchical"}, "models at its edges"),

@@ -26,7 +26,7 @@ DESCRIPTIONS = {
     GAUSSIAN: "noise whose norm is the honest update's times the scale",
     LABEL_FLIP: "trains with positives and negatives swapped, times the scale",
     ALIE: "'a little is enough': the honest mean of the last round minus scale deviations",
-    TARGET_PROMOTION: "fake users who take --attack_target_item all the time, times the scale",
+    TARGET_PROMOTION: "fake users who take the targets all the time, times the scale",
     NAN: "no numbers",
     GARBAGE: "random numbers as large as the scale",
     FREE_RIDER: "zeros, without training",
@@ -44,6 +44,8 @@ _DEFAULT_SCALES = {
     GARBAGE: 1e6,
     DELTA_FREE_RIDER: 1.0,
 }
+# They push items of their choice.
+TARGETED = (TARGET_PROMOTION,)
 # They know more than the model of the round.
 WITH_MEMORY = (ALIE, DELTA_FREE_RIDER)
 _WITHOUT_SCALE = (NAN, FREE_RIDER)
@@ -57,14 +59,16 @@ class AttackConfig:
       name: Name of the attack, one of `ATTACKS`.
       fraction: Part of the population that attacks, in (0, 1).
       scale: Strength of the attack, in the attack's own unit; None for its default.
-      target_item: Raw id of the item that `TARGET_PROMOTION` pushes; None for one that the seed
-        chooses.
+      target_item: Raw id of the item that `TARGETED` attacks push; None for cold ones that the
+        seed chooses.
+      num_targets: Number of cold items that are pushed where none is named.
     """
 
     name: str
     fraction: float = 0.2
     scale: float | None = None
     target_item: str | None = None
+    num_targets: int = 1
 
     def resolve_scale(self, clients_per_round: float) -> float:
         """The scale, chosen where none is given.
@@ -132,8 +136,22 @@ def validate(attack: AttackConfig) -> None:
             f"--attack=alie --attack_fraction={attack.fraction:g}: attackers who are a majority "
             "need not hide: give --attack_scale, or a fraction below 0.5"
         )
-    if attack.target_item is not None and attack.name != TARGET_PROMOTION:
+    _check_targets(attack)
+
+
+def _check_targets(attack: AttackConfig) -> None:
+    is_given = {
+        "attack_target_item": attack.target_item is not None,
+        "attack_num_targets": attack.num_targets != AttackConfig.num_targets,
+    }
+    for flag in (flag for flag, given in is_given.items() if given):
+        if attack.name not in TARGETED:
+            raise errors.UserError(
+                f"--{flag} means nothing with --attack={attack.name}: drop it, or choose one of "
+                f"{', '.join(TARGETED)}"
+            )
+    if all(is_given.values()):
         raise errors.UserError(
-            f"--attack_target_item means nothing with --attack={attack.name}: drop it, or "
-            f"--attack={TARGET_PROMOTION}"
+            f"--attack_num_targets={attack.num_targets} cold items, or --attack_target_item="
+            f"{attack.target_item}: drop one of them"
         )

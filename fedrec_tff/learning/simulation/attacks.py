@@ -38,12 +38,12 @@ class Attack:
     Attributes:
       name: Name of the attack, one of `attack_config.ATTACKS`.
       scale: Strength of the attack, as in `attack_config.AttackConfig`.
-      target_index: The item to promote.
+      targets: The items to promote.
     """
 
     name: str
     scale: float
-    target_index: int
+    targets: tuple[int, ...]
 
 
 class HonestMoments(NamedTuple):
@@ -88,9 +88,9 @@ def poison_data(
     user's own items and up those it never took. With a loss without drawn negatives, the first half
     of that is left.
 
-    `TARGET_PROMOTION`: the target takes every other place of the user's own sequence, the newest
-    first. A fake account that copies a real one: its other items are as popular as everybody's
-    (the bandwagon attack), without a statistic of other users.
+    `TARGET_PROMOTION`: the targets take every other place of the user's own sequence, in turn, the
+    newest first. A fake account that copies a real one: its other items are as popular as
+    everybody's (the bandwagon attack), without a statistic of other users.
 
     Args:
       attack: The attack.
@@ -104,8 +104,9 @@ def poison_data(
     length = tf.shape(client.item_index)[0]
     positions = tf.range(length)
     if attack.name == attack_config.TARGET_PROMOTION:
-        is_target = tf.equal((client.num_interactions - 1 - positions) % 2, 0)
-        items = tf.where(is_target & is_attacker, attack.target_index, client.item_index)
+        age = client.num_interactions - 1 - positions
+        targets = tf.gather(tf.constant(attack.targets, tf.int32), age // 2 % len(attack.targets))
+        items = tf.where(tf.equal(age % 2, 0) & is_attacker, targets, client.item_index)
         return client._replace(item_index=items), sampler
     if attack.name == attack_config.LABEL_FLIP:
         drawn = sampler.sample(_fold(client.seed, _SWAP_STREAM))

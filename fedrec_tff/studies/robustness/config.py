@@ -25,6 +25,7 @@ DEFAULT_ATTACKS = (
 
 # Fields that the cells set.
 _CELL_FLAGS = ("aggregator", "aggregator_param", "attack", "attack_scale", "failure")
+_FRACTION_SIGN = "@"
 _LONGEST_SLUG = 60
 _DIGEST_LENGTH = 8
 
@@ -35,7 +36,7 @@ class Cell:
 
     Attributes:
       aggregator: The aggregator as it was asked for: names, then parameters.
-      attack: The attack as it was asked for: a name, `name:scale`, a failure, or `CLEAN`.
+      attack: The attack as it was asked for: `name[:scale][@fraction]`, a failure, or `CLEAN`.
       config: The run's flags.
     """
 
@@ -55,8 +56,28 @@ def split_aggregators(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def split_attacks(texts: Iterable[str]) -> tuple[str, ...]:
-    """Takes apart lists separated by `,` or `;`: each part is `NAME` or `NAME:SCALE`."""
+    """Takes apart lists separated by `,` or `;`: each part is `NAME[:SCALE][@FRACTION]`."""
     return _distinct(part for text in texts for part in re.split("[,;]", text))
+
+
+def spread_over_fractions(attacks: Sequence[str], fractions: Sequence[str]) -> tuple[str, ...]:
+    """Asks for every attack once with each fraction of attackers.
+
+    Args:
+      attacks: Parts as `split_attacks` gives them.
+      fractions: Numbers, as they were typed; none for the attacks as they are.
+
+    Returns:
+      The parts; those that have a fraction of their own, and failures, as they were.
+    """
+    spread = []
+    for attack in attacks:
+        is_attack = re.split("[:@]", attack)[0] in attack_config.ATTACKS
+        if fractions and is_attack and _FRACTION_SIGN not in attack:
+            spread += [f"{attack}{_FRACTION_SIGN}{fraction}" for fraction in fractions]
+        else:
+            spread.append(attack)
+    return tuple(spread)
 
 
 def create_cells(
@@ -112,25 +133,32 @@ def create_cells(
 
 def _with_attack(config: RunConfig, attack: str) -> RunConfig:
     """The flags of a cell; those of what it has no use for are at their defaults."""
-    name, _, scale = attack.partition(":")
+    start, has_fraction, fraction = attack.partition(_FRACTION_SIGN)
+    name, has_scale, scale = start.partition(":")
     is_attack, is_failure = name in attack_config.ATTACKS, name in failure_config.FAILURES
-    if not (is_attack or is_failure or name == CLEAN) or (scale and not is_attack):
+    has_numbers = bool(has_scale or has_fraction)
+    if not (is_attack or is_failure or name == CLEAN) or (has_numbers and not is_attack):
         raise errors.UserError(
             f"--attacks: {attack!r} is unknown; choose from "
             f"{', '.join((*attack_config.ATTACKS, *failure_config.FAILURES))}; attacks may have a "
-            "scale, as in sign_flip:5"
+            "scale and a fraction, as in sign_flip:5 or sign_flip:5@0.01"
         )
     if is_attack:
         config = dataclasses.replace(
-            config, attack=name, attack_scale=_read_scale(attack, scale) if scale else None
+            config,
+            attack=name,
+            attack_scale=_read_number(attack, "scale", scale) if has_scale else None,
         )
+    if has_fraction:
+        number = _read_number(attack, "fraction", fraction)
+        config = dataclasses.replace(config, attack_fraction=number)
     if is_failure:
         config = dataclasses.replace(config, failure=name)
     idle = []
     if not is_attack:
         idle += ["attack_fraction"]
-    if name != attack_config.TARGET_PROMOTION:
-        idle += ["attack_target_item"]
+    if name not in attack_config.TARGETED:
+        idle += ["attack_target_item", "attack_num_targets"]
     if not is_failure:
         idle += ["failure_rate"]
     if name != failure_config.STALE:
@@ -138,11 +166,11 @@ def _with_attack(config: RunConfig, attack: str) -> RunConfig:
     return dataclasses.replace(config, **{name: getattr(RunConfig, name) for name in idle})
 
 
-def _read_scale(attack: str, scale: str) -> float:
+def _read_number(attack: str, what: str, text: str) -> float:
     try:
-        return float(scale)
+        return float(text)
     except ValueError as error:
-        raise errors.UserError(f"--attacks: {attack!r}: the scale must be a number") from error
+        raise errors.UserError(f"--attacks: {attack!r}: the {what} must be a number") from error
 
 
 def _distinct(parts: Iterable[str]) -> tuple[str, ...]:
@@ -152,7 +180,7 @@ def _distinct(parts: Iterable[str]) -> tuple[str, ...]:
 
 def _slug(text: str) -> str:
     """A name for a folder; different for different texts."""
-    plain = re.sub(r"[^A-Za-z0-9_.=-]+", "+", text)[:_LONGEST_SLUG]
+    plain = re.sub(r"[^A-Za-z0-9_.=@-]+", "+", text)[:_LONGEST_SLUG]
     if plain == text and set(text) != {"."}:
         return plain
     digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]

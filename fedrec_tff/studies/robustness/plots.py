@@ -16,6 +16,8 @@ _MARGIN_INCHES = (2.6, 1.6)
 _DPI = 110
 # Numbers are white on what is darker.
 _DARK = 0.35
+# Targets that the picture names.
+_MOST_NAMED = 3
 
 
 def find_axes(study: Study) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -46,7 +48,9 @@ def draw(study: Study) -> figure.Figure:
     _draw_map(upper, _table(study, kept), aggregators, attacks, "RdYlGn")
     upper.set_title(f"recall@10, share of {whose}", fontsize="medium")
     _draw_map(lower, _table(study, "exposure"), aggregators, attacks, "OrRd")
-    lower.set_title(f"users who are shown item {study.target_item}", fontsize="medium")
+    more = "" if len(study.target_items) <= _MOST_NAMED else ", ..."
+    named = ", ".join(study.target_items[:_MOST_NAMED]) + more
+    lower.set_title(f"ER@10: users who are shown item {named}", fontsize="medium")
     return drawn
 
 

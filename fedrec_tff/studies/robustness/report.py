@@ -24,7 +24,9 @@ _TABLES: dict[str, Callable[[CellResult], str]] = {
     ),
     "share of the clean plain mean's recall@10": lambda cell: _percent(cell.recall_kept_of_mean),
     "ndcg@10": lambda cell: f"{cell.ndcg:.4f}",
-    "target's exposure": lambda cell: f"{cell.exposure:.1%}",
+    "ER@10: users who are shown the target (mean of targets; each)": lambda cell: (
+        _describe_exposure(cell)
+    ),
 }
 
 
@@ -52,7 +54,8 @@ def describe(study: Study) -> str:
         parts.append(_render(table))
     if any(cell.is_private for cell in study.cells):
         parts.append(metric_names.FOOTNOTE)
-    return "\n\n".join([*parts, f"target item: {study.target_item}"])
+    plural = "s" if len(study.target_items) > 1 else ""
+    return "\n\n".join([*parts, f"target item{plural}: {', '.join(study.target_items)}"])
 
 
 def write(study: Study, output_dir: str | os.PathLike) -> list[pathlib.Path]:
@@ -108,6 +111,12 @@ def _write_tensorboard(study: Study, folder: pathlib.Path, picture: pathlib.Path
     with tf.summary.create_file_writer(os.fspath(folder)).as_default():
         image = tf.io.decode_png(picture.read_bytes(), channels=3)
         tf.summary.image("robustness/heat_map", image[tf.newaxis], step=0)
+
+
+def _describe_exposure(cell: CellResult) -> str:
+    if len(cell.exposures) < 2:
+        return f"{cell.exposure:.1%}"
+    return f"{cell.exposure:.1%} ({', '.join(f'{share:.1%}' for share in cell.exposures)})"
 
 
 def _percent(share: float | None) -> str:

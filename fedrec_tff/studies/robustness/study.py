@@ -2,9 +2,9 @@
 
 Every cell of the study is a complete run of `experiments.train` in a folder of its own, so that a
 study that was interrupted goes on where it was, and any cell can be looked at by itself. What is
-measured beyond the run's own results is the target's exposure: the share of test users with the
-target item among their ten best, of those who do not have it yet. The target is the same in all
-cells.
+measured beyond the run's own results is each target's exposure rate at 10 (ER@10): the share of
+test users with the target item among their ten best, of those who do not have it yet. The targets
+are the same in all cells.
 
 What was compiled for a run stays in memory until the process ends, 0.1 to 0.3 GB for each: a study
 of very many cells is best started with some of its aggregators, and then again with all of them.
@@ -21,6 +21,7 @@ import numpy as np
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import loading
+from fedrec_tff.learning.simulation import attack_config
 from fedrec_tff.privacy import departures
 from fedrec_tff.run import data, notices, session
 from fedrec_tff.run.folder import output_folder, run_directory
@@ -30,6 +31,7 @@ from fedrec_tff.studies.sweep import costs as sweep_costs
 
 # What follows from held-out interactions.
 MEASURED = ("recall", "ndcg", "exposure", "recall_kept", "recall_kept_of_mean")
+_EXPOSURES = "exposures"
 _LIST_LENGTH = 10
 _PLAIN = "mean"
 _CELLS = "cells"
@@ -45,7 +47,7 @@ class CellResult:
       folder: Folder of the cell's run, below that of the study.
       recall: recall@10 of the test set.
       ndcg: ndcg@10 of the test set.
-      exposure: Exposure of the target item; see the module.
+      exposure: Mean exposure rate of the targets; see the module.
       epsilon: Epsilon of the run, whatever may void it; None without differential privacy.
       voided_by: Kind of departure that voids the epsilon, as in `departures.Departures`; empty
         without differential privacy, too.
@@ -56,6 +58,7 @@ class CellResult:
       is_private: Whether the run is private; its metrics are then outside of its guarantee.
       has_diverged: Whether the run ended in a model that scores nothing; its metrics are zero then,
         and its epsilon and seconds None.
+      exposures: Exposure rate of each target, in the order of `Study.target_items`.
     """
 
     aggregator: str
@@ -71,13 +74,16 @@ class CellResult:
     recall_kept_of_mean: float | None = None
     is_private: bool = False
     has_diverged: bool = False
+    exposures: tuple[float, ...] = ()
 
     def name_values(self) -> dict[str, Any]:
         """All of it by the names that it has in files: exact metrics and epsilon as in a run."""
         values = dataclasses.asdict(self)
         epsilon, voided_by = values.pop("epsilon"), values.pop("voided_by")
         named = {
-            metric_names.mark(name, self.is_private) if name in MEASURED else name: value
+            metric_names.mark(name, self.is_private)
+            if name in (*MEASURED, _EXPOSURES)
+            else name: value
             for name, value in values.items()
         }
         return {**named, departures.EPSILON_NAMES[voided_by]: epsilon}
@@ -89,11 +95,11 @@ class Study:
 
     Attributes:
       cells: Results of the cells, in the order in which they were asked for.
-      target_item: Raw id of the item whose exposure is measured.
+      target_items: Raw ids of the items whose exposure is measured.
     """
 
     cells: tuple[CellResult, ...]
-    target_item: str
+    target_items: tuple[str, ...]
 
 
 def run(cells: Sequence[Cell], output_dir: str | os.PathLike) -> Study | None:
@@ -113,7 +119,7 @@ def run(cells: Sequence[Cell], output_dir: str | os.PathLike) -> Study | None:
     root = _open(pathlib.Path(output_dir))
     dataset = data.load_data(cells[0].config)
     _check_population(cells, root, dataset)
-    target_index = _find_target(cells, dataset)
+    targets = _find_targets(cells, dataset)
     results, seconds = [], []
     for number, cell in enumerate(cells, start=1):
         directory = run_directory.RunDirectory(root / cell.folder)
@@ -127,39 +133,42 @@ def run(cells: Sequence[Cell], output_dir: str | os.PathLike) -> Study | None:
             notices.say(
                 "this run has diverged: nothing is recommended by a model that is not numbers"
             )
-            results.append(_create_diverged(cell))
+            results.append(_create_diverged(cell, len(targets)))
             continue
         if outcome.results is None:
             notices.say(f"stopped in cell {number}; the same command resumes the study")
             return None
-        results.append(_read(cell, directory, outcome.results, dataset, target_index))
+        results.append(_read(cell, directory, outcome.results, dataset, targets))
         if is_new:
             seconds.append(time.monotonic() - start)
-    return Study(_compare(results), str(dataset.interactions.item_ids[target_index]))
+    names = dataset.interactions.item_ids[targets]
+    return Study(_compare(results), tuple(str(name) for name in names))
 
 
-def measure_exposure(score_fn: Any, dataset: loading.LoadedDataset, target_index: int) -> float:
-    """The share of test users with an item among their ten best, of those who lack it.
+def measure_exposures(
+    score_fn: Any, dataset: loading.LoadedDataset, targets: np.ndarray
+) -> tuple[float, ...]:
+    """Of each item the share of test users with it among their ten best, of those who lack it.
 
     Args:
       score_fn: The model's scores of histories.
       dataset: The data.
-      target_index: Index of the item.
+      targets: int [num_targets], indices of the items.
 
     Returns:
-      The share, in [0, 1].
+      The shares, in [0, 1]; 0 for an item that nobody lacks.
     """
     from fedrec_tff.evaluation import recommend
 
     history = dataset.split.test.history
-    row = np.repeat(np.arange(history.num_rows), history.lengths)
-    has_it = np.zeros(history.num_rows, np.bool_)
-    has_it[row[history.items == target_index]] = True
-    others = history.take(np.flatnonzero(~has_it))
-    if not others.num_rows:
-        return 0.0
-    best, _ = recommend.top_k(score_fn, others, dataset.split.num_items, _LIST_LENGTH)
-    return float(np.mean((best == target_index).any(axis=1)))
+    best, _ = recommend.top_k(score_fn, history, dataset.split.num_items, _LIST_LENGTH)
+    shares = []
+    for target in targets:
+        lacks_it = np.ones(history.num_rows, np.bool_)
+        lacks_it[history.row_index[history.items == target]] = False
+        shown = (best[lacks_it] == target).any(axis=1)
+        shares.append(float(np.mean(shown)) if len(shown) else 0.0)
+    return tuple(shares)
 
 
 def _check_population(
@@ -172,13 +181,22 @@ def _check_population(
         sweep_costs.check_room([cell.config for cell in cells], planner)
 
 
-def _find_target(cells: Sequence[Cell], dataset: loading.LoadedDataset) -> int:
-    """What target promotion would promote, in those cells too that promote nothing."""
-    from fedrec_tff.run import client_simulation
+def _find_targets(cells: Sequence[Cell], dataset: loading.LoadedDataset) -> np.ndarray:
+    """What targeted attacks promote, in those cells too that promote nothing: int [num_targets]."""
+    from fedrec_tff.run import attack_targets
 
     attacks = [cell.config.attack_config for cell in cells]
-    named = next((a for a in attacks if a is not None and a.target_item is not None), None)
-    return client_simulation.find_target(named, cells[0].config.seed, dataset.interactions.item_ids)
+    targeted = [a for a in attacks if a is not None and a.name in attack_config.TARGETED]
+    asked = targeted[0] if targeted else None
+    found = {
+        tuple(attack_targets.find_targets(asked, cell.config, dataset).tolist()) for cell in cells
+    }
+    if len(found) > 1:
+        raise errors.UserError(
+            "--aggregators: some are differentially private and some are not, and cold targets are "
+            "chosen from exact counts where none is private alone: name --attack_target_item"
+        )
+    return np.array(found.pop())
 
 
 def _read(
@@ -186,7 +204,7 @@ def _read(
     directory: run_directory.RunDirectory,
     results: dict[str, Any],
     dataset: loading.LoadedDataset,
-    target_index: int,
+    targets: np.ndarray,
 ) -> CellResult:
     from fedrec_tff.models import scoring
     from fedrec_tff.run import features
@@ -196,21 +214,23 @@ def _read(
     known = features.create_features(cell.config, dataset)
     score_fn = scoring.build_score_fn(cell.config.two_tower, weights, *known.both)
     voided_by, epsilon = departures.find_epsilon(results)
+    exposures = measure_exposures(score_fn, dataset, targets)
     return CellResult(
         cell.aggregator,
         cell.attack,
         cell.folder,
         metric_names.find(results, "test/recall@10"),
         metric_names.find(results, "test/ndcg@10"),
-        measure_exposure(score_fn, dataset, target_index),
+        float(np.mean(exposures)),
         epsilon,
         metric_names.find(results, "seconds"),
         voided_by,
         is_private=cell.config.is_private,
+        exposures=exposures,
     )
 
 
-def _create_diverged(cell: Cell) -> CellResult:
+def _create_diverged(cell: Cell, num_targets: int) -> CellResult:
     return CellResult(
         cell.aggregator,
         cell.attack,
@@ -218,6 +238,7 @@ def _create_diverged(cell: Cell) -> CellResult:
         *(0.0, 0.0, 0.0, None, None),
         has_diverged=True,
         is_private=cell.config.is_private,
+        exposures=(0.0,) * num_targets,
     )
 
 

@@ -34,7 +34,10 @@ def build_honest(form, sampler=_SAMPLER):
 @functools.cache
 def simulate(form, name, scale=_SCALE):
     return simulated_clients.build_simulated_client_work(
-        functools.partial(build_honest, form), _SAMPLER, attacks.Attack(name, scale, _TARGET), None
+        functools.partial(build_honest, form),
+        _SAMPLER,
+        attacks.Attack(name, scale, (_TARGET,)),
+        None,
     )
 
 
@@ -159,6 +162,16 @@ def test_promotion_trains_on_the_users_items_with_the_target_at_every_other_plac
     fake = client([3, _TARGET, 3, _TARGET], 1, False)
     np.testing.assert_allclose(sent, _SCALE * train_honestly(form, fake), rtol=1e-6)
     assert sent[3 * _NUM_ITEMS + _TARGET] < 0.0
+
+
+def test_several_targets_take_turns():
+    data, _ = attacks.poison_data(
+        attacks.Attack("target_promotion", 1.0, (6, 8)),
+        tf.nest.map_structure(tf.constant, client([1, 2, 3, 4, 5], 1, True).data),
+        tf.constant(True),
+        _SAMPLER,
+    )
+    assert data.item_index[:5].numpy().tolist() == [6, 2, 8, 4, 6]
 
 
 @forms

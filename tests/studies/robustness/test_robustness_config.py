@@ -16,6 +16,26 @@ def test_lists_are_taken_apart():
     )
 
 
+def test_attacks_are_tried_with_each_fraction_that_they_lack():
+    attacks = ("nan", "scaling:5", "alie@0.3", "stale", "clean", "rumour")
+    assert robustness_config.spread_over_fractions(attacks, ["0.001", "0.05"]) == (
+        *("nan@0.001", "nan@0.05", "scaling:5@0.001", "scaling:5@0.05"),
+        *("alie@0.3", "stale", "clean", "rumour"),
+    )
+    assert robustness_config.spread_over_fractions(attacks, []) == attacks
+    cells = robustness_config.create_cells(
+        RunConfig(attack_num_targets=3), ("mean",), ("scaling:5@0.05", "target_promotion@0.001")
+    )
+    _, scaled, promoted = (cell.config for cell in cells)
+    assert (scaled.attack_scale, scaled.attack_fraction) == (5.0, 0.05)
+    assert (promoted.attack_scale, promoted.attack_fraction) == (None, 0.001)
+    assert (scaled.attack_num_targets, promoted.attack_num_targets) == (1, 3)
+    assert [cell.folder for cell in cells[1:]] == [
+        "cells/mean/scaling=5@0.05",
+        "cells/mean/target_promotion@0.001",
+    ]
+
+
 def test_each_aggregator_gets_a_clean_run_and_one_for_each_attack():
     base = RunConfig(attack_fraction=0.3, attack_target_item="4", failure_rate=0.1)
     cells = robustness_config.create_cells(
@@ -62,7 +82,10 @@ def test_folders_are_plain_names_and_differ_where_the_texts_do():
         ({}, [], ["nan"], "--aggregators: name at least one"),
         ({}, ["mean"], ["rumour"], "--attacks: 'rumour' is unknown"),
         ({}, ["mean"], ["stale:3"], "--attacks: 'stale:3' is unknown"),
-        ({}, ["mean"], ["scaling:much"], "must be a number"),
+        ({}, ["mean"], ["scaling:much"], "the scale must be a number"),
+        ({}, ["mean"], ["scaling@few"], "the fraction must be a number"),
+        ({}, ["mean"], ["scaling@1.5"], "--attack_fraction=1.5"),
+        ({}, ["mean"], ["stale@0.1"], "'stale@0.1' is unknown"),
         ({}, ["mean"], ["scaling:-1"], "--attack_scale=-1"),
         ({}, ["median_of_dice"], ["nan"], "median_of_dice"),
     ],

@@ -14,7 +14,6 @@ import tensorflow as tf
 from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import sequences
-from fedrec_tff.evaluation import recommend
 from fedrec_tff.models import scoring
 from fedrec_tff.run import data, records, session
 from fedrec_tff.run.folder import model_file
@@ -80,7 +79,8 @@ def test_a_cell_is_a_complete_run_and_its_exposure_is_counted(study, root):
     dataset = data.load_data(_BASE)
     score_fn = scoring.build_score_fn(_BASE.two_tower, model_file.load(folder / "model.npz"))
     history, shown = dataset.split.test.history, []
-    target = list(dataset.interactions.item_ids).index(study.target_item)
+    (target_item,) = study.target_items
+    target = list(dataset.interactions.item_ids).index(target_item)
     for row in range(history.num_rows):
         items = list(history.take([row]).items)
         if target not in items:
@@ -88,6 +88,7 @@ def test_a_cell_is_a_complete_run_and_its_exposure_is_counted(study, root):
             scores[items] = -math.inf
             shown.append(target in np.argsort(-scores, kind="stable")[:10])
     assert cell.exposure == pytest.approx(np.mean(shown))
+    assert cell.exposures == (cell.exposure,)
 
 
 def test_shares_are_of_clean_runs(study):
@@ -163,10 +164,10 @@ def test_what_a_private_cell_measured_is_marked(tmp_path):
 
     plain = create_cell("clean")
     private = create_cell("stale", is_private=True, voided_by="insecure")
-    study = robustness_study.Study((plain, private), "7")
+    study = robustness_study.Study((plain, private), ("7",))
     named = private.name_values()
     assert (named["non_private/recall"], named["insecure_epsilon"]) == (0.25, 3.0)
-    assert not {"recall", "ndcg", "exposure", "epsilon"} & named.keys()
+    assert not {"recall", "ndcg", "exposure", "exposures", "epsilon"} & named.keys()
     assert (plain.name_values()["recall"], plain.name_values()["epsilon"]) == (0.25, 3.0)
     table, records, _ = robustness_report.write(study, tmp_path)
     assert json.loads(records.read_text())["cells"][1]["non_private/ndcg"] == 0.125
@@ -207,7 +208,7 @@ def test_the_report_has_every_cell_in_every_form(study, root):
     worst = find(study, "weighted_mean", "target_promotion:20")
     assert f"{worst.recall:.4f} ({worst.recall_kept:.0%})" in text
     assert f"{worst.exposure:.1%}" in text
-    assert f"target item: {study.target_item}" in text
+    assert f"target item: {study.target_items[0]}" in text
 
 
 def test_heat_maps_show_aggregators_against_attacks(study):
@@ -219,25 +220,56 @@ def test_heat_maps_show_aggregators_against_attacks(study):
         assert [label.get_text() for label in axes.get_yticklabels()] == list(_AGGREGATORS)
 
 
-def test_exposure_leaves_out_users_who_have_the_target():
+def test_each_exposure_is_that_of_brute_force_over_users_who_lack_the_target():
     @dataclasses.dataclass
     class Box:
         history: sequences.Sequences
         num_items: int
 
-    history = sequences.from_rows([[0, 1], [2], [3, 0]])
+    rng = np.random.default_rng(3)
+    rows = [[0], *(rng.permutation(15)[: rng.integers(1, 6)].tolist() for _ in range(60))]
+    history = sequences.from_rows(rows)
     dataset = Box(None, None)
-    dataset.split = Box(None, 12)
+    dataset.split = Box(None, 15)
     dataset.split.test = Box(history, None)
+    table = rng.normal(size=[15, 15]).astype(np.float32)
 
-    def score_fn(rows):
-        scores = np.tile(np.arange(12.0, dtype=np.float32), (rows.num_rows, 1))
-        # Item 0 is the best for whoever begins with 2, and the worst for all others.
-        scores[:, 0] = [100.0 if items == 2 else -1.0 for items in rows.items]
-        return scores
+    def score_fn(asked):
+        first = asked.items[asked.offsets[:-1]]
+        return table[first].copy()
 
-    assert robustness_study.measure_exposure(score_fn, dataset, 0) == 1.0
-    assert recommend.top_k(score_fn, sequences.from_rows([[2]]), 12, 10)[0][0, 0] == 0
+    found = robustness_study.measure_exposures(score_fn, dataset, np.array([0, 7]))
+    expected = []
+    for target in (0, 7):
+        shown = []
+        for items in rows:
+            if target not in items:
+                left = [i for i in range(15) if i not in items]
+                shown.append(target in sorted(left, key=lambda i: -table[items[0], i])[:10])
+        expected.append(np.mean(shown))
+    assert found == pytest.approx(expected)
+    assert 0.0 < expected[0] < 1.0
+    everybody_has_it = Box(None, None)
+    everybody_has_it.split = Box(None, 15)
+    everybody_has_it.split.test = Box(sequences.from_rows([[0]]), None)
+    assert robustness_study.measure_exposures(score_fn, everybody_has_it, np.array([0])) == (0.0,)
+
+
+def test_several_targets_are_measured_one_by_one_and_told():
+    cell = robustness_study.CellResult(
+        "mean", "clean", "cells/mean/clean", 0.2, 0.1, 0.3, None, 1.0, exposures=(0.1, 0.5)
+    )
+    text = robustness_report.describe(robustness_study.Study((cell,), ("17", "4")))
+    assert "30.0% (10.0%, 50.0%)" in text
+    assert "target items: 17, 4" in text
+
+
+def test_cold_targets_that_differ_between_private_and_other_cells_are_refused():
+    cells = robustness_config.create_cells(_BASE, ("mean",), ())
+    private = dataclasses.replace(cells[0].config, noise_multiplier=1.0, aggregator="dp_gaussian")
+    mixed = (*cells, robustness_config.Cell("dp_gaussian", "clean", private))
+    with pytest.raises(errors.UserError, match="name --attack_target_item"):
+        robustness_study._find_targets(mixed, data.load_data(_BASE))
 
 
 def test_the_binary_tells_a_wrong_attack_at_once(tmp_path):
