@@ -1,41 +1,17 @@
 """Results side by side: what `docs/results.md` is made of, so that no figure is typed."""
 
-import dataclasses
-import json
 import math
 import pathlib
-import re
-import shlex
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from fedrec_tff import errors
-from fedrec_tff.config import run_config
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.comparison import result_folders
-from fedrec_tff.studies.comparison.result_folders import Guarantee, Ranking, ResultFolder
+from fedrec_tff.studies.comparison import rows as rows_lib
+from fedrec_tff.studies.comparison.result_folders import Guarantee
+from fedrec_tff.studies.comparison.rows import Row
 from fedrec_tff.studies.comparison.tables import Cell, Comparison
-
-_RECALL = "recall@"
-# What computed it, in this order: the first that was there.
-_PACKAGES = ("tensorflow", "numpy")
-
-# Folders that differ in their seed alone, by seed.
-_Group = Sequence[ResultFolder]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Row:
-    """One line of the table: the same ranking of each folder of a group."""
-
-    title: str
-    seeds: str
-    rankings: Sequence[Ranking]
-
-    def values(self, metric: str) -> list[float] | None:
-        """The metric for each seed; None where it was not measured."""
-        values = [ranking.metrics.get(metric) for ranking in self.rankings]
-        return None if None in values else values
 
 
 def compare(paths: Iterable[pathlib.Path], relative_to: str | None = None) -> Comparison:
@@ -64,9 +40,9 @@ def compare(paths: Iterable[pathlib.Path], relative_to: str | None = None) -> Co
     if not complete:
         raise errors.UserError("name at least one output folder")
     folders = [result_folders.read(path) for path in complete]
-    groups = _group_by_seed(folders)
-    rows = list(_iterate_rows(groups))
-    metrics = _choose_metrics(folders)
+    groups = rows_lib.group_by_seed(folders)
+    rows = list(rows_lib.iterate_rows(groups))
+    metrics = rows_lib.choose_metrics(folders)
     header = ["run", "seeds", "epsilon", "rounds", *metrics, "users/s", "seconds"]
     cells = [_write_row(row, metrics) for row in rows]
     if relative_to is not None:
@@ -75,103 +51,30 @@ def compare(paths: Iterable[pathlib.Path], relative_to: str | None = None) -> Co
         for line, row in zip(cells, rows, strict=True):
             line.append(Cell(_describe_ratio(row, reference, metrics[0])))
     notes = [metric_names.FOOTNOTE] if _has_marked(rows) else []
-    notes += [f"epsilon of {_name(group)}: {said}" for group in groups if (said := _said(group))]
+    notes += [f"epsilon of {group.name}: {group.said}" for group in groups if group.said]
     if incomplete:
         notes.append(f"left out, for they are not complete: {', '.join(map(str, incomplete))}")
-    commands = [(_name(group), _command(group), _versions(group)) for group in groups]
+    commands = [(group.name, group.command, group.made_by) for group in groups]
     return Comparison(header, cells, notes, commands)
 
 
-def _has_marked(rows: Iterable[_Row]) -> bool:
-    return any(ranking.is_marked for row in rows for ranking in row.rankings)
+def _has_marked(rows: Iterable[Row]) -> bool:
+    return any(ranking.is_marked for row in rows for ranking in row.rankings.values())
 
 
-def _said(group: _Group) -> str:
-    """What must be said with the epsilons of a group, which are of the same flags."""
-    guarantees = [ranking.guarantee for folder in group for ranking in folder.rankings]
-    said = [guarantee.said for guarantee in guarantees if guarantee is not None]
-    return next(filter(None, said), "")
-
-
-def _group_by_seed(folders: Iterable[ResultFolder]) -> list[_Group]:
-    groups: dict[str, dict[int, ResultFolder]] = {}
-    for folder in folders:
-        ignored = {"seed", *folder.unsaid_flags, *folder.place_flags}
-        same = {name: value for name, value in folder.flags.items() if name not in ignored}
-        key = json.dumps([folder.binary, folder.data_key, same], sort_keys=True)
-        group = groups.setdefault(key, {})
-        if folder.seed in group:
-            raise errors.UserError(
-                f"{group[folder.seed].path} and {folder.path} are of the same flags, data and seed "
-                f"({folder.seed}): as a row of several seeds they would count twice; leave one out"
-            )
-        group[folder.seed] = folder
-    return [[group[seed] for seed in sorted(group)] for group in groups.values()]
-
-
-def _iterate_rows(groups: Sequence[_Group]) -> Iterator[_Row]:
-    """All rankings of each group; what is the same for the same data, once."""
-    seen: dict[str, list[str]] = {}
-    for group in groups:
-        rankings = [ranking for folder in group for ranking in folder.rankings]
-        for title in dict.fromkeys(ranking.title for ranking in rankings):
-            same = [ranking for ranking in rankings if ranking.title == title]
-            if not same[0].is_of_data:
-                seeds = "" if same[0].guarantee is None else _seeds(group)
-                name = title.format(name=_name(group))
-                # Not all may have come to it: a fine-tuning that diverged has no metrics.
-                share = "" if len(same) == len(group) else f" ({len(same)} of {len(group)} seeds)"
-                yield _Row(name + share, seeds, same)
-            elif (data := group[0].fingerprint) not in (others := seen.setdefault(title, [])):
-                others.append(data)
-                name = title if len(others) == 1 else f"{title}, as {_name(group)} read it"
-                yield _Row(name, "", same)
-
-
-def _choose_metrics(folders: Sequence[ResultFolder]) -> tuple[str, ...]:
-    """What is shown: metrics of the longest lists that all have."""
-    lengths = [
-        {int(name.removeprefix(_RECALL)) for name in ranking.metrics if name.startswith(_RECALL)}
-        for folder in folders
-        for ranking in folder.rankings
-        # A run may withhold its metrics.
-        if ranking.metrics
-    ]
-    if not lengths:
-        raise errors.UserError(
-            "the folders hold no exact metrics to compare (--withhold_held_out_metrics)"
-        )
-    common = set.intersection(*lengths)
-    if not common:
-        raise errors.UserError("the folders' lists have no length in common: compare fewer of them")
-    k = max(common)
-    full = (f"recall@{k}", f"ndcg@{k}", "mrr")
-    return (*full, f"sampled_99/hit_rate@{k}", f"sampled_99/ndcg@{k}")
-
-
-def _name(group: _Group) -> str:
-    """The name of a single folder; of several, the first one's without its seed."""
-    name = group[0].name
-    return name if len(group) == 1 else re.sub(r"[-_]?(seed)?[-_]?\d+$", "", name) or name
-
-
-def _seeds(group: _Group) -> str:
-    return " ".join(str(folder.seed) for folder in group)
-
-
-def _write_row(row: _Row, metrics: Sequence[str]) -> list[Cell]:
-    first = row.rankings[0]
+def _write_row(row: Row, metrics: Sequence[str]) -> list[Cell]:
+    first = row.first
     return [
         Cell(
             row.title + ("*" if first.is_marked else ""),
             {"run": row.title, "exact, of held-out interactions of a private run": first.is_marked},
         ),
-        Cell(row.seeds),
-        _describe_guarantee([ranking.guarantee for ranking in row.rankings]),
+        Cell(row.seeds_told),
+        _describe_guarantee([ranking.guarantee for ranking in row.rankings.values()]),
         Cell("" if first.rounds is None else str(first.rounds)),
         *(_summarize(metric, row.values(metric)) for metric in metrics),
-        _describe_mean("users/s", [ranking.users_per_second for ranking in row.rankings]),
-        _describe_mean("seconds", [ranking.seconds for ranking in row.rankings]),
+        _describe_mean("users/s", [ranking.users_per_second for ranking in row.rankings.values()]),
+        _describe_mean("seconds", [ranking.seconds for ranking in row.rankings.values()]),
     ]
 
 
@@ -209,7 +112,7 @@ def _describe_mean(column: str, values: Sequence[float | None]) -> Cell:
     return Cell(f"{mean:.0f}", {column: mean})
 
 
-def _find_reference(rows: Sequence[_Row], title: str, metric: str) -> _Row:
+def _find_reference(rows: Sequence[Row], title: str, metric: str) -> Row:
     """The row that others are compared with."""
     for row in rows:
         if row.title == title and row.values(metric) is not None:
@@ -220,7 +123,7 @@ def _find_reference(rows: Sequence[_Row], title: str, metric: str) -> _Row:
     )
 
 
-def _describe_ratio(row: _Row, reference: _Row, metric: str) -> str:
+def _describe_ratio(row: Row, reference: Row, metric: str) -> str:
     """The ratio of the means in percent, with its standard error where both have several."""
     if row is reference:
         return "100 %"
@@ -236,27 +139,3 @@ def _describe_ratio(row: _Row, reference: _Row, metric: str) -> str:
         for values, mean in zip(pair, means, strict=True)
     ]
     return f"{percentage:.1f} ± {percentage * math.hypot(*relative_errors):.1f} %"
-
-
-def _command(group: _Group) -> str:
-    """The command line that says what differs from the defaults; `seed` is always named."""
-    folder, name = group[0], _name(group)
-    unsaid = {"seed", *folder.unsaid_flags}
-    chosen = [
-        f"--{flag}={word}"
-        for flag, value in folder.flags.items()
-        if flag not in unsaid and value != folder.default_flags.get(flag)
-        for word in run_config.split_value(flag, value)
-    ]
-    words = shlex.join(["python", "-m", folder.binary, *folder.data_flags, *chosen])
-    if len(group) == 1:
-        return f"{words} --seed={folder.seed} {shlex.join([f'--output_dir=runs/{name}'])}"
-    output = f"{shlex.join([f'--output_dir=runs/{name}'])}-$seed"
-    return f"for seed in {_seeds(group)}; do {words} --seed=$seed {output}; done"
-
-
-def _versions(group: _Group) -> str:
-    revisions = sorted({folder.revision for folder in group})
-    package = next(name for name in _PACKAGES if name in group[0].versions)
-    versions = sorted({folder.versions[package] for folder in group})
-    return f"revision {', '.join(revisions)}; {package} {', '.join(versions)}"

@@ -2,6 +2,7 @@
 
 # Tested in tests/studies/comparison/test_comparison_report.py.
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -17,9 +18,9 @@ from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.baselines import config as baselines_config
 from fedrec_tff.studies.baselines.config import BaselinesConfig
 
-_EXACT_POPULARITY = "popularity/test/"
-_RELEASED_POPULARITY = "private_popularity/test/"
-_FINETUNED = "personalized/test/"
+_EXACT_POPULARITY = "popularity/"
+_RELEASED_POPULARITY = "private_popularity/"
+_FINETUNED = metric_names.PERSONALIZED
 _PRESET = "preset"
 _RESULT_FILES = ("results.json", "baselines.json")
 # Under these values of flags, each seed or each run has data or a part of them of its own.
@@ -54,6 +55,7 @@ class Ranking:
     Attributes:
       title: Title of the ranking, with `{name}` for the folder's name.
       metrics: Test metrics by name, without a prefix.
+      validation: Validation metrics in the same form.
       guarantee: Guarantee of the ranking; None where nothing is said of it beside the run that it
         is a part of.
       rounds: Rounds of training; None for a ranking that has none.
@@ -65,6 +67,7 @@ class Ranking:
 
     title: str
     metrics: Mapping[str, float]
+    validation: Mapping[str, float] = dataclasses.field(default_factory=dict)
     guarantee: Guarantee | None = None
     rounds: int | None = None
     users_per_second: float | None = None
@@ -75,7 +78,7 @@ class Ranking:
 
 @dataclasses.dataclass(frozen=True)
 class ResultFolder:
-    """A complete output folder, read.
+    """An output folder, read.
 
     Attributes:
       path: The folder.
@@ -85,9 +88,11 @@ class ResultFolder:
       unsaid_flags: Flags that make no other run of a run, and are not said in a command.
       place_flags: Flags that say where data are; data are told apart by their fingerprint.
       fingerprint: A digest of the data as they were split.
-      rankings: Rankings that are compared, at least one.
-      revision: The commit of the code.
-      versions: Versions of packages by their names.
+      rankings: Rankings that are compared, at least one; none of a run that is not complete.
+      revision: The commit of the code; empty for a run that is not complete.
+      versions: Versions of packages by their names; none of a run that is not complete.
+      config: Contents of `config.json`.
+      results: Contents of the file of results; none of a run that is not complete.
     """
 
     path: pathlib.Path
@@ -100,6 +105,8 @@ class ResultFolder:
     rankings: tuple[Ranking, ...]
     revision: str
     versions: Mapping[str, str]
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    results: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -140,11 +147,11 @@ def find(paths: Iterable[pathlib.Path]) -> tuple[list[pathlib.Path], list[pathli
     """
     complete, incomplete = [], []
     for path in paths:
-        if _is_complete(path):
+        if is_complete(path):
             complete.append(path)
             continue
         within = sorted(folder for folder in path.glob("*/") if (folder / "config.json").exists())
-        found = [folder for folder in within if _is_complete(folder)]
+        found = [folder for folder in within if is_complete(folder)]
         if not found:
             raise errors.UserError(
                 f"{path} holds no complete run of experiments.train or experiments.baselines, and "
@@ -155,7 +162,8 @@ def find(paths: Iterable[pathlib.Path]) -> tuple[list[pathlib.Path], list[pathli
     return complete, incomplete
 
 
-def _is_complete(path: pathlib.Path) -> bool:
+def is_complete(path: pathlib.Path) -> bool:
+    """Whether a folder has results of `experiments.train` or `experiments.baselines`."""
     return any((path / file).exists() for file in _RESULT_FILES)
 
 
@@ -173,17 +181,39 @@ def read(path: pathlib.Path) -> ResultFolder:
     """
     for file, create in zip(_RESULT_FILES, (_from_run, _from_baselines), strict=True):
         if (path / file).exists():
-            try:
+            with _name_damage(path, file):
                 config = json.loads((path / "config.json").read_text())
                 return create(path, config, json.loads((path / file).read_text()))
-            except (OSError, ValueError, KeyError) as error:
-                raise errors.UserError(
-                    f"{path} holds a {file} that cannot be read: run its command again in another "
-                    "--output_dir"
-                ) from error
     raise errors.UserError(
         f"{path} holds no complete run of experiments.train or experiments.baselines"
     )
+
+
+def read_begun(path: pathlib.Path) -> ResultFolder:
+    """Reads the folder of a run of `experiments.train` that was begun and has no results yet.
+
+    Args:
+      path: The folder.
+
+    Returns:
+      Contents of the folder, without rankings.
+
+    Raises:
+      UserError: If it holds no such run.
+    """
+    with _name_damage(path, "config.json"):
+        return _from_run(path, json.loads((path / "config.json").read_text()), {})
+
+
+@contextlib.contextmanager
+def _name_damage(path: pathlib.Path, file: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise errors.UserError(
+            f"{path} holds a {file} that cannot be read: run its command again in another "
+            "--output_dir"
+        ) from error
 
 
 def _from_run(
@@ -200,48 +230,54 @@ def _from_run(
         ),
         place_flags=frozenset(run_config.names_of_places()),
         fingerprint=config["non_private/data"]["fingerprint"],
-        rankings=tuple(_iterate_rankings(config["flags"], results)),
-        revision=str(results["git_revision"]),
-        versions=results["versions"],
+        rankings=tuple(_iterate_rankings(config["flags"], results)) if results else (),
+        revision=str(results["git_revision"]) if results else "",
+        versions=results["versions"] if results else {},
+        config=config,
+        results=results,
     )
 
 
 def _iterate_rankings(flags: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[Ranking]:
     """Exact popularity, the run's model, and what else came out of the run."""
-    exact = metric_names.select(results, _EXACT_POPULARITY)
-    if exact:
-        yield Ranking(
-            _title("popularity", flags),
-            exact,
-            is_of_data=True,
-            is_marked=metric_names.are_marked(results, _EXACT_POPULARITY),
-        )
+    if metric_names.select(results, f"{_EXACT_POPULARITY}{metric_names.TEST}"):
+        title = _title("popularity", flags)
+        yield dataclasses.replace(_measured(results, _EXACT_POPULARITY, title), is_of_data=True)
     references = metric_names.find(results, metric_names.REFERENCES) or {}
     for name, reference in references.items():
         if "test" in reference:
             yield Ranking(
                 _title(name, flags),
                 reference["test"],
+                reference.get("validation", {}),
                 seconds=reference["seconds"],
                 is_of_data=True,
                 is_marked=metric_names.are_marked(results, metric_names.REFERENCES),
             )
-    yield Ranking(
-        "{name}",
-        metric_names.select(results, metric_names.TEST),
-        _find_guarantee(results),
-        results["rounds"],
-        metric_names.find(results, "users_per_second"),
-        metric_names.find(results, "seconds"),
-        is_marked=metric_names.are_marked(results, metric_names.TEST),
+    yield dataclasses.replace(
+        _measured(results, "", "{name}"),
+        guarantee=_find_guarantee(results),
+        rounds=results["rounds"],
+        users_per_second=metric_names.find(results, "users_per_second"),
+        seconds=metric_names.find(results, "seconds"),
     )
     for title, folder in (
         ("{name}, fine-tuned on devices", _FINETUNED),
         ("popularity as {name} released it", _RELEASED_POPULARITY),
     ):
-        found = metric_names.select(results, folder)
-        if found:
-            yield Ranking(title, found, is_marked=metric_names.are_marked(results, folder))
+        if metric_names.select(results, f"{folder}{metric_names.TEST}"):
+            yield _measured(results, folder, title)
+
+
+def _measured(results: Mapping[str, Any], folder: str, title: str) -> Ranking:
+    """What was measured of a ranking, whose metrics are in a folder of the results."""
+    test, validation = (f"{folder}{part}" for part in (metric_names.TEST, metric_names.VALIDATION))
+    return Ranking(
+        title,
+        metric_names.select(results, test),
+        metric_names.select(results, validation),
+        is_marked=metric_names.are_marked(results, test),
+    )
 
 
 def _from_baselines(
@@ -265,6 +301,8 @@ def _from_baselines(
         unsaid_flags=frozenset({"data_dir"}),
         place_flags=frozenset(run_config.names_of_places()),
         fingerprint=metric_names.find(config, "data")["fingerprint"],
+        config=config,
+        results=results,
         rankings=tuple(
             _read_baseline(flags, baseline, found)
             for baseline, found in results["baselines"].items()
@@ -276,11 +314,14 @@ def _from_baselines(
 
 def _read_baseline(flags: Mapping[str, Any], baseline: str, found: Mapping[str, Any]) -> Ranking:
     metrics, is_marked = metric_names.find(found, "test"), metric_names.are_marked(found, "test")
+    validation = metric_names.find(found, "validation") or {}
     if baseline == baselines_config.POPULARITY:
-        return Ranking(_title(baseline, flags), metrics, is_of_data=True, is_marked=is_marked)
+        title = _title(baseline, flags)
+        return Ranking(title, metrics, validation, is_of_data=True, is_marked=is_marked)
     return Ranking(
         f"{{name}}: {baseline}",
         metrics,
+        validation,
         _find_guarantee(found),
         seconds=metric_names.find(found, "seconds"),
         is_marked=is_marked,

@@ -2,14 +2,13 @@
 
 # Tested in tests/studies/sweep/test_sweep_study.py and tests/studies/sweep/test_sweep_costs.py.
 
-import csv
 import dataclasses
 import json
 import pathlib
 from typing import Any
 
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import metrics_file, run_directory
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.sweep import config as sweep_config
 
@@ -135,7 +134,10 @@ def read_curve(run: SweepRun, objective: str) -> dict[int, float]:
     Returns:
       Values of the metric, in the order of rounds; none of rounds without one.
     """
-    found = ((int(row["round"]), metric_names.find(row, objective)) for row in _read_rows(run))
+    found = (
+        (int(row["round"]), metric_names.find(row, objective))
+        for row in metrics_file.read_rows(run.directory)
+    )
     return {number: float(value) for number, value in found if value}
 
 
@@ -166,7 +168,9 @@ def _find_objective(run: SweepRun, results: dict[str, Any], objective: str) -> f
     """A metric of the released model; a noised one must be of that model, not of one before it."""
     if not objective.startswith(sweep_config.PRIVATE):
         return metric_names.find(results, objective)
-    values = {int(row["round"]): row.get(objective) for row in _read_rows(run)}
+    values = {
+        int(row["round"]): row.get(objective) for row in metrics_file.read_rows(run.directory)
+    }
     # The model's round always has an evaluation; where its release was left out there is no value.
     value = values.get(results.get("released_round", results["rounds"]))
     return float(value) if value else None
@@ -177,19 +181,10 @@ def _read_last(run: SweepRun, objective: str) -> LastValidation | None:
     if not curve:
         return None
     last = max(curve)
-    (*_, row) = (row for row in _read_rows(run) if int(row["round"]) == last)
+    (*_, row) = (row for row in metrics_file.read_rows(run.directory) if int(row["round"]) == last)
     metrics = {
         name: float(value)
         for name, value in row.items()
         if value and name.startswith(metric_names.VALIDATION)
     }
     return LastValidation(last, curve[last], metrics)
-
-
-def _read_rows(run: SweepRun) -> list[dict[str, str]]:
-    """The rows of `metrics.csv`, but for a last one that is only half written; none if missing."""
-    try:
-        text = run.directory.metrics.read_text()
-    except FileNotFoundError:
-        return []
-    return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
