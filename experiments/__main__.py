@@ -19,7 +19,7 @@ from experiments import app
 
 # In the order in which they are listed: what makes runs, what looks at them, what comes beside.
 NAMES = (
-    *("data", "demo", "train", "sweep", "baselines", "compare"),
+    *("data", "demo", "train", "sweep", "baselines", "compare", "report"),
     *("plan_privacy", "audit", "ledger", "anonymize"),
     *("aggregators", "models", "robustness"),
     *("benchmark_execution", "benchmark_aggregators", "benchmark_evaluation"),

@@ -198,18 +198,20 @@ def make_secret_folder(path: pathlib.Path) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def open_whole(path: pathlib.Path) -> Iterator[BinaryIO]:
+def open_whole(path: pathlib.Path, is_secret: bool = False) -> Iterator[BinaryIO]:
     """Opens a file to be written as a whole or not at all.
 
     Args:
       path: Path of the file; its folder must exist. `SECRET` says who may read it.
+      is_secret: Whether it is its owner's alone, whatever its name.
 
     Yields:
       A file; what is written to it is at `path`, and on disk, when the block ends without an error.
     """
     temporary = path.with_name(f"{path.name}.partial")
     temporary.unlink(missing_ok=True)
-    mode = _SECRET_MODE if SECRET & {path.name, path.parent.name} else _PUBLIC_MODE
+    is_secret = is_secret or bool(SECRET & {path.name, path.parent.name})
+    mode = _SECRET_MODE if is_secret else _PUBLIC_MODE
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
         yield file

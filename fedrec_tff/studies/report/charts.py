@@ -1,0 +1,334 @@
+"""Charts as SVG: lines and points with bands, named where they end, in two widths.
+
+Nobody needs colours to tell lines apart: each has a dash and a marker of its own, and its name
+beside it, or below the chart where there is no room. What a chart shows is said in its description.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+
+from fedrec_tff.studies.report import scales, style
+from fedrec_tff.studies.report.markup import Markup, element
+
+_WIDE, _NARROW = 960, 328
+_HEIGHT = 300
+_TOP, _LEFT, _BOTTOM = 30, 54, 46
+_MARGIN = 14
+_CHARACTER = 7.6
+_LINE = 16
+_MOST_CHARACTERS = 28
+_MOST_MARKERS = 9
+_DASHES = (None, "7 4", "2 3", "9 3 2 3", "14 4", "4 2", "1 5", "10 3 2 3 2 3")
+# Around (0, 0).
+_MARKERS = (
+    "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0Z",
+    "M-3.5,-3.5H3.5V3.5H-3.5Z",
+    "M0,-4.5L4.5,3.5H-4.5Z",
+    "M0,-5L5,0L0,5L-5,0Z",
+    "M0,4.5L4.5,-3.5H-4.5Z",
+    "M-5,0H5M0,-5V5",
+    "M-4,-4L4,4M-4,4L4,-4",
+    "M-5,-1.5H5V1.5H-5Z",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """Points that belong together.
+
+    Attributes:
+      name: Name of the series.
+      style: Number of the colour, the dash and the marker; the same in all charts of a page. None
+        for one of many, that are not named.
+      x: Places of the points, ascending.
+      y: Values of the points.
+      low: Lower ends of the spread around the values; None for no spread.
+      high: Upper ends of the spread; None for no spread.
+      is_joined: Whether a line joins the points; if not, each spread is a bar, and not a band.
+      is_hollow: Whether markers are hollow: the place of a point is a number that is nobody's.
+    """
+
+    name: str
+    style: int | None
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+    is_joined: bool = True
+    is_hollow: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """A value that others are held against: a line from side to side."""
+
+    name: str
+    style: int
+    y: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """What a chart shows.
+
+    Attributes:
+      title: Title of the chart.
+      description: The same in words, for whoever does not see it.
+      x_title: Title of the axis below, with its unit.
+      y_title: Title of the axis at the side, with its unit.
+      series: Series in the order of their names.
+      levels: Levels.
+      caption: Text below the chart: what points, lines and bands are.
+    """
+
+    title: str
+    description: str
+    x_title: str
+    y_title: str
+    series: Sequence[Series]
+    levels: Sequence[Level] = ()
+    caption: str | Markup = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Frame:
+    """Where values are in a picture."""
+
+    x_ticks: Sequence[float]
+    y_ticks: Sequence[float]
+    width: float
+    right: float
+
+    @property
+    def bottom(self) -> float:
+        return _HEIGHT - _BOTTOM
+
+    def x(self, value: float) -> float:
+        share = (value - self.x_ticks[0]) / (self.x_ticks[-1] - self.x_ticks[0])
+        return _LEFT + share * (self.width - self.right - _LEFT)
+
+    def y(self, value: float) -> float:
+        share = (value - self.y_ticks[0]) / (self.y_ticks[-1] - self.y_ticks[0])
+        return self.bottom - share * (self.bottom - _TOP)
+
+
+def figure(chart: Chart, identifier: str) -> Markup:
+    """Draws a chart for wide pages and for phones; the page's style shows one of them.
+
+    Args:
+      chart: Chart with at least one point.
+      identifier: Identifier of the figure, unique in its page.
+
+    Returns:
+      The figure, with its caption.
+    """
+    pictures = [
+        element("div", _draw(chart, f"{identifier}-{name}", width), class_=name)
+        for name, width in (("wide", _WIDE), ("narrow", _NARROW))
+    ]
+    return element(
+        "figure", *pictures, element("figcaption", chart.caption or chart.title), id=identifier
+    )
+
+
+def describe(series: Iterable[Series], unit: str) -> str:
+    """Says what series show.
+
+    Args:
+      series: Series with at least one point each.
+      unit: Name of the places, as in `round`.
+
+    Returns:
+      A sentence for each.
+    """
+    return " ".join(_describe(one, unit) for one in series)
+
+
+def _describe(series: Series, unit: str) -> str:
+    first, last = (f"{series.y[i]:.4f} at {unit} {series.x[i]:.6g}" for i in (0, -1))
+    if len(series.x) == 1:
+        return f"{series.name}: {first}."
+    best = max(range(len(series.y)), key=lambda index: series.y[index])
+    highest = f"{series.y[best]:.4f} at {unit} {series.x[best]:.6g}"
+    return f"{series.name}: from {first} to {last}, highest {highest}."
+
+
+def _draw(chart: Chart, identifier: str, width: int) -> Markup:
+    is_wide = width == _WIDE
+    named = [series for series in chart.series if series.style is not None]
+    # Names of points stand beside them; those of lines and levels at their ends.
+    has_ends = any(series.is_joined for series in named)
+    at_ends = [*(named if has_ends else ()), *chart.levels] if is_wide else []
+    longest = max((len(_shorten(one.name)) for one in at_ends), default=0)
+    right = _MARGIN + longest * _CHARACTER
+    frame = _create_frame(chart, width, right)
+    parts = [
+        element("title", chart.title, id=f"{identifier}-title"),
+        element("desc", chart.description, id=f"{identifier}-desc"),
+        *_draw_axes(chart, frame),
+        *(_draw_level(level, frame) for level in chart.levels),
+        *(_draw_series(series, frame) for series in chart.series),
+    ]
+    height = _HEIGHT
+    if is_wide:
+        parts += _draw_ends(at_ends, frame)
+        parts += () if has_ends else _draw_places(named, frame)
+    else:
+        parts += _draw_key([*named, *chart.levels], width)
+        height += (len(named) + len(chart.levels)) * (_LINE + 4)
+    return element(
+        "svg",
+        *parts,
+        viewBox=f"0 0 {width} {height}",
+        role="img",
+        aria_labelledby=f"{identifier}-title {identifier}-desc",
+    )
+
+
+def _create_frame(chart: Chart, width: int, right: float) -> _Frame:
+    xs = [x for series in chart.series for x in series.x]
+    tops = [y for series in chart.series for y in (*series.y, *(series.high or ()))]
+    tops += [level.y for level in chart.levels]
+    # Both axes begin at zero, where values are never below it.
+    lows = [y for series in chart.series for y in (*series.y, *(series.low or ()))]
+    y_ticks = scales.find_ticks(min(0.0, *lows), max(tops), 5)
+    x_ticks = scales.find_ticks(0.0, max(xs), 8 if width == _WIDE else 5)
+    return _Frame(x_ticks, y_ticks, width, right)
+
+
+def _draw_axes(chart: Chart, frame: _Frame) -> Iterable[Markup]:
+    left, right = _LEFT, frame.width - frame.right
+    for tick, text in zip(frame.y_ticks, scales.format_ticks(frame.y_ticks), strict=True):
+        y = frame.y(tick)
+        yield _line("grid", left, y, right, y)
+        yield _text(left - 8, y + 4, text, "tick", "end")
+    for tick, text in zip(frame.x_ticks, scales.format_ticks(frame.x_ticks), strict=True):
+        x = frame.x(tick)
+        yield _line("axis", x, frame.bottom, x, frame.bottom + 4)
+        yield _text(x, frame.bottom + 18, text, "tick", "middle")
+    yield _line("axis", left, frame.bottom, right, frame.bottom)
+    yield _text(2, 14, chart.y_title, "tick", "start")
+    yield _text(right, frame.bottom + 36, chart.x_title, "tick", "end")
+
+
+def _draw_series(series: Series, frame: _Frame) -> Markup:
+    points = [(frame.x(x), frame.y(y)) for x, y in zip(series.x, series.y, strict=True)]
+    if series.style is None:
+        return element("path", d=_path(points), class_="others")
+    parts = []
+    if series.low is not None and series.is_joined and len(points) > 1:
+        upper = [(frame.x(x), frame.y(y)) for x, y in zip(series.x, series.high, strict=True)]
+        lower = [(frame.x(x), frame.y(y)) for x, y in zip(series.x, series.low, strict=True)]
+        parts.append(element("path", d=f"{_path([*upper, *reversed(lower)])}Z", class_="band"))
+    elif series.low is not None:
+        for (x, _), low, high in zip(points, series.low, series.high, strict=True):
+            parts.append(_line("span", x, frame.y(low), x, frame.y(high)))
+    if series.is_joined and len(points) > 1:
+        dash = _find_dash(series)
+        parts.append(element("path", d=_path(points), class_="line", stroke_dasharray=dash))
+    every = math.ceil(len(points) / _MOST_MARKERS)
+    # Counted from the end, so that the last point has one.
+    parts += [_draw_marker(series, *point) for point in points[::-1][::every]]
+    return element("g", *parts, class_=_class(series.style))
+
+
+def _draw_marker(series: Series, x: float, y: float) -> Markup:
+    return element(
+        "path",
+        d=_MARKERS[series.style % len(_MARKERS)],
+        transform=f"translate({_write(x)},{_write(y)})",
+        class_="mark hollow" if series.is_hollow else "mark",
+    )
+
+
+def _draw_level(level: Level, frame: _Frame) -> Markup:
+    y, dash = frame.y(level.y), _find_dash(level)
+    line = _line("level", _LEFT, y, frame.width - frame.right, y, stroke_dasharray=dash)
+    return element("g", line, class_=_class(level.style))
+
+
+def _draw_ends(named: Sequence[Series | Level], frame: _Frame) -> Iterable[Markup]:
+    """Names at the side, as high as the last points, moved apart where they would overlap."""
+    ends = sorted(named, key=lambda one: frame.y(_find_last(one)))
+    heights = _spread([frame.y(_find_last(one)) for one in ends])
+    for one, height in zip(ends, heights, strict=True):
+        x = frame.width - frame.right + 8
+        name = _text(x, height + 4, _shorten(one.name), "name", "start")
+        yield element("g", name, class_=_class(one.style))
+
+
+def _find_last(one: Series | Level) -> float:
+    return one.y if isinstance(one, Level) else one.y[-1]
+
+
+def _draw_places(named: Sequence[Series], frame: _Frame) -> Iterable[Markup]:
+    """Names beside points."""
+    points = sorted(named, key=lambda series: frame.y(series.y[-1]))
+    heights = _spread([frame.y(series.y[-1]) for series in points])
+    for series, height in zip(points, heights, strict=True):
+        x = frame.x(series.x[-1])
+        is_right = x > (frame.width - frame.right) * 0.7
+        x, anchor = (x - 9, "end") if is_right else (x + 9, "start")
+        name = _text(x, height + 4, _shorten(series.name), "name halo", anchor)
+        yield element("g", name, class_=_class(series.style))
+
+
+def _draw_key(named: Sequence[Series | Level], width: int) -> Iterable[Markup]:
+    """Names below each other, each with a piece of its line."""
+    for number, one in enumerate(named):
+        y = _HEIGHT + number * (_LINE + 4) + 6
+        parts = [] if isinstance(one, Level) or not one.is_joined else [_draw_piece(one, y)]
+        parts.append(_draw_piece(one, y) if isinstance(one, Level) else _draw_marker(one, 22, y))
+        most = int((width - 54) / _CHARACTER)
+        parts.append(_text(50, y + 4, _shorten(one.name, most), "name", "start"))
+        yield element("g", *parts, class_=_class(one.style))
+
+
+def _draw_piece(one: Series | Level, y: float) -> Markup:
+    name = "level" if isinstance(one, Level) else "line"
+    return _line(name, 4, y, 40, y, stroke_dasharray=_find_dash(one))
+
+
+def _find_dash(one: Series | Level) -> str | None:
+    """Levels of one style have no marker, so that they differ from a line of that style."""
+    dash = _DASHES[one.style % len(_DASHES)]
+    return "3 5" if dash is None and isinstance(one, Level) else dash
+
+
+def _spread(heights: Sequence[float]) -> list[float]:
+    """Moves ascending heights apart, so that lines of text have room."""
+    placed: list[float] = []
+    for height in heights:
+        placed.append(max(height, placed[-1] + _LINE) if placed else height)
+    # Nothing below the axis: what is too low is moved up again.
+    limit = _HEIGHT - _BOTTOM
+    for index in range(len(placed) - 1, -1, -1):
+        placed[index] = min(placed[index], limit)
+        limit = placed[index] - _LINE
+    return placed
+
+
+def _shorten(name: str, most: int = _MOST_CHARACTERS) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def _class(number: int) -> str:
+    return f"s{number % style.NUM_SERIES}"
+
+
+def _path(points: Iterable[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{_write(x)},{_write(y)}" for x, y in points)
+
+
+def _line(name: str, x1: float, y1: float, x2: float, y2: float, **more: str | None) -> Markup:
+    places = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
+    return element("line", class_=name, **{k: _write(v) for k, v in places.items()}, **more)
+
+
+def _text(x: float, y: float, text: str, name: str, anchor: str) -> Markup:
+    return element("text", text, x=_write(x), y=_write(y), class_=name, text_anchor=anchor)
+
+
+def _write(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")

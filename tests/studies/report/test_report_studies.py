@@ -1,0 +1,82 @@
+import html
+import json
+import re
+
+import report_folders
+
+from fedrec_tff.studies.report import page
+
+
+def _write(tmp_path, *paths):
+    output = tmp_path / "report.html"
+    page.write(paths, output)
+    return html.unescape(output.read_text())
+
+
+def test_a_sweep_has_its_trials_its_curves_and_its_cost(tmp_path):
+    document = _write(tmp_path, report_folders.write_sweep(tmp_path / "grid"))
+    assert "Trial 001 is the best of 3 by validation/recall@10: 0.3000, with " in document
+    assert "--client_learning_rate=1.5." in document
+    assert "test/recall@10 0.3000 ± 0.0141" in document
+    rows = re.findall(r'<th scope="row">(\d{3})</th>', document)
+    assert rows == ["001", "000", "002"]
+    assert "<td>failed</td>" in document
+    assert "What the choice costs." in document
+    described = re.search(r"<desc[^>]*>(.*?)</desc>", document)[1]
+    assert described.startswith("trial 001: from 0.1000 at round 2 to 0.3000 at round 6")
+    assert len(re.findall('class="others"', document)) == 2  # one trial, in two widths
+
+
+def test_a_sweep_whose_trials_nobody_may_see_shows_none(tmp_path):
+    sweep = report_folders.write_sweep(tmp_path / "drawn", law="geometric")
+    document = _write(tmp_path, sweep)
+    assert "its guarantee holds only if no other trial" in document
+    assert "--client_learning_rate=1.5" in document
+    assert "What the choice costs." in document
+    for hidden in ("0.3000", "0.2000", "of 3", "<svg", "test/recall", ">failed<"):
+        assert hidden not in document
+
+
+def test_an_exact_objective_of_private_trials_has_its_star(tmp_path):
+    sweep = report_folders.write_sweep(
+        tmp_path / "grid", objective="non_private/validation/recall@10"
+    )
+    document = _write(tmp_path, sweep)
+    assert "0.3000 ± 0.0100*" in document
+    assert "not covered by epsilon" in document
+
+
+def test_a_sweep_without_a_finished_trial_says_so(tmp_path):
+    sweep = report_folders.write_sweep(tmp_path / "grid")
+    contents = json.loads((sweep / "sweep.json").read_text())
+    contents |= {"trials": contents["trials"][2:], "best": None}
+    (sweep / "sweep.json").write_text(json.dumps(contents))
+    assert "No trial was finished." in _write(tmp_path, sweep)
+
+
+def test_a_robustness_study_is_a_heat_table(tmp_path):
+    document = _write(tmp_path, report_folders.write_robustness(tmp_path / "study"))
+    cells = re.findall(r'<td class="heat h(\d+)">([^<]*)</td>', document)
+    assert cells[:4] == [
+        ("0", "0.2000 (100%)"),
+        ("9", "0.0200 (10%)"),
+        ("1", "0.1800 (90%)"),
+        ("2", "0.1600 (80%)"),
+    ]
+    assert cells[4:] == [("2", "25%")] * 4
+    assert "not covered by epsilon" not in document
+
+
+def test_cells_of_private_runs_have_stars_and_their_epsilon(tmp_path):
+    study = report_folders.write_robustness(tmp_path / "study", is_private=True)
+    document = _write(tmp_path, study)
+    assert "0.0200* (10%)" in document
+    assert "25%*" in document
+    assert "not covered by epsilon" in document
+    assert "mean: epsilon 3.001 for each of its runs." in document
+
+
+def test_a_target_that_holds_markup_is_text(tmp_path):
+    report_folders.write_robustness(tmp_path / "study")
+    page.write([tmp_path / "study"], tmp_path / "report.html")
+    assert "<bdi>&lt;b&gt;7</bdi>" in (tmp_path / "report.html").read_text()
