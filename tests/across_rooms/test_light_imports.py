@@ -31,6 +31,7 @@ _MODULES = [
     *("fedrec_tff.run.display.population_text", "fedrec_tff.run.population"),
     *("fedrec_tff.notebook.training", "fedrec_tff.notebook.trained_run"),
     *("fedrec_tff.studies.data_report.guess", "fedrec_tff.studies.data_report.text"),
+    *("fedrec_tff.studies.report.page", "experiments.report"),
     *("experiments.plan_privacy", "experiments.aggregators", "experiments.ledger"),
 ]
 

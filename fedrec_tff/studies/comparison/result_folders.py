@@ -328,10 +328,14 @@ def _read_baseline(flags: Mapping[str, Any], baseline: str, found: Mapping[str, 
     )
 
 
-def _title(name: str, flags: Mapping[str, Any]) -> str:
-    """Names the data, and the split where it is not the usual one."""
+def name_data(flags: Mapping[str, Any]) -> str:
+    """Names the data set of a run, and the split where it is not the usual one."""
     split = "" if flags["split"] == RunConfig.split else f", {flags['split']}"
-    return f"{name} on {flags['dataset']}{split}"
+    return f"{flags['dataset']}{split}"
+
+
+def _title(name: str, flags: Mapping[str, Any]) -> str:
+    return f"{name} on {name_data(flags)}"
 
 
 def _find_guarantee(results: Mapping[str, Any]) -> Guarantee:

@@ -129,7 +129,7 @@ def _warn(part: Part, best: Kind) -> Iterator[Markup]:
     """What simpler recommenders are better than the best run, by the same validation."""
     validation = best.find_validation(part.metric)
     better = [
-        f"{row.title} has {formats.write_values(values, row.first.is_marked)}"
+        f"{part.title_of(row)} has {formats.write_values(values, row.first.is_marked)}"
         for row in part.rows
         if row.first.is_of_data
         and (values := [r.validation.get(part.metric) for r in row.rankings.values()])

@@ -20,6 +20,7 @@ _LINE = 16
 _MOST_CHARACTERS = 28
 _MOST_MARKERS = 9
 _DASHES = (None, "7 4", "2 3", "9 3 2 3", "14 4", "4 2", "1 5", "10 3 2 3 2 3")
+_LEVEL_DASHES = ("3 5", "16 3 2 3", "1 3")
 # Around (0, 0).
 _MARKERS = (
     "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0Z",
@@ -61,11 +62,19 @@ class Series:
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """A value that others are held against: a line from side to side."""
+    """A value that others are held against: a line from side to side.
+
+    Attributes:
+      name: Name of the level.
+      style: Number of the colour.
+      y: The value.
+      dash: Number of the dash.
+    """
 
     name: str
     style: int
     y: float
+    dash: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -291,9 +300,9 @@ def _draw_piece(one: Series | Level, y: float) -> Markup:
 
 
 def _find_dash(one: Series | Level) -> str | None:
-    """Levels of one style have no marker, so that they differ from a line of that style."""
-    dash = _DASHES[one.style % len(_DASHES)]
-    return "3 5" if dash is None and isinstance(one, Level) else dash
+    if isinstance(one, Level):
+        return _LEVEL_DASHES[one.dash % len(_LEVEL_DASHES)]
+    return _DASHES[one.style % len(_DASHES)]
 
 
 def _spread(heights: Sequence[float]) -> list[float]:

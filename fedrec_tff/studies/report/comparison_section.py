@@ -51,15 +51,16 @@ def _write_values(part: Part) -> Markup:
     best = {metric: _find_best(part, metric) for metric in part.test_metrics}
     rows = [
         [
-            row.title,
+            part.title_of(row),
             row.seeds_told,
             _write_guarantee(row),
-            *(_write_value(row, metric, best[metric]) for metric in part.test_metrics),
             formats.write_values(_find_validation(row, part.metric), row.first.is_marked),
+            *(_write_value(row, metric, best[metric]) for metric in part.test_metrics),
         ]
         for row in part.rows
     ]
-    header = ["", "seeds", "epsilon", *part.test_metrics, f"validation {part.metric}"]
+    names = map(markup.breakable, part.test_metrics)
+    header = ["", "seeds", "epsilon", f"validation {part.metric}", *names]
     return _table(header, rows, f"Test metrics on {part.title}; the best of each is bold")
 
 
@@ -95,7 +96,7 @@ def _write_differences(part: Part) -> Iterator[Markup]:
         return
     reference = part.find_row(part.best)
     others = [row for row in part.rows if row is not reference]
-    found = {row.title: _compare(row, reference, part.metric) for row in others}
+    found = {part.title_of(row): _compare(row, reference, part.metric) for row in others}
     known = {title: difference for title, difference in found.items() if difference is not None}
     if not known:
         if others:
@@ -108,7 +109,9 @@ def _write_differences(part: Part) -> Iterator[Markup]:
         return
     adjusted = significance.adjust([difference.p_value for difference in known.values()])
     p_values = dict(zip(known, adjusted, strict=True))
-    is_marked = {row.title: row.first.is_marked or reference.first.is_marked for row in others}
+    is_marked = {
+        part.title_of(row): row.first.is_marked or reference.first.is_marked for row in others
+    }
     rows = [
         _describe(title, difference, p_values.get(title), is_marked[title])
         for title, difference in found.items()
@@ -135,7 +138,7 @@ def _compare(row: Row, reference: Row, metric: str) -> Difference | None:
 
 def _describe(
     title: str, difference: Difference | None, p_value: float | None, is_marked: bool
-) -> list[str]:
+) -> list[str | Markup]:
     if difference is None:
         return [title, "too few seeds in common", "", "", "", ""]
     star = formats.STAR if is_marked else ""
@@ -146,5 +149,5 @@ def _describe(
         f"{difference.mean:+.4f}{star}",
         f"{difference.low:+.4f} to {difference.high:+.4f}",
         "< 0.001" if p_value < 0.001 else f"{p_value:.3f}",
-        "significant" if p_value < _SIGNIFICANT else "not significant",
+        element("td", "significant" if p_value < _SIGNIFICANT else "not significant"),
     ]

@@ -8,7 +8,7 @@ from typing import Any
 # What HTML has no place for: control characters, but for tabs and line breaks.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _REPLACEMENT = "\ufffd"
-_VOID = ("br", "link", "meta")
+_VOID = ("br", "link", "meta", "wbr")
 
 
 class Markup(str):
@@ -67,6 +67,17 @@ def name(text: Any) -> Markup:
     return element("bdi", text)
 
 
+def breakable(text: str) -> Markup:
+    """Writes a name that may go on in the next line after each slash."""
+    return Markup(f"/{element('wbr')}".join(map(escape, text.split("/"))))
+
+
+def command(text: str) -> Markup:
+    """Writes a command line that goes on in the next line between words alone."""
+    words = [element("span", word, class_="word") for word in text.split(" ")]
+    return element("pre", element("code", Markup(" ".join(words))))
+
+
 def table(
     header: Iterable[Any], rows: Iterable[Iterable[Any]], caption: Any, num_leading: int = 1
 ) -> Markup:
@@ -86,12 +97,13 @@ def table(
         for index, title in enumerate(header)
     ]
     body = [element("tr", *_cells(row, num_leading)) for row in rows]
-    parts = element("caption", caption), element("thead", element("tr", *titles))
-    whole = element("table", *parts, element("tbody", *body))
-    # Whoever has no mouse scrolls it by the keyboard.
-    return element(
-        "div", whole, class_="box", tabindex="0", role="region", aria_label=_to_text(caption)
+    label = _to_text(caption)
+    whole = element(
+        "table", element("thead", element("tr", *titles)), element("tbody", *body), aria_label=label
     )
+    # Whoever has no mouse scrolls it by the keyboard. The caption stays where it is.
+    box = element("div", whole, class_="box", tabindex="0", role="region", aria_label=label)
+    return element("figure", element("figcaption", caption), box, class_="table")
 
 
 def _cells(row: Iterable[Any], num_leading: int) -> Iterable[Markup]:

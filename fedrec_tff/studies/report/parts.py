@@ -12,6 +12,7 @@ from fedrec_tff import errors
 from fedrec_tff.config import field_spec
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.run.metrics import metric_names
+from fedrec_tff.studies.comparison import result_folders
 from fedrec_tff.studies.comparison import rows as rows_lib
 from fedrec_tff.studies.comparison.result_folders import Guarantee, ResultFolder
 from fedrec_tff.studies.comparison.rows import Group, Row
@@ -103,12 +104,14 @@ class Part:
     """All that is of the same data, and can be compared.
 
     Attributes:
-      title: The data in a few words.
+      title: The data and the split.
+      data: Name of the data set, with the split where it is not the usual one.
       kinds: Kinds of runs, those that are finished first.
       groups: Complete runs and baselines, by seed.
     """
 
     title: str
+    data: str
     kinds: tuple[Kind, ...]
     groups: tuple[Group, ...]
 
@@ -144,6 +147,11 @@ class Part:
         known = [(kind, validation.mean) for kind, validation in found if validation is not None]
         return max(known, key=lambda pair: pair[1])[0] if known else None
 
+    def title_of(self, row: Row) -> str:
+        """The title of a row without the data, which are the same for all."""
+        title = row.title
+        return title.replace(f" on {self.data}", "", 1) if row.first.is_of_data else title
+
     def find_row(self, kind: Kind) -> Row:
         """The row of a finished kind."""
         return next(
@@ -176,6 +184,7 @@ def split(inputs: Inputs) -> tuple[Part, ...]:
     return tuple(
         Part(
             title,
+            result_folders.name_data(found[0].first.flags),
             tuple(
                 Kind(group, styles[id(group)], bool(group.first.results))
                 for group in found

@@ -25,8 +25,8 @@ def write(parts: Iterable[Part]) -> Markup:
     private = [kind for kind in kinds if kind not in plain]
     said = [part for kind in private for part in _write_kind(kind)]
     if plain:
-        names = [element("strong", name(kind.name)) for kind in plain]
-        said += [element("p", *_separate(names)), _quote(plain[0].results[0]["privacy_statement"])]
+        names = [name(kind.name) for kind in plain]
+        said += [element("h3", *_separate(names)), _quote(plain[0].results[0]["privacy_statement"])]
     return join(said)
 
 

@@ -120,7 +120,8 @@ def _draw_epsilon(part: Part, relation: str) -> charts.Chart | None:
     best = part.find_best(plain)
     levels = _create_levels(part, is_test=True)
     if best is not None and (values := part.find_row(best).values(part.metric)):
-        levels = [*levels, charts.Level(f"{best.name}, no privacy", best.style or 0, _mean(values))]
+        own = charts.Level(f"{best.name}, no privacy", best.style or 0, _mean(values), dash=2)
+        levels = [*levels, own]
     return charts.Chart(
         f"Test {part.metric} against epsilon",
         charts.describe(series, "epsilon"),
@@ -159,10 +160,14 @@ def _create_levels(part: Part, is_test: bool = False) -> list[charts.Level]:
         found = [r.metrics if is_test else r.validation for r in row.rankings.values()]
         values = [metrics.get(part.metric) for metrics in found]
         if row.first.is_of_data and values and None not in values:
-            known.append((f"{row.title}{formats.STAR * row.first.is_marked}", _mean(values)))
+            name = f"{part.title_of(row)}{formats.STAR * row.first.is_marked}"
+            known.append((name, _mean(values)))
     popularity = [pair for pair in known if pair[0].startswith("popularity")][:1]
     others = sorted((pair for pair in known if pair not in popularity), key=lambda pair: -pair[1])
-    return [charts.Level(name, _LEVEL_STYLE, value) for name, value in [*popularity, *others[:1]]]
+    return [
+        charts.Level(name, _LEVEL_STYLE, value, dash)
+        for dash, (name, value) in enumerate([*popularity, *others[:1]])
+    ]
 
 
 def _mean(values: Sequence[float]) -> float:

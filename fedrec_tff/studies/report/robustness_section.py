@@ -11,6 +11,9 @@ from fedrec_tff.studies.report import formats, markup, style
 from fedrec_tff.studies.report.inputs import Study
 from fedrec_tff.studies.report.markup import Markup, element, join, name
 
+# Targets that are named.
+_MOST_TARGETS = 5
+
 _Cell = Mapping[str, Any]
 
 
@@ -42,16 +45,27 @@ def write(study: Study) -> Markup:
             cells,
             lambda cell: _write_share(_find(cell, "exposure")) + _star(cell),
             lambda cell: _find(cell, "exposure") or 0.0,
-            join(
-                [
-                    "Users who are shown the target item ",
-                    name(study.contents["target_item"]),
-                    " among their ten best; the darker, the more",
-                ]
-            ),
+            _title_exposure(study.contents),
         ),
     ]
     return join([*tables, *(element("p", note, class_="faint") for note in _list_notes(cells))])
+
+
+def _title_exposure(contents: Mapping[str, Any]) -> Markup:
+    # Studies of earlier versions have one target.
+    targets = contents.get("target_items") or [contents["target_item"]]
+    shown = [name(target) for target in targets[:_MOST_TARGETS]]
+    listed = join(part for target in shown for part in (", ", target))
+    mean = " (mean of targets)" if len(targets) > 1 else ""
+    more = " and others" if len(targets) > len(shown) else ""
+    return join(
+        [
+            f"ER@10{mean}: users who are shown the target item among their ten best; the darker, "
+            "the more. Target: ",
+            Markup(listed.removeprefix(", ")),
+            more,
+        ]
+    )
 
 
 def _list_notes(cells: Iterable[_Cell]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.studies.comparison.rows import Group
-from fedrec_tff.studies.report import curves, formats
+from fedrec_tff.studies.report import curves, formats, markup
 from fedrec_tff.studies.report.markup import Markup, element, join, name
 from fedrec_tff.studies.report.parts import Part
 
@@ -54,7 +54,7 @@ def _describe(group: Group, is_complete: bool) -> Iterator[tuple[str, Any]]:
     yield "Chosen", _list_flags(group)
     yield "Seeds", group.seeds_told
     yield "Rounds", _say_rounds(group) if is_complete else _say_begun(group)
-    yield "Command", element("pre", element("code", group.command))
+    yield "Command", markup.command(group.command)
     if is_complete:
         yield "Revision", formats.list_names(sorted({one.revision for one in group.folders}))
         yield "Versions", ", ".join(f"{k} {v}" for k, v in sorted(folder.versions.items()))
@@ -81,7 +81,8 @@ def _list_flags(group: Group) -> Markup | str:
     by_rules = set(group.first.config.get("chosen_by_preset", ()))
     preset = group.first.config.get("flags", {}).get("preset", RunConfig.preset)
     shown = [
-        element("code", f"--{flag}={_write(value)}") + (" (by rules)" if flag in by_rules else "")
+        element("code", f"--{flag}={_write(value)}", class_="word")
+        + (" (by rules)" if flag in by_rules else "")
         for flag, value in chosen.items()
         if flag != "preset"
     ]

@@ -44,7 +44,7 @@ def _iterate(sweep: Study, identifier: str) -> Iterator[Markup]:
         yield from _draw_curves(sweep, identifier)
     if best is not None:
         yield element("p", "Flags of the best trial:")
-        yield element("pre", element("code", " ".join(best["flags"])))
+        yield markup.command(" ".join(best["flags"]))
     yield element("p", contents["privacy"]["statement"], class_="statement")
 
 
