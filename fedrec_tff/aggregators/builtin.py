@@ -157,6 +157,14 @@ _ROBUST = (
         excludes_non_finite=True,
     ),
     Aggregator(
+        "clip_rows",
+        "shortens each item's row of an update to an L2 norm",
+        f"{_PACKAGE}.robust.row_clip:build_clip_rows",
+        kind=TRANSFORM,
+        supports_row_sparse=True,
+        excludes_non_finite=True,
+    ),
+    Aggregator(
         "adaptive_clip",
         "shortens updates to a quantile of their norms, estimated as rounds go by",
         f"{_PACKAGE}.robust.adaptive_norm:build_adaptive_clip",

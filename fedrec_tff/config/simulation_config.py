@@ -38,16 +38,17 @@ class SimulationConfig:
     attack_scale: float | None = declare(
         None,
         "Strength of the attack, in its own unit (alie: standard deviations); by default 10 for "
-        "sign_flip, scaling, gaussian and target_promotion, 1 for label_flip and "
-        "delta_free_rider, 1e6 for garbage, and for alie the most that goes unseen.",
+        "sign_flip, scaling, gaussian and target_promotion, 1e6 for garbage, for alie the most "
+        "that goes unseen, and 1 for the others.",
         low=0.0,
         low_is_allowed=False,
         needs=(_ATTACK,),
     )
     attack_target_item: str | None = declare(
         None,
-        "Id of the item to promote (target_promotion); by default the seed chooses among the tenth "
-        "of the items with the fewest training interactions, under differential privacy among all.",
+        "Id of the item to promote (target_promotion, pieck_ipe, pieck_uea, pipattack, "
+        "fedrecattack); by default the seed chooses among the tenth of the items with the fewest "
+        "training interactions, under differential privacy among all.",
         needs=(_ATTACK,),
     )
     attack_num_targets: int = declare(
@@ -55,6 +56,30 @@ class SimulationConfig:
         "Number of items to promote at once, where --attack_target_item names none.",
         low=1,
         high=100,
+        needs=(_ATTACK,),
+    )
+    attack_num_popular: int = declare(
+        10,
+        "Number of items that attackers take for popular because their embeddings change most "
+        "(pieck_ipe, pieck_uea).",
+        low=1,
+        high=100_000,
+        needs=(_ATTACK,),
+    )
+    attack_public_fraction: float = declare(
+        0.01,
+        "Fraction of the users' training interactions that attackers know (fedrecattack).",
+        low=0.0,
+        high=1.0,
+        low_is_allowed=False,
+        needs=(_ATTACK,),
+    )
+    attack_num_rows: int = declare(
+        60,
+        "Number of item rows that an attacker sends, at most, and no more than --num_negatives "
+        "(fedrecattack).",
+        low=1,
+        high=100_000,
         needs=(_ATTACK,),
     )
     failure: str | None = declare(
@@ -89,6 +114,9 @@ class SimulationConfig:
             self.attack_scale,
             self.attack_target_item,
             self.attack_num_targets,
+            self.attack_num_popular,
+            self.attack_public_fraction,
+            self.attack_num_rows,
         )
 
     @property

@@ -10,7 +10,7 @@ from fedrec_tff.learning import client_work
 from fedrec_tff.learning.simulation import attacks, failure_config, simulated_clients
 from fedrec_tff.learning.simulation.attack_config import AttackConfig
 from fedrec_tff.learning.simulation.failure_config import FailureConfig
-from fedrec_tff.run import attack_targets
+from fedrec_tff.run import attack_knowledge, attack_targets
 
 # What is drawn.
 _ATTACKER = "attacker"
@@ -93,10 +93,15 @@ def create_simulation(
         return None
     train, attack = dataset.split.train, None
     if config.attack_config is not None:
+        found = attack_targets.find_targets(config.attack_config, config, dataset)
+        targets = tuple(found.tolist())
         attack = attacks.Attack(
             config.attack_config.name,
             config.attack_config.resolve_scale(config.clients_per_round),
-            tuple(attack_targets.find_targets(config.attack_config, config, dataset).tolist()),
+            targets,
+            attack_knowledge.create_promotion(
+                config, targets, train, dataset.split.num_items, draws
+            ),
         )
     return ClientSimulation(
         draws,

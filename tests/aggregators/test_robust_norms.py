@@ -14,6 +14,7 @@ from fedrec_tff.aggregators.robust import (
     adaptive_norm,
     centered_clipping,
     norm_clip,
+    row_clip,
 )
 from fedrec_tff.execution import compiled
 
@@ -73,6 +74,30 @@ def _encode(step, update):
     value = encode.get_concrete_function(specs)(*tf.nest.flatten(value))
     value = tf.nest.map_structure(lambda t: t.numpy(), value)
     return updates_lib.flatten(updates_lib.densify(value, _NUM_ITEMS) if is_row_sparse else value)
+
+
+@pytest.mark.parametrize("is_row_sparse", [True, False])
+def test_each_items_row_is_shortened_by_itself(is_row_sparse):
+    (update,) = _cohort([1.0])
+    if not is_row_sparse:
+        update = updates_lib.densify(update, _NUM_ITEMS)
+    found = _encode(row_clip.build_clip_rows(_context(), norm=1.5), update)
+    dense = updates_lib.densify(update, _NUM_ITEMS) if is_row_sparse else update
+    embedding, bias = np.array(dense.items.embedding), np.array(dense.items.bias)
+    lengths = np.sqrt(np.square(embedding).sum(axis=1) + np.square(bias))
+    assert (lengths > 1.5).any()
+    assert ((lengths > 0.0) & (lengths < 1.5)).any()
+    factor = np.where(lengths > 1.5, 1.5 / np.maximum(lengths, 1e-9), 1.0)
+    items = type(dense.items)(embedding * factor[:, np.newaxis], bias * factor)
+    np.testing.assert_allclose(
+        found, updates_lib.flatten(dense._replace(items=items)), rtol=1e-5, atol=1e-7
+    )
+
+
+def test_a_row_clip_bounds_huge_rows_and_lets_what_is_no_number_be_seen():
+    step = row_clip.build_clip_rows(_context(), norm=1.0)
+    assert np.isfinite(_encode(step, _bad(1e30))).all()
+    assert not np.isfinite(_encode(step, _bad(math.nan))).all()
 
 
 @pytest.mark.parametrize("is_row_sparse", [True, False])
@@ -241,6 +266,8 @@ def test_attackers_move_centered_clip_by_their_share_of_the_radius(context):
     ("build", "parameters", "message"),
     [
         (norm_clip.build_clip, {"norm": 0.0}, "norm=0.0"),
+        (row_clip.build_clip_rows, {"norm": -1.0}, "norm=-1.0"),
+        (row_clip.build_clip_rows, {"norm": math.inf}, "norm=inf"),
         (norm_clip.build_clip, {"norm": math.nan}, "norm=nan"),
         (norm_clip.build_clip, {}, "norm: must be set, or --clip_norm"),
         (centered_clipping.build_centered_clip, {}, "radius: must be set, or --clip_norm"),

@@ -7,11 +7,11 @@ from scipy import stats
 from fedrec_tff import errors
 from fedrec_tff.config import config_checks
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.datasets import clients, keyed_draws
+from fedrec_tff.datasets import clients, keyed_draws, sequences
 from fedrec_tff.learning import client_work
 from fedrec_tff.learning.simulation import simulated_clients
 from fedrec_tff.privacy import sampling
-from fedrec_tff.run import attack_targets, client_simulation, cohorts, data
+from fedrec_tff.run import attack_knowledge, attack_targets, client_simulation, cohorts, data
 
 _CONFIG = RunConfig(synthetic_users=200, synthetic_items=60)
 _DATASET = data.load_data(_CONFIG)
@@ -71,6 +71,50 @@ def test_under_differential_privacy_the_seed_chooses_the_target_among_all_items(
     counts = np.bincount(_DATASET.split.train.items, minlength=60)
     # The chance that none of 40 is in the more popular half is 2**-40.
     assert max(counts[chosen]) > np.median(counts)
+
+
+def test_a_promotion_knows_what_its_paper_gives_it():
+    mined = simulate(attack="pieck_uea", attack_scale=2.0, attack_num_popular=7).attack.promotion
+    assert (mined.num_popular, mined.aim.scale) == (7, 2.0)
+    assert mined.aim.learning_rate == _CONFIG.client_learning_rate
+    classes = simulate(attack="pipattack").attack.promotion.popularity_class
+    counts = np.bincount(_DATASET.split.train.items, minlength=60)
+    assert np.bincount(classes).tolist() == [6, 27, 27]
+    assert counts[classes == 0].min() >= counts[classes == 1].max()
+    assert counts[classes == 1].min() >= counts[classes == 2].max()
+    known = simulate(attack="fedrecattack", attack_num_rows=9).attack.promotion
+    assert known.num_rows == 9
+    assert simulate(attack="fedrecattack", num_negatives=8).attack.promotion.num_rows == 8
+    with pytest.raises(errors.UserError, match="attackers know nothing"):
+        simulate(attack="fedrecattack", attack_public_fraction=1e-9)
+
+
+def test_public_interactions_are_drawn_for_each_user_alone():
+    train = _DATASET.split.train
+    draws = keyed_draws.KeyedDraws(_DATASET.train_user_ids, 3)
+    public = attack_knowledge.draw_public(train, 0.3, draws)
+    # 200 users: the share of all interactions is known to less than 0.01; 4 of that.
+    assert len(public.items) / len(train.items) == pytest.approx(0.3, abs=0.04)
+    assert public.lengths.min() >= 1
+    # Without the first user all others show what they showed.
+    others = np.arange(1, 200)
+    fewer = attack_knowledge.draw_public(train.take(others), 0.3, draws.take(others))
+    shown = [tuple(fewer.row(i)) for i in range(fewer.num_rows)]
+    assert shown == [tuple(public.row(i)) for i in range(public.num_rows)][-len(shown) :]
+    assert public.num_rows - fewer.num_rows in (0, 1)
+    # Each is a part of what one user took, oldest first.
+    for row in range(fewer.num_rows):
+        shown = list(fewer.row(row))
+        assert any([i for i in train.row(u) if i in shown] == shown for u in range(1, 200))
+
+
+def test_attackers_reckon_with_a_thousand_users_at_most():
+    train = sequences.from_rows([[user % 5] for user in range(1100)])
+    draws = keyed_draws.KeyedDraws([str(user) for user in range(1100)], 3)
+    public = attack_knowledge.draw_public(train, 1.0, draws)
+    assert public.num_rows == 1000
+    # Whom the draw leaves out are not the last.
+    assert not np.array_equal(public.items, train.items[:1000])
 
 
 def test_cold_items_are_the_least_taken_of_those_that_are_taken():
@@ -140,7 +184,14 @@ _PRIVATE = {"target_epsilon": 8.0}
             {"attack": "target_promotion", "attack_num_targets": 2, "attack_target_item": "5"},
             "drop one of them",
         ),
-        ({"attack": "alie", **_PRIVATE}, "no noise covers"),
+        ({"attack": "alie", **_PRIVATE}, "deviation of honest updates, which no noise covers"),
+        ({"attack": "pipattack", **_PRIVATE}, "each item was taken, which no noise covers"),
+        ({"attack": "fedrecattack", **_PRIVATE}, "interactions of users, which no noise covers"),
+        ({"attack": "pieck_ipe", "aggregator": "hierarchical"}, "models at its edges"),
+        ({"attack": "pieck_ipe", "attack_num_rows": 9}, "--attack_num_rows means nothing"),
+        ({"attack": "pipattack", "attack_num_popular": 9}, "--attack_num_popular means nothing"),
+        ({"attack": "pipattack", "attack_num_targets": 9, "num_negatives": 8}, "8 rows at most"),
+        ({"attack": "pieck_uea", "item_features": ("genre",)}, "knows of no features"),
         ({"attack": "alie", "aggregator": "hierarchical"}, "models at its edges"),
         ({"failure": "stale", "aggregator": "hierarchical"}, "models at its edges"),
         (
@@ -175,6 +226,7 @@ def test_what_means_nothing_or_voids_the_guarantee_is_refused(flags, message):
     [
         {"attack": "sign_flip", "attack_scale": 3.0},
         {"attack": "delta_free_rider"},
+        {"attack": "pieck_uea"},
         {"failure": "dropout"},
         {"failure": "straggler", "sampling": "fixed_size"},
         {"failure": "stale", "failure_staleness": 3},

@@ -33,6 +33,8 @@ def check(config: RunConfig) -> None:
             f"--attack=alie sums honest updates in the clear beside --secure_sum="
             f"{config.secure_sum}: drop one of them"
         )
+    if config.attack in attack_config.PROMOTIONS:
+        _check_promotion(config)
     if config.is_private:
         _check_attack_is_covered(config)
         _check_failure_is_covered(config)
@@ -51,13 +53,31 @@ def _check_edges(config: RunConfig) -> None:
             )
 
 
+def _check_promotion(config: RunConfig) -> None:
+    if config.item_features or config.user_features:
+        flag = "item_features" if config.item_features else "user_features"
+        raise errors.UserError(
+            f"--attack={config.attack} knows of no features, and would attack another model than "
+            f"--{flag} makes: drop one of them"
+        )
+    num_targets = config.attack_num_targets
+    most = config.num_negatives
+    if config.attack == attack_config.FEDRECATTACK:
+        most = min(most, config.attack_num_rows)
+    if num_targets > most:
+        raise errors.UserError(
+            f"--attack_num_targets={num_targets}: an attacker of --attack={config.attack} sends "
+            f"{most} rows at most, by --num_negatives and --attack_num_rows: choose fewer targets"
+        )
+
+
 def _check_attack_is_covered(config: RunConfig) -> None:
     if config.attack is None:
         return
-    if config.attack == attack_config.ALIE:
+    if config.attack in attack_config.KNOWS_USERS:
         raise errors.UserError(
-            "--attack=alie hands attackers the exact mean and deviation of honest updates, which "
-            "no noise covers: under differential privacy choose another attack"
+            f"--attack={config.attack} hands attackers {attack_config.KNOWS_USERS[config.attack]}, "
+            "which no noise covers: under differential privacy choose another attack"
         )
     if config.mechanism_kind.draws_noise_on_devices:
         raise errors.UserError(

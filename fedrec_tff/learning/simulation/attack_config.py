@@ -18,6 +18,10 @@ NAN = "nan"
 GARBAGE = "garbage"
 FREE_RIDER = "free_rider"
 DELTA_FREE_RIDER = "delta_free_rider"
+PIECK_IPE = "pieck_ipe"
+PIECK_UEA = "pieck_uea"
+PIPATTACK = "pipattack"
+FEDRECATTACK = "fedrecattack"
 
 # One line for each, for help texts.
 DESCRIPTIONS = {
@@ -31,6 +35,10 @@ DESCRIPTIONS = {
     GARBAGE: "random numbers as large as the scale",
     FREE_RIDER: "zeros, without training",
     DELTA_FREE_RIDER: "what the server did in the last round, times the scale, without training",
+    PIECK_IPE: "the targets' vectors turned towards those that change most, times the scale",
+    PIECK_UEA: "the targets' scores raised for what changes most, times the scale",
+    PIPATTACK: "targets made to look popular, within scale longest honest rows of an honest update",
+    FEDRECATTACK: "the targets' scores raised for users known in part, within scale longest rows",
 }
 ATTACKS = tuple(DESCRIPTIONS)
 
@@ -45,9 +53,25 @@ _DEFAULT_SCALES = {
     DELTA_FREE_RIDER: 1.0,
 }
 # They push items of their choice.
-TARGETED = (TARGET_PROMOTION,)
+PIECK = (PIECK_IPE, PIECK_UEA)
+PROMOTIONS = (*PIECK, PIPATTACK, FEDRECATTACK)
+TARGETED = (TARGET_PROMOTION, *PROMOTIONS)
 # They know more than the model of the round.
-WITH_MEMORY = (ALIE, DELTA_FREE_RIDER)
+WITH_MEMORY = (ALIE, DELTA_FREE_RIDER, *PROMOTIONS)
+# They know exact statistics of honest users, which no noise covers.
+KNOWS_USERS = {
+    ALIE: "the exact mean and deviation of honest updates",
+    PIPATTACK: "how often each item was taken",
+    FEDRECATTACK: "interactions of users",
+}
+# Attributes of an attack by flag, and the attacks that they mean something for.
+_OF_SOME = {
+    "attack_target_item": ("target_item", TARGETED),
+    "attack_num_targets": ("num_targets", TARGETED),
+    "attack_num_popular": ("num_popular", PIECK),
+    "attack_public_fraction": ("public_fraction", (FEDRECATTACK,)),
+    "attack_num_rows": ("num_rows", (FEDRECATTACK,)),
+}
 _WITHOUT_SCALE = (NAN, FREE_RIDER)
 
 
@@ -62,6 +86,9 @@ class AttackConfig:
       target_item: Raw id of the item that `TARGETED` attacks push; None for cold ones that the
         seed chooses.
       num_targets: Number of cold items that are pushed where none is named.
+      num_popular: Number of items that `PIECK` mines.
+      public_fraction: Part of the users' interactions that `FEDRECATTACK` knows.
+      num_rows: Number of rows that a `FEDRECATTACK` attacker sends, at most.
     """
 
     name: str
@@ -69,6 +96,9 @@ class AttackConfig:
     scale: float | None = None
     target_item: str | None = None
     num_targets: int = 1
+    num_popular: int = 10
+    public_fraction: float = 0.01
+    num_rows: int = 60
 
     def resolve_scale(self, clients_per_round: float) -> float:
         """The scale, chosen where none is given.
@@ -136,22 +166,27 @@ def validate(attack: AttackConfig) -> None:
             f"--attack=alie --attack_fraction={attack.fraction:g}: attackers who are a majority "
             "need not hide: give --attack_scale, or a fraction below 0.5"
         )
-    _check_targets(attack)
-
-
-def _check_targets(attack: AttackConfig) -> None:
-    is_given = {
-        "attack_target_item": attack.target_item is not None,
-        "attack_num_targets": attack.num_targets != AttackConfig.num_targets,
-    }
-    for flag in (flag for flag, given in is_given.items() if given):
-        if attack.name not in TARGETED:
+    for flag, (name, attacks) in _OF_SOME.items():
+        is_given = getattr(attack, name) != getattr(AttackConfig, name)
+        if is_given and attack.name not in attacks:
             raise errors.UserError(
-                f"--{flag} means nothing with --attack={attack.name}: drop it, or choose one of "
-                f"{', '.join(TARGETED)}"
+                f"--{flag} means nothing with --attack={attack.name}: drop it, or choose "
+                f"{' or '.join(attacks)}"
             )
-    if all(is_given.values()):
+    if attack.target_item is not None and attack.num_targets != AttackConfig.num_targets:
         raise errors.UserError(
             f"--attack_num_targets={attack.num_targets} cold items, or --attack_target_item="
             f"{attack.target_item}: drop one of them"
         )
+
+
+def list_idle_flags(name: str | None) -> tuple[str, ...]:
+    """The flags that mean nothing for an attack.
+
+    Args:
+      name: Name of the attack; None for no attack.
+
+    Returns:
+      Names of flags.
+    """
+    return tuple(flag for flag, (_, attacks) in _OF_SOME.items() if name not in attacks)

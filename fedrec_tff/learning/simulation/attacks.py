@@ -6,7 +6,8 @@ the server. Attacks on data (`LABEL_FLIP`, `TARGET_PROMOTION`) train on other da
 sent always has the form of an honest update: the item rows that it names are those that the
 client's training touched, each once. So attacks are the same over dense and row-sparse updates, and
 which items are named gives no attacker away. Weights are honest: a false weight does what a larger
-scale does.
+scale does. Attacks made for recommenders choose the rows that they send (`promotion`): these items
+are given to an attacker as negatives.
 
 An `ALIE` attacker knows the honest updates' mean and deviation in the round before, and
 `DELTA_FREE_RIDER` the last two models; both are in the server's state for them (`client_memory`).
@@ -21,6 +22,7 @@ import tensorflow as tf
 from fedrec_tff.aggregators import row_sparse
 from fedrec_tff.learning import client_memory, client_work, negative_sampling
 from fedrec_tff.learning.simulation import attack_config
+from fedrec_tff.learning.simulation.promotion import promotion as promotion_lib
 from fedrec_tff.models import two_tower
 
 _NOISE_STREAM = 0xA77AC4
@@ -39,11 +41,13 @@ class Attack:
       name: Name of the attack, one of `attack_config.ATTACKS`.
       scale: Strength of the attack, as in `attack_config.AttackConfig`.
       targets: The items to promote.
+      promotion: What attackers send, where the name is one of `attack_config.PROMOTIONS`.
     """
 
     name: str
     scale: float
     targets: tuple[int, ...]
+    promotion: promotion_lib.Promotion | None = None
 
 
 class HonestMoments(NamedTuple):
@@ -68,6 +72,8 @@ class _Sums(NamedTuple):
 
 def create_memory(attack: Attack) -> client_memory.ClientMemory:
     """What attackers must know of earlier rounds."""
+    if attack.promotion is not None:
+        return attack.promotion
     if attack.name == attack_config.ALIE:
         return _MomentsMemory()
     if attack.name == attack_config.DELTA_FREE_RIDER:
@@ -80,6 +86,7 @@ def poison_data(
     client: client_work.ClientData,
     is_attacker: tf.Tensor,
     sampler: negative_sampling.NegativeSampler,
+    state: Any = (),
 ) -> tuple[client_work.ClientData, negative_sampling.NegativeSampler]:
     """What a client trains on.
 
@@ -92,11 +99,14 @@ def poison_data(
     newest first. A fake account that copies a real one: its other items are as popular as
     everybody's (the bandwagon attack), without a statistic of other users.
 
+    `PROMOTIONS`: the items whose rows will be sent are the first of the negatives.
+
     Args:
       attack: The attack.
       client: The user's data.
       is_attacker: bool scalar; others train on their own data.
       sampler: Sampler of honest clients' negatives.
+      state: State of the attack's memory; nothing where it has none.
 
     Returns:
       The data, and the sampler of negatives.
@@ -115,16 +125,21 @@ def poison_data(
             tf.range(sampler.num_negatives) * client.num_interactions // sampler.num_negatives
         )
         taken = tf.gather(client.item_index, taken_positions)
-        swapped = _SwappedNegatives(
-            sampler.num_items, sampler.num_negatives, sampler.probabilities, taken, is_attacker
-        )
         items = tf.where(is_attacker, flipped, client.item_index)
-        return client._replace(item_index=items), swapped
+        return client._replace(item_index=items), _give_negatives(sampler, taken, is_attacker)
+    if attack.promotion is not None:
+        named = attack.promotion.list_items(state)
+        return client, _give_negatives(sampler, named, is_attacker)
     return client, sampler
 
 
 def poison_update(
-    attack: Attack, update: Update, is_attacker: tf.Tensor, state: Any, seed: tf.Tensor
+    attack: Attack,
+    update: Update,
+    is_attacker: tf.Tensor,
+    state: Any,
+    weights: two_tower.TwoTowerWeights,
+    client: client_work.ClientData,
 ) -> Update:
     """What a client sends.
 
@@ -133,12 +148,16 @@ def poison_update(
       update: The result of the client's training.
       is_attacker: bool scalar; others send `update`.
       state: State of the attack's memory; nothing where it has none.
-      seed: int32 [2], of the client's own randomness in this round.
+      weights: The model that the client trained.
+      client: The data that it trained on.
 
     Returns:
       An update of the same form.
     """
-    poisoned = _create_poison(attack, update, state, seed)
+    if attack.promotion is not None:
+        poisoned = _promote(attack.promotion, update, state, weights, client)
+    else:
+        poisoned = _create_poison(attack, update, state, client.seed)
     if isinstance(update, row_sparse.RowSparse):
         return row_sparse.RowSparse(update.ids, _select(is_attacker, poisoned, update.value))
     return _select(is_attacker, poisoned, update)
@@ -170,6 +189,49 @@ def _create_poison(
         return _take_rows(update, _multiply(state, scale))
     # `SCALING`, and the attacks on data.
     return _multiply(value, scale)
+
+
+def _promote(
+    promotion: promotion_lib.Promotion,
+    update: Update,
+    state: Any,
+    weights: two_tower.TwoTowerWeights,
+    client: client_work.ClientData,
+) -> two_tower.TwoTowerWeights:
+    """What an attacker sends who chooses the rows of some items."""
+    value, items = _value_of(update), promotion.list_items(state)
+    place = _find_places(update, items)
+    own = promotion_lib.OwnUpdate(
+        two_tower.gather_items(value.items, place),
+        tf.reduce_max(promotion_lib.find_row_norms(value.items)),
+    )
+    rows = promotion.create_rows(state, weights, client, own)
+    if not promotion.keeps_own_update:
+        value = tf.nest.map_structure(tf.zeros_like, value)
+    replaced = tf.nest.map_structure(lambda t, row: _put_rows(t, place, row), value.items, rows)
+    return two_tower.TwoTowerWeights(replaced, value.tower)
+
+
+def _find_places(update: Update, items: tf.Tensor) -> tf.Tensor:
+    """Which row of an attacker's update is that of each item, which it names: int32 [items]."""
+    if not isinstance(update, row_sparse.RowSparse):
+        return items
+    # Ids ascend, and the first of those that are equal is the row; the others are padding.
+    place = tf.searchsorted(update.ids, items, side="left")
+    # An honest update need not name them; what is made of it is then thrown away.
+    return tf.minimum(place, tf.size(update.ids) - 1)
+
+
+def _put_rows(rows: tf.Tensor, place: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
+    return tf.tensor_scatter_nd_update(rows, place[:, tf.newaxis], new)
+
+
+def _give_negatives(
+    sampler: negative_sampling.NegativeSampler, given: tf.Tensor, is_attacker: tf.Tensor
+) -> negative_sampling.NegativeSampler:
+    return _GivenNegatives(
+        sampler.num_items, sampler.num_negatives, sampler.probabilities, given, is_attacker
+    )
 
 
 def _value_of(update: Update) -> two_tower.TwoTowerWeights:
@@ -234,20 +296,22 @@ def _fold(seed: tf.Tensor, stream: int) -> tf.Tensor:
 
 
 @dataclasses.dataclass(frozen=True)
-class _SwappedNegatives(negative_sampling.NegativeSampler):
-    """Gives an attacker the items it took.
+class _GivenNegatives(negative_sampling.NegativeSampler):
+    """Gives an attacker items of its choice before those that are drawn.
 
     Attributes:
-      taken: int32 [num_negatives], the items that the user took.
+      given: int32 [at most num_negatives], the items.
       is_attacker: bool scalar, whether the user attacks.
     """
 
-    taken: tf.Tensor | None = None
+    given: tf.Tensor | None = None
     is_attacker: tf.Tensor | None = None
 
     def sample(self, seed: tf.Tensor) -> tf.Tensor:
-        """The items, or negatives as everybody draws them."""
-        return tf.where(self.is_attacker, self.taken, super().sample(seed))
+        """The items and others, or negatives as everybody draws them."""
+        drawn = super().sample(seed)
+        chosen = tf.concat([self.given, drawn[tf.size(self.given) :]], axis=0)
+        return tf.where(self.is_attacker, chosen, drawn)
 
 
 class _MomentsMemory(client_memory.ClientMemory):

@@ -93,10 +93,12 @@ def build_simulated_client_work(
             weights = failures.choose_weights(failure, weights, failure_state, client.has_failed)
         if attack is None:
             return build_fn(negatives)(weights, data, honest_told)
-        data, negatives = attacks.poison_data(attack, data, client.is_attacker, negatives)
+        data, negatives = attacks.poison_data(
+            attack, data, client.is_attacker, negatives, attack_state
+        )
         result = build_fn(negatives)(weights, data, honest_told)
         update = attacks.poison_update(
-            attack, result.update, client.is_attacker, attack_state, data.seed
+            attack, result.update, client.is_attacker, attack_state, weights, data
         )
         return result._replace(update=update)
 

@@ -154,11 +154,9 @@ def _with_attack(config: RunConfig, attack: str) -> RunConfig:
         config = dataclasses.replace(config, attack_fraction=number)
     if is_failure:
         config = dataclasses.replace(config, failure=name)
-    idle = []
+    idle = [*attack_config.list_idle_flags(name)]
     if not is_attack:
         idle += ["attack_fraction"]
-    if name not in attack_config.TARGETED:
-        idle += ["attack_target_item", "attack_num_targets"]
     if not is_failure:
         idle += ["failure_rate"]
     if name != failure_config.STALE:
