@@ -62,6 +62,12 @@ class RoundConfig:
         low=1,
         high=MOST,
     )
+    group_attendance: str | None = declare(
+        None,
+        "Share of their rounds that users of some groups take part in, by a column of the users' "
+        "table: gender:M=0.5. The others count for more then; epsilon stays that of users who take "
+        "part in all of theirs.",
+    )
     insecure_seeded_cohorts: bool = declare(
         False,
         "Under differential privacy, draw cohorts from --seed, so that a run can be repeated, and "

@@ -41,6 +41,7 @@ class Choices:
         has_edges: Whether edges stand between users and server.
         keeps_weights_on_devices: Whether devices fit something that stays with them.
         has_absent_devices: Whether users take part less often than is accounted for.
+        has_group_attendance: Whether users of some groups take part less often than others.
         has_initial_model: Whether training begins with a model that is taken to be public.
     """
 
@@ -54,6 +55,7 @@ class Choices:
     has_edges: bool = False
     keeps_weights_on_devices: bool = False
     has_absent_devices: bool = False
+    has_group_attendance: bool = False
     has_initial_model: bool = False
 
 
@@ -154,6 +156,7 @@ def find_departures(choices: Choices) -> Departures:
         "edges": choices.has_edges,
         "weights_on_devices": choices.keeps_weights_on_devices,
         "absent_devices": choices.has_absent_devices,
+        "group_attendance": choices.has_group_attendance,
         "initial_model": choices.has_initial_model,
     }
     of_kind = {_TRUST: kind.trust, _ARITHMETIC: kind.arithmetic}
@@ -255,6 +258,13 @@ _ALL = {
             ASSUMPTION,
             "Some devices are absent in this simulation, so users take part less often than "
             "stated, and epsilon is an upper bound.",
+        ),
+        Departure(
+            "group_attendance",
+            ASSUMPTION,
+            "Users of some groups take part in a share of their rounds alone (--group_attendance): "
+            "for them epsilon is an upper bound. What groups somebody is in is that user's own "
+            "data; nobody else's rounds follow from it.",
         ),
         Departure(
             "initial_model",

@@ -35,6 +35,7 @@ LAWS = (POISSON, FIXED_SIZE, CYCLIC_POISSON, SHUFFLED_EPOCHS)
 _COHORT = "cohort"
 _GROUP = "group"
 _EPOCH = "epoch"
+_ATTENDANCE = "attendance"
 # A run asks for a round again soon: to check its cohort, to compute it.
 _NUM_COHORTS_KEPT = 16
 _PROBABILITY_OF_A_LARGER_COHORT = 1e-12
@@ -228,6 +229,34 @@ class FrequencyCappedSampler:
         self._turns = np.zeros(self._num_clients, np.int32)
         self._last_round = 0
         self._latest: dict[int, np.ndarray] = {}
+
+
+class ThinnedSampler:
+    """Another sampler's cohorts, of which some users stay away by coins of their own.
+
+    A user with share `s` is in a round with `s` times the probability of the inner sampler. So
+    whoever is accounted for the inner probability has lost that much or less: a smaller
+    probability in the same law is a post-selection that costs no more (the sampled mechanism's
+    divergence grows with the probability, Balle, Barthe and Gaboardi 2018, arXiv 1807.01647,
+    theorem 1).
+    """
+
+    def __init__(self, inner: CohortSampler, draws: KeyedDraws, shares: np.ndarray) -> None:
+        """Makes a sampler.
+
+        Args:
+            inner: Sampler that draws the cohorts.
+            draws: Keyed draws of the population.
+            shares: Share of the rounds that it is drawn for in which each client takes part,
+                float64 [num_clients], in [0, 1].
+        """
+        self._inner, self._draws, self._shares = inner, draws, shares
+
+    def sample(self, round_number: int) -> np.ndarray:
+        """Returns the sorted client rows of a round, int64 [cohort]."""
+        rows = self._inner.sample(round_number)
+        numbers = self._draws.take(rows).uniforms(_ATTENDANCE, round_number)
+        return rows[numbers < self._shares[rows]]
 
 
 def create_sampler(

@@ -2,6 +2,7 @@
 
 # Tested in tests/config/test_run_config.py.
 
+from fedrec_tff.config import group_attendance
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import feature_values, loading, preparation, synthetic, tables
 
@@ -26,6 +27,14 @@ def load_data(
       UserError: If files are missing or malformed, or too little is left.
     """
     return loading.load(create_dataset_config(config, catalogue_ids, is_private))
+
+
+def _find_user_columns(config: RunConfig) -> tuple[str, ...]:
+    """Columns of the users' table that the model knows, or that cohorts go by."""
+    columns = feature_values.find_columns(config.user_features)
+    if config.group_attendance is None:
+        return columns
+    return tuple(dict.fromkeys((*columns, group_attendance.parse(config.group_attendance).column)))
 
 
 def create_dataset_config(
@@ -65,7 +74,7 @@ def create_dataset_config(
         item_table=config.item_table,
         user_table=config.user_table,
         item_features=feature_values.find_columns(config.item_features),
-        user_features=feature_values.find_columns(config.user_features),
+        user_features=_find_user_columns(config),
         max_malformed_fraction=config.max_malformed_fraction,
         preparation=preparation.PreparationConfig(
             minimum_value=config.minimum_value,

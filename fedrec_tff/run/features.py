@@ -1,13 +1,19 @@
-"""What a run's model knows of items and users besides interactions."""
+"""What a run knows of items and users besides interactions.
+
+The model reads features; cohorts may go by a column of the users' table, too.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 
+import numpy as np
+
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import feature_values, loading
 from fedrec_tff.datasets.feature_values import FeatureValues
+from fedrec_tff.run import group_attendance
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -17,10 +23,13 @@ class Features:
     Attributes:
       items: Features of all items, by the items' index; None for no features.
       users: Features of all users of the log, by the users' index; None for no features.
+      attendance: float64 [num_training_users], the share of their rounds in which users take part;
+        None where all come to all of theirs.
     """
 
     items: FeatureValues | None = None
     users: FeatureValues | None = None
+    attendance: np.ndarray | None = None
 
     @property
     def both(self) -> tuple[FeatureValues | None, FeatureValues | None]:
@@ -36,12 +45,14 @@ class Features:
     def fingerprint(self) -> str | None:
         """A SHA-256 over the features: another one means other data; None without any."""
         present = [values for values in self.both if values is not None]
-        if not present:
+        if not present and self.attendance is None:
             return None
         digest = hashlib.sha256()
         for values in present:
             digest.update(repr(values.index.shape).encode())
             digest.update(values.index.tobytes())
+        if self.attendance is not None:
+            digest.update(self.attendance.tobytes())
         return digest.hexdigest()
 
 
@@ -72,4 +83,5 @@ def create_features(config: RunConfig, dataset: loading.LoadedDataset) -> Featur
     return Features(
         create("item_features", log.item_features, has_fixed_widths=False),
         create("user_features", log.user_features, has_fixed_widths=config.is_private),
+        group_attendance.find_shares(config, dataset),
     )

@@ -64,6 +64,7 @@ def find_departures(config: RunConfig) -> departures_lib.Departures:
             has_edges=config.aggregator_chain.terminal.has_edges,
             keeps_weights_on_devices=bool(config.personal or config.finetuning_epochs),
             has_absent_devices=config.failure in failure_config.ABSENCES,
+            has_group_attendance=config.group_attendance is not None,
             has_initial_model=config.initial_model is not None,
         )
     )

@@ -19,7 +19,7 @@ from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import interactions as interactions_lib
 from fedrec_tff.datasets import loading
 from fedrec_tff.plugins import loading as plugin_loading
-from fedrec_tff.run import data, notices, population, privacy_plan, user_draws
+from fedrec_tff.run import data, group_attendance, notices, population, privacy_plan, user_draws
 from fedrec_tff.run import features as features_lib
 from fedrec_tff.run.folder import initial_model, prolongation, run_directory, run_identity
 from fedrec_tff.run.preset import choosing, looking
@@ -174,6 +174,7 @@ def _prepare(
     plan = privacy_plan.create_plan(
         config, dataset.split.train.num_rows, num_weights, noise_multiplier, draws.secret
     )
+    plan = group_attendance.thin(plan, draws.secret, features.attendance)
     is_unchecked = stored is None or has_new_plugin
     own = (config.model, config.loss_plugin)
     has_plugin = any(part is not None for part in own) or config.aggregator_chain.has_plugin

@@ -128,5 +128,6 @@ def test_data_are_made_from_the_flags_that_say_so_and_the_seed():
     # Whether the catalogue will be chosen depends on whether the run is private, too.
     assert about_data | {"seed"} <= watched.read
     # So do which columns of the events are read for features.
-    others = watched.read - about_data - {"seed", "item_features", "user_features"}
+    of_columns = {"item_features", "user_features", "group_attendance"}
+    others = watched.read - about_data - {"seed"} - of_columns
     assert others <= {"aggregator", "aggregator_param", "target_epsilon", "noise_multiplier"}

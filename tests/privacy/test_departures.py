@@ -49,6 +49,7 @@ def _expect(choices):
         (choices.has_edges, "edges"),
         (choices.keeps_weights_on_devices, "weights_on_devices"),
         (choices.has_absent_devices, "absent_devices"),
+        (choices.has_group_attendance, "group_attendance"),
         (choices.has_initial_model, "initial_model"),
     ):
         if has_it:
