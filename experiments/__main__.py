@@ -21,6 +21,7 @@ from experiments import app
 NAMES = (
     *("data", "demo", "train", "sweep", "baselines", "compare", "report"),
     *("plan_privacy", "audit", "ledger", "anonymize"),
+    "compress",
     *("aggregators", "models", "robustness"),
     *("benchmark_execution", "benchmark_aggregators", "benchmark_evaluation"),
 )

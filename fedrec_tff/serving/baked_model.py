@@ -53,8 +53,12 @@ class BakedModel:
     @property
     def has_candidates_of_their_own(self) -> bool:
         """Whether the vectors of candidates are others than the embeddings of a history's items."""
-        has_tower = self.config.loaded_tower.has_candidate_tower
-        return has_tower or self.config.similarity != model_config.DOT
+        return has_candidates_of_their_own(self.config)
+
+
+def has_candidates_of_their_own(config: TwoTowerConfig) -> bool:
+    """As the property of `BakedModel`, for a model's shape."""
+    return config.loaded_tower.has_candidate_tower or config.similarity != model_config.DOT
 
 
 def encode(

@@ -36,7 +36,7 @@ def export(
 
 
 def _write(model: baked_model.BakedModel, folder: ExportFolder, default_k: int) -> None:
-    _write_items(folder.items, model.items)
+    write_items(folder.items, model.items)
     saved_model.save(model, folder.saved_model, default_k)
     num_items, dim = model.embedding.shape
     manifest = Manifest(
@@ -45,6 +45,12 @@ def _write(model: baked_model.BakedModel, folder: ExportFolder, default_k: int) 
     export_folder.write_manifest(folder, manifest)
 
 
-def _write_items(path: pathlib.Path, items: item_catalogue.ItemCatalogue) -> None:
+def write_items(path: pathlib.Path, items: item_catalogue.ItemCatalogue) -> None:
+    """Writes the `items.csv` of an export.
+
+    Args:
+      path: Path of the file.
+      items: The items.
+    """
     columns = {"id": items.ids} | ({} if items.titles is None else {"title": items.titles})
     pd.DataFrame(columns).to_csv(path, index_label="index")

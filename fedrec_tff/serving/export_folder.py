@@ -64,6 +64,11 @@ class ExportFolder:
         return self.root / "tflite"
 
     @property
+    def compact(self) -> pathlib.Path:
+        """`compact.npz`: a smaller form of the model, which this project alone reads."""
+        return self.root / "compact.npz"
+
+    @property
     def index(self) -> pathlib.Path:
         """`index/`: an approximate search, where one was asked for."""
         return self.root / "index"

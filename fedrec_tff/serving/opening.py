@@ -33,6 +33,10 @@ def open_recommender(path: str | os.PathLike[str]) -> "Recommender":
     if export_folder.is_export(root):
         folder = export_folder.ExportFolder(root)
         export_folder.read_manifest(folder)
+        if folder.compact.exists():
+            from fedrec_tff.serving.compression import compact_recommender
+
+            return compact_recommender.open_export(folder)
         from fedrec_tff.serving import exported_recommender
 
         return exported_recommender.ExportedRecommender(folder)

@@ -1,0 +1,1 @@
+"""Smaller forms of a finished model: made, stored, opened and measured."""

@@ -1,0 +1,181 @@
+"""From a finished run to its smaller forms: made one by one, measured together, written."""
+
+# Tested in tests/serving/compression/test_compression_session.py.
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from fedrec_tff.datasets.sequences import Sequences
+from fedrec_tff.run.finished.finished_run import FinishedRun
+from fedrec_tff.run.folder import output_folder
+from fedrec_tff.run.metrics import metric_names
+from fedrec_tff.serving import baked_model, export, export_folder, run_recommender, saved_model
+from fedrec_tff.serving.baked_model import BakedModel
+from fedrec_tff.serving.compression import (
+    access,
+    compact_file,
+    compact_model,
+    made_up_histories,
+    measuring,
+    report,
+    score_functions,
+)
+from fedrec_tff.serving.compression.chain import Chain
+from fedrec_tff.serving.compression.compact_model import CompactModel
+from fedrec_tff.serving.compression.compact_recommender import CompactRecommender
+from fedrec_tff.serving.compression.report import FULL, FormResult, Results
+from fedrec_tff.serving.export_folder import ExportFolder, Manifest
+
+_NUM_COMPARED, _NUM_TIMED = 1000, 200
+_LONGEST = 50
+_DEFAULT_K = 10
+_RESULTS = "compression.json"
+# Histories that forms learn from are others than those that they are compared on.
+_SEED_OF_COMPARISON = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class CompressionConfig:
+    """What is made and measured.
+
+    Attributes:
+      forms: Chains of methods by their texts.
+      seed: Seed of all that is drawn.
+      measures_held_out: Whether to measure held-out interactions, unless the run withholds that.
+      writes_saved_model: Whether to write each form as a SavedModel too.
+    """
+
+    forms: Mapping[str, Chain]
+    seed: int = 0
+    measures_held_out: bool = True
+    writes_saved_model: bool = False
+
+
+def run(
+    finished: FinishedRun,
+    config: CompressionConfig,
+    output_dir: str | os.PathLike[str] | None = None,
+    progress_fn: Callable[[str], None] = lambda text: None,
+) -> Results:
+    """Makes smaller forms of a run's model.
+
+    Args:
+      finished: The run.
+      config: What is made and measured.
+      output_dir: Folder of the forms and of `compression.json`, missing or empty; None to measure
+        alone.
+      progress_fn: Function that is told what is being done.
+
+    Returns:
+      What was measured.
+
+    Raises:
+      UserError: If a method would look at what it may not, or does not go with the model, or files
+        cannot be read or written.
+    """
+    access.check(finished, config.forms)
+    path = None if output_dir is None else output_folder.find_free(output_dir)
+    full = baked_model.bake(finished)
+    made: dict[str, CompactModel] = {}
+    for text, chain in config.forms.items():
+        progress_fn(text)
+        made[text] = _make(finished, chain, compact_model.wrap(full), config.seed)
+    progress_fn("measuring")
+    results = _measure(finished, config, full, made)
+    if path is not None:
+        with output_folder.open_whole_folder(path) as partial:
+            for text, model in made.items():
+                _write(model, full, ExportFolder(partial / to_name(text)), config)
+            (partial / _RESULTS).write_text(report.to_json(results))
+    return results
+
+
+def to_name(text: str) -> str:
+    """The name of a form's folder."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", text)
+
+
+def _make(finished: FinishedRun, chain: Chain, model: CompactModel, seed: int) -> CompactModel:
+    inputs = access.open_inputs(finished, chain, seed, model)
+    for step in chain.steps:
+        model = step.method.apply(model, inputs)
+    return model
+
+
+def _measure(
+    finished: FinishedRun,
+    config: CompressionConfig,
+    full: BakedModel,
+    made: Mapping[str, CompactModel],
+) -> Results:
+    plain = compact_model.wrap(full)
+    recommenders = {FULL: run_recommender.BakedRecommender(full)}
+    recommenders |= {text: CompactRecommender(model, full.items) for text, model in made.items()}
+    k = finished.config.ks[0]
+    histories = _make_histories(plain, config.seed)
+    lists = {name: found.top_k(histories, k)[0] for name, found in recommenders.items()}
+    timed = histories.take(np.arange(_NUM_TIMED))
+    latencies = measuring.measure_latencies(recommenders, timed, k)
+    metrics = _measure_held_out(finished, config, {FULL: plain, **made})
+    sizes = {name: measuring.measure_sizes(model) for name, model in {FULL: plain, **made}.items()}
+    return Results(
+        str(finished.directory.root),
+        config.seed,
+        k,
+        finished.config.is_private,
+        tuple(
+            FormResult(
+                name,
+                sizes[name],
+                latencies[name],
+                measuring.measure_overlap(lists[name], lists[FULL]),
+                metrics[name],
+                name != FULL and config.forms[name].touches_user_data,
+            )
+            for name in recommenders
+        ),
+    )
+
+
+def _make_histories(model: CompactModel, seed: int) -> Sequences:
+    num_items = model.embedding.dimensions[0]
+    longest = min(model.config.history_length, _LONGEST)
+    score_fn = score_functions.create(model)
+    seeds = np.random.SeedSequence([seed, _SEED_OF_COMPARISON])
+    return made_up_histories.draw(
+        score_fn, num_items, _NUM_COMPARED, longest, int(seeds.generate_state(1)[0])
+    )
+
+
+def _measure_held_out(
+    finished: FinishedRun, config: CompressionConfig, models: Mapping[str, CompactModel]
+) -> dict[str, dict[str, float]]:
+    """Metrics by the names that they may have; none where they are withheld."""
+    if finished.config.withhold_held_out_metrics or not config.measures_held_out:
+        return {name: {} for name in models}
+    split, ks = finished.reopened.dataset.split, finished.config.ks[:1]
+    found = {}
+    for name, model in models.items():
+        metrics = measuring.measure_held_out(score_functions.create(model), split, ks)
+        found[name] = metric_names.mark_all(metrics, finished.config.is_private)
+    return found
+
+
+def _write(
+    model: CompactModel, full: BakedModel, folder: ExportFolder, config: CompressionConfig
+) -> None:
+    """Writes an export, its manifest last."""
+    folder.root.mkdir()
+    export.write_items(folder.items, full.items)
+    compact_file.save(folder.compact, model)
+    if config.writes_saved_model:
+        saved_model.save(model.decode(full.items), folder.saved_model, _DEFAULT_K)
+    num_items, dim = model.embedding.dimensions
+    manifest = Manifest(
+        num_items, dim, model.config.history_length, _DEFAULT_K, full.items.has_integer_ids
+    )
+    export_folder.write_manifest(folder, manifest)
