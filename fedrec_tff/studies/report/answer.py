@@ -67,14 +67,14 @@ def _answer(part: Part, names_data: bool) -> Iterator[Markup | str]:
     else:
         yield element("strong", name(best.name))
         yield f" has {_say_value(part.metric, validation, best)}. "
-    yield _say_privacy(best, "It")
+    yield _say_privacy(best)
     private = part.find_best(kind for kind in part.kinds if kind.has_guarantee)
     if private is not None and private is not best:
         found = private.find_validation(part.metric)
         yield " The best with a guarantee is "
         yield element("strong", name(private.name))
         yield f": {_say_value(part.metric, found, private)}. "
-        yield _say_privacy(private, "It")
+        yield _say_privacy(private)
     if len(finished) > 1 and any(_is_marked(kind, part) for kind in finished):
         yield (
             " Which is best was told by exact statistics of held-out interactions (marked *), so "
@@ -107,22 +107,26 @@ def _say_value(metric: str, validation: Validation, kind: Kind) -> str:
     return f"{metric} {validation.mean:.4f}{star}{seeds}{noised}"
 
 
-def _say_privacy(kind: Kind, subject: str) -> str:
+def _say_privacy(kind: Kind) -> Markup | str:
     guarantees = kind.guarantees
     if guarantees[0].epsilon is None:
-        return f"{subject} has no differential privacy: it promises its users nothing."
+        return "It has no differential privacy: it promises its users nothing."
     largest = formats.write_epsilon(max(guarantee.epsilon for guarantee in guarantees))
     if kind.has_guarantee:
         delta = max(results["delta"] for results in kind.results)
-        return (
-            f"{subject} is ({largest}, {delta:g})-differentially private for each user; the "
-            "statement below says what that assumes."
+        claim = element("span", f"({largest}, {delta:g})-differentially", class_="word")
+        return join(
+            [
+                "It is ",
+                claim,
+                " private for each user; the statement below says what that assumes.",
+            ]
         )
     voided_by = guarantees[0].voided_by
     if voided_by:
         called = departures.EPSILON_NAMES[voided_by].replace("_", " ")
-        return f"{subject} has no guarantee: {largest} is its {called}, which is nobody's."
-    return f"{subject} has no guarantee: its epsilon is infinite."
+        return f"It has no guarantee: {largest} is its {called}, which is nobody's."
+    return "It has no guarantee: its epsilon is infinite."
 
 
 def _warn(part: Part, best: Kind) -> Iterator[Markup]:

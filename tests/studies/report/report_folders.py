@@ -203,3 +203,15 @@ def write_robustness(root, is_private=False):
         )
     (root / "robustness.json").write_text(json.dumps({"cells": cells, "target_item": "<b>7"}))
     return root
+
+
+def write_ledger(folder, rounds, law="poisson"):
+    """The ledger of a run that has executed so many rounds."""
+    from fedrec_tff.privacy import ledger, mechanisms
+
+    mechanism = mechanisms.Mechanism("dp_gaussian", 1.0, 0.5, 6040, 60, law)
+    header = ledger.LedgerHeader("run-1", mechanism, 1e-5)
+    with ledger.PrivacyLedger(folder / ledger.FILE_NAME, header) as opened:
+        for number in range(1, rounds + 1):
+            opened.append(number)
+    return folder

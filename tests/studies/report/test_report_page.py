@@ -4,6 +4,7 @@ import re
 import stat
 from html import parser
 
+import dp_accounting
 import pytest
 import report_folders
 
@@ -195,6 +196,21 @@ def test_epsilons_are_drawn_against_quality_where_there_are_several(tmp_path):
     assert "against epsilon" not in _write(tmp_path, paths[0], plain)
 
 
+def test_a_number_that_is_no_guarantee_has_a_hollow_marker(tmp_path):
+    paths = [
+        report_folders.write_run(
+            tmp_path / f"eps{epsilon}", epsilon=epsilon, target_epsilon=epsilon, departing=departing
+        )
+        for epsilon, departing in ((2.0, {"simulates_deployment": True}), (8.0, {}))
+    ]
+    document = _write(tmp_path, *paths)
+    figure = document[document.index('<figure id="quality-1-epsilon-1">') :]
+    wide = figure[: figure.index("</svg>")]
+    groups = re.findall(r'<g class="s(\d)">(.*?)</g>', wide)
+    looks = {number: "mark hollow" in group for number, group in groups if "mark" in group}
+    assert looks == {"0": True, "1": False}
+
+
 def test_other_data_are_side_by_side_and_not_ranked(tmp_path):
     one = report_folders.write_run(tmp_path / "one", validation=0.1)
     two = report_folders.write_run(tmp_path / "two", validation=0.3, fingerprint="g")
@@ -222,6 +238,27 @@ def test_an_unfinished_run_shows_what_it_has_and_is_not_ranked(tmp_path):
     assert "No run is finished yet" in alone
     private = report_folders.write_run(tmp_path / "eps8", epsilon=8.0, is_finished=False)
     assert "no ledger tells what it has spent" in _read_text(_write(tmp_path, private))
+
+
+def test_the_ledger_of_an_unfinished_run_tells_what_it_has_spent(tmp_path):
+    run = report_folders.write_run(tmp_path / "eps8", epsilon=8.0, is_finished=False)
+    report_folders.write_ledger(run, rounds=40)
+    text = _read_text(_write(tmp_path, run))
+    # The same events, accounted here: not what `metrics.csv` says of some round.
+    event = dp_accounting.PoissonSampledDpEvent(60 / 6040, dp_accounting.GaussianDpEvent(1.0))
+    epsilon = dp_accounting.pld.PLDAccountant().compose(event, 40).get_epsilon(1e-5)
+    told = float(re.search(r"until round 40, an epsilon of ([\d.]+) at delta=1e-05", text)[1])
+    assert epsilon - 1e-6 <= told <= epsilon + 0.0011
+
+
+def test_epsilons_about_other_neighbours_are_in_other_charts(tmp_path):
+    for number, (name, law) in enumerate((("one", "poisson"), ("two", "fixed_size"))):
+        run = report_folders.write_run(tmp_path / name, epsilon=8.0, target_epsilon=number + 1.0)
+        report_folders.write_ledger(run, 1, law)
+    described = re.findall(r"<desc[^>]*>(.*?)</desc>", _write(tmp_path, tmp_path))
+    by_epsilon = [text for text in described if "at epsilon" in text]
+    assert len(by_epsilon) == 4  # two charts, in two widths
+    assert not [text for text in by_epsilon if "one" in text and "two" in text]
 
 
 class _Tags(parser.HTMLParser):
