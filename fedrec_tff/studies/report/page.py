@@ -11,6 +11,7 @@ from fedrec_tff.studies.report import (
     answer,
     comparison_section,
     cost_section,
+    evaluation_section,
     parts,
     privacy_section,
     quality,
@@ -84,7 +85,8 @@ def create(found: Inputs) -> str:
     names = [kind.name for part in split for kind in part.kinds]
     trained = {id(kind.group) for part in split for kind in part.kinds}
     names += [group.name for part in split for group in part.groups if id(group) not in trained]
-    names += [study.name for study in (*found.sweeps, *found.robustness)]
+    studies = (*found.evaluations, *found.sweeps, *found.robustness)
+    names += [study.name for study in studies]
     if not names:
         raise errors.UserError(f"there is nothing to report yet: {'; '.join(found.left_out)}")
     title = answer.write_title(names)
@@ -136,6 +138,9 @@ def _iterate_sections(found: Inputs, split: Iterable[Part]) -> Iterator[tuple[st
     if any(part.kinds for part in split):
         yield "privacy", "Privacy", privacy_section.write(split)
         yield "cost", "Communication and time", cost_section.write(split)
+    for number, evaluation in enumerate(found.evaluations, start=1):
+        title = f"Evaluation {evaluation.name}"
+        yield f"evaluation-{number}", title, evaluation_section.write(evaluation)
     for number, sweep in enumerate(found.sweeps, start=1):
         key = f"sweep-{number}"
         yield key, f"Sweep {sweep.name}", sweep_section.write(sweep, f"{key}-curves")

@@ -215,3 +215,58 @@ def write_ledger(folder, rounds, law="poisson"):
         for number in range(1, rounds + 1):
             opened.append(number)
     return folder
+
+
+def write_evaluation(root, is_private=True):
+    """An evaluation of a run without privacy, and of another beside it, on 300 users."""
+    root.mkdir(parents=True)
+    runs = {
+        "plain": _describe_evaluated(0.2, 0.1, is_private=False, compares=False),
+        "<i>other": _describe_evaluated(0.15, 0.03, is_private, compares=True),
+    }
+    contents = {"flags": {"part": "test", "confidence": 0.95}, "runs": runs}
+    (root / "evaluation.json").write_text(json.dumps(contents))
+    return root
+
+
+def _describe_evaluated(old, new, is_private, compares):
+    mark = "non_private/" if is_private else ""
+    recall = f"{mark}test/recall@10"
+    mean = (2 * old + new) / 3
+    groups = {
+        "<b>old": _describe_group(recall, 200, old, 0.25 if compares else None),
+        "new": _describe_group(recall, 100, new, 0.7 if compares else None),
+    }
+    gap = {"difference": old - new, "ratio": new / old, "worst": "new", "best": "<b>old"}
+    described = {
+        "folder": "runs/x",
+        "epsilon": 7.9991 if is_private else None,
+        "delta": 1e-5 if is_private else None,
+        "privacy_statement": "said",
+        f"{mark}data": {"summary": "", "num_users": 300, "num_items": 50},
+        f"{mark}notes": [],
+        "metrics": {
+            recall: {"value": mean, "low": mean - 0.01, "high": mean + 0.01},
+            f"{mark}test/recall@50": {"value": 0.9, "low": 0.8, "high": 1.0},
+            f"{mark}test/coverage@10": {"value": 0.4},
+            f"{mark}test/mrr": {"value": None, "low": None, "high": None},
+        },
+        "quantiles": {},
+        "user_gini": {recall: 0.876},
+        f"{mark}groups": {"tenure": {"groups": groups, "gaps": {recall: gap}, "pooled": []}},
+        f"{mark}compared_with_first": None,
+    }
+    if compares:
+        change = {
+            "difference": {"value": -0.0567, "low": -0.07, "high": -0.04},
+            "loss": {"value": 0.34, "low": 0.3, "high": 0.4},
+            "p_value": 0.0005,
+        }
+        described[f"{mark}compared_with_first"] = {"num_users": 290, "metrics": {recall: change}}
+    return described
+
+
+def _describe_group(recall, num_users, value, loss):
+    losses = {} if loss is None else {recall: {"value": loss, "low": loss, "high": loss}}
+    metrics = {recall: {"value": value, "low": value - 0.02, "high": value + 0.02}}
+    return {"num_users": num_users, "metrics": metrics, "losses": losses}

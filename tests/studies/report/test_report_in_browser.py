@@ -28,6 +28,7 @@ def shown(tmp_path_factory):
         report_folders.write_baselines(root / "central", {"ease": 0.1}),
         report_folders.write_sweep(root / "grid"),
         report_folders.write_robustness(root / "study"),
+        report_folders.write_evaluation(root / "judged"),
     ]
     output = root / "report.html"
     page.write(paths, output)

@@ -13,12 +13,14 @@ def test_each_folder_is_read_once_and_as_what_it_is(tmp_path):
     baselines = report_folders.write_baselines(tmp_path / "all" / "base", {"ease": 0.1})
     sweep = report_folders.write_sweep(tmp_path / "all" / "sweep")
     study = report_folders.write_robustness(tmp_path / "all" / "study")
+    judged = report_folders.write_evaluation(tmp_path / "all" / "judged")
     (tmp_path / "all" / "notes").mkdir()
     found = inputs.read([tmp_path / "all", run])
     assert [folder.path for folder in found.complete] == [baselines, run]
     assert [folder.path for folder in found.begun] == [begun]
     assert [one.path for one in found.sweeps] == [sweep]
     assert [one.path for one in found.robustness] == [study]
+    assert [one.path for one in found.evaluations] == [judged]
     assert found.left_out == ()
 
 

@@ -80,3 +80,40 @@ def test_a_target_that_holds_markup_is_text(tmp_path):
     report_folders.write_robustness(tmp_path / "study")
     page.write([tmp_path / "study"], tmp_path / "report.html")
     assert "<bdi>&lt;b&gt;7</bdi>" in (tmp_path / "report.html").read_text()
+
+
+def _read_rows(document):
+    return [
+        [re.sub(r"<[^>]*>", "", cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", row)]
+        for row in re.findall(r"<tr>.*?</tr>", document)
+    ]
+
+
+def test_an_evaluation_is_told_by_user_and_by_group(tmp_path):
+    report_folders.write_evaluation(tmp_path / "judged")
+    page.write([tmp_path / "judged"], tmp_path / "report.html")
+    document = (tmp_path / "report.html").read_text()
+    rows = _read_rows(document)
+    assert ["recall@10", "0.1667 (0.1567 to 0.1767)", "0.1100* (0.1000 to 0.1200)"] in rows
+    assert ["coverage@10", "0.4000", "0.4000*"] in rows
+    assert ["mrr", "-", "-"] in rows
+    assert not [row for row in rows if "recall@50" in row]
+    assert ["recall@10", "-0.0567* (-0.0700 to -0.0400)", "34.0%*", "&lt; 0.001"] in rows
+    old = ["&lt;b&gt;old", "200*", "0.2000 (0.1800 to 0.2200)", "0.1500* (0.1300 to 0.1700)"]
+    assert [*old, "25.0%*"] in rows
+    heats = re.findall(r'<td class="heat h(\d+)">([^<]*)</td>', document)
+    assert heats == [("2", "25.0%*"), ("7", "70.0%*")]
+    text = html.unescape(re.sub(r"<[^>]*>", "", document))
+    assert "<i>other: 300 users*, 50 items; epsilon 8.000 at delta 1e-05." in text
+    assert "<i>other less plain, on 290 users of both" in text
+    assert "the worst group, new, gets 20%* of what the best, <b>old, gets." in text
+    assert "Gini coefficient is 0.876*" in text
+    assert "paired by user" in text
+    assert "not covered by epsilon" in text
+    assert (tmp_path / "report.html").stat().st_mode & 0o077 == 0
+
+
+def test_an_evaluation_without_private_runs_has_no_stars(tmp_path):
+    document = _write(tmp_path, report_folders.write_evaluation(tmp_path / "judged", False))
+    assert "0.1100 (0.1000 to 0.1200)" in document
+    assert "*" not in document[document.index("<body>") :]
