@@ -19,7 +19,7 @@ from experiments import app
 
 # In the order in which they are listed: what makes runs, what looks at them, what comes beside.
 NAMES = (
-    *("data", "demo", "train", "sweep", "baselines", "compare", "report"),
+    *("data", "demo", "train", "sweep", "baselines", "compare", "evaluate", "report"),
     *("plan_privacy", "audit", "ledger", "anonymize"),
     "compress",
     *("aggregators", "models", "robustness"),

@@ -3,8 +3,9 @@
   python -m experiments.benchmark_evaluation
   python -m experiments.benchmark_evaluation --num_items=100000 --num_users=1000
 
-A made-up model ranks the whole catalogue for made-up users, in blocks, as experiments.evaluate
-does: positions of the targets among all items and among 99, and lists of 10.
+A made-up model ranks the whole catalogue for made-up users, in blocks, and is measured as
+experiments.evaluate does it: targets among all items and among 99, lists of 10, what these are
+like, and intervals of it all.
 """
 
 import dataclasses

@@ -14,8 +14,8 @@ def evaluate_part(
 ) -> dict[str, float]:
     """Computes all metrics of one part.
 
-    What lists are like (coverage and novelty) takes a sort of all scores, which doubles the work of
-    ranking. So it is measured on the test part, which is ranked once, and not while training.
+    What lists are like (coverage and novelty) takes another pass over all scores. So it is measured
+    on the test part, which is ranked once, and not while training.
 
     Args:
         score_fn: The scorer.

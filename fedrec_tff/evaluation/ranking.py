@@ -239,8 +239,7 @@ def _positions(
     for slot in range(count.max()):
         rows = np.flatnonzero(count > slot)
         pairs = start[rows] + slot
-        block = competitors if len(rows) == num_rows else competitors[rows]
-        ahead[pairs] = _count_at_least(block, target_scores[pairs])
+        ahead[pairs] = _count_at_least(competitors, rows, target_scores[pairs])
     # Then the row's own targets with higher scores, and one of every two that tie.
     order = np.lexsort((-target_scores, pair_row))
     within_row = np.arange(len(pair_row)) - np.repeat(start, count)
@@ -248,9 +247,10 @@ def _positions(
     return ahead
 
 
-def _count_at_least(scores: np.ndarray, floors: np.ndarray) -> np.ndarray:
-    """Counts the scores of each row that are not below the row's floor: int64 [rows]."""
+def _count_at_least(scores: np.ndarray, rows: np.ndarray, floors: np.ndarray) -> np.ndarray:
+    """Counts the scores of some rows that are not below the row's floor: int64 [rows]."""
     if scores.shape[1] < _WIDE:
-        return np.count_nonzero(scores >= floors[:, np.newaxis], axis=1)
-    pairs = zip(scores, floors, strict=True)
-    return np.array([np.count_nonzero(row >= floor) for row, floor in pairs], np.int64)
+        chosen = scores if len(rows) == len(scores) else scores[rows]
+        return np.count_nonzero(chosen >= floors[:, np.newaxis], axis=1)
+    pairs = zip(rows, floors, strict=True)
+    return np.array([np.count_nonzero(scores[row] >= floor) for row, floor in pairs], np.int64)

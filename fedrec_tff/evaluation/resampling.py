@@ -50,10 +50,12 @@ def interval(samples: np.ndarray, confidence: float) -> tuple[np.ndarray, np.nda
         confidence: Share that is kept, half of the rest on either side.
 
     Returns:
-        Lower and upper ends, float64 [metrics]; NaN where nothing is left.
+        Lower and upper ends, float64 [metrics]; NaN where nothing is left, and where all samples
+        are the same: users who do not differ tell nothing of how others may.
     """
     tail = (1.0 - confidence) / 2.0
-    is_told = ~np.isnan(samples).all(axis=1)
+    lowest, highest = np.fmin.reduce(samples, axis=1), np.fmax.reduce(samples, axis=1)
+    is_told = lowest < highest
     ends = np.full((2, len(samples)), np.nan)
     if is_told.any():
         ends[:, is_told] = np.nanquantile(samples[is_told], [tail, 1.0 - tail], axis=1)

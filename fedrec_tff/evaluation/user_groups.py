@@ -86,7 +86,11 @@ def by_column(name: str, values: Sequence[str], num_groups: int) -> Grouping:
 
 
 def by_quantile(
-    name: str, values: np.ndarray, num_groups: int, ends: tuple[str, str] | None = None
+    name: str,
+    values: np.ndarray,
+    num_groups: int,
+    ends: tuple[str, str] | None = None,
+    shows_cuts: bool = True,
 ) -> Grouping:
     """Cuts users into groups of about the same size; who has the same is in the same group.
 
@@ -95,9 +99,10 @@ def by_quantile(
         values: Number of each user, [users]; NaN where unknown.
         num_groups: Number of groups, at most: where many have the same, there are fewer.
         ends: Words for the lowest and the highest group; None for none.
+        shows_cuts: Whether groups are named by where they were cut, and not by their rank.
 
     Returns:
-        Groups from the lowest to the highest, named by where they were cut; those of whom nothing
+        Groups from the lowest to the highest; those of whom nothing
         is known last.
     """
     known = values[~np.isnan(values)]
@@ -106,7 +111,8 @@ def by_quantile(
     inner = np.arange(1, num_groups) / num_groups
     # Values of users, so that no cut falls between.
     cuts = np.unique(np.quantile(known, inner, method="lower"))
-    return _cut(name, values, cuts[cuts < known.max()], ends)
+    cuts = cuts[cuts < known.max()]
+    return _cut(name, values, cuts, _name_ranges(cuts, ends, shows_cuts))
 
 
 def by_bounds(
@@ -126,7 +132,8 @@ def by_bounds(
     Returns:
         Groups from the lowest to the highest, empty ones left out.
     """
-    return _cut(name, values, np.unique(np.asarray(bounds, np.float64)), ends)
+    cuts = np.unique(np.asarray(bounds, np.float64))
+    return _cut(name, values, cuts, _name_ranges(cuts, ends))
 
 
 def pool_small(grouping: Grouping, minimum: int) -> Grouping:
@@ -143,6 +150,7 @@ def pool_small(grouping: Grouping, minimum: int) -> Grouping:
         The groups that are large enough, and one of the others; nothing of users who are too few
         all together.
     """
+    grouping = _drop_empty(grouping)
     sizes = grouping.sizes
     is_small = sizes < minimum
     if not is_small.any():
@@ -156,27 +164,46 @@ def pool_small(grouping: Grouping, minimum: int) -> Grouping:
     position = np.full(len(sizes), len(kept))
     position[kept] = np.arange(len(kept))
     labels = (*(grouping.labels[index] for index in kept), f"others ({len(pooled)} groups)")
-    return Grouping(grouping.name, labels, position[grouping.group], pooled)
+    group = position[grouping.group]
+    return Grouping(grouping.name, labels, group, (*grouping.pooled, *pooled))
 
 
-def _cut(name: str, values: np.ndarray, cuts: np.ndarray, ends: tuple[str, str] | None) -> Grouping:
+def _drop_empty(grouping: Grouping) -> Grouping:
+    used, position = np.unique(grouping.group, return_inverse=True)
+    labels = tuple(grouping.labels[index] for index in used)
+    return dataclasses.replace(grouping, labels=labels, group=position.astype(np.int64))
+
+
+def _cut(name: str, values: np.ndarray, cuts: np.ndarray, labels: Sequence[str]) -> Grouping:
     is_known = ~np.isnan(values)
     group = np.where(is_known, np.searchsorted(cuts, values, side="left"), len(cuts) + 1)
-    labels = [*_name_ranges(cuts, ends), UNKNOWN]
-    used, position = np.unique(group, return_inverse=True)
-    return Grouping(name, tuple(labels[index] for index in used), position.astype(np.int64))
+    return _drop_empty(Grouping(name, (*labels, UNKNOWN), group))
 
 
-def _name_ranges(cuts: np.ndarray, ends: tuple[str, str] | None) -> list[str]:
+def _name_ranges(
+    cuts: np.ndarray, ends: tuple[str, str] | None, shows_cuts: bool = True
+) -> list[str]:
     if not len(cuts):
         return ["all"]
-    told = [f"{cut:,.0f}" if cut.is_integer() else f"{cut:.6g}" for cut in cuts]
-    labels = [f"up to {told[0]}"]
-    labels += [f"over {low} up to {high}" for low, high in itertools.pairwise(told)]
-    labels.append(f"over {told[-1]}")
+    count = len(cuts) + 1
+    labels = [f"{rank} of {count}" for rank in range(1, count + 1)]
+    if shows_cuts:
+        told = _write_cuts(cuts)
+        between = [f"over {low} up to {high}" for low, high in itertools.pairwise(told)]
+        labels = [f"up to {told[0]}", *between, f"over {told[-1]}"]
     if ends is not None:
-        labels[0], labels[-1] = f"{ends[0]}: {labels[0]}", f"{ends[1]}: {labels[-1]}"
+        labels[0] = f"{ends[0]}: {labels[0]}"
+        labels[-1] = f"{ends[1]}: {labels[-1]}"
     return labels
+
+
+def _write_cuts(cuts: np.ndarray) -> list[str]:
+    """Numbers with as few digits as tell them apart."""
+    for digits in (3, 6, 9, 17):
+        told = [f"{cut:,.0f}" if cut.is_integer() else f"{cut:.{digits}g}" for cut in cuts]
+        if len(set(told)) == len(told):
+            break
+    return told
 
 
 def _order_of(label: str) -> tuple[bool, float, bool, str]:

@@ -5,6 +5,7 @@
 import functools
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fedrec_tff import errors, quiet
@@ -105,31 +106,60 @@ class TrainedRun:
             top_k_fn = recommending.rank_all(self._run.score_fn, len(items.ids))
             return recommending.recommend(items, top_k_fn, history, k)
 
-    def evaluate(self) -> dict[str, float]:
+    def evaluate(
+        self, ks: Sequence[int] | None = None, by: str | Sequence[str] = ()
+    ) -> dict[str, float]:
         """Measures the model again, on the run's own validation and test parts.
+
+        Args:
+          ks: Lengths of the lists for metrics at k; None for those of the run.
+          by: Groups of users to measure by themselves, too: `activity`, `taste`, `tenure`, or
+            columns of what the data tell of users. Groups of fewer than 20 users are put together.
 
         Returns:
           Metrics by the names of `results.json`: `test/recall@10` and so on, under differential
           privacy `non_private/test/recall@10`, for they are exact statistics of held-out data.
+          Those of groups are called `test/gender=F/recall@10`, and `test/gender=F/num_users` is
+          there, too.
 
         Raises:
-          UserError: If the data are not there any more, or the run withholds these metrics.
+          UserError: If the data are not there any more, or tell nothing of such groups; if a length
+            is no whole number of at least 1; or if the run withholds these metrics.
         """
         with quiet.quietly(), keywords_for_flags():
-            if self._run.config.withhold_held_out_metrics:
-                raise errors.UserError(
-                    "this run withholds exact metrics of held-out interactions "
-                    "(--withhold_held_out_metrics)"
-                )
+            self._run.check_may_be_measured()
             from fedrec_tff.evaluation import held_out
 
             config, split, found = self._run.config, self._run.reopened.dataset.split, {}
+            ks = config.ks if ks is None else tuple(ks)
+            names = (by,) if isinstance(by, str) else tuple(by)
             for part in held_out.PARTS:
                 metrics = held_out.evaluate_part(
-                    self._run.score_fn_of_users, split, part, config.ks, config.seed
+                    self._run.score_fn_of_users, split, part, ks, config.seed
                 )
+                metrics |= self._evaluate_groups(part, ks, names) if names else {}
                 found |= {f"{part}/{name}": value for name, value in metrics.items()}
             return metric_names.mark_all(found, config.is_private)
+
+    def _evaluate_groups(
+        self, part: str, ks: Sequence[int], names: Sequence[str]
+    ) -> dict[str, float]:
+        """Metrics of groups of a part's users."""
+        from fedrec_tff.run.finished import held_out_data, measuring
+
+        data, settings = held_out_data.open_own(self._run, part), measuring.GroupSettings()
+        groupings = [measuring.group_users(data, name, settings) for name in names]
+        values, found = measuring.measure(data, ks).values, {}
+        for grouping in groupings:
+            for position, label in enumerate(grouping.labels):
+                members = grouping.members(position)
+                # All users together may be too few.
+                if len(members) >= settings.min_group_size:
+                    folder = f"{grouping.name}={label}/"
+                    means = zip(values.names, values.take(members).means.tolist(), strict=True)
+                    found |= {f"{folder}{name}": mean for name, mean in means}
+                    found[f"{folder}num_users"] = float(len(members))
+        return found
 
     def __repr__(self) -> str:
         voided_by, epsilon = departures.find_epsilon(self._run.results)

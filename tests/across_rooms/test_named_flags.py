@@ -9,6 +9,7 @@ import pytest
 
 from fedrec_tff.config import run_config
 from fedrec_tff.studies.baselines import config as baselines_config
+from fedrec_tff.studies.evaluation import config as evaluation_config
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _FLAG = re.compile(r"(?<![\w-])--([a-z][a-z_0-9]*[a-z0-9])")
@@ -51,7 +52,11 @@ def _messages(path):
 
 def _known_flags():
     names = {"help", "helpfull", "flagfile"}
-    for config_class in (run_config.RunConfig, baselines_config.BaselinesConfig):
+    for config_class in (
+        run_config.RunConfig,
+        baselines_config.BaselinesConfig,
+        evaluation_config.EvaluationConfig,
+    ):
         names |= {field.name for field in dataclasses.fields(config_class)}
     for path in (_ROOT / "experiments").glob("*.py"):
         for found in _DEFINED.findall(path.read_text()):

@@ -18,5 +18,6 @@ def test_a_small_catalogue_is_measured_and_described():
     found = evaluation_speed.measure(num_items=300, num_users=5, embedding_dim=4, seed=0)
     assert (found.num_items, found.num_users) == (300, 5)
     assert found.seconds > 0.0
+    assert found.cpu_seconds > 0.0
     assert found.peak_bytes >= found.growth_bytes >= 0
     assert evaluation_speed.describe(found).startswith("5 users by 300 items: ")

@@ -37,10 +37,10 @@ def test_intervals_have_the_width_of_the_normal_approximation():
 
 
 def test_an_interval_of_nothing_is_nothing():
-    low, high = resampling.interval(np.array([[np.nan, np.nan], [1.0, np.nan]]), 0.9)
-    assert np.isnan(low[0])
-    assert np.isnan(high[0])
-    assert (low[1], high[1]) == (1.0, 1.0)
+    samples = np.array([[np.nan] * 3, [1.0, np.nan, 1.0], [2.0, np.nan, 4.0]])
+    low, high = resampling.interval(samples, 0.5)
+    np.testing.assert_array_equal(low, [np.nan, np.nan, 2.5])
+    np.testing.assert_array_equal(high, [np.nan, np.nan, 3.5])
 
 
 def test_p_values_are_near_those_of_all_swappings():

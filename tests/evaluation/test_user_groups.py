@@ -4,6 +4,13 @@ import pytest
 from fedrec_tff.evaluation import user_groups
 
 
+def test_groups_that_lost_all_their_users_are_no_reason_to_pool():
+    found = user_groups.by_text("x", ["a", "b", "b", "c", "c"]).take(np.array([1, 2, 3, 4]))
+    found = user_groups.pool_small(found, 2)
+    assert found.labels == ("b", "c")
+    assert found.group.tolist() == [0, 0, 1, 1]
+
+
 def _members(grouping):
     return {
         label: grouping.members(position).tolist() for position, label in enumerate(grouping.labels)
@@ -32,6 +39,10 @@ def test_quantiles_keep_equal_numbers_together():
         "over 3 up to 6": [3, 4, 5],
         "high: over 6": [6, 7, 8],
     }
+    found = user_groups.by_quantile("tenure", np.arange(3.0), 3, ("old", "new"), shows_cuts=False)
+    assert found.labels == ("old: 1 of 3", "2 of 3", "new: 3 of 3")
+    found = user_groups.by_quantile("taste", np.array([0.25, 0.5001, 0.50011, 1.0]), 4)
+    assert found.labels[1] == "over 0.25 up to 0.5001"
     assert _members(user_groups.by_quantile("a", np.ones(3), 3)) == {"all": [0, 1, 2]}
 
 

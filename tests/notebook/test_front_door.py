@@ -160,6 +160,22 @@ def test_evaluating_again_gives_what_the_run_has_written(run):
     assert found == {name: run.results[name] for name in found}
 
 
+def test_lengths_and_groups_are_measured_where_they_are_asked_for(run):
+    found = run.evaluate(ks=[3], by="taste")
+    assert found["non_private/test/mrr"] == run.results["non_private/test/mrr"]
+    assert "non_private/test/recall@3" in found
+    assert "non_private/test/recall@10" not in found
+    folder = "non_private/test/taste="
+    sizes = {n: v for n, v in found.items() if n.startswith(folder) and n.endswith("/num_users")}
+    assert 2 <= len(sizes) <= 3
+    total = sum(sizes[n] * found[n.replace("num_users", "mrr")] for n in sizes)
+    assert total / sum(sizes.values()) == pytest.approx(found["non_private/test/mrr"])
+    with pytest.raises(fedrec_tff.UserError, match="'job' is no group of users"):
+        run.evaluate(by=["job"])
+    with pytest.raises(fedrec_tff.UserError, match="at least 1"):
+        run.evaluate(ks=[0])
+
+
 def test_a_run_tells_what_it_promises(run):
     assert 0.0 < run.epsilon <= 8.0
     assert run.epsilon == run.results["epsilon"]

@@ -73,6 +73,18 @@ class FinishedRun:
 
         return reopening.reopen(self.config, self.directory)
 
+    def check_may_be_measured(self) -> None:
+        """Checks that the run does not withhold exact metrics of held-out interactions.
+
+        Raises:
+          UserError: If it does.
+        """
+        if self.config.withhold_held_out_metrics:
+            raise errors.UserError(
+                f"the run in {self.directory.root} withholds exact metrics of held-out "
+                "interactions (--withhold_held_out_metrics)"
+            )
+
     def check_history_is_enough(self) -> None:
         """Checks that the model scores by a history and nothing else of a user.
 

@@ -9,13 +9,16 @@ from collections.abc import Collection, Iterator
 
 from fedrec_tff import errors
 
+_FLAG = "--output_dir"
+
 
 @contextlib.contextmanager
-def name_errors(output_dir: str | os.PathLike) -> Iterator[None]:
+def name_errors(output_dir: str | os.PathLike, flag: str = _FLAG) -> Iterator[None]:
     """Tells what the system refuses inside a `with` block as a mistake in the flag.
 
     Args:
       output_dir: Path of the folder, as the flag has it.
+      flag: The flag.
 
     Yields:
       Nothing.
@@ -26,7 +29,7 @@ def name_errors(output_dir: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise errors.UserError(f"--output_dir={output_dir}: {error.strerror}") from error
+        raise errors.UserError(f"{flag}={output_dir}: {error.strerror}") from error
 
 
 def open_folder(
@@ -34,6 +37,7 @@ def open_folder(
     refusal: str,
     marker: str | None = None,
     left_before: Collection[str] = (),
+    flag: str = _FLAG,
 ) -> pathlib.Path:
     """Makes a folder, or checks that the one there is empty or holds the same kind of work.
 
@@ -43,6 +47,7 @@ def open_folder(
       marker: Name of a file or folder that is there once the work has begun; None where the folder
         must be empty.
       left_before: Names of what an aborted start may leave before the marker is there.
+      flag: The flag that names the folder.
 
     Returns:
       The folder.
@@ -51,11 +56,11 @@ def open_folder(
       UserError: If it holds something else, or cannot be made or read.
     """
     root = pathlib.Path(output_dir)
-    with name_errors(root):
+    with name_errors(root, flag):
         root.mkdir(parents=True, exist_ok=True)
         found = {path.name for path in root.iterdir()}
     if marker not in found and found - set(left_before):
-        raise errors.UserError(f"--output_dir={root}: not empty{refusal}")
+        raise errors.UserError(f"{flag}={root}: not empty{refusal}")
     return root
 
 

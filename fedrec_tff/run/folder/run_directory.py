@@ -47,6 +47,13 @@ SECRET = frozenset(
         "baselines.json",
         "baselines.csv",
         "models",
+        # An evaluation's exact metrics, and what each user got.
+        "evaluation.json",
+        "evaluation.csv",
+        "user_metrics.parquet",
+        "user_metrics.csv",
+        "non_private_user_metrics.parquet",
+        "non_private_user_metrics.csv",
         # Stays with who made an anonymised copy.
         "anonymization_report.json",
     }

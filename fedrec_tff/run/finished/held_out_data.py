@@ -1,0 +1,208 @@
+"""What a finished run is judged by: its own held-out data, another split of them, or others."""
+
+# Tested in tests/studies/evaluation/test_evaluation_session.py.
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fedrec_tff import errors
+from fedrec_tff.config import config_checks, field_spec
+from fedrec_tff.config.data_config import DataConfig
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.datasets import dataset_config, loading
+from fedrec_tff.datasets.sequences import Sequences
+from fedrec_tff.datasets.splits import EvaluationSet
+from fedrec_tff.evaluation.scoring import ScoreFn
+from fedrec_tff.run import data
+from fedrec_tff.run.finished import reopening
+from fedrec_tff.run.finished.finished_run import FinishedRun
+
+_DATASET = "dataset"
+# The flags that say which data; the catalogue is the model's.
+_DATA_FLAGS = tuple(name for name in field_spec.read_specs(DataConfig) if name != "catalogue")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HeldOutData:
+    """Held-out interactions, and the scores that a run's model has for them.
+
+    Attributes:
+      config: Flags that say which data they are.
+      dataset: The data; items have the indices of the model.
+      evaluation_set: A row for each user.
+      score_fn: Scores of the rows' histories, float32 [rows, num_items].
+      notes: Sentences that must be read with what is measured.
+    """
+
+    config: RunConfig
+    dataset: loading.LoadedDataset
+    evaluation_set: EvaluationSet
+    score_fn: ScoreFn
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_items(self) -> int:
+        """The size of the catalogue."""
+        return self.dataset.split.num_items
+
+    @property
+    def user_ids(self) -> np.ndarray:
+        """The raw id of each row's user: object (str) [rows]."""
+        return self.dataset.interactions.user_ids[self.evaluation_set.user_index]
+
+
+def open_own(run: FinishedRun, part: str) -> HeldOutData:
+    """Opens a part of the split that a run was trained with.
+
+    Args:
+      run: The run.
+      part: `validation` or `test`.
+
+    Returns:
+      The part, which is scored as the run's own evaluation did it.
+
+    Raises:
+      UserError: If the data are not there any more, or the run withholds what follows from them.
+    """
+    run.check_may_be_measured()
+    dataset = run.reopened.dataset
+
+    def score(history: Sequences) -> np.ndarray:
+        # TensorFlow is imported when the first scores are asked for.
+        return run.score_fn_of_users(history)
+
+    return HeldOutData(run.config, dataset, getattr(dataset.split, part), score)
+
+
+def open_other(run: FinishedRun, part: str, changes: Mapping[str, Any]) -> HeldOutData:
+    """Opens a part of another split of a run's data, or of other data with the same items.
+
+    Args:
+      run: The run.
+      part: `validation` or `test`.
+      changes: Values of flags of data, but for the catalogue, or of the seed. Without a data set
+        among them all others are the run's; with one, they are at their defaults.
+
+    Returns:
+      The part. Interactions with items that the model does not know are dropped before anything is
+      held out.
+
+    Raises:
+      UserError: If the flags contradict each other, the data cannot be read or have no item of the
+        model's, or the model knows more of its users than a history.
+    """
+    run.check_may_be_measured()
+    config = _change(run.config, changes)
+    dataset = _load(run, config, is_other=_DATASET in changes)
+    evaluation_set = getattr(dataset.split, part)
+    if not evaluation_set.num_rows:
+        raise errors.UserError(
+            f"--split={dataset.split_name} leaves nothing to evaluate in its {part} part: choose "
+            "another split, or more data"
+        )
+    notes = _describe_unknown_items(config, dataset)
+    if _DATASET not in changes:
+        notes += _describe_trained_targets(run, dataset, evaluation_set)
+    score_fn = _build_score_fn(run, dataset, is_other=_DATASET in changes)
+    return HeldOutData(config, dataset, evaluation_set, score_fn, notes)
+
+
+def _change(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    """The run's flags with other data."""
+    kept = RunConfig() if _DATASET in changes else config
+    values = {"seed": config.seed, **{name: getattr(kept, name) for name in _DATA_FLAGS}, **changes}
+    # The rest of the run's flags has been checked, and has nothing to do with these.
+    plain = dataclasses.replace(RunConfig(), **values)
+    if plain.user_table is not None:
+        # It is read for the groups that it tells of, whatever the model reads.
+        plain = dataclasses.replace(plain, user_features=("groups",))
+    config_checks.validate(plain)
+    return dataclasses.replace(
+        config, **values, catalogue=None if _DATASET in changes else config.catalogue
+    )
+
+
+def _load(run: FinishedRun, config: RunConfig, is_other: bool) -> loading.LoadedDataset:
+    """Loads data with the items of the model, in their order."""
+    if not is_other and config.catalogue_release is None:
+        # As the run read them: a cap on interactions, say, also tells which items there are.
+        dataset = data.load_data(config)
+        if np.array_equal(dataset.interactions.item_ids, run.items.ids):
+            return dataset
+    dataset = data.load_data(config, tuple(run.items.ids))
+    if not np.array_equal(dataset.interactions.item_ids, run.items.ids):
+        raise ValueError("the items of the data are in another order than those of the model")
+    return dataset
+
+
+def _describe_unknown_items(config: RunConfig, dataset: loading.LoadedDataset) -> tuple[str, ...]:
+    outside = dataset.counts.outside_catalogue
+    if not outside or dataset.catalogue_kind != dataset_config.SELECTED:
+        return ()
+    found = loading.read(data.create_dataset_config(config))
+    known = set(dataset.interactions.item_ids)
+    unknown = {item for log in found.logs for item in log.item_ids} - known
+    return (
+        f"the model does not know {len(unknown):,} items of these data: {outside:,} of "
+        f"{found.num_rows:,} interactions are left out, before anything is held out",
+    )
+
+
+def _describe_trained_targets(
+    run: FinishedRun, dataset: loading.LoadedDataset, evaluation_set: EvaluationSet
+) -> tuple[str, ...]:
+    """Says how many targets the model was trained on, which another split does not hold out."""
+    try:
+        own = run.reopened.dataset
+    except errors.UserError:
+        return (
+            "the data that the model was trained on are not there: it is not known how many of the "
+            "targets it has been trained on",
+        )
+    rows = np.full(own.interactions.num_users + 1, -1)
+    rows[own.split.train_user_index] = np.arange(own.split.train.num_rows)
+    ids = dataset.interactions.user_ids[evaluation_set.user_index]
+    row = rows[_find(own.interactions.user_ids, ids)]
+    targets, num_items = evaluation_set.targets, own.split.num_items
+    target_row = np.repeat(row, targets.lengths)
+    trained = own.split.train.row_index * num_items + own.split.train.items
+    is_trained = (target_row >= 0) & np.isin(target_row * num_items + targets.items, trained)
+    count = np.count_nonzero(is_trained)
+    if not count:
+        return ()
+    return (
+        f"the model was trained on {count:,} of the {len(targets.items):,} targets, which its own "
+        "split does not hold out: of these metrics tell what it remembers, and not what it "
+        "predicts",
+    )
+
+
+def _build_score_fn(run: FinishedRun, dataset: loading.LoadedDataset, is_other: bool) -> ScoreFn:
+    """Scores of users who may be others, or be numbered in another way, than the run's."""
+    if not reopening.needs_data(run.config):
+        return lambda history: run.score_fn(history)
+    own_ids = run.reopened.dataset.interactions.user_ids
+    ids = dataset.interactions.user_ids
+    index = np.full(len(ids), -1) if is_other else _find(own_ids, ids)
+    knows_users = bool(run.config.user_features or run.config.num_stored_weights)
+    if knows_users and (index < 0).any():
+        raise errors.UserError(
+            "the model also reads what is known of its own users (--user_features, "
+            f"--personal_state=persistent), and {np.count_nonzero(index < 0):,} users of these "
+            "data are others: it can be evaluated on its own data alone"
+        )
+
+    def score(history: Sequences) -> np.ndarray:
+        own = index[history.user_index].astype(np.int32) if knows_users else None
+        return run.score_fn_of_users(dataclasses.replace(history, user_index=own))
+
+    return score
+
+
+def _find(listed: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The position of each id in a list of ids: int64; -1 where it is not there."""
+    return pd.Index(listed, dtype=object).get_indexer(pd.Index(ids, dtype=object))
