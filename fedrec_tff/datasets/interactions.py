@@ -13,6 +13,8 @@ import pandas as pd
 from fedrec_tff import errors
 
 MAX_INDEX = np.iinfo(np.int32).max
+# Features by which people know an item.
+_SHOWN_OF_ITEMS = ("title", "genres")
 _INTEGER = re.compile(r"-?[0-9]+")
 
 
@@ -243,7 +245,9 @@ def place_items(
 
 
 def save_id_maps(interactions: Interactions, directory: str | pathlib.Path) -> None:
-    """Writes `user_ids.csv` and `item_ids.csv`: index, raw id and, where there is one, title.
+    """Writes `user_ids.csv` and `item_ids.csv`: index, raw id and what people call an item.
+
+    That is its title and its genres, joined by `|`, where they are known.
 
     Args:
       interactions: The log whose ids are written.
@@ -257,8 +261,9 @@ def save_id_maps(interactions: Interactions, directory: str | pathlib.Path) -> N
     )
     for name, ids, features in tables:
         table = pd.DataFrame({"index": np.arange(len(ids)), "id": ids})
-        if features is not None and "title" in features:
-            table["title"] = features["title"].to_numpy()
+        for column in _SHOWN_OF_ITEMS:
+            if features is not None and column in features:
+                table[column] = features[column].to_numpy()
         table.to_csv(directory / name, index=False)
 
 

@@ -2,12 +2,13 @@
 
 import os
 import pathlib
+from typing import Any
 
 import pandas as pd
 
 from fedrec_tff.run.finished import finished_run, item_catalogue
 from fedrec_tff.run.folder import output_folder
-from fedrec_tff.serving import baked_model, export_folder, saved_model
+from fedrec_tff.serving import baked_model, export_folder, promise, saved_model
 from fedrec_tff.serving.export_folder import ExportFolder, Manifest
 
 
@@ -31,16 +32,18 @@ def export(
     path = output_folder.find_free(output_dir)
     model = baked_model.bake(run)
     with output_folder.open_whole_folder(path) as partial:
-        _write(model, ExportFolder(partial), default_k)
+        _write(model, ExportFolder(partial), default_k, promise.select(run.results))
     return ExportFolder(pathlib.Path(output_dir))
 
 
-def _write(model: baked_model.BakedModel, folder: ExportFolder, default_k: int) -> None:
+def _write(
+    model: baked_model.BakedModel, folder: ExportFolder, default_k: int, privacy: dict[str, Any]
+) -> None:
     write_items(folder.items, model.items)
     saved_model.save(model, folder.saved_model, default_k)
     num_items, dim = model.embedding.shape
     manifest = Manifest(
-        num_items, dim, model.config.history_length, default_k, model.items.has_integer_ids
+        num_items, dim, model.config.history_length, default_k, model.items.has_integer_ids, privacy
     )
     export_folder.write_manifest(folder, manifest)
 
@@ -52,5 +55,6 @@ def write_items(path: pathlib.Path, items: item_catalogue.ItemCatalogue) -> None
       path: Path of the file.
       items: The items.
     """
-    columns = {"id": items.ids} | ({} if items.titles is None else {"title": items.titles})
-    pd.DataFrame(columns).to_csv(path, index_label="index")
+    columns = {"id": items.ids, "title": items.titles, "genres": items.genres}
+    known = {name: values for name, values in columns.items() if values is not None}
+    pd.DataFrame(known).to_csv(path, index_label="index")

@@ -24,6 +24,7 @@ class Manifest:
       history_length: Number of the newest items of a history that the model reads.
       default_k: Number of items where a caller of the SavedModel names none.
       has_integer_ids: Whether the data had numbers for ids, so that recommendations have them too.
+      privacy: Privacy statement, epsilon and delta, under their names in `results.json`.
     """
 
     num_items: int
@@ -31,6 +32,7 @@ class Manifest:
     history_length: int
     default_k: int
     has_integer_ids: bool = False
+    privacy: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

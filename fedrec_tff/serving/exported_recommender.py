@@ -72,12 +72,13 @@ class ExportedRecommender(Recommender):
         ]
         return np.concatenate([np.zeros([0, self.manifest.embedding_dim], np.float32), *blocks])
 
-    @property
+    # Kept: TensorFlow hands out a copy each time.
+    @functools.cached_property
     def item_vectors(self) -> np.ndarray:
         """See `Recommender`."""
         return self._described["vector"].numpy()
 
-    @property
+    @functools.cached_property
     def item_bias(self) -> np.ndarray:
         """See `Recommender`."""
         return self._described["bias"].numpy()

@@ -29,10 +29,10 @@ def open_recommender(path: str | os.PathLike[str]) -> "Recommender":
       UserError: If neither is there, files cannot be read, or the run's model needs to know more
         than a history.
     """
+    check_can_be_opened(path)
     root = pathlib.Path(path)
     if export_folder.is_export(root):
         folder = export_folder.ExportFolder(root)
-        export_folder.read_manifest(folder)
         if folder.compact.exists():
             from fedrec_tff.serving.compression import compact_recommender
 
@@ -40,12 +40,26 @@ def open_recommender(path: str | os.PathLike[str]) -> "Recommender":
         from fedrec_tff.serving import exported_recommender
 
         return exported_recommender.ExportedRecommender(folder)
-    _check_is_no_part(root)
-    run = finished_run.find(root)
-    run.check_history_is_enough()
     from fedrec_tff.serving import run_recommender
 
-    return run_recommender.open_run(run)
+    return run_recommender.open_run(finished_run.find(root))
+
+
+def check_can_be_opened(path: str | os.PathLike[str]) -> None:
+    """Checks what can be checked of a path without TensorFlow.
+
+    Args:
+      path: Path of a run's folder, or of an export's.
+
+    Raises:
+      UserError: As `open_recommender` does.
+    """
+    root = pathlib.Path(path)
+    if export_folder.is_export(root):
+        export_folder.read_manifest(export_folder.ExportFolder(root))
+        return
+    _check_is_no_part(root)
+    finished_run.find(root).check_history_is_enough()
 
 
 def _check_is_no_part(root: pathlib.Path) -> None:

@@ -174,7 +174,10 @@ def test_rows_are_placed_in_a_catalogue():
 
 
 def test_saved_id_maps_read_back(tmp_path):
-    features = pd.DataFrame({"title": ['A "quoted", name', "B"]}, index=["007", "x"])
+    features = pd.DataFrame(
+        {"price": [1, 2], "genres": ["Noir|War", "Drama"], "title": ['A "quoted", name', "B"]},
+        index=["007", "x"],
+    )
     log = interactions_lib.create_interactions(["u", "u"], ["x", "007"], item_features=features)
     interactions_lib.save_id_maps(log, tmp_path / "run")
     users = pd.read_csv(tmp_path / "run" / "user_ids.csv", dtype=str)
@@ -184,4 +187,5 @@ def test_saved_id_maps_read_back(tmp_path):
         "index": ["0", "1"],
         "id": ["007", "x"],
         "title": ['A "quoted", name', "B"],
+        "genres": ["Noir|War", "Drama"],
     }

@@ -56,6 +56,7 @@ def write_run(folder, results=None, items=None, fingerprint="none", **flags):
     model_file.save(directory.model, create_weights(config.two_tower, len(items.ids)))
     columns = {"index": np.arange(len(items.ids)), "id": items.ids}
     columns |= {} if items.titles is None else {"title": items.titles}
+    columns |= {} if items.genres is None else {"genres": items.genres}
     pd.DataFrame(columns).to_csv(directory.item_ids, index=False)
     pd.DataFrame({"id": [USER]}).to_csv(directory.ids / "user_ids.csv", index=False)
     directory.cohort_key.write_text(COHORT_KEY)

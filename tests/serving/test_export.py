@@ -1,5 +1,6 @@
 """An export from a run's folder: opened again it recommends the same, and holds no more."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -30,6 +31,16 @@ def test_an_export_recommends_as_its_run_does(run, exported):
     expected = fedrec_tff.load(run.directory.root).recommend(history, k=9)
     recommended = found.recommend(history, k=9)
     pd.testing.assert_frame_equal(recommended, expected, atol=1e-5)
+
+
+def test_genres_go_where_titles_go(tmp_path):
+    genres = np.array(["Noir|War", "", *["Drama"] * (shipped_models.NUM_ITEMS - 2)], object)
+    items = dataclasses.replace(shipped_models.create_items(), genres=genres)
+    run = finished_run.find(shipped_models.write_run(tmp_path / "run", items=items).root)
+    found = opening.open_recommender(export.export(run, tmp_path / "export").root).items
+    np.testing.assert_array_equal(run.items.genres, genres)
+    np.testing.assert_array_equal(found.genres, genres)
+    np.testing.assert_array_equal(found.titles, items.titles)
 
 
 def test_a_run_and_its_export_have_the_same_numbers(run, exported):

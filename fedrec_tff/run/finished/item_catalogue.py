@@ -28,11 +28,13 @@ class ItemCatalogue:
       ids: object (str) [num_items], raw ids.
       titles: object (str) [num_items]; None where items have none.
       has_integer_ids: Whether the data had numbers for ids, so that recommendations have them too.
+      genres: object (str) [num_items], genres joined by `|`; None where they are not known.
     """
 
     ids: np.ndarray
     titles: np.ndarray | None = None
     has_integer_ids: bool = False
+    genres: np.ndarray | None = None
 
     def find(self, names: Iterable[Any]) -> np.ndarray:
         """The indices of items.
@@ -119,8 +121,10 @@ def read(path: pathlib.Path, has_integer_ids: bool = False) -> ItemCatalogue:
     try:
         # No text is taken for a missing one: NA is an id as any other.
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        titles = table["title"].to_numpy(object) if "title" in table else None
-        return ItemCatalogue(table["id"].to_numpy(object), titles, has_integer_ids)
+        titles, genres = (
+            table[name].to_numpy(object) if name in table else None for name in ("title", "genres")
+        )
+        return ItemCatalogue(table["id"].to_numpy(object), titles, has_integer_ids, genres)
     except (OSError, ValueError, KeyError) as error:
         raise errors.UserError(
             f"{path}, which tells items apart, cannot be read: restore it"

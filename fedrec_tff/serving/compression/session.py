@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,14 @@ from fedrec_tff.datasets.sequences import Sequences
 from fedrec_tff.run.finished.finished_run import FinishedRun
 from fedrec_tff.run.folder import output_folder
 from fedrec_tff.run.metrics import metric_names
-from fedrec_tff.serving import baked_model, export, export_folder, run_recommender, saved_model
+from fedrec_tff.serving import (
+    baked_model,
+    export,
+    export_folder,
+    promise,
+    run_recommender,
+    saved_model,
+)
 from fedrec_tff.serving.baked_model import BakedModel
 from fedrec_tff.serving.compression import (
     access,
@@ -89,7 +97,8 @@ def run(
     if path is not None:
         with output_folder.open_whole_folder(path) as partial:
             for text, model in made.items():
-                _write(model, full, ExportFolder(partial / to_name(text)), config)
+                folder = ExportFolder(partial / to_name(text))
+                _write(model, full, folder, config, promise.select(finished.results))
             (partial / _RESULTS).write_text(report.to_json(results))
     return results
 
@@ -166,7 +175,11 @@ def _measure_held_out(
 
 
 def _write(
-    model: CompactModel, full: BakedModel, folder: ExportFolder, config: CompressionConfig
+    model: CompactModel,
+    full: BakedModel,
+    folder: ExportFolder,
+    config: CompressionConfig,
+    privacy: dict[str, Any],
 ) -> None:
     """Writes an export, its manifest last."""
     folder.root.mkdir()
@@ -175,7 +188,6 @@ def _write(
     if config.writes_saved_model:
         saved_model.save(model.decode(full.items), folder.saved_model, _DEFAULT_K)
     num_items, dim = model.embedding.dimensions
-    manifest = Manifest(
-        num_items, dim, model.config.history_length, _DEFAULT_K, full.items.has_integer_ids
-    )
+    has_integers, length = full.items.has_integer_ids, model.config.history_length
+    manifest = Manifest(num_items, dim, length, _DEFAULT_K, has_integers, privacy)
     export_folder.write_manifest(folder, manifest)
