@@ -38,7 +38,7 @@ class Playground:
         self._models = list(models)
         self._items = _merge_items(models)
         self._ids = list(self._items)
-        titles = [item.get("title", raw_id) for raw_id, item in self._items.items()]
+        titles = [item["title"] for item in self._items.values()]
         self._search = item_search.ItemSearch(self._ids, titles)
         self._random = random.Random(seed)
 
@@ -147,7 +147,8 @@ def _merge_items(models: Iterable[ShownModel]) -> dict[str, dict[str, Any]]:
         titles = items.ids if items.titles is None else items.titles
         genres = [""] * len(items.ids) if items.genres is None else items.genres
         for raw_id, title, genre in zip(items.ids, titles, genres, strict=True):
-            merged.setdefault(raw_id, {"id": raw_id, "title": title, "genres": _split(genre)})
+            item = merged.setdefault(raw_id, {"id": raw_id, "title": title, "genres": []})
+            item["genres"] = item["genres"] or _split(genre)
     return merged
 
 
