@@ -4,7 +4,7 @@ import dataclasses
 import math
 import pathlib
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fedrec_tff.privacy import departures
 from fedrec_tff.run.folder import metrics_file, run_directory
@@ -20,8 +20,9 @@ class Curve:
     Attributes:
       rounds: Rounds, ascending, at least one.
       mean: Mean over the seeds after each of the rounds.
-      low: The smallest of the seeds' values.
-      high: The largest of the seeds' values.
+      low: The smallest of the seeds' values; for one seed, the lower end of the interval that was
+        released with a noised value, and None without one.
+      high: The largest, and the upper end, likewise.
       num_seeds: Number of seeds.
       epsilon: The largest of the seeds' epsilons after each of the rounds; None where a round has
         none.
@@ -31,8 +32,8 @@ class Curve:
 
     rounds: tuple[int, ...]
     mean: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    low: tuple[float, ...] | None
+    high: tuple[float, ...] | None
     num_seeds: int
     epsilon: tuple[float, ...] | None = None
     is_marked: bool = False
@@ -57,17 +58,32 @@ def read(folders: Sequence[pathlib.Path], metric: str) -> Curve | None:
         rounds = sorted(set.intersection(*(set(values) for values in runs)))
         if rounds:
             values = [[run[number] for run in runs] for number in rounds]
+            is_alone = len(folders) == 1
             return Curve(
                 tuple(rounds),
                 tuple(statistics.fmean(found) for found in values),
-                tuple(map(min, values)),
-                tuple(map(max, values)),
+                _find_end(tables[0], f"{name}_low", rounds) if is_alone else _map(min, values),
+                _find_end(tables[0], f"{name}_high", rounds) if is_alone else _map(max, values),
                 len(folders),
                 _find_epsilons(tables, rounds),
                 any(f"{metric_names.NON_PRIVATE}{name}" in row for row in tables[0].values()),
                 is_noised,
             )
     return None
+
+
+def _map(
+    choose: Callable[[Sequence[float]], float], values: Sequence[Sequence[float]]
+) -> tuple[float, ...]:
+    return tuple(map(choose, values))
+
+
+def _find_end(
+    table: Mapping[int, Mapping[str, str]], name: str, rounds: Sequence[int]
+) -> tuple[float, ...] | None:
+    """Ends of intervals; None where a round has none."""
+    found = _select(table, name)
+    return tuple(found[number] for number in rounds) if set(rounds) <= set(found) else None
 
 
 def find_last_round(folder: pathlib.Path) -> int:

@@ -63,7 +63,7 @@ def _draw_rounds(part: Part, found: Sequence[tuple[Kind, Curve]]) -> charts.Char
         f"validation {part.metric}",
         series,
         _create_levels(part),
-        join([f"Validation {part.metric} by round. ", *_remark([curve for _, curve in found])]),
+        join([f"Validation {part.metric} by round. ", *_remark(found)]),
     )
 
 
@@ -80,7 +80,7 @@ def _draw_spent(part: Part, found: Sequence[tuple[Kind, Curve]], relation: str) 
         join(
             [
                 f"Validation {part.metric} by the epsilon spent until then{relation}. ",
-                *_remark([curve for _, curve in found]),
+                *_remark(found),
                 nobodys,
             ]
         ),
@@ -131,19 +131,18 @@ def _draw_epsilon(part: Part, relation: str) -> charts.Chart | None:
         levels,
         f"Test {part.metric} of the released models against epsilon{relation}. Points are means "
         f"over the seeds, bars go from the smallest to the largest seed. {_say_hollow(kinds)}"
-        f"{_star(marked)}",
+        f"{_say_left_out(part.kinds)}{_star(marked)}",
     )
 
 
 def _create_series(kind: Kind, curve: Curve, places: Sequence[float]) -> charts.Series:
-    has_band = curve.num_seeds > 1
     return charts.Series(
         _name(kind) + (" (noised)" if curve.is_noised else formats.STAR * curve.is_marked),
         kind.style,
         places,
         curve.mean,
-        curve.low if has_band else None,
-        curve.high if has_band else None,
+        curve.low,
+        curve.high,
         is_hollow=bool(kind.guarantees) and kind.is_private and not kind.has_guarantee,
     )
 
@@ -174,12 +173,17 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _remark(found: Sequence[Curve]) -> Iterator[str]:
-    if any(curve.num_seeds > 1 for curve in found):
+def _remark(found: Sequence[tuple[Kind, Curve]]) -> Iterator[str]:
+    shown = [curve for _, curve in found]
+    if any(kind.style is None for kind, _ in found):
+        yield "Grey and without a name: all kinds of runs but the first few, which tables name. "
+    if any(curve.num_seeds > 1 for curve in shown):
         yield _BAND
-    if any(curve.is_noised for curve in found):
+    if any(curve.is_noised for curve in shown):
         yield "What is called noised was released with noise, as a part of epsilon. "
-    yield _star(any(curve.is_marked for curve in found))
+    if any(curve.num_seeds == 1 and curve.low is not None for curve in shown):
+        yield "Around a single seed the band is the 95 % interval that was released with it. "
+    yield _star(any(curve.is_marked for curve in shown))
 
 
 def _star(is_marked: bool) -> str:
@@ -193,6 +197,11 @@ def _say_hollow(kinds: Sequence[Kind]) -> str:
         "Hollow markers: an insecure or simulated epsilon is a number of the mechanism, and no "
         "guarantee of these users. "
     )
+
+
+def _say_left_out(kinds: Sequence[Kind]) -> str:
+    is_any_left_out = any(kind.style is None and kind.is_private for kind in kinds)
+    return "Kinds of runs but the first few are in the table alone. " if is_any_left_out else ""
 
 
 def _say_deltas(kinds: Sequence[Kind]) -> str:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+_STEPS = (1.0, 2.0, 5.0, 10.0)
 
 
 def find_ticks(low: float, high: float, most: int) -> list[float]:
@@ -15,7 +15,7 @@ def find_ticks(low: float, high: float, most: int) -> list[float]:
       most: Number of intervals between ticks, at most; at least 2.
 
     Returns:
-      Multiples of 1, 2, 2.5 or 5 times a power of ten, of the smallest step with which so few
+      Multiples of 1, 2 or 5 times a power of ten, of the smallest step with which so few
       enclose the interval.
     """
     if high <= low:

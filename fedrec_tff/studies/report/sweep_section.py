@@ -143,8 +143,8 @@ def _draw_curves(sweep: Study, identifier: str) -> Iterator[Markup]:
         0,
         curve.rounds,
         curve.mean,
-        curve.low if curve.num_seeds > 1 else None,
-        curve.high if curve.num_seeds > 1 else None,
+        curve.low,
+        curve.high,
     )
     band = "; the band goes from its smallest to its largest seed" if curve.num_seeds > 1 else ""
     chart = charts.Chart(

@@ -50,6 +50,17 @@ def test_noised_values_stand_in_where_exact_ones_are_withheld(tmp_path):
     assert curve.is_noised
     assert not curve.is_marked
     assert (curve.rounds, curve.mean) == ((2,), (0.15,))
+    assert curve.low is curve.high is None
+
+
+def test_the_band_of_one_noised_run_is_the_interval_that_was_released(tmp_path):
+    header = "round,private/mrr,private/mrr_low,private/mrr_high"
+    one = _write(tmp_path / "1", header, "2,0.15,0.1,0.2", "4,0.25,0.2,0.3")
+    curve = curves.read([one], "mrr")
+    assert (curve.low, curve.high) == ((0.1, 0.2), (0.2, 0.3))
+    other = _write(tmp_path / "2", header, "2,0.13,0.0,0.9", "4,0.35,0.0,0.9")
+    curve = curves.read([one, other], "mrr")
+    assert (curve.low, curve.high) == ((0.13, 0.25), (0.15, 0.35))
 
 
 def test_a_run_that_has_written_nothing_has_no_curve(tmp_path):

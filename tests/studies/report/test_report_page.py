@@ -106,7 +106,8 @@ def test_what_is_withheld_does_not_appear(tmp_path):
     run = report_folders.write_run(tmp_path / "eps8", epsilon=8.0, test=0.1234)
     _rewrite(run, lambda r: {k: v for k, v in r.items() if not k.startswith("non_private/")})
     (run / "metrics.csv").write_text(
-        "round,privacy/epsilon,private/recall@10\n2,4.0,0.111\n6,8.0,0.157\n"
+        "round,privacy/epsilon,private/recall@10,private/recall@10_low,private/recall@10_high\n"
+        "2,4.0,0.111,0.0,0.2\n6,8.0,0.157,0.1,0.2\n"
     )
     _rewrite(run, lambda r: {**r, "private/recall@10": 0.157})
     document = _write(tmp_path, run)
@@ -114,6 +115,7 @@ def test_what_is_withheld_does_not_appear(tmp_path):
     assert "0.1234" not in document
     assert "recall@10 0.1570, one seed, released with noise" in text
     assert "eps8 (noised)" in text
+    assert "the 95 % interval that was released with it" in text
     assert "no exact test metrics" in text
     assert stat.S_IMODE((tmp_path / "report.html").stat().st_mode) & 0o077
 
@@ -209,6 +211,18 @@ def test_a_number_that_is_no_guarantee_has_a_hollow_marker(tmp_path):
     groups = re.findall(r'<g class="s(\d)">(.*?)</g>', wide)
     looks = {number: "mark hollow" in group for number, group in groups if "mark" in group}
     assert looks == {"0": True, "1": False}
+
+
+def test_more_kinds_than_can_be_told_apart_are_grey_and_said_to_be(tmp_path):
+    for e in range(1, 10):
+        report_folders.write_run(tmp_path / f"eps{e}", epsilon=float(e), target_epsilon=float(e))
+    document = _write(tmp_path, tmp_path)
+    rounds = document[document.index('<figure id="quality-1-rounds">') :]
+    wide = rounds[: rounds.index("</svg>")]
+    assert wide.count('class="others"') == 2
+    assert "Grey and without a name" in document
+    assert "are in the table alone" in document
+    assert {f"eps{e}" for e in range(1, 10)} <= {r[0] for r in _read_rows(document, "Test metrics")}
 
 
 def test_other_data_are_side_by_side_and_not_ranked(tmp_path):
