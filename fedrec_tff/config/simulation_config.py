@@ -60,10 +60,17 @@ class SimulationConfig:
     )
     attack_num_popular: int = declare(
         10,
-        "Number of items that attackers take for popular because their embeddings change most "
-        "(pieck_ipe, pieck_uea).",
+        "Number of items that attackers take for popular (pieck_ipe, pieck_uea).",
         low=1,
         high=100_000,
+        needs=(_ATTACK,),
+    )
+    attack_mining: str = declare(
+        attacks.BIAS,
+        "Sign by which attackers tell popular items (pieck_ipe, pieck_uea): bias, that of an item "
+        "in the newest model; change, how far its row moved in all rounds, as in the paper, which "
+        "means something with --server_optimizer=sgd.",
+        choices=attacks.MININGS,
         needs=(_ATTACK,),
     )
     attack_public_fraction: float = declare(
@@ -115,6 +122,7 @@ class SimulationConfig:
             self.attack_target_item,
             self.attack_num_targets,
             self.attack_num_popular,
+            self.attack_mining,
             self.attack_public_fraction,
             self.attack_num_rows,
         )

@@ -47,9 +47,9 @@ def create_promotion(
     scale = attack.resolve_scale(config.clients_per_round)
     aim = promotion_lib.Aim(config.two_tower, targets, config.client_learning_rate, scale)
     if attack.name == attack_config.PIECK_IPE:
-        return pieck.PieckIpe(aim, attack.num_popular)
+        return pieck.PieckIpe(aim, attack.num_popular, attack.mining)
     if attack.name == attack_config.PIECK_UEA:
-        return pieck.PieckUea(aim, attack.num_popular)
+        return pieck.PieckUea(aim, attack.num_popular, attack.mining)
     if attack.name == attack_config.PIPATTACK:
         counts = np.bincount(train.items, minlength=num_items)
         return pipattack.PipAttack(aim, pipattack.classify_popularity(counts))

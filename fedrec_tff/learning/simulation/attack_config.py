@@ -35,8 +35,8 @@ DESCRIPTIONS = {
     GARBAGE: "random numbers as large as the scale",
     FREE_RIDER: "zeros, without training",
     DELTA_FREE_RIDER: "what the server did in the last round, times the scale, without training",
-    PIECK_IPE: "the targets' vectors turned towards those that change most, times the scale",
-    PIECK_UEA: "the targets' scores raised for what changes most, times the scale",
+    PIECK_IPE: "the targets' vectors turned towards those of popular items, times the scale",
+    PIECK_UEA: "the targets' scores raised for popular items as if users, times the scale",
     PIPATTACK: "targets made to look popular, within scale longest honest rows of an honest update",
     FEDRECATTACK: "the targets' scores raised for users known in part, within scale longest rows",
 }
@@ -56,6 +56,10 @@ _DEFAULT_SCALES = {
 PIECK = (PIECK_IPE, PIECK_UEA)
 PROMOTIONS = (*PIECK, PIPATTACK, FEDRECATTACK)
 TARGETED = (TARGET_PROMOTION, *PROMOTIONS)
+# What `PIECK` ranks items by, to find popular ones.
+BIAS = "bias"
+CHANGE = "change"
+MININGS = (BIAS, CHANGE)
 # They know more than the model of the round.
 WITH_MEMORY = (ALIE, DELTA_FREE_RIDER, *PROMOTIONS)
 # They know exact statistics of honest users, which no noise covers.
@@ -69,6 +73,7 @@ _OF_SOME = {
     "attack_target_item": ("target_item", TARGETED),
     "attack_num_targets": ("num_targets", TARGETED),
     "attack_num_popular": ("num_popular", PIECK),
+    "attack_mining": ("mining", PIECK),
     "attack_public_fraction": ("public_fraction", (FEDRECATTACK,)),
     "attack_num_rows": ("num_rows", (FEDRECATTACK,)),
 }
@@ -87,6 +92,7 @@ class AttackConfig:
         seed chooses.
       num_targets: Number of cold items that are pushed where none is named.
       num_popular: Number of items that `PIECK` mines.
+      mining: What `PIECK` ranks items by, one of `MININGS`.
       public_fraction: Part of the users' interactions that `FEDRECATTACK` knows.
       num_rows: Number of rows that a `FEDRECATTACK` attacker sends, at most.
     """
@@ -97,6 +103,7 @@ class AttackConfig:
     target_item: str | None = None
     num_targets: int = 1
     num_popular: int = 10
+    mining: str = BIAS
     public_fraction: float = 0.01
     num_rows: int = 60
 

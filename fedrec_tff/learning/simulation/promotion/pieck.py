@@ -3,22 +3,29 @@
 Zhang et al. 2024, "Preventing the popular item embedding based attack in federated
 recommendations" (ICDE 2024, arXiv 2502.12958).
 
-Assumed: nothing but the model, in rounds that follow one another. The embeddings that change most
-while others train are those of popular items (popular item mining, section IV-A): the attack ranks
-items by the sum over rounds of the norm of their row's change, targets left out, and takes the
-first `num_popular`. Then
+Assumed: nothing but the model, in rounds that follow one another. The model gives away which items
+are popular (popular item mining): the attack ranks them, targets left out, and takes the first
+`num_popular`. Then
 
-- **PIECK-IPE** (item popularity enhancement, IV-B) turns targets' vectors towards those of the
-  mined items: it maximises their cosines, which count by the rank of the item, on average over
-  those that are positive and over those that are not.
-- **PIECK-UEA** (user embedding approximation, IV-C) takes the mined items for users, who are near
-  to what is popular, and raises targets' scores for these: binary cross-entropy, all labels one.
+- **PIECK-IPE** (item popularity enhancement) turns targets' vectors towards those of the mined
+  items: it maximises their cosines, which count by the rank of the item, on average over those that
+  are positive and over those that are not.
+- **PIECK-UEA** (user embedding approximation) takes the mined items for users, who are near to what
+  is popular, and raises targets' scores for these: binary cross-entropy, all labels one.
 
-Where this differs: the paper mines in the first rounds that an attacker is in and keeps the result;
-here the sum goes on, and attackers wait until the first round has shown a change. The stand-in of a
-user is the query of a history of one mined item: with a tower that takes the plain mean of a
-history this is the item's embedding, as in the paper. The row of an item has its bias in it, and so
-have changes and cosines. Constant factors of the losses are left to the scale.
+Where this differs:
+
+- **Mining.** In the paper the embeddings that change most are those of popular items: `CHANGE`
+  ranks by the sum over rounds of the norm of each row's change. That rests on a server that adds
+  up gradients. An adaptive server (Adam) moves all rows about as far, and the ones that change most
+  are then no more popular than others. But items here have biases, which grow with popularity
+  whatever the server does: `BIAS` ranks by the biases of the newest model.
+- The paper mines in the first rounds that an attacker is in and keeps the result; here it goes on,
+  and attackers wait until the first round has shown a change.
+- The stand-in of a user is the query of a history of one mined item: with a tower that takes the
+  plain mean of a history this is the item's embedding, as in the paper.
+- The row of an item has its bias in it, and so have changes and cosines.
+- Constant factors of the losses are left to the scale.
 """
 
 # Tested in tests/learning/simulation/test_promotions.py.
@@ -27,9 +34,11 @@ import abc
 import dataclasses
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from fedrec_tff.learning import client_work
+from fedrec_tff.learning.simulation import attack_config
 from fedrec_tff.learning.simulation.promotion import promotion
 from fedrec_tff.models import two_tower
 
@@ -52,9 +61,11 @@ class Pieck(promotion.Promotion, abc.ABC):
 
     Attributes:
       num_popular: Number of items that are mined.
+      mines_by: What items are ranked by, one of `attack_config.MININGS`.
     """
 
     num_popular: int
+    mines_by: str
 
     @abc.abstractmethod
     def compute_loss(
@@ -87,7 +98,7 @@ class Pieck(promotion.Promotion, abc.ABC):
         del reports
         difference = tf.nest.map_structure(tf.subtract, new_weights.items, weights.items)
         change = state.change + promotion.find_row_norms(difference)
-        popular = self.mine(change)
+        popular = self.mine(change, new_weights)
         targets = two_tower.gather_items(new_weights.items, self.list_items(()))
         step = promotion.take_step(
             self.aim,
@@ -98,15 +109,20 @@ class Pieck(promotion.Promotion, abc.ABC):
         strength = tf.where(tf.reduce_any(change > 0.0), self.aim.scale, 0.0)
         return Mined(change, tf.nest.map_structure(lambda t: strength * t, step))
 
-    def mine(self, change: tf.Tensor) -> tf.Tensor:
-        """The items that changed most, but for the targets: int32 [num_popular], most first."""
-        others = tf.tensor_scatter_nd_update(
-            change,
-            tf.constant(self.aim.targets)[:, tf.newaxis],
-            tf.fill([len(self.aim.targets)], -1.0),
-        )
-        num_others = others.shape[0] - len(self.aim.targets)
-        return tf.math.top_k(others, min(self.num_popular, num_others)).indices
+    def mine(self, change: tf.Tensor, weights: two_tower.TwoTowerWeights) -> tf.Tensor:
+        """The items that are taken for popular, the most popular first; no targets.
+
+        Args:
+          change: float32 [num_items], the sum of each row's changes.
+          weights: The newest model.
+
+        Returns:
+          int32 [num_popular]; fewer where there are fewer items.
+        """
+        signs = change if self.mines_by == attack_config.CHANGE else weights.items.bias
+        num_items, targets = signs.shape[0], self.aim.targets
+        others = tf.where(np.isin(np.arange(num_items), targets), -np.inf, signs)
+        return tf.math.top_k(others, min(self.num_popular, num_items - len(targets))).indices
 
     def create_rows(
         self,
@@ -135,9 +151,8 @@ class PieckIpe(Pieck):
             transpose_b=True,
         )
         num_popular = popular.shape[0]
-        rank_weights = tf.range(float(num_popular), 0.0, -1.0) / (
-            num_popular * (num_popular + 1) / 2
-        )
+        # One on average, and the more the more popular.
+        rank_weights = tf.range(float(num_popular), 0.0, -1.0) * 2.0 / (num_popular + 1)
         is_positive = cosine > 0.0
         alignment = 0.0
         for is_counted in (is_positive, tf.logical_not(is_positive)):
