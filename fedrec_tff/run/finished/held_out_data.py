@@ -105,7 +105,9 @@ def open_other(run: FinishedRun, part: str, changes: Mapping[str, Any]) -> HeldO
             "another split, or more data"
         )
     notes = _describe_unknown_items(config, dataset)
-    if _DATASET not in changes:
+    if _DATASET in changes:
+        notes += _describe_other_titles(run, dataset)
+    else:
         notes += _describe_trained_targets(run, dataset, evaluation_set)
     score_fn = _build_score_fn(run, dataset, is_other=_DATASET in changes)
     return HeldOutData(config, dataset, evaluation_set, score_fn, notes)
@@ -149,6 +151,23 @@ def _describe_unknown_items(config: RunConfig, dataset: loading.LoadedDataset) -
     return (
         f"the model does not know {len(unknown):,} items of these data: {outside:,} of "
         f"{found.num_rows:,} interactions are left out, before anything is held out",
+    )
+
+
+def _describe_other_titles(run: FinishedRun, dataset: loading.LoadedDataset) -> tuple[str, ...]:
+    """Says how many items are called otherwise than the model's of the same id."""
+    log = dataset.interactions
+    if run.items.titles is None or log.item_features is None or "title" not in log.item_features:
+        return ()
+    found, known = log.item_features["title"].to_numpy(object), run.items.titles
+    # What has no title is called by its id.
+    is_told = (found != log.item_ids) & (known != log.item_ids)
+    num_told, num_others = np.count_nonzero(is_told), np.count_nonzero(is_told & (found != known))
+    if not num_others:
+        return ()
+    return (
+        f"of {num_told:,} items that have a title in both, {num_others:,} are called otherwise in "
+        "these data than what the model knows by the same id: are they the same items?",
     )
 
 

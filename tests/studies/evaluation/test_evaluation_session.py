@@ -14,6 +14,7 @@ import fedrec_tff
 from fedrec_tff import errors
 from fedrec_tff.config import field_spec
 from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.datasets import sequences
 from fedrec_tff.evaluation.group_metrics import Resampling
 from fedrec_tff.run import session as run_session
 from fedrec_tff.run.finished import finished_run, held_out_data, measuring
@@ -284,6 +285,50 @@ def test_other_data_are_matched_by_raw_id(folders, tmp_path):
     run = finished_run.FinishedRun(run.directory, knows_users, run.results)
     with pytest.raises(errors.UserError, match="30 users of these data are others"):
         held_out_data.open_other(run, "test", changes)
+
+
+def test_other_items_with_the_same_ids_are_noticed(folders):
+    run = finished_run.find(folders[1])
+    # Another seed makes up another catalogue.
+    changes = {"dataset": "synthetic", "synthetic_users": 40, "synthetic_items": 260}
+    same = held_out_data.open_other(run, "test", changes)
+    assert not same.notes
+    other = held_out_data.open_other(run, "test", {**changes, "seed": 1})
+    titles = other.dataset.interactions.item_features["title"].to_numpy(object)
+    count = np.count_nonzero(titles != run.items.titles)
+    assert count > 100
+    assert f"{count} are called otherwise" in other.notes[-1]
+
+
+def test_users_are_paired_by_id_where_the_same_is_held_out(reports):
+    reference = reports[0].measured
+    held_out = reference.data.evaluation_set
+    rows = np.arange(held_out.num_rows)[:9:-1]
+    targets = held_out.targets.items[rows].copy()
+    # The last but one of the rows holds out something else.
+    targets[-2] = next(
+        item
+        for item in range(reference.data.num_items)
+        if item not in held_out.history.row(rows[-2]) and item != targets[-2]
+    )
+    other = dataclasses.replace(
+        held_out,
+        user_index=held_out.user_index[rows],
+        history=held_out.history.take(rows),
+        targets=sequences.from_lengths(targets, np.ones(len(rows), int)),
+    )
+    measured = measuring.measure(
+        dataclasses.replace(reference.data, evaluation_set=other), reference.ks
+    )
+    found = session._pair(measured, reference)
+    expected = [position for position in range(len(rows)) if position != len(rows) - 2]
+    assert found.own.tolist() == expected
+    assert found.first.tolist() == rows[expected].tolist()
+    (note,) = session._describe_pairing(measured, reference, found)
+    assert f"on {len(rows) - 1} of {held_out.num_rows} users" in note
+    row = reference.values.names.index("mrr")
+    one, two = session._take_pairs(measured, reference, found)
+    np.testing.assert_array_equal(one.totals[row], two.totals[row])
 
 
 def test_a_run_that_withholds_is_not_measured(folders):
