@@ -5,6 +5,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fedrec_tff.evaluation import user_values
 from fedrec_tff.privacy import departures
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.report import formats, markup, style
@@ -93,8 +94,22 @@ def _write_metrics(
         ]
         for metric in metrics
     ]
-    caption = f"Means over the users of {part}, with bootstrap intervals of {level}"
+    shown = _choose_shown(metrics)
+    ginis = {run: _find_gini(described, shown, part) for run, described in runs.items()}
+    if None not in ginis.values():
+        numbers = [f"{gini:.4f}{_star(runs[run])}" for run, gini in ginis.items()]
+        rows.append([f"Gini of users' {shown}", *numbers])
+    caption = f"Means over the users of the {part} part, with bootstrap intervals of {level}"
     return markup.table(["", *map(name, runs)], rows, caption)
+
+
+def _choose_shown(metrics: list[str]) -> str | None:
+    """The metric by which recommenders are compared first; None where it is not there."""
+    return next((metric for metric in metrics if metric.startswith("recall@")), None)
+
+
+def _find_gini(described: _Values, metric: str | None, part: str) -> float | None:
+    return metric_names.select(described["user_gini"], f"{part}/").get(metric)
 
 
 def _write_estimate(found: _Values, star: str) -> str:
@@ -123,7 +138,10 @@ def _write_differences(
             [
                 markup.breakable(metric),
                 _write_change(found[metric]["difference"], star),
-                _write_share(found[metric]["loss"]["value"], star),
+                # Of what is neither good nor bad in itself nothing can be lost.
+                _write_share(found[metric]["loss"]["value"], star)
+                if user_values.direction(metric) > 0
+                else "",
                 _write_p_value(found[metric]["p_value"]),
             ]
             for metric in metrics
@@ -165,7 +183,7 @@ def _write_groups(
     runs: Mapping[str, _Values], part: str, metrics: list[str], level: str
 ) -> Iterator[Markup]:
     """Every partition of the users, in the metric by which recommenders are compared first."""
-    shown = next((metric for metric in metrics if metric.startswith("recall@")), None)
+    shown = _choose_shown(metrics)
     if shown is None:
         return
     partitions = {run: metric_names.find(found, "groups") or {} for run, found in runs.items()}
@@ -226,16 +244,13 @@ def _say_gaps(
         gap = metric_names.select(found["gaps"], f"{part}/").get(metric)
         if gap is None or gap["worst"] is None or gap["ratio"] is None:
             continue
-        gini = metric_names.select(runs[run]["user_gini"], f"{part}/").get(metric)
-        star = _star(runs[run])
-        spread = f" Over single users, the Gini coefficient is {gini:.3f}{star}." if gini else ""
         yield element(
             "p",
             name(run),
             ": the worst group, ",
             name(gap["worst"]),
-            f", gets {gap['ratio']:.0%}{star} of what the best, ",
+            f", gets {gap['ratio']:.0%}{_star(runs[run])} of what the best, ",
             name(gap["best"]),
-            f", gets.{spread}",
+            ", gets.",
             class_="faint",
         )

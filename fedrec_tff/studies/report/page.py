@@ -139,13 +139,13 @@ def _iterate_sections(found: Inputs, split: Iterable[Part]) -> Iterator[tuple[st
         yield "privacy", "Privacy", privacy_section.write(split)
         yield "cost", "Communication and time", cost_section.write(split)
     for number, evaluation in enumerate(found.evaluations, start=1):
-        title = f"Evaluation {evaluation.name}"
+        title = f"Evaluation: {evaluation.name}"
         yield f"evaluation-{number}", title, evaluation_section.write(evaluation)
     for number, sweep in enumerate(found.sweeps, start=1):
         key = f"sweep-{number}"
-        yield key, f"Sweep {sweep.name}", sweep_section.write(sweep, f"{key}-curves")
+        yield key, f"Sweep: {sweep.name}", sweep_section.write(sweep, f"{key}-curves")
     for number, study in enumerate(found.robustness, start=1):
-        title = f"Robustness {study.name}"
+        title = f"Robustness: {study.name}"
         yield f"robustness-{number}", title, robustness_section.write(study)
     if split:
         yield "runs", "What was asked and done", runs_section.write(split)

@@ -262,7 +262,8 @@ def _describe_evaluated(old, new, is_private, compares):
             "loss": {"value": 0.34, "low": 0.3, "high": 0.4},
             "p_value": 0.0005,
         }
-        described[f"{mark}compared_with_first"] = {"num_users": 290, "metrics": {recall: change}}
+        changes = {recall: change, f"{mark}test/coverage@10": change}
+        described[f"{mark}compared_with_first"] = {"num_users": 290, "metrics": changes}
     return described
 
 
