@@ -3,7 +3,7 @@
 Gaps between groups are as in Ekstrand et al. (2018, "All the cool kids, how do they fit in?"):
 differences of the groups' means, here beside bootstrap intervals of each. That noise costs small
 groups most is Bagdasaryan et al. (2019, "Differential privacy has disparate impact on model
-accuracy"); `relative_losses` shows it.
+accuracy"); `compare` shows it.
 """
 
 import dataclasses
@@ -43,6 +43,20 @@ class Estimate:
     value: float
     low: float
     high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """How two models differ in a metric, on the same users.
+
+    Attributes:
+        difference: Mean of the one less that of the other.
+        loss: Share of the other's mean that is lost with the one: negative for a gain, NaN where
+            there is nothing to lose.
+    """
+
+    difference: Estimate
+    loss: Estimate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,8 +128,8 @@ def find_gap(name: str, means: dict[str, float]) -> Gap:
     return Gap(known[high] - known[low], ratio, worst, best)
 
 
-def differences(one: UserValues, other: UserValues, how: Resampling) -> dict[str, Estimate]:
-    """Subtracts one model's means from another's, measured on the same users.
+def compare(one: UserValues, other: UserValues, how: Resampling) -> dict[str, Comparison]:
+    """Compares two models by their values of the same users.
 
     Args:
         one: Values of the model that is compared.
@@ -123,26 +137,20 @@ def differences(one: UserValues, other: UserValues, how: Resampling) -> dict[str
         how: How intervals are made; each draw takes the same users for both.
 
     Returns:
-        `one` less `other`, by the name of the metric.
+        A comparison for each metric, by name.
     """
-    draws = _draw(one, how) - _draw(other, how)
-    return _to_estimates(one.names, one.means - other.means, draws, how)
-
-
-def relative_losses(one: UserValues, other: UserValues, how: Resampling) -> dict[str, Estimate]:
-    """Tells which share of another model's means is lost with this one, on the same users.
-
-    Args:
-        one: Values of the model that is compared.
-        other: Values of the model that it is compared with, of the same metrics and users.
-        how: How intervals are made; each draw takes the same users for both.
-
-    Returns:
-        1 less the ratio of the means, by the name of the metric: negative for a gain, NaN where
-        there is nothing to lose.
-    """
-    draws = _lose(_draw(one, how), _draw(other, how))
-    return _to_estimates(one.names, _lose(one.means, other.means), draws, how)
+    names, num_metrics = one.names, len(one.names)
+    # Both at once, for each draw of users takes as long as averaging it.
+    both = UserValues(
+        (*names, *names),
+        np.concatenate([one.totals, other.totals]),
+        np.concatenate([one.weights, other.weights]),
+    )
+    draws = _draw(both, how)
+    pair = draws[:num_metrics], draws[num_metrics:]
+    differences = _to_estimates(names, one.means - other.means, pair[0] - pair[1], how)
+    losses = _to_estimates(names, _lose(one.means, other.means), _lose(*pair), how)
+    return {name: Comparison(differences[name], losses[name]) for name in names}
 
 
 def _lose(mean: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -38,11 +38,11 @@ def test_losses_and_differences_are_of_the_same_users():
     before = _values(rng.random((2, 40)))
     # Each user loses about a quarter: there is next to nothing to be unsure of.
     after = _values(before.totals * rng.uniform(0.74, 0.76, (2, 40)))
-    loss = group_metrics.relative_losses(after, before, _HOW)["ndcg@10"]
+    loss = group_metrics.compare(after, before, _HOW)["ndcg@10"].loss
     assert (loss.value, loss.low, loss.high) == pytest.approx((0.25, 0.25, 0.25), abs=0.005)
-    difference = group_metrics.differences(after, before, _HOW)["ndcg@10"]
+    difference = group_metrics.compare(after, before, _HOW)["ndcg@10"].difference
     expected = (after.totals[0] - before.totals[0]).mean()
     assert difference.value == pytest.approx(expected)
     assert difference.low < difference.value < difference.high < 0.0
     nothing = _values(np.zeros((2, 40)))
-    assert np.isnan(group_metrics.relative_losses(after, nothing, _HOW)["ndcg@10"].value)
+    assert np.isnan(group_metrics.compare(after, nothing, _HOW)["ndcg@10"].loss.value)

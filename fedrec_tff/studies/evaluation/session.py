@@ -300,11 +300,10 @@ def _compare(
     if not len(pairing.own):
         return {}
     one, other = _take_pairs(measured, reference, pairing)
-    differences = group_metrics.differences(one, other, how)
-    losses = group_metrics.relative_losses(one, other, how)
+    found = group_metrics.compare(one, other, how)
     p_values = resampling.randomisation_p_values(one, other, how.num_resamples, how.seed)
     return {
-        metric: Difference(differences[metric], losses[metric], float(p_value))
+        metric: Difference(found[metric].difference, found[metric].loss, float(p_value))
         for metric, p_value in zip(one.names, p_values, strict=True)
     }
 
@@ -340,7 +339,8 @@ def _report_partition(
             continue
         losses = {}
         if measured is not reference:
-            losses = group_metrics.relative_losses(one.take(members), other.take(members), how)
+            found = group_metrics.compare(one.take(members), other.take(members), how)
+            losses = {metric: compared.loss for metric, compared in found.items()}
         groups[label] = GroupReport(
             len(members),
             group_metrics.estimate(measured.values.take(pairing.own[members]), how),
