@@ -1,0 +1,199 @@
+"""A model for devices, as TensorFlow Lite files: whole for a small catalogue, else its query tower.
+
+Each takes one history at a time: `history` is int32 [1, history_length], the newest items, oldest
+first, padded at the end with -1; `seen` is int32 [1, any length], indices that are left out.
+
+  encoder      history -> query, float32 [1, dim]
+  recommender  history, seen -> index, int32 [1, k], and score, float32 [1, k]
+
+Weights are made smaller by what they are themselves (float16, or int8 by dynamic range). Nothing is
+calibrated, so no history is read for it, neither a user's nor one that was made up.
+"""
+
+import dataclasses
+import enum
+import pathlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from fedrec_tff import errors
+from fedrec_tff.datasets.sequences import Sequences
+from fedrec_tff.evaluation import recommend
+from fedrec_tff.serving import baked_model, made_up_histories
+from fedrec_tff.serving.baked_model import BakedModel
+from fedrec_tff.serving.recommender import Recommender
+
+HISTORY, SEEN = "history", "seen"
+ENCODER, RECOMMENDER = "encoder", "recommender"
+# Beyond so many items a device is sent the query tower alone.
+MOST_ITEMS_OF_A_RECOMMENDER = 50_000
+# The list that files are tried by.
+NUM_COMPARED = 10
+
+
+class Precision(enum.Enum):
+    """How weights are stored."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    INT8 = "int8"
+
+
+@dataclasses.dataclass(frozen=True)
+class LiteFile:
+    """One file, and how near its lists come to those of the model.
+
+    Attributes:
+      name: Name of the file, `encoder_int8.tflite` and so on.
+      num_bytes: Size of the file.
+      overlap: Part of the model's first ten items, on made-up histories, that the file's lists
+        have.
+    """
+
+    name: str
+    num_bytes: int
+    overlap: float
+
+
+class LiteModule(tf.Module):
+    """A model as TensorFlow Lite can have it."""
+
+    def __init__(self, model: BakedModel, k: int) -> None:
+        """Makes constants of a model.
+
+        Args:
+          model: The model.
+          k: Length of the lists; all items where there are fewer.
+        """
+        super().__init__()
+        self._config, self._num_items = model.config, len(model.bias)
+        self._k = min(k, self._num_items)
+        self._embedding = self._vectors = tf.constant(model.embedding)
+        if model.has_candidates_of_their_own:
+            self._vectors = tf.constant(model.create_vectors())
+        self._bias = tf.constant(model.bias)
+        self._tower = tuple(map(tf.constant, model.tower))
+        history = tf.TensorSpec([1, model.config.history_length], tf.int32, HISTORY)
+        seen = tf.TensorSpec([1, None], tf.int32, SEEN)
+        self.functions = {
+            ENCODER: tf.function(self._encode, [history], autograph=False),
+            RECOMMENDER: tf.function(self._recommend, [history, seen], autograph=False),
+        }
+
+    def _encode(self, history: tf.Tensor) -> dict[str, tf.Tensor]:
+        is_item = history >= 0
+        known, mask = tf.where(is_item, history, 0), tf.cast(is_item, tf.float32)
+        query = baked_model.encode(self._config, self._embedding, self._tower, known, mask)
+        return {"query": query}
+
+    def _recommend(self, history: tf.Tensor, seen: tf.Tensor) -> dict[str, tf.Tensor]:
+        query = self._encode(history)["query"]
+        scores = tf.linalg.matmul(query, self._vectors, transpose_b=True) + self._bias
+        # What is no item has a row of zeros.
+        is_seen = tf.reduce_max(tf.one_hot(seen[0], self._num_items), axis=0)
+        scores = tf.where(is_seen > 0.0, -float("inf"), scores)
+        score, index = tf.math.top_k(scores, self._k)
+        return {"index": tf.where(tf.math.is_inf(score), recommend.NO_ITEM, index), "score": score}
+
+
+def convert(module: tf.Module, function: Callable, precision: Precision) -> bytes:
+    """Converts one function of a model.
+
+    Args:
+      module: The model.
+      function: A function of the module, with its signature.
+      precision: How weights are stored.
+
+    Returns:
+      The contents of a file.
+
+    Raises:
+      UserError: If the model has operations that TensorFlow Lite lacks.
+    """
+    concrete = function.get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
+    if precision is not Precision.FLOAT32:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision is Precision.FLOAT16:
+        converter.target_spec.supported_types = [tf.float16]
+    try:
+        return converter.convert()
+    # The converter's own error has another class in each of its stages.
+    except Exception as error:
+        kinds = sorted({part.op for part in concrete.graph.as_graph_def().node})
+        raise errors.UserError(
+            "TensorFlow Lite lacks an operation of the model's tower, which is made of "
+            f"{', '.join(kinds)}: export without it (--formats=)"
+        ) from error
+
+
+def write(model: BakedModel, exact: Recommender, folder: pathlib.Path, k: int) -> list[LiteFile]:
+    """Writes the files of a model, and tries each on made-up histories.
+
+    Args:
+      model: The model.
+      exact: Recommender of the same model, which the files are compared with.
+      folder: Folder that is to hold the files; made here.
+      k: Length of a recommender's lists.
+
+    Returns:
+      What was written.
+
+    Raises:
+      UserError: If the model has operations that TensorFlow Lite lacks.
+    """
+    folder.mkdir()
+    histories = made_up_histories.create(len(model.bias), model.config.history_length)
+    expected, _ = exact.top_k(histories, NUM_COMPARED)
+    module, written = LiteModule(model, max(k, NUM_COMPARED)), []
+    for kind, precision in _list_files(len(model.bias)):
+        content = convert(module, module.functions[kind], precision)
+        path = folder / f"{kind}_{precision.value}.tflite"
+        path.write_bytes(content)
+        found = _LISTS[kind](content, histories, exact)
+        overlap = made_up_histories.measure_overlap(found, expected)
+        written.append(LiteFile(path.name, len(content), overlap))
+    return written
+
+
+def _list_files(num_items: int) -> Iterator[tuple[str, Precision]]:
+    for kind in (ENCODER, RECOMMENDER):
+        if kind == ENCODER or num_items <= MOST_ITEMS_OF_A_RECOMMENDER:
+            for precision in Precision:
+                yield kind, precision
+
+
+def pad(history: np.ndarray, history_length: int) -> np.ndarray:
+    """A history as files take it: int32 [1, history_length]."""
+    padded = np.full([1, history_length], recommend.NO_ITEM, np.int32)
+    newest = history[-history_length:]
+    padded[0, : len(newest)] = newest
+    return padded
+
+
+def _recommend_by(content: bytes, histories: Sequences, exact: Recommender) -> np.ndarray:
+    """Lists of a recommender: int32 [rows, NUM_COMPARED]."""
+    run = tf.lite.Interpreter(model_content=content).get_signature_runner()
+    rows = map(histories.row, range(histories.num_rows))
+    found = [
+        run(history=pad(row, exact.history_length), seen=row[np.newaxis])["index"][0]
+        for row in rows
+    ]
+    return np.stack(found)[:, :NUM_COMPARED]
+
+
+def _rank_by(content: bytes, histories: Sequences, exact: Recommender) -> np.ndarray:
+    """Lists of an encoder's queries among the model's own items: int32 [rows, NUM_COMPARED]."""
+    run = tf.lite.Interpreter(model_content=content).get_signature_runner()
+
+    def score(block: Sequences) -> np.ndarray:
+        rows = map(block.row, range(block.num_rows))
+        found = [run(history=pad(row, exact.history_length))["query"][0] for row in rows]
+        return np.stack(found) @ exact.item_vectors.T + exact.item_bias
+
+    return recommend.top_k(score, histories, len(exact.item_bias), NUM_COMPARED)[0]
+
+
+_LISTS = {ENCODER: _rank_by, RECOMMENDER: _recommend_by}

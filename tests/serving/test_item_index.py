@@ -1,0 +1,98 @@
+"""An approximate search against the exact one; skipped where its library is not installed."""
+
+import dataclasses
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+import shipped_models
+
+from fedrec_tff import errors
+from fedrec_tff.datasets import sequences
+from fedrec_tff.models.config import TwoTowerConfig
+from fedrec_tff.serving import item_index, made_up_histories, run_recommender
+
+_CONFIG = TwoTowerConfig(embedding_dim=8, history_length=5)
+
+
+@pytest.fixture(name="kind", params=item_index.KINDS)
+def _kind(request):
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed ({item_index.REQUIREMENTS})")
+    return request.param
+
+
+@pytest.fixture(name="exact", scope="module")
+def _exact():
+    model = shipped_models.create_model(_CONFIG, 3000)
+    return run_recommender.BakedRecommender(model)
+
+
+def test_an_index_is_as_good_as_it_says_and_no_better_than_exact(kind, exact, tmp_path):
+    about = item_index.write(exact, kind, tmp_path / "index")
+    found = item_index.read(exact, tmp_path / "index")
+    histories = made_up_histories.create(3000, 5)
+    expected, found = (model.top_k(histories, 10)[0] for model in (exact, found))
+    hits = sum(len(set(a) & set(b)) for a, b in zip(found, expected, strict=True))
+    assert 0.8 < hits / 1000 <= 1.0
+    assert hits / 1000 - 1e-4 < about.recall <= hits / 1000
+    assert json.loads((tmp_path / "index" / "index.json").read_text()) == dataclasses.asdict(about)
+
+
+def test_what_is_found_has_its_exact_score_and_is_not_in_the_history(kind, exact, tmp_path):
+    item_index.write(exact, kind, tmp_path / "index")
+    found = item_index.read(exact, tmp_path / "index")
+    histories = sequences.from_rows([[3, 9, 3], list(range(300, 700)), []])
+    items, scores = found.top_k(histories, 20)
+    all_scores = exact.encode(histories) @ exact.item_vectors.T + exact.item_bias
+    for row in range(3):
+        assert not set(items[row]) & {*histories.row(row), -1}
+        np.testing.assert_allclose(scores[row], all_scores[row, items[row]], atol=1e-5)
+        assert list(scores[row]) == sorted(scores[row], reverse=True)
+
+
+def test_a_list_longer_than_the_catalogue_ends_with_nothing(kind, tmp_path):
+    exact = run_recommender.BakedRecommender(shipped_models.create_model())
+    item_index.write(exact, kind, tmp_path / "index")
+    items, scores = item_index.read(exact, tmp_path / "index").top_k(
+        sequences.from_rows([[3, 4]]), 60
+    )
+    assert list(items[0, 55:]) == [-1] * 5
+    assert list(scores[0, 55:]) == [-np.inf] * 5
+    # So small a catalogue is searched as a whole.
+    assert set(items[0, :55]) == set(range(57)) - {3, 4}
+
+
+def test_a_damaged_index_is_named(kind, exact, tmp_path):
+    item_index.write(exact, kind, tmp_path / "index")
+    (tmp_path / "index" / "items.index").write_bytes(b"no")
+    with pytest.raises(errors.UserError, match="cannot be read as an index"):
+        item_index.read(exact, tmp_path / "index")
+
+
+def test_without_an_index_the_way_to_one_is_told(exact, tmp_path):
+    with pytest.raises(errors.UserError, match="export the run with --index=hnswlib"):
+        item_index.read(exact, tmp_path / "index")
+
+
+def test_a_library_that_is_missing_is_one_line(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "faiss", None)
+    with pytest.raises(errors.UserError, match=r"pip install --no-deps -r requirements-serving"):
+        item_index.check_installed("faiss")
+
+
+def test_the_overlap_counts_what_both_lists_have():
+    found = np.array([[1, 2, 3], [4, -1, -1]])
+    exact = np.array([[3, 2, 9], [5, 4, -1]])
+    # Two of three, and one of two.
+    assert made_up_histories.measure_overlap(found, exact) == 3 / 5
+    assert made_up_histories.measure_overlap(exact, exact) == 1.0
+
+
+def test_made_up_histories_are_of_different_items_and_leave_one_over():
+    histories = made_up_histories.create(4, 20)
+    assert set(histories.lengths) <= {1, 2, 3}
+    assert all(len(set(histories.row(row))) == histories.lengths[row] for row in range(100))
+    again = made_up_histories.create(4, 20)
+    np.testing.assert_array_equal(histories.items, again.items)
