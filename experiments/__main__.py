@@ -21,7 +21,7 @@ from experiments import app
 NAMES = (
     *("data", "demo", "train", "sweep", "baselines", "compare", "evaluate", "report"),
     *("plan_privacy", "audit", "ledger", "anonymize"),
-    *("compress", "playground"),
+    *("export", "compress", "recommend", "playground"),
     *("aggregators", "models", "robustness"),
     *("benchmark_execution", "benchmark_aggregators", "benchmark_evaluation"),
 )

@@ -17,6 +17,7 @@ from fedrec_tff.models import side_features, tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.run.finished import finished_run, item_catalogue
 from fedrec_tff.run.folder import model_file
+from fedrec_tff.serving import export_checks
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,24 +85,6 @@ def encode(
     return two_tower.scale_for(config.similarity, query) / config.temperature
 
 
-def check_can_be_baked(run: finished_run.FinishedRun) -> None:
-    """Checks that a run's model needs nothing but its weights and a history.
-
-    Args:
-      run: The run.
-
-    Raises:
-      UserError: If it needs more; the message says what to do.
-    """
-    run.check_history_is_enough()
-    if run.config.personal is not None:
-        raise errors.UserError(
-            "a part of the model is fitted on each user's own device "
-            f"(--personal_tower={run.config.personal.tower}), which only this project does: "
-            "recommend from the run's folder itself, or train one with --personal_tower=none"
-        )
-
-
 def bake(run: finished_run.FinishedRun) -> BakedModel:
     """Takes the model of a finished run out of what it was trained with.
 
@@ -114,7 +97,7 @@ def bake(run: finished_run.FinishedRun) -> BakedModel:
     Raises:
       UserError: If it cannot be used without the run, or files cannot be read.
     """
-    check_can_be_baked(run)
+    export_checks.check_can_be_baked(run)
     config = run.config.two_tower
     weights = model_file.load(run.directory.model)
     if config.item_feature_buckets:

@@ -2,50 +2,85 @@
 
 import os
 import pathlib
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
 from fedrec_tff.run.finished import finished_run, item_catalogue
 from fedrec_tff.run.folder import output_folder
-from fedrec_tff.serving import baked_model, export_folder, promise, saved_model
+from fedrec_tff.serving import (
+    baked_model,
+    export_checks,
+    export_folder,
+    item_index,
+    lite_model,
+    model_card,
+    promise,
+    run_recommender,
+    saved_model,
+)
+from fedrec_tff.serving.export_checks import ExportConfig
 from fedrec_tff.serving.export_folder import ExportFolder, Manifest
+from fedrec_tff.serving.model_card import Contents
+
+_DEFAULTS = ExportConfig()
 
 
 def export(
-    run: finished_run.FinishedRun, output_dir: str | os.PathLike[str], default_k: int = 10
-) -> ExportFolder:
+    run: finished_run.FinishedRun,
+    output_dir: str | os.PathLike[str],
+    config: ExportConfig = _DEFAULTS,
+    command: Sequence[str] = (),
+) -> Contents:
     """Exports the model of a run.
 
     Args:
       run: The run.
       output_dir: Path of the folder; missing or empty.
-      default_k: Number of items where a caller of the SavedModel names none.
+      config: Choices of the export.
+      command: Words of the command that asked for it, for the card.
 
     Returns:
-      The export's paths.
+      What is in the folder; `ExportFolder` has its paths.
 
     Raises:
       UserError: If the model cannot be used without the run, something is in the folder, or files
         cannot be read or written.
     """
-    path = output_folder.find_free(output_dir)
+    export_checks.check(run, output_dir, config)
     model = baked_model.bake(run)
-    with output_folder.open_whole_folder(path) as partial:
-        _write(model, ExportFolder(partial), default_k, promise.select(run.results))
-    return ExportFolder(pathlib.Path(output_dir))
+    with output_folder.open_whole_folder(pathlib.Path(output_dir)) as partial:
+        return _write(run, model, ExportFolder(partial), config, command)
 
 
 def _write(
-    model: baked_model.BakedModel, folder: ExportFolder, default_k: int, privacy: dict[str, Any]
-) -> None:
+    run: finished_run.FinishedRun,
+    model: baked_model.BakedModel,
+    folder: ExportFolder,
+    config: ExportConfig,
+    command: Sequence[str],
+) -> Contents:
+    exact = run_recommender.BakedRecommender(model)
     write_items(folder.items, model.items)
-    saved_model.save(model, folder.saved_model, default_k)
+    saved_model.save(model, folder.saved_model, config.default_k)
+    lite_files, about = [], None
+    if export_checks.TFLITE in config.formats:
+        lite_files = lite_model.write(model, exact, folder.tflite, config.default_k)
+    if config.index is not None:
+        about = item_index.write(exact, config.index, folder.index)
     num_items, dim = model.embedding.shape
     manifest = Manifest(
-        num_items, dim, model.config.history_length, default_k, model.items.has_integer_ids, privacy
+        num_items,
+        dim,
+        exact.history_length,
+        config.default_k,
+        model.items.has_integer_ids,
+        promise.select(run.results),
     )
     export_folder.write_manifest(folder, manifest)
+    contents = Contents(_measure(folder.root), lite_files, about, command)
+    folder.card.write_text(model_card.write(run, contents, config.shows_non_private))
+    return contents
 
 
 def write_items(path: pathlib.Path, items: item_catalogue.ItemCatalogue) -> None:
@@ -58,3 +93,14 @@ def write_items(path: pathlib.Path, items: item_catalogue.ItemCatalogue) -> None
     columns = {"id": items.ids, "title": items.titles, "genres": items.genres}
     known = {name: values for name, values in columns.items() if values is not None}
     pd.DataFrame(known).to_csv(path, index_label="index")
+
+
+def _measure(root: pathlib.Path) -> dict[str, int]:
+    """Bytes by name: of a SavedModel and an index as a whole, of other folders a file each."""
+    found: dict[str, int] = {}
+    for path in sorted(root.rglob("*")):
+        if path.is_file():
+            parts = path.relative_to(root).parts
+            name = "/".join(parts) if parts[0] == "tflite" else parts[0]
+            found[name] = found.get(name, 0) + path.stat().st_size
+    return found

@@ -1,17 +1,12 @@
-"""An approximate search among the items: a graph of near neighbours, by hnswlib or faiss.
+"""An approximate search among the items: an index by `index_libraries`, and what it misses.
 
-Both are HNSW (Malkov and Yashunin 2018, "Efficient and robust approximate nearest neighbor search
-using hierarchical navigable small world graphs", arXiv 1603.09320). The bias of an item is one more
-dimension of its vector, which queries have a one in. They are extras: `requirements-serving.txt`.
+The bias of an item is one more dimension of its vector, which queries have a one in.
 """
 
-import abc
 import dataclasses
-import importlib
 import json
 import math
 import pathlib
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,16 +14,12 @@ import numpy as np
 from fedrec_tff import errors
 from fedrec_tff.datasets.sequences import Sequences
 from fedrec_tff.evaluation.recommend import NO_ITEM
-from fedrec_tff.serving import made_up_histories
+from fedrec_tff.serving import index_libraries, made_up_histories
+from fedrec_tff.serving.index_libraries import FAISS, HNSWLIB
 from fedrec_tff.serving.recommender import Recommender
 
-HNSWLIB, FAISS = "hnswlib", "faiss"
-KINDS = (HNSWLIB, FAISS)
 NUM_COMPARED = 10
-REQUIREMENTS = "requirements-serving.txt"
 
-_NEIGHBOURS, _EFFORT_OF_BUILDING, _EFFORT_OF_SEARCH = 32, 200, 128
-_SEED = 0
 # Recall is written down to so many decimals, rounded down.
 _DECIMALS = 10**4
 _INDEX, _ABOUT = "items.index", "index.json"
@@ -39,111 +30,13 @@ class About:
     """What is written beside an index.
 
     Attributes:
-      kind: One of `KINDS`.
+      kind: One of `index_libraries.NAMES`.
       recall: Part of the exact first ten items, on made-up histories, that the index finds;
         rounded down.
     """
 
     kind: str
     recall: float
-
-
-class _Library(abc.ABC):
-    """What both libraries do: vectors to a graph, queries to items and products."""
-
-    @abc.abstractmethod
-    def build(self, vectors: np.ndarray) -> Any:
-        """Makes an index of float32 [num_items, width]."""
-
-    @abc.abstractmethod
-    def save(self, index: Any, path: pathlib.Path) -> None:
-        """Writes an index."""
-
-    @abc.abstractmethod
-    def load(self, path: pathlib.Path, width: int) -> Any:
-        """Reads an index."""
-
-    @abc.abstractmethod
-    def search(self, index: Any, query: np.ndarray, count: int) -> np.ndarray:
-        """Items that are near to one query, float32 [width]: integers, at most `count`."""
-
-
-class _Hnswlib(_Library):
-    def __init__(self, module: ModuleType) -> None:
-        self._module = module
-
-    def build(self, vectors: np.ndarray) -> Any:
-        index = self._module.Index("ip", vectors.shape[1])
-        # One thread: with several, which vector comes first is up to chance.
-        index.set_num_threads(1)
-        index.init_index(
-            len(vectors),
-            M=_NEIGHBOURS,
-            ef_construction=_EFFORT_OF_BUILDING,
-            random_seed=_SEED,
-        )
-        index.add_items(vectors, np.arange(len(vectors)))
-        return index
-
-    def save(self, index: Any, path: pathlib.Path) -> None:
-        index.save_index(str(path))
-
-    def load(self, path: pathlib.Path, width: int) -> Any:
-        index = self._module.Index("ip", width)
-        index.load_index(str(path))
-        return index
-
-    def search(self, index: Any, query: np.ndarray, count: int) -> np.ndarray:
-        while count:
-            index.set_ef(max(_EFFORT_OF_SEARCH, count))
-            try:
-                found = index.knn_query(query[np.newaxis], count, num_threads=1)[0][0]
-                return found.astype(np.int64)
-            except RuntimeError:
-                # So many cannot be reached from where the search begins.
-                count //= 2
-        return np.zeros(0, np.int64)
-
-
-class _Faiss(_Library):
-    def __init__(self, module: ModuleType) -> None:
-        self._module = module
-        module.omp_set_num_threads(1)
-
-    def build(self, vectors: np.ndarray) -> Any:
-        index = self._module.IndexHNSWFlat(
-            vectors.shape[1], _NEIGHBOURS, self._module.METRIC_INNER_PRODUCT
-        )
-        index.hnsw.efConstruction = _EFFORT_OF_BUILDING
-        index.add(vectors)
-        return index
-
-    def save(self, index: Any, path: pathlib.Path) -> None:
-        self._module.write_index(index, str(path))
-
-    def load(self, path: pathlib.Path, width: int) -> Any:
-        del width
-        return self._module.read_index(str(path))
-
-    def search(self, index: Any, query: np.ndarray, count: int) -> np.ndarray:
-        index.hnsw.efSearch = max(_EFFORT_OF_SEARCH, count)
-        found = index.search(query[np.newaxis], count)[1][0]
-        return found[found >= 0]
-
-
-_LIBRARIES = {HNSWLIB: _Hnswlib, FAISS: _Faiss}
-
-
-def check_installed(kind: str) -> None:
-    """Checks that a library is there.
-
-    Args:
-      kind: One of `KINDS`.
-
-    Raises:
-      UserError: If it is not; the message says how to install it.
-    """
-    _import(kind)
 
 
 class IndexedRecommender(Recommender):
@@ -154,11 +47,11 @@ class IndexedRecommender(Recommender):
 
         Args:
           exact: Recommender of the same model, which encodes histories.
-          kind: One of `KINDS`.
+          kind: One of `index_libraries.NAMES`.
           index: The library's own object.
         """
         self.items, self.history_length = exact.items, exact.history_length
-        self._exact, self._index, self._library = exact, index, _import(kind)
+        self._exact, self._index, self._library = exact, index, index_libraries.load(kind)
         self._rows = create_rows(exact)
 
     def top_k(self, histories: Sequences, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -205,7 +98,7 @@ def write(exact: Recommender, kind: str, folder: pathlib.Path) -> About:
 
     Args:
       exact: Recommender of the model.
-      kind: One of `KINDS`.
+      kind: One of `index_libraries.NAMES`.
       folder: Folder that is to hold the index; made here.
 
     Returns:
@@ -214,7 +107,7 @@ def write(exact: Recommender, kind: str, folder: pathlib.Path) -> About:
     Raises:
       UserError: If the library is not installed.
     """
-    library = _import(kind)
+    library = index_libraries.load(kind)
     index = library.build(create_rows(exact))
     folder.mkdir()
     library.save(index, folder / _INDEX)
@@ -242,7 +135,7 @@ def read(exact: Recommender, folder: pathlib.Path) -> IndexedRecommender:
         )
     try:
         about = About(**json.loads((folder / _ABOUT).read_text()))
-        library = _import(about.kind)
+        library = index_libraries.load(about.kind)
         index = library.load(folder / _INDEX, exact.item_vectors.shape[1] + 1)
     except errors.UserError:
         raise
@@ -259,16 +152,6 @@ def _measure_recall(exact: Recommender, indexed: IndexedRecommender) -> float:
     expected, found = (model.top_k(histories, NUM_COMPARED)[0] for model in (exact, indexed))
     overlap = made_up_histories.measure_overlap(found, expected)
     return math.floor(overlap * _DECIMALS) / _DECIMALS
-
-
-def _import(kind: str) -> _Library:
-    try:
-        return _LIBRARIES[kind](importlib.import_module(kind))
-    except ImportError as error:
-        raise errors.UserError(
-            f"--index={kind} needs the package {kind}, which is not installed: "
-            f"pip install --no-deps -r {REQUIREMENTS}"
-        ) from error
 
 
 def _add_one(query: np.ndarray) -> np.ndarray:

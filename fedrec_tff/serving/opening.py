@@ -9,18 +9,42 @@ from typing import TYPE_CHECKING
 from fedrec_tff import errors
 from fedrec_tff.run.finished import finished_run
 from fedrec_tff.serving import export_folder
+from fedrec_tff.serving.export_folder import ExportFolder
 
 if TYPE_CHECKING:
     from fedrec_tff.serving.recommender import Recommender
 
 
-def open_recommender(path: str | os.PathLike[str]) -> "Recommender":
+def check_can_be_opened(path: str | os.PathLike[str], searches_index: bool = False) -> None:
+    """Refuses what `open_recommender` does, as far as it shows without TensorFlow.
+
+    Args:
+      path: Path of a run's folder, or of an export's.
+      searches_index: As `open_recommender` has it.
+
+    Raises:
+      UserError: If neither is there, or it cannot be used.
+    """
+    root = pathlib.Path(path)
+    if export_folder.is_export(root):
+        export_folder.read_manifest(ExportFolder(root))
+        return
+    _check_is_no_part(root)
+    run = finished_run.find(root)
+    if searches_index:
+        raise errors.UserError(f"{root} is a run, which has no index: export it with --index")
+    run.check_history_is_enough()
+
+
+def open_recommender(path: str | os.PathLike[str], searches_index: bool = False) -> "Recommender":
     """Opens a finished run or an export; see `recommender` for what it offers.
 
     What is wrong with a path is told before TensorFlow is imported, which takes ten seconds.
 
     Args:
       path: Path of a run's folder, or of an export's.
+      searches_index: Whether to search by the index of an export, which may miss items, and not
+        among all.
 
     Returns:
       What recommends.
@@ -29,37 +53,29 @@ def open_recommender(path: str | os.PathLike[str]) -> "Recommender":
       UserError: If neither is there, files cannot be read, or the run's model needs to know more
         than a history.
     """
-    check_can_be_opened(path)
-    root = pathlib.Path(path)
-    if export_folder.is_export(root):
-        folder = export_folder.ExportFolder(root)
-        if folder.compact.exists():
-            from fedrec_tff.serving.compression import compact_recommender
+    check_can_be_opened(path, searches_index)
+    # These import TensorFlow.
+    if not export_folder.is_export(path):
+        from fedrec_tff.serving import run_recommender
 
-            return compact_recommender.open_export(folder)
-        from fedrec_tff.serving import exported_recommender
+        return run_recommender.open_run(finished_run.find(path))
+    folder = ExportFolder(pathlib.Path(path))
+    model = _open_export(folder)
+    if not searches_index:
+        return model
+    from fedrec_tff.serving import item_index
 
-        return exported_recommender.ExportedRecommender(folder)
-    from fedrec_tff.serving import run_recommender
-
-    return run_recommender.open_run(finished_run.find(root))
+    return item_index.read(model, folder.index)
 
 
-def check_can_be_opened(path: str | os.PathLike[str]) -> None:
-    """Checks what can be checked of a path without TensorFlow.
+def _open_export(folder: ExportFolder) -> "Recommender":
+    if folder.compact.exists():
+        from fedrec_tff.serving.compression import compact_recommender
 
-    Args:
-      path: Path of a run's folder, or of an export's.
+        return compact_recommender.open_export(folder)
+    from fedrec_tff.serving import exported_recommender
 
-    Raises:
-      UserError: As `open_recommender` does.
-    """
-    root = pathlib.Path(path)
-    if export_folder.is_export(root):
-        export_folder.read_manifest(export_folder.ExportFolder(root))
-        return
-    _check_is_no_part(root)
-    finished_run.find(root).check_history_is_enough()
+    return exported_recommender.ExportedRecommender(folder)
 
 
 def _check_is_no_part(root: pathlib.Path) -> None:

@@ -135,7 +135,9 @@ class RetrievalModule(tf.Module):
         k = tf.minimum(k, self._num_items)
         tf.debugging.assert_positive(k, "k must be at least 1")
         scores, index = self._search(self._encode(history), k + tf.shape(history)[1])
-        is_seen = tf.reduce_any(index[:, :, tf.newaxis] == history[:, tf.newaxis, :], axis=2)
+        is_seen = tf.reduce_any(
+            tf.equal(index[:, :, tf.newaxis], history[:, tf.newaxis, :]), axis=2
+        )
         # Of the best, all sorted, the first k that are left.
         scores, place = tf.math.top_k(tf.where(is_seen, -float("inf"), scores), k)
         index = tf.gather(index, place, batch_dims=1)
@@ -150,7 +152,7 @@ class RetrievalModule(tf.Module):
 
     def _encode(self, history: tf.Tensor) -> tf.Tensor:
         """Of indices, with `NO_ITEM` anywhere: float32 [batch, dim]."""
-        known = tf.ragged.boolean_mask(history, history != NO_ITEM)
+        known = tf.ragged.boolean_mask(history, tf.not_equal(history, NO_ITEM))
         length = self._config.history_length
         newest = known[:, -length:]
         mask = tf.sequence_mask(newest.row_lengths(), length, tf.float32)

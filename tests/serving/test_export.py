@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ import shipped_models
 import fedrec_tff
 from fedrec_tff.datasets import sequences
 from fedrec_tff.run.finished import finished_run
-from fedrec_tff.serving import export, export_folder, opening
+from fedrec_tff.serving import export, export_checks, export_folder, opening
+from fedrec_tff.serving.export_checks import ExportConfig
 
 
 @pytest.fixture(name="run", scope="module")
@@ -22,7 +24,9 @@ def _run(tmp_path_factory):
 
 @pytest.fixture(name="exported", scope="module")
 def _exported(run, tmp_path_factory):
-    return export.export(run, tmp_path_factory.mktemp("export") / "export", 7)
+    folder = tmp_path_factory.mktemp("export") / "export"
+    export.export(run, folder, ExportConfig(default_k=7))
+    return export_folder.ExportFolder(folder)
 
 
 def test_an_export_recommends_as_its_run_does(run, exported):
@@ -37,7 +41,8 @@ def test_genres_go_where_titles_go(tmp_path):
     genres = np.array(["Noir|War", "", *["Drama"] * (shipped_models.NUM_ITEMS - 2)], object)
     items = dataclasses.replace(shipped_models.create_items(), genres=genres)
     run = finished_run.find(shipped_models.write_run(tmp_path / "run", items=items).root)
-    found = opening.open_recommender(export.export(run, tmp_path / "export").root).items
+    export.export(run, tmp_path / "export", ExportConfig(formats=()))
+    found = opening.open_recommender(tmp_path / "export").items
     np.testing.assert_array_equal(run.items.genres, genres)
     np.testing.assert_array_equal(found.genres, genres)
     np.testing.assert_array_equal(found.titles, items.titles)
@@ -73,6 +78,60 @@ def test_nothing_is_written_over_or_left_half_done(run, exported, tmp_path, monk
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_private_export_holds_its_model_and_its_items_and_no_users(tmp_path):
+    results = {
+        "epsilon": 8.0,
+        "privacy_statement": "This run has (8, 1e-05)-differential privacy.",
+        "non_private/test/recall@10": 0.123456,
+        "non_private/seconds": 98.7654,
+    }
+    directory = shipped_models.write_run(
+        tmp_path / "run", results, target_epsilon=8.0, clients_per_round=9.0, seed=61803
+    )
+    directory.private_popularity.write_bytes(b"noised")
+    export.export(finished_run.find(directory.root), tmp_path / "export")
+    files = {
+        path.relative_to(tmp_path / "export").as_posix(): path.read_bytes()
+        for path in (tmp_path / "export").rglob("*")
+        if path.is_file()
+    }
+    precisions = ("float32", "float16", "int8")
+    assert set(files) == {
+        *("MODEL_CARD.md", "export.json", "items.csv"),
+        *(f"saved_model/1/{name}.pb" for name in ("saved_model", "fingerprint")),
+        "saved_model/1/variables/variables.index",
+        "saved_model/1/variables/variables.data-00000-of-00001",
+        *(f"tflite/{kind}_{p}.tflite" for kind in ("encoder", "recommender") for p in precisions),
+    }
+    planted = (shipped_models.USER, shipped_models.COHORT_KEY, "0.1235", "98.765", "61803")
+    for name, content in files.items():
+        for secret in (*planted, str(tmp_path)):
+            assert secret.encode() not in content, (name, secret)
+    assert b"(8, 1e-05)" in files["MODEL_CARD.md"]
+    # The planted ones would be found: they are in the run.
+    held = b"".join(path.read_bytes() for path in directory.root.rglob("*") if path.is_file())
+    assert shipped_models.USER.encode() in held
+    assert b"61803" in held
+
+
+@pytest.mark.parametrize(
+    ("flags", "config", "message"),
+    [
+        ({"user_features": ("age",)}, {}, "user_features=age"),
+        ({"personal_tower": "embedding", "personal_state": "persistent"}, {}, "own device"),
+        ({"personal_tower": "embedding"}, {}, r"--personal_tower=embedding.*run's folder itself"),
+        ({}, {"formats": ("onxx",)}, "--formats=onxx: 'onxx' is none of tflite"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_before_anything_is_made(
+    tmp_path, flags, config, message
+):
+    run = finished_run.find(shipped_models.write_run(tmp_path / "run", **flags).root)
+    with pytest.raises(fedrec_tff.UserError, match=message):
+        export_checks.check(run, tmp_path / "export", ExportConfig(**config))
+    assert not (tmp_path / "export").exists()
+
+
 def _spoil(name, content):
     def spoil(folder):
         (folder / name).write_text(content)
@@ -90,8 +149,6 @@ def _spoil(name, content):
     ],
 )
 def test_what_is_damaged_is_named(exported, tmp_path, spoil, message):
-    import shutil
-
     copy = pathlib.Path(shutil.copytree(exported.root, tmp_path / "copy"))
     spoil(copy)
     with pytest.raises(fedrec_tff.UserError, match=message):

@@ -11,15 +11,15 @@ import shipped_models
 from fedrec_tff import errors
 from fedrec_tff.datasets import sequences
 from fedrec_tff.models.config import TwoTowerConfig
-from fedrec_tff.serving import item_index, made_up_histories, run_recommender
+from fedrec_tff.serving import index_libraries, item_index, made_up_histories, run_recommender
 
 _CONFIG = TwoTowerConfig(embedding_dim=8, history_length=5)
 
 
-@pytest.fixture(name="kind", params=item_index.KINDS)
+@pytest.fixture(name="kind", params=index_libraries.NAMES)
 def _kind(request):
     if importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"{request.param} is not installed ({item_index.REQUIREMENTS})")
+        pytest.skip(f"{request.param} is not installed ({index_libraries.REQUIREMENTS})")
     return request.param
 
 
@@ -79,7 +79,7 @@ def test_without_an_index_the_way_to_one_is_told(exact, tmp_path):
 def test_a_library_that_is_missing_is_one_line(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
     with pytest.raises(errors.UserError, match=r"pip install --no-deps -r requirements-serving"):
-        item_index.check_installed("faiss")
+        index_libraries.load("faiss")
 
 
 def test_the_overlap_counts_what_both_lists_have():

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import shipped_models
 
+# With it, `==` between tensors is something else, and nothing of it may reach a saved graph.
+import tensorflow_federated  # noqa: F401
+
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import sequences
 from fedrec_tff.evaluation import recommend

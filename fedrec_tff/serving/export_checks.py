@@ -1,0 +1,75 @@
+"""What can be chosen about an export, and what is refused before TensorFlow is imported."""
+
+# Tested in tests/serving/test_export.py and tests/experiments/test_export_binary.py.
+
+import dataclasses
+import os
+
+from fedrec_tff import errors
+from fedrec_tff.run.finished import finished_run
+from fedrec_tff.run.folder import output_folder
+from fedrec_tff.serving import index_libraries
+
+TFLITE = "tflite"
+FORMATS = (TFLITE,)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """What can be chosen about an export.
+
+    Attributes:
+      default_k: Number of items where a caller of the SavedModel names none, and length of the
+        lists of files for devices.
+      formats: Forms beside the SavedModel; some of `FORMATS`.
+      index: Library of an approximate search, one of `index_libraries.NAMES`; None for none.
+      shows_non_private: Whether the card of a private run shows exact metrics of held-out
+        interactions, under their `non_private/` names.
+    """
+
+    default_k: int = 10
+    formats: tuple[str, ...] = FORMATS
+    index: str | None = None
+    shows_non_private: bool = False
+
+
+def check(
+    run: finished_run.FinishedRun, output_dir: str | os.PathLike[str], config: ExportConfig
+) -> None:
+    """Refuses what cannot be exported, before anything slow is done.
+
+    Args:
+      run: The run.
+      output_dir: Path of the folder; missing or empty.
+      config: Choices of the export.
+
+    Raises:
+      UserError: If it cannot; the message says what to do.
+    """
+    unknown = [name for name in config.formats if name not in FORMATS]
+    if unknown:
+        raise errors.UserError(
+            f"--formats={','.join(config.formats)}: {unknown[0]!r} is none of {', '.join(FORMATS)}"
+        )
+    check_can_be_baked(run)
+    output_folder.find_free(output_dir)
+    if config.index is not None:
+        index_libraries.load(config.index)
+
+
+def check_can_be_baked(run: finished_run.FinishedRun) -> None:
+    """Checks that a run's model needs nothing but its weights and a history.
+
+    Args:
+      run: The run.
+
+    Raises:
+      UserError: If it needs more; the message says what to do.
+    """
+    run.check_history_is_enough()
+    if run.config.personal is not None:
+        raise errors.UserError(
+            "a part of the model is fitted on each user's own device "
+            f"(--personal_tower={run.config.personal.tower}), which only this project does: "
+            "recommend from the run's folder itself, or train one with --personal_tower=none"
+        )

@@ -1,0 +1,116 @@
+"""Histories as people hand them over: on the command line, or a file with a row for each."""
+
+# Tested in tests/serving/test_history_files.py.
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from fedrec_tff import errors
+
+SEPARATOR = ";"
+_HISTORY, _NAME = "history", "name"
+_CSV = {".csv": ",", ".tsv": "\t"}
+_PARQUET = (".parquet", ".pq")
+_JSON_LINES = (".jsonl", ".ndjson", ".json")
+ENDINGS = (*_CSV, *_PARQUET, *_JSON_LINES)
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedHistory:
+    """What somebody took.
+
+    Attributes:
+      name: Name by which the table of recommendations tells it apart.
+      items: Ids or titles of items, oldest first.
+    """
+
+    name: str
+    items: tuple[str, ...]
+
+
+def split(text: str) -> tuple[str, ...]:
+    """Takes a history apart: ids or titles, oldest first, by `SEPARATOR`."""
+    parts = (part.strip() for part in text.split(SEPARATOR))
+    return tuple(part for part in parts if part)
+
+
+def read(path: str | os.PathLike[str]) -> list[NamedHistory]:
+    """Reads a file with a row for each history.
+
+    It has a column `history`, a list (Parquet, JSON lines) or a text that `split` takes apart, and
+    may have a column `name`; without it, rows have their numbers from 1. Other columns are not
+    looked at.
+
+    Args:
+      path: Path of a CSV, TSV, Parquet or JSON lines file.
+
+    Returns:
+      The histories, in order.
+
+    Raises:
+      UserError: If it cannot be read as such.
+    """
+    path = pathlib.Path(path)
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise errors.UserError(f"--histories={path}: there is no such file")
+    if suffix not in ENDINGS:
+        raise errors.UserError(
+            f"--histories={path}: a file of histories ends with one of {', '.join(ENDINGS)}"
+        )
+    rows = _read_json_lines(path) if suffix in _JSON_LINES else _read_table(path, suffix)
+    return [_to_history(path, number, row) for number, row in enumerate(rows, start=1)]
+
+
+def _read_table(path: pathlib.Path, suffix: str) -> Iterator[dict[str, Any]]:
+    # A moment.
+    import pandas as pd
+
+    try:
+        if suffix in _PARQUET:
+            table = pd.read_parquet(path)
+        else:
+            table = pd.read_csv(path, sep=_CSV[suffix], dtype=str, keep_default_na=False)
+    # Arrow's errors are not all of one class.
+    except (OSError, ValueError, ImportError) as error:
+        raise errors.UserError(f"--histories={path}: it cannot be read: {error}") from error
+    if _HISTORY not in table:
+        raise errors.UserError(
+            f"--histories={path}: a column {_HISTORY} is needed; there are: "
+            f"{', '.join(map(str, table.columns))}"
+        )
+    columns = [name for name in (_NAME, _HISTORY) if name in table]
+    return iter(table[columns].to_dict("records"))
+
+
+def _read_json_lines(path: pathlib.Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise errors.UserError(f"--histories={path}: line {number} is no JSON") from error
+        if not (isinstance(row, dict) and _HISTORY in row):
+            raise errors.UserError(
+                f'--histories={path}: line {number} is no object with a "{_HISTORY}"'
+            )
+        yield row
+
+
+def _to_history(path: pathlib.Path, number: int, row: dict[str, Any]) -> NamedHistory:
+    value = row[_HISTORY]
+    if isinstance(value, str):
+        items = split(value)
+    elif hasattr(value, "__iter__"):
+        items = tuple(str(item) for item in value)
+    else:
+        raise errors.UserError(
+            f"--histories={path}: row {number}: the history is {value!r}, and must be a list of "
+            f"items, or a text with {SEPARATOR!r} between them"
+        )
+    return NamedHistory(str(row.get(_NAME, number)), items)
