@@ -70,8 +70,8 @@ class ClientConfig:
     )
     batch_size: int = declare(
         16,
-        "Examples in a local step; 0 for all of a user's in one (FedSGD), which is how gru, "
-        "attention and set have them anyway.",
+        "Examples in a local step; 0 for all of a user's in one (FedSGD), which is how causal "
+        "towers and set have them anyway.",
         low=0,
         high=1_000_000,
         costs_privacy=False,

@@ -40,7 +40,7 @@ class AttentionAndMeanTower(AttentionTower):
 
         # The last layer norm gives the other part this length.
         length = self._context.embedding_dim**0.5
-        taste = weights[0] * (length * directions.average_before(items))
+        taste = weights[0] * (length * directions.average_before(dropout(items)))
         return super().encode_sequence(weights[1:], items, dropout) + taste
 
 

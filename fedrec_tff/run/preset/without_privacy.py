@@ -27,6 +27,8 @@ _WORK = 25_000_000
 _WORK_OF_A_USER = 25
 _FEWEST_PASSES, _MOST_PASSES = 15, 60
 _FEWEST_ROUNDS, _MOST_ROUNDS = 500, 8000
+# Few interactions are learned by heart after so many steps of the server.
+_MOST_ROUNDS_FOR_FEW = 2000
 _EVALUATIONS = 12
 
 
@@ -79,7 +81,7 @@ def choose_scores(config: RunConfig, facts: DataFacts) -> Choice | None:
         return Choice(flags, "sums of many items have lengths that say nothing")
     if config.model is not None or _is_large(facts):
         return None
-    flags = {"similarity": shapes.COSINE, "temperature": 0.07}
+    flags = {"similarity": shapes.COSINE, "temperature": 0.15}
     return Choice(flags, "few interactions tell directions sooner than lengths")
 
 
@@ -131,7 +133,8 @@ def choose_rounds(config: RunConfig, facts: DataFacts) -> Choice:
     work = facts.num_users * (facts.mean_length + _WORK_OF_A_USER)
     passes = min(max(_WORK / work, _FEWEST_PASSES), _MOST_PASSES)
     rounds = math.ceil(passes * facts.num_users / config.clients_per_round)
-    rounds = min(max(rounds, _FEWEST_ROUNDS), _MOST_ROUNDS)
+    most = _MOST_ROUNDS if _is_large(facts) else _MOST_ROUNDS_FOR_FEW
+    rounds = min(max(rounds, _FEWEST_ROUNDS), most)
     passes = rounds * config.clients_per_round / facts.num_users
     return Choice({"rounds": rounds}, f"about {passes:.0f} passes over the users, at most")
 
