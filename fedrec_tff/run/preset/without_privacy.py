@@ -81,7 +81,7 @@ def choose_scores(config: RunConfig, facts: DataFacts) -> Choice | None:
         return Choice(flags, "sums of many items have lengths that say nothing")
     if config.model is not None or _is_large(facts):
         return None
-    flags = {"similarity": shapes.COSINE, "temperature": 0.15}
+    flags = {"similarity": shapes.COSINE, "temperature": 0.1}
     return Choice(flags, "few interactions tell directions sooner than lengths")
 
 
