@@ -76,12 +76,11 @@ def choose_history(config: RunConfig, facts: DataFacts) -> Choice:
 
 def choose_scores(config: RunConfig, facts: DataFacts) -> Choice | None:
     """Where there is little to learn lengths from, items are compared by angle."""
+    flags = {"similarity": shapes.COSINE, "temperature": 0.1}
     if config.query_tower == towers.SET:
-        flags = {"similarity": shapes.COSINE, "temperature": 0.1}
         return Choice(flags, "sums of many items have lengths that say nothing")
     if config.model is not None or _is_large(facts):
         return None
-    flags = {"similarity": shapes.COSINE, "temperature": 0.1}
     return Choice(flags, "few interactions tell directions sooner than lengths")
 
 
