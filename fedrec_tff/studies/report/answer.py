@@ -59,27 +59,36 @@ def _answer(part: Part, names_data: bool) -> Iterator[Markup | str]:
         yield _say_without_validation(part)
         return
     validation = best.find_validation(part.metric)
-    finished = [kind for kind in part.kinds if kind.is_complete]
-    if len(finished) > 1:
-        yield f"Of {len(finished)} kinds of runs "
+    ranked = part.rank(part.kinds)
+    if len(ranked) > 1:
+        yield f"Of {len(ranked)} kinds of runs "
         yield element("strong", name(best.name))
         yield f" is best by validation: {_say_value(part.metric, validation, best)}. "
     else:
         yield element("strong", name(best.name))
         yield f" has {_say_value(part.metric, validation, best)}. "
     yield _say_privacy(best)
-    private = part.find_best(kind for kind in part.kinds if kind.has_guarantee)
+    private = part.find_best([kind for kind in ranked if kind.has_guarantee])
     if private is not None and private is not best:
         found = private.find_validation(part.metric)
         yield " The best with a guarantee is "
         yield element("strong", name(private.name))
         yield f": {_say_value(part.metric, found, private)}. "
         yield _say_privacy(private)
-    if len(finished) > 1 and any(_is_marked(kind, part) for kind in finished):
+    if len(ranked) > 1 and any(_is_marked(kind, part) for kind in ranked):
         yield (
             " Which is best was told by exact statistics of held-out interactions (marked *), so "
             "the choice is not covered by any epsilon."
         )
+    for kind in part.kinds:
+        found = kind.find_validation(part.metric)
+        if found is not None and kind not in ranked:
+            yield " "
+            yield element("strong", name(kind.name))
+            yield (
+                f" has {_say_value(part.metric, found, kind)}, and is not ranked: the noise may be "
+                "larger than what lies between two runs."
+            )
     yield from _warn(part, best)
 
 
@@ -103,6 +112,9 @@ def _say_value(metric: str, validation: Validation, kind: Kind) -> str:
     num = len(kind.group.folders)
     seeds = f", mean of {num} seeds" if num > 1 else ", one seed"
     noised = ", released with noise" if validation.is_noised else ""
+    if validation.interval is not None:
+        low, high = validation.interval
+        noised += f" (95 % interval {low:.4f} to {high:.4f})"
     star = formats.STAR if validation.is_marked else ""
     return f"{metric} {validation.mean:.4f}{star}{seeds}{noised}"
 

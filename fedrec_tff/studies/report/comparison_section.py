@@ -54,7 +54,7 @@ def _write_values(part: Part) -> Markup:
             part.title_of(row),
             row.seeds_told,
             _write_guarantee(row),
-            formats.write_values(_find_validation(row, part.metric), row.first.is_marked),
+            _write_validation(part, row),
             *(_write_value(row, metric, best[metric]) for metric in part.test_metrics),
         ]
         for row in part.rows
@@ -85,9 +85,13 @@ def _find_best(part: Part, metric: str) -> float | None:
     return max(means, default=None)
 
 
-def _find_validation(row: Row, metric: str) -> list[float] | None:
-    values = [ranking.validation.get(metric) for ranking in row.rankings.values()]
-    return None if None in values else values
+def _write_validation(part: Part, row: Row) -> str:
+    values = [ranking.validation.get(part.metric) for ranking in row.rankings.values()]
+    if None not in values:
+        return formats.write_values(values, row.first.is_marked)
+    kind = part.find_kind(row)
+    found = None if kind is None else kind.find_validation(part.metric)
+    return f"{found.mean:.4f} (noised)" if found is not None else formats.write_values(None)
 
 
 def _write_differences(part: Part) -> Iterator[Markup]:

@@ -33,11 +33,13 @@ class Validation:
       mean: Mean over the seeds.
       is_marked: Whether it is an exact one of private runs.
       is_noised: Whether it was released with noise.
+      interval: The 95 % interval that was released with a noised one, of a single seed; else None.
     """
 
     mean: float
-    is_marked: bool
-    is_noised: bool
+    is_marked: bool = False
+    is_noised: bool = False
+    interval: tuple[float, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,10 +94,14 @@ class Kind:
         exact = [metric_names.find(results, name) for results in self.results]
         if exact and None not in exact:
             is_marked = metric_names.are_marked(self.results[0], metric_names.VALIDATION)
-            return Validation(statistics.fmean(exact), is_marked, False)
-        noised = [results.get(f"{metric_names.PRIVATE}{metric}") for results in self.results]
+            return Validation(statistics.fmean(exact), is_marked)
+        name = f"{metric_names.PRIVATE}{metric}"
+        noised = [results.get(name) for results in self.results]
         if noised and None not in noised:
-            return Validation(statistics.fmean(noised), False, True)
+            ends = [self.results[0].get(f"{name}_{end}") for end in ("low", "high")]
+            has_interval = len(noised) == 1 and None not in ends
+            interval = tuple(ends) if has_interval else None
+            return Validation(statistics.fmean(noised), is_noised=True, interval=interval)
         return None
 
 
@@ -143,20 +149,34 @@ class Part:
 
     def find_best(self, kinds: Iterable[Kind]) -> Kind | None:
         """The best of some kinds; the first of equals."""
+        ranked = self.rank(kinds)
+        if not ranked:
+            return None
+        return max(ranked, key=lambda kind: kind.find_validation(self.metric).mean)
+
+    def rank(self, kinds: Iterable[Kind]) -> list[Kind]:
+        """The kinds that can be ranked: finished ones with exact values, else with noised ones.
+
+        The noise of a released value may be many times what lies between two runs.
+        """
         found = [(kind, kind.find_validation(self.metric)) for kind in kinds if kind.is_complete]
-        known = [(kind, validation.mean) for kind, validation in found if validation is not None]
-        return max(known, key=lambda pair: pair[1])[0] if known else None
+        known = [(kind, validation) for kind, validation in found if validation is not None]
+        exact = [kind for kind, validation in known if not validation.is_noised]
+        return exact or [kind for kind, _ in known]
 
     def title_of(self, row: Row) -> str:
         """The title of a row without the data, which are the same for all."""
         title = row.title
         return title.replace(f" on {self.data}", "", 1) if row.first.is_of_data else title
 
+    def find_kind(self, row: Row) -> Kind | None:
+        """The kind whose model a row is of; None for all else."""
+        is_model = row.first.guarantee is not None
+        return next((kind for kind in self.kinds if is_model and kind.group is row.group), None)
+
     def find_row(self, kind: Kind) -> Row:
         """The row of a finished kind."""
-        return next(
-            row for row in self.rows if row.group is kind.group and row.first.guarantee is not None
-        )
+        return next(row for row in self.rows if self.find_kind(row) is kind)
 
 
 def split(inputs: Inputs) -> tuple[Part, ...]:

@@ -109,11 +109,21 @@ def test_what_is_withheld_does_not_appear(tmp_path):
         "round,privacy/epsilon,private/recall@10,private/recall@10_low,private/recall@10_high\n"
         "2,4.0,0.111,0.0,0.2\n6,8.0,0.157,0.1,0.2\n"
     )
-    _rewrite(run, lambda r: {**r, "private/recall@10": 0.157})
+    ends = {"private/recall@10_low": 0.1, "private/recall@10_high": 0.2}
+    _rewrite(run, lambda r: {**r, "private/recall@10": 0.157, **ends})
     document = _write(tmp_path, run)
     text = _read_text(document)
     assert "0.1234" not in document
-    assert "recall@10 0.1570, one seed, released with noise" in text
+    told = "recall@10 0.1570, one seed, released with noise (95 % interval 0.1000 to 0.2000)"
+    assert f"eps8 has {told}." in text
+    # Beside an exact value it is shown, and not ranked.
+    other = report_folders.write_run(tmp_path / "other", epsilon=8.0, validation=0.1, rounds=9)
+    beside = _write(tmp_path, run, other, name="beside.html")
+    text_beside = _read_text(beside)
+    assert "other has recall@10 0.1000*, one seed. It is (8.000" in text_beside
+    assert f"eps8 has {told}, and is not ranked" in text_beside
+    rows = {row[0]: row for row in _read_rows(beside, "Test metrics")}
+    assert rows["eps8"][3:] == ["0.1570 (noised)", *["-"] * 5]
     assert "eps8 (noised)" in text
     assert "the 95 % interval that was released with it" in text
     assert "no exact test metrics" in text
