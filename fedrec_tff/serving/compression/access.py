@@ -1,10 +1,11 @@
 """What a method may look at: nothing of users', where users were promised something."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from fedrec_tff import errors
+from fedrec_tff.datasets.sequences import Sequences
 from fedrec_tff.run.finished.finished_run import FinishedRun
 from fedrec_tff.serving.compression.chain import Chain
 from fedrec_tff.serving.compression.compact_model import CompactModel
@@ -35,7 +36,11 @@ def check(run: FinishedRun, forms: Mapping[str, Chain]) -> None:
 
 
 def open_inputs(
-    run: FinishedRun, chain: Chain, seed: int, full: CompactModel | None = None
+    run: FinishedRun,
+    chain: Chain,
+    seed: int,
+    full: CompactModel | None = None,
+    made_up: Callable[[], Sequences] | None = None,
 ) -> Inputs:
     """Reads what the methods of a chain may look at, and no more.
 
@@ -44,6 +49,7 @@ def open_inputs(
       chain: The methods.
       seed: Seed of all that is drawn.
       full: The model before anything was made smaller.
+      made_up: Function to histories that are drawn from that model.
 
     Returns:
       The inputs; users' histories are read only where a method says that it touches them.
@@ -55,7 +61,7 @@ def open_inputs(
     training = None
     if any(step.method.touches_user_data for step in chain.steps):
         training = run.reopened.dataset.split.train
-    return Inputs(seed, _read_released_counts(run), training, full)
+    return Inputs(seed, _read_released_counts(run), training, full, made_up)
 
 
 def _read_released_counts(run: FinishedRun) -> np.ndarray | None:

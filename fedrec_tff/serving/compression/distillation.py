@@ -44,20 +44,17 @@ class Distillation(Method):
 
         from fedrec_tff.serving.compression import following, score_functions
 
-        config = self._shape(model.config)
-        num_items = model.embedding.dimensions[0]
-        score_fn = score_functions.create(model)
-        histories = history_source.find(
-            self.histories, inputs, score_fn, num_items, model.config.history_length
-        )
-        variables = list(map(tf.Variable, _begin(model, config, inputs.seed)))
+        teacher = model if inputs.full is None else inputs.full
+        config = self._shape(teacher.config)
+        histories = history_source.find(self.histories, inputs, teacher)
+        variables = list(map(tf.Variable, _begin(teacher, config, inputs.seed)))
 
         def create_arrays() -> following.Arrays:
             embedding, bias, *tower = map(tf.convert_to_tensor, variables)
             return following.Arrays(embedding, bias, tuple(tower))
 
         following.train(
-            score_functions.to_shaped(model),
+            score_functions.to_shaped(teacher),
             following.Shaped(config, create_arrays),
             variables,
             histories,
@@ -101,7 +98,7 @@ def build_distil(
     dim: int | None = None,
     blocks: int | None = None,
     histories: str = "made_up",
-    steps: int = 2000,
+    steps: int = 1500,
     learning_rate: float = 0.003,
 ) -> Distillation:
     """A model with narrower vectors that learns the model's scores.

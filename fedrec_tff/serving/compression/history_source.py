@@ -7,8 +7,8 @@ import numpy as np
 from fedrec_tff import errors
 from fedrec_tff.datasets import sequences
 from fedrec_tff.datasets.sequences import Sequences
-from fedrec_tff.evaluation.scoring import ScoreFn
-from fedrec_tff.serving.compression import made_up_histories
+from fedrec_tff.serving.compression import sampled_histories
+from fedrec_tff.serving.compression.compact_model import CompactModel
 from fedrec_tff.serving.compression.method import Inputs
 
 MADE_UP, TRAINING = "made_up", "training"
@@ -42,25 +42,46 @@ def check(name: str, histories: str, steps: int, learning_rate: float) -> None:
         )
 
 
-def find(
-    source: str, inputs: Inputs, score_fn: ScoreFn, num_items: int, history_length: int
-) -> Sequences:
+def find(source: str, inputs: Inputs, teacher: CompactModel) -> Sequences:
     """Finds histories to learn from.
 
     Args:
       source: One of `SOURCES`.
       inputs: What may be looked at.
-      score_fn: Scores of the model that is to be followed.
-      num_items: Size of the catalogue.
-      history_length: Number of items that the model reads.
+      teacher: The model that is to be followed.
 
     Returns:
       Histories, none of them longer than the model reads.
     """
     if source == TRAINING:
-        return _cut(inputs.training, history_length, inputs.seed)
-    longest = min(history_length, _LONGEST)
-    return made_up_histories.draw(score_fn, num_items, _NUM_HISTORIES, longest, inputs.seed)
+        return _cut(inputs.training, teacher.config.history_length, inputs.seed)
+    if inputs.made_up is not None:
+        return inputs.made_up()
+    return make_up(teacher, inputs.seed)
+
+
+def make_up(teacher: CompactModel, seed: int, num_histories: int | None = None) -> Sequences:
+    """Draws histories from a model.
+
+    Args:
+      teacher: The model.
+      seed: Seed of what is drawn.
+      num_histories: Number of histories; None for as many as are learned from.
+
+    Returns:
+      Histories, none of them longer than the model reads.
+    """
+    # Imports TensorFlow.
+    from fedrec_tff.serving.compression import score_functions
+
+    longest = min(teacher.config.history_length, _LONGEST)
+    return sampled_histories.draw(
+        score_functions.create(teacher),
+        teacher.embedding.dimensions[0],
+        _NUM_HISTORIES if num_histories is None else num_histories,
+        longest,
+        seed,
+    )
 
 
 def _cut(training: Sequences, length: int, seed: int) -> Sequences:

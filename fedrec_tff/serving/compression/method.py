@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,12 +44,15 @@ class Inputs:
         were allowed to have them.
       full: The model before anything was made smaller, which a smaller form is trained to follow;
         None for what a method is given.
+      made_up: Function to histories that are drawn from that model; None where each method draws
+        its own.
     """
 
     seed: int = 0
     released_counts: np.ndarray | None = None
     training: Sequences | None = None
     full: CompactModel | None = None
+    made_up: Callable[[], Sequences] | None = None
 
     def weigh_items(self, weighting: str, num_items: int) -> np.ndarray:
         """What the error of each item counts.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Numbers to a scale where there are no rows.
 _GROUP_OF_VECTOR = 256
-_SHARES = tuple(np.linspace(0.5, 1.0, 11))
+_SHARES = tuple(np.linspace(0.5, 1.0, 6))
 _ENOUGH_BITS = 8
 
 

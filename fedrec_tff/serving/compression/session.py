@@ -3,6 +3,7 @@
 # Tested in tests/serving/compression/test_compression_session.py.
 
 import dataclasses
+import functools
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -10,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from fedrec_tff.datasets.sequences import Sequences
 from fedrec_tff.run.finished.finished_run import FinishedRun
 from fedrec_tff.run.folder import output_folder
 from fedrec_tff.run.metrics import metric_names
@@ -27,7 +27,7 @@ from fedrec_tff.serving.compression import (
     access,
     compact_file,
     compact_model,
-    made_up_histories,
+    history_source,
     measuring,
     report,
     score_functions,
@@ -35,15 +35,15 @@ from fedrec_tff.serving.compression import (
 from fedrec_tff.serving.compression.chain import Chain
 from fedrec_tff.serving.compression.compact_model import CompactModel
 from fedrec_tff.serving.compression.compact_recommender import CompactRecommender
+from fedrec_tff.serving.compression.method import Inputs
 from fedrec_tff.serving.compression.report import FULL, FormResult, Results
 from fedrec_tff.serving.export_folder import ExportFolder, Manifest
 
 _NUM_COMPARED, _NUM_TIMED = 1000, 200
-_LONGEST = 50
 _DEFAULT_K = 10
 _RESULTS = "compression.json"
 # Histories that forms learn from are others than those that they are compared on.
-_SEED_OF_COMPARISON = 1
+_COMPARISON = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,10 +88,14 @@ def run(
     access.check(finished, config.forms)
     path = None if output_dir is None else output_folder.find_free(output_dir)
     full = baked_model.bake(finished)
+    plain = compact_model.wrap(full)
+    make_up = functools.cache(lambda: history_source.make_up(plain, config.seed))
     made: dict[str, CompactModel] = {}
     for text, chain in config.forms.items():
         progress_fn(text)
-        made[text] = _make(finished, chain, compact_model.wrap(full), config.seed)
+        made[text] = _make(
+            chain, plain, access.open_inputs(finished, chain, config.seed, plain, make_up)
+        )
     progress_fn("measuring")
     results = _measure(finished, config, full, made)
     if path is not None:
@@ -108,8 +112,7 @@ def to_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.]+", "-", text)
 
 
-def _make(finished: FinishedRun, chain: Chain, model: CompactModel, seed: int) -> CompactModel:
-    inputs = access.open_inputs(finished, chain, seed, model)
+def _make(chain: Chain, model: CompactModel, inputs: Inputs) -> CompactModel:
     for step in chain.steps:
         model = step.method.apply(model, inputs)
     return model
@@ -125,7 +128,8 @@ def _measure(
     recommenders = {FULL: run_recommender.BakedRecommender(full)}
     recommenders |= {text: CompactRecommender(model, full.items) for text, model in made.items()}
     k = finished.config.ks[0]
-    histories = _make_histories(plain, config.seed)
+    seed = int(np.random.SeedSequence([config.seed, _COMPARISON]).generate_state(1)[0])
+    histories = history_source.make_up(plain, seed, _NUM_COMPARED)
     lists = {name: found.top_k(histories, k)[0] for name, found in recommenders.items()}
     timed = histories.take(np.arange(_NUM_TIMED))
     latencies = measuring.measure_latencies(recommenders, timed, k)
@@ -147,16 +151,6 @@ def _measure(
             )
             for name in recommenders
         ),
-    )
-
-
-def _make_histories(model: CompactModel, seed: int) -> Sequences:
-    num_items = model.embedding.dimensions[0]
-    longest = min(model.config.history_length, _LONGEST)
-    score_fn = score_functions.create(model)
-    seeds = np.random.SeedSequence([seed, _SEED_OF_COMPARISON])
-    return made_up_histories.draw(
-        score_fn, num_items, _NUM_COMPARED, longest, int(seeds.generate_state(1)[0])
     )
 
 

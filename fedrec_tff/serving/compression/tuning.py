@@ -46,14 +46,7 @@ class Tuning(Method):
         from fedrec_tff.serving.compression import following, score_functions
 
         teacher = model if inputs.full is None else inputs.full
-        num_items = model.embedding.dimensions[0]
-        histories = history_source.find(
-            self.histories,
-            inputs,
-            score_functions.create(teacher),
-            num_items,
-            teacher.config.history_length,
-        )
+        histories = history_source.find(self.histories, inputs, teacher)
         variables = {id(plain): tf.Variable(plain.decode()) for plain in model.list_plain()}
 
         def to_tensor(plain: Plain) -> tf.Tensor:
@@ -76,7 +69,7 @@ def build_tune(
     *,
     bits: int | None = None,
     histories: str = "made_up",
-    steps: int = 1000,
+    steps: int = 500,
     learning_rate: float = 0.001,
 ) -> Tuning:
     """Training of what is plain still, until scores are again those of the model.

@@ -16,7 +16,7 @@ from fedrec_tff.serving.compression import (
     compact_model,
     following,
     history_source,
-    made_up_histories,
+    sampled_histories,
     score_functions,
     tuning,
 )
@@ -28,7 +28,7 @@ _HISTORIES = sequences.from_rows([[3, 9, 3, 1], [5], [5, 6, 7, 8, 9, 10, 11, 12]
 def _divergence(one, other):
     """Of the softmax of one model's scores from another's, by NumPy, where the first would be."""
     score_fns = [score_functions.create(model) for model in (one, other)]
-    histories = made_up_histories.draw(score_fns[0], 57, 300, 5, seed=99)
+    histories = sampled_histories.draw(score_fns[0], 57, 300, 5, seed=99)
     scores = [np.asarray(score_fn(histories), np.float64) for score_fn in score_fns]
     scores = [s - s.max(axis=1, keepdims=True) for s in scores]
     logs = [s - np.log(np.exp(s).sum(axis=1, keepdims=True)) for s in scores]
@@ -96,7 +96,7 @@ def test_the_loss_is_the_divergence(model):
         score_functions.to_shaped(model),
         score_functions.to_shaped(student, lambda p: tf.convert_to_tensor(variables[id(p)])),
         list(variables.values()),
-        made_up_histories.draw(score_functions.create(model), 57, 300, 5, seed=99),
+        sampled_histories.draw(score_functions.create(model), 57, 300, 5, seed=99),
         20,
         1e-9,
         seed=0,
@@ -142,7 +142,8 @@ def test_a_large_catalogue_is_sampled(model, monkeypatch):
 def test_training_histories_are_what_users_had_taken(model):
     training = sequences.from_rows([[1, 2, 3, 4, 5, 6, 7], [9], []])
     inputs = Inputs(training=training)
-    found = history_source.find("training", inputs, None, 57, 3)
+    teacher = dataclasses.replace(model, config=dataclasses.replace(model.config, history_length=3))
+    found = history_source.find("training", inputs, teacher)
     rows = {tuple(map(int, found.row(i))) for i in range(found.num_rows)}
     expected = {(1,), (1, 2), *((n, n + 1, n + 2) for n in range(1, 6)), (9,)}
     assert rows == expected
@@ -174,3 +175,16 @@ def test_weights_begin_as_those_of_a_run_do(model):
     student = _apply(model, "distil dim=4 steps=1 learning_rate=0.0000001")
     for part, expected in zip(student.tower, weights.tower, strict=True):
         np.testing.assert_allclose(part.decode(), expected, atol=1e-5)
+
+
+def test_rounding_in_training_is_that_of_tensorflow_model_optimization():
+    import tensorflow_model_optimization as tfmot
+
+    values = tf.constant(np.random.default_rng(0).normal(size=[12, 7]).astype(np.float32))
+    quantizer = tfmot.quantization.keras.quantizers.LastValueQuantizer(
+        num_bits=8, per_axis=True, symmetric=True, narrow_range=True
+    )
+    weights = quantizer.build(tf.TensorShape([7, 12]), "rows", tf.keras.layers.Layer())
+    # Its axis is the last one, ours the first.
+    expected = tf.transpose(quantizer(tf.transpose(values), training=True, weights=weights))
+    np.testing.assert_allclose(tuning._round_through(values, 8), expected, atol=1e-5)

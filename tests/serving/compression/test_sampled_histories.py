@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fedrec_tff.serving.compression import made_up_histories
+from fedrec_tff.serving.compression import sampled_histories
 
 _PROBABILITIES = np.array([0.5, 0.3, 0.15, 0.05])
 
@@ -12,14 +12,14 @@ def _score(histories):
 
 
 def test_first_items_are_drawn_as_the_model_scores_them():
-    found = made_up_histories.draw(_score, 4, 4000, 1, seed=3)
+    found = sampled_histories.draw(_score, 4, 4000, 1, seed=3)
     shares = np.bincount(found.items, minlength=4) / 4000
     # The standard deviation of a share is 0.008 at most: chance fails this less than once in 10^4.
     np.testing.assert_allclose(shares, _PROBABILITIES, atol=0.035)
 
 
 def test_no_item_is_twice_in_a_history_and_all_lengths_occur():
-    found = made_up_histories.draw(_score, 4, 400, 9, seed=3)
+    found = sampled_histories.draw(_score, 4, 400, 9, seed=3)
     assert {*found.lengths} == {1, 2, 3, 4}
     for row in range(found.num_rows):
         assert len({*found.row(row)}) == len(found.row(row))
@@ -34,16 +34,16 @@ def test_the_next_item_follows_from_those_before():
                 scores[row, (histories.row(row)[-1] + 1) % 8] = 30.0
         return scores
 
-    found = made_up_histories.draw(score_fn, 8, 20, 8, seed=1)
+    found = sampled_histories.draw(score_fn, 8, 20, 8, seed=1)
     for row in range(20):
         items = found.row(row)
         np.testing.assert_array_equal(items, (items[0] + np.arange(len(items))) % 8)
 
 
 def test_a_seed_draws_the_same_and_another_does_not(monkeypatch):
-    one, again, other = (made_up_histories.draw(_score, 4, 50, 4, seed) for seed in (1, 1, 2))
+    one, again, other = (sampled_histories.draw(_score, 4, 50, 4, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one.items, again.items)
     assert not np.array_equal(one.items[:50], other.items[:50])
     # In blocks of five histories.
-    monkeypatch.setattr(made_up_histories, "_SCORES_PER_BLOCK", 20)
-    assert made_up_histories.draw(_score, 4, 53, 4, 1).num_rows == 53
+    monkeypatch.setattr(sampled_histories, "_SCORES_PER_BLOCK", 20)
+    assert sampled_histories.draw(_score, 4, 53, 4, 1).num_rows == 53

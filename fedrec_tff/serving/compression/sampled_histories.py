@@ -1,4 +1,4 @@
-"""Histories that nobody has: drawn from a model, item by item.
+"""Histories that nobody has: sampled from a model, item by item.
 
 A model gives each next item a score, and the softmax of the scores is a distribution to draw from;
 so histories are made of public items and the model alone. What is made from them is a function of
@@ -14,6 +14,7 @@ from fedrec_tff.evaluation.scoring import ScoreFn
 
 # So many scores are held at a time.
 _SCORES_PER_BLOCK = 2**22
+_SMALLEST = np.finfo(np.float32).tiny
 
 
 def draw(
@@ -52,7 +53,9 @@ def _draw_block(
     for step in range(length):
         histories = sequences.from_lengths(drawn[:, :step].ravel(), np.full(count, step))
         scores = np.where(is_seen, -np.inf, score_fn(histories))
-        # The largest of scores with Gumbel noise is a draw from their softmax.
-        drawn[:, step] = (scores + rng.gumbel(size=scores.shape)).argmax(axis=1)
+        # Minus the logarithm of an exponential number is a Gumbel number, and the largest of scores
+        # with such noise is a draw from their softmax.
+        waiting = rng.standard_exponential(scores.shape, np.float32)
+        drawn[:, step] = (scores - np.log(np.maximum(waiting, _SMALLEST))).argmax(axis=1)
         is_seen[every, drawn[:, step]] = True
     return drawn
