@@ -19,7 +19,9 @@ from absl import flags
 
 from experiments import app
 from fedrec_tff import errors
-from fedrec_tff.serving.compression import access, chain
+from fedrec_tff.run.finished import finished_run
+from fedrec_tff.serving import export_checks
+from fedrec_tff.serving.compression import access, chain, compression_config
 
 _METHODS = flags.DEFINE_string(
     "methods",
@@ -43,10 +45,11 @@ _MEASURE_HELD_OUT = flags.DEFINE_bool(
     "Measure recall and ndcg on the run's validation and test parts, which needs its data; runs "
     "that withhold exact metrics never do.",
 )
-_SAVED_MODEL = flags.DEFINE_bool(
-    "saved_model",
-    False,
-    "Write each form as a SavedModel too, decoded: smaller than the model itself for distil alone.",
+_FORMATS = flags.DEFINE_list(
+    "formats",
+    [],
+    "Files to write of each form besides: saved_model, tflite. They hold decoded numbers, so they "
+    "are smaller than the model's own for distil alone.",
 )
 
 
@@ -54,22 +57,19 @@ def main(argv: list[str]) -> None:
     """Makes, measures and prints."""
     if len(argv) != 2:
         raise errors.UserError("name the folder of one finished run, as: runs/mine")
-    if _SAVED_MODEL.value and _OUTPUT_DIR.value is None:
-        raise errors.UserError("--saved_model means nothing without --output_dir: add that")
     forms = chain.parse(_METHODS.value)
-
-    from fedrec_tff.run.finished import finished_run
-
+    config = compression_config.CompressionConfig(
+        forms, _SEED.value, _MEASURE_HELD_OUT.value, tuple(_FORMATS.value), tuple(sys.argv)
+    )
+    compression_config.check(config, _OUTPUT_DIR.value)
     run = finished_run.find(argv[1])
     access.check(run, forms)
+    export_checks.check_can_be_baked(run)
     _stay_on_one_core()
 
     # Imports TensorFlow.
     from fedrec_tff.serving.compression import report, session
 
-    config = session.CompressionConfig(
-        forms, _SEED.value, _MEASURE_HELD_OUT.value, _SAVED_MODEL.value
-    )
     results = session.run(run, config, _OUTPUT_DIR.value, _tell)
     print(report.to_table(results))
     if _OUTPUT_DIR.value is not None:

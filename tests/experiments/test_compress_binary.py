@@ -8,7 +8,7 @@ def test_mistakes_are_told_in_a_line(tmp_path):
     for arguments, message in [
         ([], "name the folder of one finished run"),
         ([str(tmp_path / "folder"), "--methods=prunne"], "did you mean prune"),
-        ([str(tmp_path / "folder"), "--saved_model"], "means nothing without --output_dir"),
+        ([str(tmp_path / "folder"), "--formats=tflite"], "means nothing without --output_dir"),
         ([str(tmp_path / "folder")], "holds no run"),
     ]:
         child = binaries.run("compress", *arguments)

@@ -92,8 +92,9 @@ def build_low_rank(*, rank: int | None = None, weighting: str = "none") -> LowRa
 
     Args:
       rank: Width of the narrower table; none for half of the table's.
-      weighting: What errors of an item count: none (all alike), released (by the popularity that
-        the run released with noise) or counted (by exact counts of training data).
+      weighting: What errors of an item count: none (all alike), sampled (as often as it is in
+        histories that are made up), released (by the popularity that the run released with noise)
+        or counted (by exact counts of training data).
 
     Returns:
       The method.

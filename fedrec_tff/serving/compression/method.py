@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from fedrec_tff.serving.compression.compact_model import CompactModel
 
 NO_WEIGHTING = "none"
+SAMPLED = "sampled"
 RELEASED = "released"
 COUNTED = "counted"
-WEIGHTINGS = (NO_WEIGHTING, RELEASED, COUNTED)
+WEIGHTINGS = (NO_WEIGHTING, SAMPLED, RELEASED, COUNTED)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,8 +45,8 @@ class Inputs:
         were allowed to have them.
       full: The model before anything was made smaller, which a smaller form is trained to follow;
         None for what a method is given.
-      made_up: Function to histories that are drawn from that model; None where each method draws
-        its own.
+      made_up: Function to histories that are sampled from that model; None where each method that
+        trains samples its own.
     """
 
     seed: int = 0
@@ -71,6 +72,8 @@ class Inputs:
             return np.ones(num_items)
         if weighting == COUNTED:
             counts = np.bincount(self.training.items, minlength=num_items)
+        elif weighting == SAMPLED:
+            counts = np.bincount(self.made_up().items, minlength=num_items)
         elif self.released_counts is None:
             raise errors.UserError(
                 f"--methods: weighting={RELEASED}: the run released no popularity "

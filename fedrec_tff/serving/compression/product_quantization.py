@@ -139,8 +139,9 @@ def build_pq(
       subvectors: Parts that a vector is cut into; none for parts of four numbers.
       bits: Bits of a codeword, from 2 to 8.
       rotation: Whether vectors are turned first, so that less is lost.
-      weighting: What errors of an item count: none (all alike), released (by the popularity that
-        the run released with noise) or counted (by exact counts of training data).
+      weighting: What errors of an item count: none (all alike), sampled (as often as it is in
+        histories that are made up), released (by the popularity that the run released with noise)
+        or counted (by exact counts of training data).
 
     Returns:
       The method.

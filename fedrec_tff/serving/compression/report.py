@@ -101,6 +101,29 @@ def to_table(results: Results) -> str:
     return "\n".join([*lines, "", *notes])
 
 
+def to_card(results: Results, name: str) -> str:
+    """What the card of a form says of it: no exact metric of a private run.
+
+    Args:
+      results: What was measured.
+      name: The form's methods as they were written.
+
+    Returns:
+      Markdown.
+    """
+    full = results.forms[0]
+    form = next(one for one in results.forms if one.name == name)
+    text = (
+        f"This is the model above in a smaller form, made by `{name}`: {form.sizes.deflated:,} "
+        f"bytes in the place of {full.sizes.deflated:,}. What is said of quality is said of the "
+        f"model itself. Of its first {results.k} items the form has {form.overlap:.1%} among its "
+        "own, over histories that were sampled from the model."
+    )
+    if form.touches_user_data:
+        return f"{text} It was made by looking at users' interactions again."
+    return f"{text} It was made from the model and public numbers alone."
+
+
 def _find_shown(results: Results) -> list[str]:
     k = results.k
     names = [f"{held_out.TEST}/recall@{k}", f"{held_out.TEST}/ndcg@{k}"]

@@ -2,7 +2,6 @@
 
 # Tested in tests/serving/compression/test_compression_session.py.
 
-import dataclasses
 import functools
 import os
 import re
@@ -18,6 +17,8 @@ from fedrec_tff.serving import (
     baked_model,
     export,
     export_folder,
+    lite_model,
+    model_card,
     promise,
     run_recommender,
     saved_model,
@@ -35,6 +36,11 @@ from fedrec_tff.serving.compression import (
 from fedrec_tff.serving.compression.chain import Chain
 from fedrec_tff.serving.compression.compact_model import CompactModel
 from fedrec_tff.serving.compression.compact_recommender import CompactRecommender
+from fedrec_tff.serving.compression.compression_config import (
+    SAVED_MODEL,
+    TFLITE,
+    CompressionConfig,
+)
 from fedrec_tff.serving.compression.method import Inputs
 from fedrec_tff.serving.compression.report import FULL, FormResult, Results
 from fedrec_tff.serving.export_folder import ExportFolder, Manifest
@@ -44,23 +50,6 @@ _DEFAULT_K = 10
 _RESULTS = "compression.json"
 # Histories that forms learn from are others than those that they are compared on.
 _COMPARISON = 1
-
-
-@dataclasses.dataclass(frozen=True)
-class CompressionConfig:
-    """What is made and measured.
-
-    Attributes:
-      forms: Chains of methods by their texts.
-      seed: Seed of all that is drawn.
-      measures_held_out: Whether to measure held-out interactions, unless the run withholds that.
-      writes_saved_model: Whether to write each form as a SavedModel too.
-    """
-
-    forms: Mapping[str, Chain]
-    seed: int = 0
-    measures_held_out: bool = True
-    writes_saved_model: bool = False
 
 
 def run(
@@ -103,6 +92,7 @@ def run(
             for text, model in made.items():
                 folder = ExportFolder(partial / to_name(text))
                 _write(model, full, folder, config, promise.select(finished.results))
+                folder.card.write_text(_write_card(finished, folder, config, results, text))
             (partial / _RESULTS).write_text(report.to_json(results))
     return results
 
@@ -179,9 +169,27 @@ def _write(
     folder.root.mkdir()
     export.write_items(folder.items, full.items)
     compact_file.save(folder.compact, model)
-    if config.writes_saved_model:
-        saved_model.save(model.decode(full.items), folder.saved_model, _DEFAULT_K)
+    decoded = model.decode(full.items) if config.formats else full
+    if SAVED_MODEL in config.formats:
+        saved_model.save(decoded, folder.saved_model, _DEFAULT_K)
+    if TFLITE in config.formats:
+        exact = run_recommender.BakedRecommender(decoded)
+        lite_model.write(decoded, exact, folder.tflite, _DEFAULT_K)
     num_items, dim = model.embedding.dimensions
     has_integers, length = full.items.has_integer_ids, model.config.history_length
     manifest = Manifest(num_items, dim, length, _DEFAULT_K, has_integers, privacy)
     export_folder.write_manifest(folder, manifest)
+
+
+def _write_card(
+    finished: FinishedRun,
+    folder: ExportFolder,
+    config: CompressionConfig,
+    results: Results,
+    text: str,
+) -> str:
+    """The card of the model itself, and what the form is and keeps."""
+    sizes = {path.name: path.stat().st_size for path in folder.root.iterdir() if path.is_file()}
+    contents = model_card.Contents(sizes, [], None, config.command)
+    card = model_card.write(finished, contents, shows_non_private=False)
+    return f"{card}\n## A smaller form\n\n{report.to_card(results, text)}\n"

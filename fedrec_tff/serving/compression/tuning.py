@@ -69,8 +69,8 @@ def build_tune(
     *,
     bits: int | None = None,
     histories: str = "made_up",
-    steps: int = 500,
-    learning_rate: float = 0.001,
+    steps: int = 1000,
+    learning_rate: float = 0.003,
 ) -> Tuning:
     """Training of what is plain still, until scores are again those of the model.
 

@@ -30,7 +30,7 @@ def test_forms_methods_and_parameters_are_told_apart():
         ("quantize group=-1", "0 or more"),
         ("pq bits=1", "choose from 2 to 8"),
         ("prune share=1", "from 0 to below 1"),
-        ("low_rank weighting=exact", "choose one of none, released, counted"),
+        ("low_rank weighting=exact", "choose one of none, sampled, released, counted"),
         ("distil histories=real", "choose made_up or training"),
         ("distil steps=0", "at least 1"),
         ("tune learning_rate=0", "more than 0"),

@@ -14,7 +14,14 @@ from fedrec_tff.models import scoring
 from fedrec_tff.run import data
 from fedrec_tff.run.finished import finished_run
 from fedrec_tff.serving import opening
-from fedrec_tff.serving.compression import chain, measuring, report, session
+from fedrec_tff.serving.compression import (
+    chain,
+    compression_config,
+    measuring,
+    report,
+    session,
+)
+from fedrec_tff.serving.compression.compression_config import CompressionConfig
 
 _FLAGS = {"synthetic_users": 60, "synthetic_items": 50}
 _PRIVATE = {**_FLAGS, "noise_multiplier": 1.0, "clip_norm": 1.0}
@@ -27,21 +34,21 @@ def _few(monkeypatch):
     monkeypatch.setattr(session, "_NUM_TIMED", 2)
 
 
-def _write(folder, **flags):
+def _write(folder, results=None, **flags):
     log = data.load_data(RunConfig(embedding_dim=8, history_length=5, **flags))
     items = shipped_models.ItemCatalogue(log.interactions.item_ids.astype(object), None)
-    shipped_models.write_run(folder, items=items, fingerprint=log.fingerprint, **flags)
+    shipped_models.write_run(folder, results, items, log.fingerprint, **flags)
     return finished_run.find(folder), log
 
 
 def _run(run, methods=_METHODS, output_dir=None, **config):
-    return session.run(run, session.CompressionConfig(chain.parse(methods), **config), output_dir)
+    return session.run(run, CompressionConfig(chain.parse(methods), **config), output_dir)
 
 
 def test_forms_are_made_measured_and_opened_again(tmp_path):
     run, log = _write(tmp_path / "run", **_FLAGS)
     told = []
-    config = session.CompressionConfig(chain.parse(_METHODS))
+    config = CompressionConfig(chain.parse(_METHODS))
     results = session.run(run, config, tmp_path / "small", told.append)
     assert told == ["quantize", "low_rank rank=4 | quantize bits=4", "measuring"]
     folders = sorted(path.name for path in (tmp_path / "small").iterdir())
@@ -70,15 +77,43 @@ def test_forms_are_made_measured_and_opened_again(tmp_path):
     assert found.top_k(histories, 10)[0].shape == (3, 10)
 
 
-def test_a_form_is_a_saved_model_too_where_asked_for(tmp_path):
+def test_a_form_is_for_other_programs_too_where_asked_for(tmp_path):
     run, _ = _write(tmp_path / "run", **_FLAGS)
     small = tmp_path / "small"
-    _run(run, "quantize", small, measures_held_out=False, writes_saved_model=True)
+    _run(run, "quantize", small, measures_held_out=False, formats=("saved_model", "tflite"))
+    assert (small / "quantize" / "tflite" / "encoder_float32.tflite").exists()
     found = opening.open_recommender(small / "quantize")
     (small / "quantize" / "compact.npz").unlink()
     other = opening.open_recommender(small / "quantize")
     histories = sequences.from_rows([[3, 9], []])
     np.testing.assert_array_equal(found.top_k(histories, 9)[0], other.top_k(histories, 9)[0])
+
+
+@pytest.mark.parametrize("flags", [_FLAGS, _PRIVATE], ids=["plain", "private"])
+def test_a_card_says_what_a_form_is(flags, tmp_path):
+    results = {"test/recall@10": 0.25}
+    results = {f"non_private/{n}": v for n, v in results.items()} if flags == _PRIVATE else results
+    run, _ = _write(tmp_path / "run", results=results, **flags)
+    measured = _run(run, "quantize", tmp_path / "small", command=("compress", "runs/mine"))
+    card = (tmp_path / "small" / "quantize" / "MODEL_CARD.md").read_text()
+    assert "made by `quantize`" in card
+    assert f"{measured.forms[1].sizes.deflated:,} bytes" in card
+    assert "compress runs/mine" in card
+    assert "NOT PRIVATE: nothing is promised." in card
+    assert ("0.2500" in card) == (flags == _FLAGS)
+
+
+@pytest.mark.parametrize(
+    ("formats", "output_dir", "message"),
+    [
+        (("onnx",), "small", "'onnx' is none of saved_model, tflite"),
+        (("tflite",), None, "means nothing without --output_dir"),
+    ],
+)
+def test_formats_that_there_are_not_are_refused(formats, output_dir, message):
+    config = CompressionConfig(chain.parse("quantize"), formats=formats)
+    with pytest.raises(fedrec_tff.UserError, match=message):
+        compression_config.check(config, output_dir)
 
 
 def test_exact_metrics_of_a_private_run_are_called_that(tmp_path):

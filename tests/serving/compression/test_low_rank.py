@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fedrec_tff
+from fedrec_tff.datasets import sequences
 from fedrec_tff.serving.compression import low_rank
 from fedrec_tff.serving.compression.coded import Plain
 from fedrec_tff.serving.compression.method import Inputs
@@ -39,6 +40,16 @@ def test_released_popularity_weighs_where_there_is_some(table):
     np.testing.assert_allclose(coded.decode(), expected.decode(), atol=1e-6)
     with pytest.raises(fedrec_tff.UserError, match="released no popularity"):
         method.code(Plain(table, of_items=True), Inputs())
+
+
+def test_what_the_model_itself_would_take_may_weigh(table):
+    method = low_rank.build_low_rank(rank=2, weighting="sampled")
+    histories = sequences.from_rows([[3, 4], [4, 7, 4], [4]])
+    coded = method.code(Plain(table, of_items=True), Inputs(made_up=lambda: histories))
+    weights = np.ones(30)
+    weights[4] = 4.0
+    expected = low_rank.factorize(table, 2, weights)
+    np.testing.assert_allclose(coded.decode(), expected.decode(), atol=1e-6)
 
 
 @pytest.mark.parametrize("rank", [0, 7])
