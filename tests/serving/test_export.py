@@ -14,6 +14,7 @@ from fedrec_tff.datasets import sequences
 from fedrec_tff.run.finished import finished_run
 from fedrec_tff.serving import export, export_checks, export_folder, opening
 from fedrec_tff.serving.export_checks import ExportConfig
+from fedrec_tff.serving.playground import shown_model
 
 
 @pytest.fixture(name="run", scope="module")
@@ -63,6 +64,19 @@ def test_a_run_and_its_export_have_the_same_numbers(run, exported):
     with pytest.raises(fedrec_tff.UserError, match="at least one item"):
         other.top_k(histories, 0)
     assert one.encode(histories.take([])).shape == other.encode(histories.take([])).shape == (0, 8)
+
+
+def test_a_page_shows_a_run_and_its_export_alike(run, exported):
+    one, other = shown_model.open_models([run.directory.root, exported.root])
+    assert (one.name, other.name) == ("run", "export")
+    assert one.promise == other.promise
+    assert one.promise.statement == run.results["privacy_statement"]
+    for ours, theirs in zip(one.recommend([3, 9], 5), other.recommend([3, 9], 5), strict=True):
+        assert ours.index == theirs.index
+        assert ours.score == pytest.approx(theirs.score, abs=1e-5)
+        assert [reason.index for reason in ours.reasons] == [
+            reason.index for reason in theirs.reasons
+        ]
 
 
 def test_nothing_is_written_over_or_left_half_done(run, exported, tmp_path, monkeypatch):

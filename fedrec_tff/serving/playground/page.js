@@ -23,7 +23,7 @@ let hitsOf = ""; // the text that they are of
 let active = -1; // the hit that Enter takes
 let searching = null;
 let asking = null;
-let focusAfterwards = null;
+let findFocus = null; // what has the focus when the page has changed
 let toSay = "";
 
 // Elements
@@ -137,6 +137,7 @@ async function update() {
     showHistory(answer);
     showCounts(k);
     showLists(answer);
+    restoreFocus();
     document.querySelector(".results").setAttribute("aria-busy", "false");
   } catch (error) {
     complain(error);
@@ -154,7 +155,7 @@ function add(item) {
 
 function remove(place) {
   toSay = `${shown.history[place].title} is removed.`;
-  focusAfterwards = { place: Math.min(place, shown.history.length - 2), tool: "remove" };
+  findFocus = () => findTool(Math.min(place, shown.history.length - 1), "remove");
   go(ids().filter((_, index) => index !== place));
 }
 
@@ -162,7 +163,7 @@ function move(place, step) {
   const moved = ids();
   [moved[place], moved[place + step]] = [moved[place + step], moved[place]];
   toSay = `${shown.history[place].title} is number ${place + step + 1}.`;
-  focusAfterwards = { place: place + step, tool: step < 0 ? "earlier" : "later" };
+  findFocus = () => findTool(place + step, step < 0 ? "earlier" : "later");
   go(moved);
 }
 
@@ -194,18 +195,19 @@ function showHistory(answer) {
   byId("share").disabled = history.length === 0;
   byId("done").textContent = toSay;
   toSay = "";
-  restoreFocus();
+}
+
+function findTool(place, tool) {
+  const row = byId("history").children[place];
+  return [tool, "earlier", "later"]
+    .map((name) => row?.querySelector(`[data-tool="${name}"]:not(:disabled)`))
+    .find(Boolean);
 }
 
 function restoreFocus() {
-  if (focusAfterwards === null) return;
-  const { place, tool } = focusAfterwards;
-  focusAfterwards = null;
-  const row = byId("history").children[place];
-  const buttons = [tool, "earlier", "later"].map((name) =>
-    row?.querySelector(`[data-tool="${name}"]:not(:disabled)`),
-  );
-  (buttons.find(Boolean) ?? search).focus();
+  if (findFocus === null) return;
+  (findFocus() ?? search).focus();
+  findFocus = null;
 }
 
 function showUnknown(unknown) {
@@ -294,8 +296,17 @@ function makeRow(item, rank, number, history) {
       make("span", { className: "track", "aria-hidden": "true" }, fill),
     ),
     makeReasons(item, number, history),
-    makeTool("add", `Add ${item.title} to your history`, () => add(item)),
+    makeTool("add", `Add ${item.title} to your history`, () => {
+      findFocus = () => findAdding(number, rank);
+      add(item);
+    }),
   );
+}
+
+// The button of whatever has come to the same place.
+function findAdding(number, rank) {
+  const rows = byId("lists").children[number].querySelectorAll('[data-tool="add"]');
+  return rows[Math.min(rank, rows.length) - 1];
 }
 
 function makeReasons(item, number, history) {
@@ -430,7 +441,7 @@ async function press(event) {
   } else if (event.key === "Enter") {
     event.preventDefault();
     if (hitsOf !== search.value.trim()) await find(); // typed faster than found
-    if (active >= 0) choose(active);
+    if (active >= 0 && hitsOf === search.value.trim()) choose(active);
   } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
     event.preventDefault();
     if (!isOpen) {

@@ -183,8 +183,13 @@ def test_buttons_do_what_they_say(page, url):
     page.evaluate("example.click()")
     _wait(page, "document.querySelectorAll('#history li').length === 5")
     assert "nobody's history" in page.evaluate("done.textContent")
-    page.evaluate("document.querySelector('.card .icon').click()")
+    page.evaluate("document.querySelectorAll('.card .icon')[2].focus()")
+    added = _focused(page)
+    _press(page, "Enter")
     _wait(page, "document.querySelectorAll('#history li').length === 6")
+    assert added == f"Add {_history(page)[-1]} to your history"
+    # The third of the list that there is now.
+    assert _focused(page) == f"Add {_texts(page, '.card .title')[2]} to your history"
     page.evaluate("k.value = '20'; k.dispatchEvent(new Event('change'))")
     _wait(page, "document.querySelectorAll('.card:first-child li').length === 20")
     assert page.evaluate("location.hash").endswith("&k=20")
