@@ -75,3 +75,44 @@ def test_a_command_passes_the_checks(arguments, outcomes):
     assert mistake is None
     assert left == []
     assert leaves_open or "--preset=" in " ".join(arguments)
+
+
+_PATH = "## From your own CSV to a page"
+_PARSE = """
+import importlib, json, sys
+from absl import flags
+importlib.import_module(f"experiments.{sys.argv[1]}")
+print(json.dumps(flags.FLAGS(sys.argv[1:])[1:]))
+"""
+
+
+def _parse(binary, arguments):
+    """What is left of a binary's arguments after its flags."""
+    child = subprocess.run(
+        [sys.executable, "-c", _PARSE, binary, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=_ROOT,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr
+    return json.loads(child.stdout)
+
+
+def test_the_path_from_a_csv_to_a_page_is_five_commands_that_follow_each_other():
+    section = (_ROOT / "README.md").read_text().split(f"{_PATH}\n")[1].split("\n## ")[0]
+    found = re.findall(r"^\S*python -m experiments\.(\w+) (.*)$", section, re.MULTILINE)
+    binaries = [binary for binary, _ in found]
+    assert binaries == ["data", "train", "train", "report", "playground"]
+    look, open_run, private_run, report, page = (shlex.split(arguments) for _, arguments in found)
+    assert _parse("data", look) == [look[0]] == ["orders.csv"]
+    assert _parse("train", open_run) == []
+    assert set(look[1:]) < set(open_run)
+    assert f"--data_dir={look[0]}" in open_run
+    assert set(private_run) - set(open_run) == {
+        "--target_epsilon=8",
+        "--output_dir=runs/shop-eps8",
+    }
+    folders = ["runs/shop", "runs/shop-eps8"]
+    assert f"--output_dir={folders[0]}" in open_run
+    assert _parse("report", report) == _parse("playground", page) == folders

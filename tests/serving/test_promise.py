@@ -5,6 +5,7 @@ import shipped_models
 
 from fedrec_tff.run.finished import finished_run
 from fedrec_tff.serving import export, export_folder, promise
+from fedrec_tff.serving.export_checks import ExportConfig
 
 _SAID = {"privacy_statement": "This run has ...", "delta": 1e-5}
 
@@ -38,7 +39,9 @@ def test_a_model_without_a_statement_is_not_called_private():
 def test_an_export_says_what_its_run_does_and_no_metric_goes_with_it(tmp_path):
     results = {"epsilon": 3.5, "delta": 1e-6, "non_private/test/recall@10": 0.2}
     run = finished_run.find(shipped_models.write_run(tmp_path / "run", results).root)
-    found = export_folder.read_manifest(export.export(run, tmp_path / "export")).privacy
+    export.export(run, tmp_path / "export", ExportConfig(formats=()))
+    folder = export_folder.ExportFolder(tmp_path / "export")
+    found = export_folder.read_manifest(folder).privacy
     assert found == {
         "privacy_statement": run.results["privacy_statement"],
         "epsilon": 3.5,
