@@ -32,6 +32,8 @@ _MODULES = [
     *("fedrec_tff.notebook.training", "fedrec_tff.notebook.trained_run"),
     *("fedrec_tff.studies.data_report.guess", "fedrec_tff.studies.data_report.text"),
     *("fedrec_tff.studies.report.page", "experiments.report"),
+    *("fedrec_tff.serving.promise", "fedrec_tff.serving.playground.http_server"),
+    "experiments.playground",
     *("experiments.plan_privacy", "experiments.aggregators", "experiments.ledger"),
 ]
 
