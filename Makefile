@@ -5,7 +5,7 @@ STAMP   := $(VENV)/.installed
 PACKAGE := $(VENV)/.package
 RUN     := $(VENV)/bin/python
 
-.PHONY: help setup demo test test-all lint clean
+.PHONY: help setup demo test test-all lint screenshots clean
 
 help:
 	@echo 'make setup   install the locked environment into $(VENV), and this package with its command fedrec'
@@ -13,6 +13,7 @@ help:
 	@echo 'make test    lint, then run the tests but for the slow ones'
 	@echo 'make test-all  the same, with the slow ones'
 	@echo 'make lint    check style and format, change nothing'
+	@echo 'make screenshots  take the pictures of TensorBoard in the docs anew; needs Chromium'
 	@echo 'make clean   remove caches and build output; keeps $(VENV) and runs/'
 	@echo
 	@echo 'Needs Linux x86_64 and Python 3.11; name another one with PYTHON=/path/to/python3.11.'
@@ -31,6 +32,9 @@ test-all: lint
 lint: $(STAMP)
 	@$(RUN) -m ruff check
 	@$(RUN) -m ruff format --check
+
+screenshots: $(STAMP)
+	@$(RUN) docs/images/take_screenshots.py
 
 clean:
 	@rm -rf build .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -22,6 +22,7 @@ from fedrec_tff.config.checks import (
     output_checks,
     population_checks,
     privacy_checks,
+    report_checks,
     server_checks,
     simulation_checks,
     stopping_checks,
@@ -56,6 +57,7 @@ def validate(config: RunConfig) -> None:
     for rules in (
         model_checks,
         loss_checks,
+        report_checks,
         cohort_checks,
         simulation_checks,
         algorithm_checks,

@@ -21,6 +21,7 @@ from fedrec_tff.config.population_config import PopulationBudget, PopulationConf
 from fedrec_tff.config.preset_config import PresetConfig
 from fedrec_tff.config.privacy_config import PrivacyConfig
 from fedrec_tff.config.release_config import ReleaseConfig
+from fedrec_tff.config.report_config import ReportConfig
 from fedrec_tff.config.round_config import RoundConfig
 from fedrec_tff.config.server_config import ServerConfig
 from fedrec_tff.config.simulation_config import SimulationConfig
@@ -48,6 +49,7 @@ TOPICS = {
     "Simulated attacks and failures": SimulationConfig,
     "Execution": ExecutionConfig,
     "Evaluation, checkpoints and traces": OutputConfig,
+    "Trackers of metrics": ReportConfig,
     "The end of training, and which model is released": StoppingConfig,
 }
 # The part of delta that may be spent on choosing the catalogue.
@@ -60,6 +62,7 @@ _KS_OF_ADJACENCY = (10, 20)  # they are published with 20
 class RunConfig(
     # Python has the fields of the last one first.
     StoppingConfig,
+    ReportConfig,
     OutputConfig,
     ExecutionConfig,
     SimulationConfig,

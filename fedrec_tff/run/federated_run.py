@@ -5,7 +5,8 @@
 import contextlib
 import errno
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -32,14 +33,12 @@ from fedrec_tff.run import (
     model_selection,
     notices,
     popularity_prior,
-    profiling,
     rehearsal,
     run_process,
     training,
 )
 from fedrec_tff.run import devices as devices_lib
 from fedrec_tff.run.display import progress as progress_lib
-from fedrec_tff.run.display import tensorboard
 from fedrec_tff.run.folder import (
     initial_model,
     model_file,
@@ -49,6 +48,16 @@ from fedrec_tff.run.folder import (
 )
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.run.records import Session, SessionOutcome
+from fedrec_tff.run.tracking import (
+    description,
+    ending,
+    event_files,
+    profiling,
+    projector,
+    reporting,
+    round_events,
+)
+from fedrec_tff.run.tracking.reported_run import ReportedRun
 
 _BYTES_PER_WEIGHT = 4
 _NUM_CHECKPOINTS = 3
@@ -64,19 +73,26 @@ def execute(session: Session) -> SessionOutcome:
       Outcome of the session.
     """
     run_directory.mend_after_crash(session.directory)
+    changed_flags = description.find_changed_flags(
+        run_config.to_flags(session.config), session.derived
+    )
     with (
         _shortage_as_user_error(session.directory),
         execution.execution_context(session.config) as secure_sum,
         _open_ledger(session) as ledger,
         interruption.stop_on_signals() as stop,
+        # Before anything is spent: a tracker that cannot be built ends the session.
+        reporting.open_reporters(
+            session.config, _describe_to_trackers(session, changed_flags)
+        ) as reporters,
     ):
         _warn(session)
-        tensorboard.write_run_description(
-            session.directory.tensorboard,
+        description.write(
+            session.directory.root,
             run_config.to_flags(session.config),
             session.derived,
             f"As planned: {_state_planned_privacy(session)}",
-            session.plan.departures if session.config.is_private else None,
+            session.config.is_private,
             session.config.ks,
         )
         rehearsal.rehearse(session)
@@ -86,7 +102,7 @@ def execute(session: Session) -> SessionOutcome:
         popular = popularity_prior.obtain(session, population, ledger)
         devices = devices_lib.Devices(session, popular)
         result = event_loop.run(
-            _train(session, population, popular, ledger, stop, secure_sum, devices)
+            _train(session, population, popular, ledger, stop, secure_sum, devices, reporters)
         )
         if not result.is_complete:
             notices.say(f"stopped after round {result.rounds}; the same command resumes")
@@ -96,23 +112,14 @@ def execute(session: Session) -> SessionOutcome:
             model_file.save(session.directory.model, result.weights.trainable)
         privacy_statement = _state_privacy(session, ledger, result.rounds)
         results = measurement.measure(session, popular, ledger, result, privacy_statement, devices)
+        reporters.release_end(ending.find_final_metrics(results), result.rounds)
     if session.grown:
         # Until here the folder had the model and the results of the shorter run.
         prolongation.adopt(session.config, session.directory)
         model_file.save(session.directory.model, result.weights.trainable)
     run_directory.write_json(session.directory.results, results)
-    tensorboard.write_final_privacy_statement(
-        session.directory.tensorboard, privacy_statement, result.rounds
-    )
-    tensorboard.write_final_metrics(
-        session.directory.tensorboard,
-        {
-            name: value
-            for name, value in results.items()
-            if name.removeprefix(metric_names.NON_PRIVATE).startswith(metric_names.PERSONALIZED)
-        },
-        result.rounds,
-    )
+    ending.write(session.directory.root, changed_flags, results, session.config.is_private)
+    _show_items(session, result.weights.trainable.items.embedding)
     _tell_end(session.config, result)
     score_fn = devices.build_score_fn(result.weights.trainable)
     return SessionOutcome(results, result.rounds, session.dataset, score_fn)
@@ -126,6 +133,7 @@ async def _train(
     stop: interruption.StopRequest,
     secure_sum: SecureSum | None,
     devices: devices_lib.Devices,
+    reporters: reporting.Reporters,
 ) -> training.TrainingResult:
     config, directory = session.config, session.directory
     process = build_process(session, popular)
@@ -153,11 +161,18 @@ async def _train(
         progress_lib.ProgressReleaseManager(
             config.rounds, next_round, config.clients_per_round, config.ks[0]
         ) as progress,
-        profiling.RoundProfiler(config.rounds_to_profile, directory.tensorboard) as profiler,
+        profiling.RoundProfiler(config.rounds_to_profile, directory.root) as profiler,
+        round_events.RoundEventsReleaseManager(
+            directory.root,
+            round_events.read_rounds(directory.metrics, start.round_number),
+            config.rounds,
+            config.rounds_per_evaluation,
+        ) as events,
     ):
         release_manager = tff.program.GroupingReleaseManager(
             [
-                tff.program.TensorBoardReleaseManager(directory.tensorboard),
+                events,
+                *reporters.managers,
                 tff.program.CSVFileReleaseManager(directory.metrics, key_fieldname="round"),
                 progress,
             ]
@@ -177,6 +192,31 @@ async def _train(
                 config, session.dataset.split.num_items, popular, session.features
             ),
         )
+
+
+def _show_items(session: Session, embedding: np.ndarray) -> None:
+    """Shows the released model's items in TensorBoard, by what a public table says of them."""
+    config, interactions = session.config, session.dataset.interactions
+    has_table = config.has_item_table or not config.is_private
+    projector.write(
+        session.directory.root / event_files.END,
+        np.asarray(embedding),
+        interactions.item_ids,
+        interactions.item_features if has_table else None,
+    )
+
+
+def _describe_to_trackers(session: Session, changed_flags: Mapping[str, Any]) -> ReportedRun:
+    root = session.directory.root
+    name = ending.name_trial(root)
+    return ReportedRun(
+        name,
+        # Runs of an earlier version have none.
+        session.identity.run_id or name,
+        root,
+        changed_flags,
+        session.config.is_private,
+    )
 
 
 def build_process(

@@ -24,6 +24,7 @@ from fedrec_tff.run import features as features_lib
 from fedrec_tff.run.folder import initial_model, prolongation, run_directory, run_identity
 from fedrec_tff.run.preset import choosing, looking
 from fedrec_tff.run.records import Session, SessionOutcome
+from fedrec_tff.run.tracking import tracker_packages
 
 _POPULATION_ID = "population_ledger_id"
 _INITIAL_MODEL = "initial_model_digest"
@@ -144,6 +145,7 @@ def _prepare(
     config: RunConfig, directory: run_directory.RunDirectory, open_flags: Collection[str]
 ) -> tuple[Session, choosing.Chosen]:
     """Loads the data, plans, and writes what a new run begins with, `config.json` last."""
+    tracker_packages.check(config.report_to)
     dataset = data.load_data(config)
     stored = run_directory.read_config(directory)
     chosen = choosing.Chosen(config)

@@ -17,7 +17,7 @@ from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.run import divergence, model_selection
 from fedrec_tff.run.interruption import StopRequest
 from fedrec_tff.run.metrics import communication, round_metrics
-from fedrec_tff.run.profiling import RoundProfiler
+from fedrec_tff.run.tracking.profiling import RoundProfiler
 
 # What ended the training of a complete run, as `results.json` says it.
 ALL_ROUNDS = "rounds"

@@ -14,10 +14,10 @@ from fedrec_tff.studies.evaluation import config as evaluation_config
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _FLAG = re.compile(r"(?<![\w-])--([a-z][a-z_0-9]*[a-z0-9])")
 _DEFINED = re.compile(r"DEFINE_\w+\(\s*\"(\w+)\"|define\(\s*\"(\w+)\"")
-# Of programs that are not ours (XLA, TFF's worker, git, TensorBoard), and a placeholder.
+# Of programs that are not ours (XLA, TFF's worker, git, TensorBoard, pip), and a placeholder.
 _FOREIGN = {
     *("xla_cpu_enable_fast_min_max", "port", "max_concurrent_computation_calls"),
-    *("always", "dirty", "abbrev", "logdir", "name"),
+    *("always", "dirty", "abbrev", "logdir", "no", "name"),
 }
 # Settings of functions that a run's user cannot reach; messages about them are for programmers,
 # and must not come from where every run passes.

@@ -11,6 +11,7 @@ import pytest
 
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.privacy import accounting, ledger
+from tests.run.tracking import events
 
 FLAGS = (
     *("--synthetic_users=30", "--synthetic_items=150", "--max_interactions_per_user=14"),
@@ -119,31 +120,21 @@ def test_the_best_flags_are_those_of_its_run(swept):
         assert value == (list(expected) if isinstance(expected, tuple) else expected), name
 
 
-def test_tensorboard_has_a_row_for_each_trial(swept):
-    from tensorboard.backend.event_processing import event_accumulator
-    from tensorboard.plugins.hparams import metadata
-
-    def load(folder):
-        events = event_accumulator.EventAccumulator(str(folder))
-        events.Reload()
-        return events.PluginTagToContent("hparams"), events
-
-    root = swept[0] / "tensorboard"
-    content, events = load(root)
-    (statement,) = events.Tensors("privacy/statement")
-    (text,) = statement.tensor_proto.string_val
-    assert text.decode() in swept[1].stdout
-    assert b"this epsilon assumes trusted_server" in text
-    experiment = metadata.parse_experiment_plugin_data(content[metadata.EXPERIMENT_TAG])
-    assert [info.name for info in experiment.hparam_infos] == ["clients_per_round"]
-    assert [info.name.tag for info in experiment.metric_infos] == [
-        "non_private/validation/recall@10",
-        "non_private/validation/recall@10/deviation",
-    ]
-    content, events = load(root / "000")
-    session = metadata.parse_session_start_info_plugin_data(
-        content[metadata.SESSION_START_INFO_TAG]
-    )
-    assert session.hparams["clients_per_round"].number_value == 15.0
-    assert "non_private/validation/recall@10" in events.Tags()["tensors"]
-    assert not (root / "001").exists()
+def test_tensorboard_has_each_trial_once(swept):
+    root = swept[0]
+    ((step, text),) = events.read_texts(root / "trials")["privacy/statement"]
+    assert step == 0
+    assert text in swept[1].stdout
+    assert "this epsilon assumes trusted_server" in text
+    row = root / "trials/000/seed-0/end"
+    assert events.read_session(row) == ("000", {"clients_per_round": 15.0, "status": "finished"})
+    # The objective alone: test metrics are the best trial's, and in the table.
+    objective = "6 non_private/validation/recall@10"
+    assert set(events.read_scalars(row)) == {objective, f"{objective}/deviation"}
+    # Both seeds are parts of one row, with the values of the trial.
+    other = root / "trials/000/seed-1/end"
+    assert events.read_session(other) == events.read_session(row)
+    assert events.read_scalars(other) == events.read_scalars(row)
+    seeds = {f"trials/000/seed-{seed}" for seed in (0, 1)}
+    assert events.find_runs(root) == {"trials", *seeds, *(f"{name}/end" for name in seeds)}
+    assert f"--logdir {root}" in swept[1].stdout

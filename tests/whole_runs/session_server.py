@@ -83,9 +83,15 @@ def _train(argv: list[str], strike: dict | None = None) -> None:
 
 
 def _read_events(folder: str, out: str) -> None:
-    """Writes all that a TensorBoard folder shows: lists of [tag, step, value] by kind."""
-    found = {"scalars": [], "texts": [], "hparams": []}
-    for path in sorted(pathlib.Path(folder).glob("events.out.tfevents.*")):
+    """Writes all that TensorBoard shows of a run: lists of [tag, step, value] by kind.
+
+    Scalars are called as metrics are, without the number of their topic; `end` has those of the
+    folders that are written once.
+    """
+    found = {"scalars": [], "end": [], "texts": [], "hparams": []}
+    root = pathlib.Path(folder)
+    for path in sorted(root.rglob("events.out.tfevents.*")):
+        scalars = found["scalars" if path.parent == root else "end"]
         for event in tf.compat.v1.train.summary_iterator(str(path)):
             for value in event.summary.value:
                 plugin = value.metadata.plugin_data.plugin_name
@@ -95,7 +101,8 @@ def _read_events(folder: str, out: str) -> None:
                 elif plugin == "text":
                     found["texts"].append([value.tag, event.step, array.item().decode()])
                 elif plugin == "scalars":
-                    found["scalars"].append([value.tag, event.step, array.item()])
+                    name = value.tag.partition(" ")[2]
+                    scalars.append([name, event.step, array.item()])
     pathlib.Path(out).write_text(json.dumps(found))
 
 

@@ -84,7 +84,7 @@ def test_compilation_is_told_where_it_tells_nothing_of_private_cohorts(finished,
 
 def test_chosen_rounds_are_profiled(finished):
     run, _, _ = finished("profiled")
-    traces = list((run.root / "tensorboard").glob("plugins/profile/*/*.xplane.pb"))
+    traces = list(run.root.glob("plugins/profile/*/*.xplane.pb"))
     assert len(traces) == 1
     assert b"round" in traces[0].read_bytes()
 

@@ -67,7 +67,7 @@ def test_what_devices_keep_is_nowhere_else(whole, capsys):
 
     contents = {path: path.read_bytes() for path in _files_of_the_server(root)}
     assert {path.relative_to(root).parts[0] for path in contents} >= {
-        *("checkpoints", "tensorboard", "metrics.csv", "model.npz", "results.json", "config.json"),
+        *("checkpoints", "end", "metrics.csv", "model.npz", "results.json", "config.json"),
     }
     # What is searched for would be found: the global model is in its file and in checkpoints.
     embedding = model_file.load(root / "model.npz").items.embedding
@@ -104,7 +104,7 @@ def test_both_models_are_measured_and_the_finetuned_one_is_shown(whole):
     for name in ("validation", "test"):
         assert f"non_private/{name}/recall@10" in outcome.results
         assert 0.0 <= outcome.results[f"non_private/personalized/{name}/recall@10"] <= 1.0
-    events = b"".join(path.read_bytes() for path in (root / "tensorboard").rglob("events*"))
+    events = b"".join(path.read_bytes() for path in (root / "end").glob("events*"))
     assert b"non_private/personalized/test/recall@10" in events
 
     assert "fine-tuned on devices" in summary.describe_results(outcome.results, root)

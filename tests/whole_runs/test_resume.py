@@ -73,6 +73,13 @@ def chains(tmp_path_factory, uninterrupted_process, server):
     }
 
 
+def _mark(event):
+    """What tells one point from another: of what a clock told its place alone."""
+    tag, step, value = event
+    has_value = "/time/" not in tag and tag != "_hparams_/session_start_info"
+    return (tag, step, value if has_value else None)
+
+
 def finish(server, chains, name):
     root, chain = chains[name]
     return Run(root, server), server.wait(chain), chain
@@ -100,6 +107,10 @@ def test_resumed_run_is_the_uninterrupted_one(uninterrupted, server, chains, nam
         assert ours.pop(INSECURE) >= theirs.pop(INSECURE)
         assert ours == theirs
     assert run.rows[-1][INSECURE] == uninterrupted.run.rows[-1][INSECURE]
+    # TensorBoard has each round once, whichever sessions computed it.
+    for kind in ("scalars", "end", "hparams"):
+        found, expected = (sorted(map(_mark, r.events[kind])) for r in (run, uninterrupted.run))
+        assert found == expected
     config, expected = run.config, uninterrupted.run.config
     # Two runs, of the same flags.
     assert config["derived"].pop("run_id") != expected["derived"].pop("run_id")

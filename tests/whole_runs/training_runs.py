@@ -165,10 +165,10 @@ class Run:
 
     @property
     def events(self):
-        """Scalars, texts and hparams of TensorBoard, lists of [tag, step, value]; read once."""
+        """Scalars, those of the end, texts and hparams: lists of [tag, step, value]; read once."""
         if "events" not in self._read:
             out = self.root.parent / f"{self.root.name}-events.json"
-            self._server.call("read_events", folder=str(self.root / "tensorboard"), out=str(out))
+            self._server.call("read_events", folder=str(self.root), out=str(out))
             self._read["events"] = json.loads(out.read_text())
         return self._read["events"]
 

@@ -1,6 +1,7 @@
 """The last words of a run: a small table, what it cost in privacy, and where to look."""
 
 import os
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ import rich.box
 import rich.console
 import rich.table
 
+from fedrec_tff.run.folder import run_directory
 from fedrec_tff.run.metrics import metric_names
 
 # By exact counts, and by released ones.
@@ -142,5 +144,22 @@ def _choose_columns(rows: Mapping[str, tuple[Mapping[str, Any], str]]) -> dict[s
 
 
 def describe_tensorboard(output_dir: str | os.PathLike) -> str:
-    """The command that opens TensorBoard on a folder of runs."""
-    return f"TensorBoard: .venv/bin/tensorboard --logdir {os.fspath(output_dir)}"
+    """The command that opens TensorBoard on a run, or on a folder of runs.
+
+    Args:
+      output_dir: The folder.
+
+    Returns:
+      One line. Runs are called by their folders below the one that is named, so for a run that is
+      the folder around it, where nothing but folders is in there.
+    """
+    root = pathlib.Path(output_dir)
+    around = root.parent
+    is_run = run_directory.RunDirectory(root).config.exists()
+    if is_run and around != root and around != pathlib.Path() and _holds_folders_alone(around):
+        root = around
+    return f"TensorBoard: .venv/bin/tensorboard --logdir {root}"
+
+
+def _holds_folders_alone(folder: pathlib.Path) -> bool:
+    return all(path.is_dir() for path in folder.iterdir() if not path.name.startswith("."))

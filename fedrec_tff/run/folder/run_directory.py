@@ -101,11 +101,6 @@ class RunDirectory:
         return self.root / "metrics.csv"
 
     @property
-    def tensorboard(self) -> pathlib.Path:
-        """`tensorboard/`: event files."""
-        return self.root / "tensorboard"
-
-    @property
     def checkpoints(self) -> pathlib.Path:
         """`checkpoints/`: program state by round."""
         return self.root / _CHECKPOINTS

@@ -59,7 +59,7 @@ def describe(study: Study) -> str:
 
 
 def write(study: Study, output_dir: str | os.PathLike) -> list[pathlib.Path]:
-    """Writes `robustness.csv`, `robustness.json`, `robustness.png` and `tensorboard/`.
+    """Writes `robustness.csv`, `robustness.json`, `robustness.png` and what TensorBoard shows.
 
     Args:
       study: The complete study.
@@ -76,7 +76,7 @@ def write(study: Study, output_dir: str | os.PathLike) -> list[pathlib.Path]:
     run_directory.write_json(paths[1], {**dataclasses.asdict(study), "cells": cells})
     with run_directory.open_whole(paths[2]) as file:
         robustness_plots.save(robustness_plots.draw(study), file)
-    _write_tensorboard(study, root / "tensorboard", paths[2])
+    _write_tensorboard(study, root, paths[2])
     return paths
 
 
@@ -90,27 +90,34 @@ def _to_csv(cells: Sequence[CellResult]) -> str:
     return text.getvalue()
 
 
-def _write_tensorboard(study: Study, folder: pathlib.Path, picture: pathlib.Path) -> None:
-    """A run for each cell, with its place in the study as hyperparameters; and the heat maps."""
+def _write_tensorboard(study: Study, root: pathlib.Path, picture: pathlib.Path) -> None:
+    """Makes each cell one row of HParams, in the place of what its run says; and the heat maps."""
     # Imported here, so that the tables need no TensorFlow.
     import tensorflow as tf
-    from tensorboard.plugins.hparams import api as hparams
 
-    # What an earlier report left would show twice.
-    for path in folder.rglob("events.out.tfevents.*"):
-        path.unlink()
+    from fedrec_tff.run.tracking import ending, event_files
+
+    has_line = False
     for cell in study.cells:
-        run = folder / pathlib.Path(cell.folder).relative_to("cells")
-        with tf.summary.create_file_writer(os.fspath(run)).as_default():
-            hparams.hparams({"aggregator": cell.aggregator, "attack": cell.attack})
+        run = root / cell.folder
+        has_line |= event_files.keep_lines(run, is_kept=not has_line)
+        event_files.remove(run / event_files.END, "")
+        writer = event_files.create_writer(run / event_files.END)
+        with writer.as_default():
+            place = {"aggregator": cell.aggregator, "attack": cell.attack}
+            ending.write_row(f"{cell.aggregator}, {cell.attack}", place)
             for name in MEASURED:
                 value = getattr(cell, name)
                 if value is not None:
                     name = metric_names.mark(f"robustness/{name}", cell.is_private)
-                    tf.summary.scalar(name, value, step=0)
-    with tf.summary.create_file_writer(os.fspath(folder)).as_default():
+                    ending.write_scalar(name, value, 0)
+        writer.close()
+    event_files.remove(root, event_files.DESCRIPTION)
+    writer = event_files.create_writer(root, event_files.DESCRIPTION)
+    with writer.as_default():
         image = tf.io.decode_png(picture.read_bytes(), channels=3)
         tf.summary.image("robustness/heat_map", image[tf.newaxis], step=0)
+    writer.close()
 
 
 def _describe_exposure(cell: CellResult) -> str:

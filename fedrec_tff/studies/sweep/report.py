@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import io
-import os
 import pathlib
 from typing import Any
 
@@ -65,50 +64,64 @@ def create_flagfile(study: Study, cost: TuningCost) -> str:
 
 
 def write_tensorboard(study: Study, cost: TuningCost) -> pathlib.Path:
-    """Writes a run for each finished or pruned trial, with the swept flags as hyperparameters.
+    """Makes each finished or pruned trial one row of HParams, with the swept flags as columns.
 
-    A pruned one has no objective: what it showed last stands in a column of its own.
+    The trials' own runs become that row, in the place of what each says of itself, and have one
+    line of popularity between them. A pruned trial shows what it showed last, and its status.
 
     Args:
       study: The complete sweep.
       cost: Privacy cost of the sweep, which is written as a text.
 
     Returns:
-      The folder for `--logdir`, whose HParams tab has a row for each such trial.
+      The folder for `--logdir`.
     """
     # Imported here, so that the other files need no TensorFlow.
     import tensorflow as tf
-    from tensorboard.plugins.hparams import api as hparams
 
-    # It has a row for each trial.
-    folder = run_directory.make_secret_folder(study.root / "tensorboard")
-    # What an earlier report left would show twice.
-    for path in folder.rglob("events.out.tfevents.*"):
-        path.unlink()
-    objective, deviation = _name_columns(study)[:2]
-    pruned = f"{objective}/pruned"
-    metrics = [objective, deviation, *([pruned] if study.config.prunes else [])]
-    with tf.summary.create_file_writer(os.fspath(folder)).as_default():
-        hparams.hparams_config(
-            hparams=[hparams.HParam(dimension.name) for dimension in study.config.dimensions],
-            metrics=[hparams.Metric(name) for name in metrics],
-        )
+    from fedrec_tff.run.tracking import event_files
+
+    # Its owner's alone: it tells of all trials.
+    folder = run_directory.make_secret_folder(study.root / "trials")
+    event_files.remove(folder, event_files.DESCRIPTION)
+    writer = event_files.create_writer(folder, event_files.DESCRIPTION)
+    with writer.as_default():
         statement = sweep_text.describe_cost(cost, study.config, is_planned=False)
         tf.summary.text("privacy/statement", statement, step=0)
+    writer.close()
+    has_line = False
     for trial in study.trials:
-        values = {objective: trial.objective, deviation: trial.deviation}
-        if trial.last is not None:
-            values = {pruned: trial.last.value}
-        if not any(value is not None for value in values.values()):
-            continue
-        path = os.fspath(folder / f"{trial.number:03d}")
-        with tf.summary.create_file_writer(path).as_default():
-            hparams.hparams({name: _as_hparam(v) for name, v in trial.values.items()})
-            for name, value in values.items():
-                if value is not None:
-                    step = 0 if trial.last is None else trial.last.round
-                    tf.summary.scalar(name, value, step=step)
-    return folder
+        for run in study.runs_of(trial):
+            has_line |= event_files.keep_lines(run.directory.root, is_kept=not has_line)
+            _write_row(study, trial, run.directory.root / event_files.END)
+    return study.root
+
+
+def _write_row(study: Study, trial: TrialResult, folder: pathlib.Path) -> None:
+    """A part of a trial's row: rows of one name are one, and TensorBoard shows their means."""
+    import tensorflow as tf
+
+    from fedrec_tff.run.tracking import cards, ending, event_files
+
+    objective, deviation = _name_columns(study)[:2]
+    last = trial.last
+    values = {objective: trial.objective if last is None else last.value}
+    if len(study.config.seeds) > 1 and last is None:
+        values[deviation] = trial.deviation
+    if values[objective] is None:
+        return
+    event_files.remove(folder, "")
+    writer = event_files.create_writer(folder)
+    with writer.as_default():
+        swept = {name: _as_hparam(value) for name, value in trial.values.items()}
+        status = trial.status if last is None else f"{trial.status} after round {last.round}"
+        ending.write_row(f"{trial.number:03d}", {**swept, "status": status})
+        for name, value in values.items():
+            if value is not None:
+                # Not among the curves of the trials, which show it already.
+                step = study.config.base.rounds if last is None else last.round
+                tf.summary.scalar(f"{cards.END} {name}", value, step=step)
+    writer.close()
 
 
 def _name_columns(study: Study) -> list[str]:

@@ -182,7 +182,7 @@ def _describe_selection(cost: TuningCost, config: SweepConfig) -> str:
         "from the search space, both from the operating system's entropy; the score "
         f"({config.objective}) is noised and part of each run's own guarantee (Papernot and "
         f"Steinke 2022, {theorem}). This holds only if nothing else is ever seen: not the other "
-        "trials, their number, the table, sweep.csv, sweep.json, logs, tensorboard/, or how long "
+        "trials, their number, the table, sweep.csv, sweep.json, logs, TensorBoard, or how long "
         "it took, and not the exact validation and test metrics, of the best trial neither; and "
         "only if the sweep is not started again in another folder: that would be another release, "
         "which adds to it. If no trial, or only failed ones, were drawn, that is the result."

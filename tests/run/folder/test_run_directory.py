@@ -81,9 +81,9 @@ def test_secret_files_and_folders_are_so_before_anything_is_in_them(
     ]
     found = {
         name: run_directory.make_folder(tmp_path / name).stat().st_mode & 0o777
-        for name in ("checkpoints", "ids", "devices", "trials", "models", "tensorboard")
+        for name in ("checkpoints", "ids", "devices", "trials", "models", "end")
     }
-    assert found.pop("tensorboard") == 0o777
+    assert found.pop("end") == 0o777
     assert set(found.values()) == {0o700}
 
 

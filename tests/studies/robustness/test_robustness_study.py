@@ -2,14 +2,12 @@ import csv
 import dataclasses
 import json
 import math
-import os
 import pathlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
@@ -21,6 +19,7 @@ from fedrec_tff.studies.robustness import config as robustness_config
 from fedrec_tff.studies.robustness import plots as robustness_plots
 from fedrec_tff.studies.robustness import report as robustness_report
 from fedrec_tff.studies.robustness import study as robustness_study
+from tests.run.tracking import events
 
 pytestmark = pytest.mark.slow
 
@@ -194,16 +193,18 @@ def test_the_report_has_every_cell_in_every_form(study, root):
     assert [float(r["recall"]) for r in rows] == [c.recall for c in study.cells]
     assert json.loads(records.read_text())["cells"][3]["exposure"] == study.cells[3].exposure
     assert picture.read_bytes().startswith(b"\x89PNG")
-    events = list((root / "tensorboard").rglob("events*"))
-    assert len(events) == 5
-    found = {}
-    for path in events:
-        for event in tf.compat.v1.train.summary_iterator(os.fspath(path)):
-            for value in event.summary.value:
-                if value.tag == "robustness/recall":
-                    name = path.parent.relative_to(root / "tensorboard").as_posix()
-                    found[name] = float(tf.make_ndarray(value.tensor))
-    assert found == {c.folder.removeprefix("cells/"): pytest.approx(c.recall) for c in study.cells}
+    for cell in study.cells:
+        row = root / cell.folder / "end"
+        name = f"{cell.aggregator}, {cell.attack}"
+        place = {"aggregator": cell.aggregator, "attack": cell.attack}
+        assert events.read_session(row) == (name, place)
+        found = events.read_scalars(row)
+        assert found["6 robustness/recall"] == [(0, pytest.approx(cell.recall))]
+        # A cell is one row, with what the study measured and nothing else.
+        assert all(tag.startswith("6 robustness/") for tag in found)
+    assert events.find_tags(root, "images") == {"robustness/heat_map"}
+    # Popularity, which is the same for all, is there once.
+    assert len(list(root.rglob("popularity"))) == 1
     text = robustness_report.describe(study)
     worst = find(study, "weighted_mean", "target_promotion:20")
     assert f"{worst.recall:.4f} ({worst.recall_kept:.0%})" in text

@@ -13,6 +13,7 @@ from fedrec_tff.studies.sweep import report as sweep_report
 from fedrec_tff.studies.sweep import runs as sweep_runs
 from fedrec_tff.studies.sweep import state as sweep_state
 from fedrec_tff.studies.sweep import text as sweep_text
+from tests.run.tracking import events
 
 # By round 10 and 20; their medians are 0.3 and 0.5.
 OTHERS = [{10: n / 10, 20: (n + 2) / 10} for n in range(1, 6)]
@@ -151,7 +152,7 @@ def test_a_pruned_trial_is_not_made_again(pruned):
 
 
 def test_a_pruned_trial_is_shown_as_such(pruned):
-    _, _, study, _ = pruned
+    _, root, study, _ = pruned
     told = "pruned after round 6, with validation/recall@10 0.0840 there"
     row = sweep_text.describe_trials(study).splitlines()[-1]
     assert row.strip().startswith("005")
@@ -169,28 +170,14 @@ def test_a_pruned_trial_is_shown_as_such(pruned):
     assert written["trials"][-1]["last"]["metrics"] == {
         "validation/recall@10": pytest.approx(0.084)
     }
-    check_tensorboard(sweep_report.write_tensorboard(study, cost))
-
-
-def check_tensorboard(folder):
-    from tensorboard.backend.event_processing import event_accumulator
-    from tensorboard.plugins.hparams import metadata
-
-    def load(path):
-        events = event_accumulator.EventAccumulator(str(path))
-        events.Reload()
-        return events
-
-    content = load(folder).PluginTagToContent("hparams")
-    experiment = metadata.parse_experiment_plugin_data(content[metadata.EXPERIMENT_TAG])
-    names = [info.name.tag for info in experiment.metric_infos]
-    assert names[-1] == "validation/recall@10/pruned"
-    assert "validation/recall@10/pruned" not in load(folder / "000").Tags()["tensors"]
-    events = load(folder / "005")
-    # It has no value in the column that trials are sorted by.
-    assert "validation/recall@10" not in events.Tags()["tensors"]
-    (found,) = events.Tensors("validation/recall@10/pruned")
-    assert found.step == 6
+    assert sweep_report.write_tensorboard(study, cost) == root
+    name, values = events.read_session(root / "trials/005/seed-0/end")
+    assert (name, values["status"]) == ("005", "pruned after round 6")
+    # What it showed last, in the column of all.
+    found = events.read_scalars(root / "trials/005/seed-0/end")
+    assert found == {"6 validation/recall@10": [(6, pytest.approx(0.084))]}
+    _, values = events.read_session(root / "trials/000/seed-0/end")
+    assert values["status"] == "finished"
 
 
 def test_a_sweep_that_prunes_is_another_sweep(pruned):

@@ -1,0 +1,1 @@
+"""What follows a run while it trains and afterwards: TensorBoard, trackers, one's own managers."""
