@@ -86,8 +86,11 @@ def as_table(rows):
     return np.concatenate([rows.embedding, np.asarray(rows.bias)[:, np.newaxis]], axis=1)
 
 
-def log1p_exp(x):
-    return np.logaddexp(0.0, x)
+def cross_entropy(user, table, target, moved):
+    """Of a softmax over the target, wherever it is moved, and all that are no targets."""
+    rivals = [user @ v for i, v in enumerate(vectors_of(table)) if i not in _TARGETS]
+    score = user @ vectors_of(moved)[target]
+    return -np.log(np.exp(score) / (np.exp(score) + np.exp(rivals).sum()))
 
 
 def mine(name, *tables):
@@ -112,12 +115,13 @@ def ipe_loss(popular, table, moved):
 
 
 def uea_loss(popular, table, moved):
-    scores = [
-        user_of(table, [item]) @ vectors_of(moved)[target]
-        for item in popular
-        for target in _TARGETS
-    ]
-    return log1p_exp(-np.array(scores)).mean()
+    return np.mean(
+        [
+            cross_entropy(user_of(table, [item]), table, target, moved)
+            for item in popular
+            for target in _TARGETS
+        ]
+    )
 
 
 @pytest.mark.parametrize(("name", "loss_fn"), [("pieck_ipe", ipe_loss), ("pieck_uea", uea_loss)])
@@ -288,7 +292,7 @@ def expect(name, form, state):
         # The newest three of four items.
         user = user_of(weights, [5, 3, 7])
         explicit = descend(
-            lambda moved: log1p_exp(-(vectors_of(moved)[list(_TARGETS)] @ user)).mean(),
+            lambda moved: np.mean([cross_entropy(user, weights, t, moved) for t in _TARGETS]),
             weights,
             _TARGETS,
         )

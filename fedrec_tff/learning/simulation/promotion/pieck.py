@@ -11,7 +11,7 @@ are popular (popular item mining): the attack ranks them, targets left out, and 
   items: it maximises their cosines, which count by the rank of the item, on average over those that
   are positive and over those that are not.
 - **PIECK-UEA** (user embedding approximation) takes the mined items for users, who are near to what
-  is popular, and raises targets' scores for these: binary cross-entropy, all labels one.
+  is popular, and raises targets' scores for these.
 
 Where this differs:
 
@@ -168,7 +168,7 @@ class PieckUea(Pieck):
     def compute_loss(
         self, targets: tf.Tensor, weights: two_tower.TwoTowerWeights, popular: tf.Tensor
     ) -> tf.Tensor:
-        """Binary cross-entropy of the scores for the stand-ins of users, all labels one."""
+        """Cross-entropy of the targets, for the stand-ins of users."""
         rest = tf.zeros([popular.shape[0], self.aim.model.history_length - 1], tf.int32)
         users = promotion.find_user_vectors(
             self.aim.model,
@@ -176,5 +176,4 @@ class PieckUea(Pieck):
             tf.concat([popular[:, tf.newaxis], rest], axis=1),
             tf.ones_like(popular),
         )
-        scores = tf.linalg.matmul(users, targets, transpose_b=True)
-        return tf.reduce_mean(tf.nn.softplus(-scores))
+        return promotion.compute_loss(users, targets, self.find_others(weights))

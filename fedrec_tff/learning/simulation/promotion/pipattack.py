@@ -92,12 +92,13 @@ class PipAttack(promotion.Promotion):
         """Both steps, within the ball around the honest rows."""
         user = promotion.find_user_vectors(self.aim.model, weights, *self._take_history(client))
         targets = two_tower.gather_items(weights.items, self.list_items(state))
-
-        def promote(vectors: tf.Tensor) -> tf.Tensor:
-            scores = tf.linalg.matmul(user, vectors, transpose_b=True)
-            return tf.reduce_mean(tf.nn.softplus(-scores))
-
-        explicit = promotion.take_step(self.aim, weights.tower, targets, promote)
+        others = self.find_others(weights)
+        explicit = promotion.take_step(
+            self.aim,
+            weights.tower,
+            targets,
+            lambda vectors: promotion.compute_loss(user, vectors, others),
+        )
         away = tf.nest.map_structure(lambda a, b, c: a + b - c, explicit, state.rows, own.rows)
         away = promotion.clip_rows(away, self.aim.scale * own.longest)
         return tf.nest.map_structure(tf.add, own.rows, away)

@@ -12,6 +12,9 @@ history, an item has a bias beside its vector, and clients send steps. So:
 - A user's vector is the tower's encoding of the items that the attack knows of it.
 - An item's vector is `[embedding / temperature, bias]`, whose product with `[query, 1]` is the
   score: the bias is attacked as the vector is.
+- A target's score is raised against those of all other items, by the cross-entropy of a softmax
+  over the catalogue. The papers' binary cross-entropy is content with a score above zero, and
+  scores of models that are trained by a softmax have no zero.
 - What an attacker sends is one step of the clients' learning rate, times the attack's scale.
 - The rows that an attacker names are given to it as negatives, so that its update has the form of
   an honest one: as many rows, in the same order.
@@ -23,6 +26,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from fedrec_tff.learning import client_memory, client_work
@@ -82,6 +86,13 @@ class Promotion(client_memory.ClientMemory):
         """
         del state
         return tf.constant(self.aim.targets, tf.int32)
+
+    def find_others(self, weights: two_tower.TwoTowerWeights) -> tf.Tensor:
+        """The vectors of all items that are no targets: float32 [items, dim + 1]."""
+        num_items = weights.items.bias.shape[0]
+        others = np.setdiff1d(np.arange(num_items), self.aim.targets)
+        rows = two_tower.gather_items(weights.items, others)
+        return find_item_vectors(self.aim.model, weights.tower, rows)
 
     def create_rows(
         self,
@@ -158,6 +169,23 @@ def find_user_vectors(
     )
     query = two_tower.scale_for(model.similarity, query)
     return tf.stop_gradient(tf.concat([query, tf.ones([tf.shape(query)[0], 1])], axis=1))
+
+
+def compute_loss(users: tf.Tensor, targets: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """How little users would be shown targets: the mean cross-entropy of each target by itself.
+
+    Args:
+      users: float32 [users, dim + 1], users' vectors.
+      targets: float32 [num_targets, dim + 1], the targets' vectors.
+      others: float32 [items, dim + 1], vectors of all items that are no targets, held fixed.
+
+    Returns:
+      float32 scalar.
+    """
+    rivals = tf.linalg.matmul(users, tf.stop_gradient(others), transpose_b=True)
+    rivals = tf.reduce_logsumexp(rivals, axis=1, keepdims=True)
+    scores = tf.linalg.matmul(users, targets, transpose_b=True)
+    return tf.reduce_mean(tf.nn.softplus(rivals - scores))
 
 
 def clip_rows(rows: two_tower.ItemRows, norm: tf.Tensor) -> two_tower.ItemRows:
