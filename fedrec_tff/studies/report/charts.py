@@ -166,10 +166,9 @@ def _describe(series: Series, unit: str) -> str:
 def _draw(chart: Chart, identifier: str, width: int) -> Markup:
     is_wide = width == _WIDE
     named = [series for series in chart.series if series.style is not None]
-    # Names of points stand beside them; those of lines and levels at their ends.
-    has_ends = any(series.is_joined for series in named)
-    at_ends = [*(named if has_ends else ()), *chart.levels] if is_wide else []
-    longest = max((len(_shorten(one.name)) for one in at_ends), default=0)
+    # Room for the names of what ends at the right.
+    at_end = [*(series for series in named if series.is_joined), *chart.levels] if is_wide else []
+    longest = max((len(_shorten(one.name)) for one in at_end), default=0)
     right = _MARGIN + longest * _CHARACTER
     frame = _create_frame(chart, width, right)
     parts = [
@@ -181,8 +180,7 @@ def _draw(chart: Chart, identifier: str, width: int) -> Markup:
     ]
     height = _HEIGHT
     if is_wide:
-        parts += _draw_ends(at_ends, frame)
-        parts += () if has_ends else _draw_places(named, frame)
+        parts += _draw_names([*chart.levels, *named], frame)
     else:
         parts += _draw_key([*named, *chart.levels], width)
         height += (len(named) + len(chart.levels)) * (_LINE + 4)
@@ -257,30 +255,57 @@ def _draw_level(level: Level, frame: _Frame) -> Markup:
     return element("g", line, class_=_class(level.style))
 
 
-def _draw_ends(named: Sequence[Series | Level], frame: _Frame) -> Iterable[Markup]:
-    """Names at the side, as high as the last points, moved apart where they would overlap."""
-    ends = sorted(named, key=lambda one: frame.y(_find_last(one)))
-    heights = _spread([frame.y(_find_last(one)) for one in ends])
-    for one, height in zip(ends, heights, strict=True):
-        x = frame.width - frame.right + 8
-        name = _text(x, height + 4, _shorten(one.name), "name", "start")
-        yield element("g", name, class_=_class(one.style))
+def _draw_names(named: Sequence[Series | Level], frame: _Frame) -> Iterable[Markup]:
+    """Names beside the last points, each moved no further than it takes to overlap with no other."""
+    placed: list[_Label] = []
+    for one in sorted(named, key=lambda one: frame.y(_find_last(one))):
+        label = _find_free(_create_label(one, frame), placed, frame)
+        placed.append(label)
+        text = _text(label.x, label.y + 4, label.text, "name halo", label.anchor)
+        yield element("g", text, class_=_class(one.style))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Label:
+    """A line of text beside a point."""
+
+    text: str
+    x: float
+    y: float
+    anchor: str
+
+    @property
+    def left(self) -> float:
+        return self.x if self.anchor == "start" else self.x - len(self.text) * _CHARACTER
+
+    def overlaps(self, other: "_Label") -> bool:
+        first, second = sorted((self, other), key=lambda label: label.left)
+        reaches = first.left + len(first.text) * _CHARACTER > second.left
+        return reaches and abs(self.y - other.y) < _LINE
+
+
+def _create_label(one: Series | Level, frame: _Frame) -> _Label:
+    """At the right of the point, or at its left where there is no room."""
+    text = _shorten(one.name)
+    x = frame.width - frame.right if isinstance(one, Level) else frame.x(one.x[-1])
+    has_room = x + 9 + len(text) * _CHARACTER <= frame.width
+    x, anchor = (x + 9, "start") if has_room else (x - 9, "end")
+    return _Label(text, x, frame.y(_find_last(one)), anchor)
+
+
+def _find_free(label: _Label, placed: Sequence[_Label], frame: _Frame) -> _Label:
+    """The nearest place above or below, within the frame; where there is none, its own."""
+    for distance in range(int(frame.bottom - _TOP)):
+        for y in (label.y + distance, label.y - distance):
+            moved = dataclasses.replace(label, y=y)
+            is_inside = _TOP - _LINE / 2 <= y <= frame.bottom
+            if is_inside and not any(moved.overlaps(other) for other in placed):
+                return moved
+    return label
 
 
 def _find_last(one: Series | Level) -> float:
     return one.y if isinstance(one, Level) else one.y[-1]
-
-
-def _draw_places(named: Sequence[Series], frame: _Frame) -> Iterable[Markup]:
-    """Names beside points."""
-    points = sorted(named, key=lambda series: frame.y(series.y[-1]))
-    heights = _spread([frame.y(series.y[-1]) for series in points])
-    for series, height in zip(points, heights, strict=True):
-        x = frame.x(series.x[-1])
-        is_right = x > (frame.width - frame.right) * 0.7
-        x, anchor = (x - 9, "end") if is_right else (x + 9, "start")
-        name = _text(x, height + 4, _shorten(series.name), "name halo", anchor)
-        yield element("g", name, class_=_class(series.style))
 
 
 def _draw_key(named: Sequence[Series | Level], width: int) -> Iterable[Markup]:
@@ -303,19 +328,6 @@ def _find_dash(one: Series | Level) -> str | None:
     if isinstance(one, Level):
         return _LEVEL_DASHES[one.dash % len(_LEVEL_DASHES)]
     return _DASHES[one.style % len(_DASHES)]
-
-
-def _spread(heights: Sequence[float]) -> list[float]:
-    """Moves ascending heights apart, so that lines of text have room."""
-    placed: list[float] = []
-    for height in heights:
-        placed.append(max(height, placed[-1] + _LINE) if placed else height)
-    # Nothing below the axis: what is too low is moved up again.
-    limit = _HEIGHT - _BOTTOM
-    for index in range(len(placed) - 1, -1, -1):
-        placed[index] = min(placed[index], limit)
-        limit = placed[index] - _LINE
-    return placed
 
 
 def _shorten(name: str, most: int = _MOST_CHARACTERS) -> str:

@@ -89,8 +89,7 @@ def _draw_spent(part: Part, found: Sequence[tuple[Kind, Curve]], relation: str) 
 
 def _draw_epsilon(part: Part, relation: str) -> charts.Chart | None:
     """What each kind has in the end; only where there are several."""
-    series = []
-    marked = False
+    series, drawn, marked = [], [], False
     for kind in part.kinds:
         # The claim of the whole run; all that was released is in it.
         epsilons = [guarantee.epsilon for guarantee in kind.guarantees]
@@ -100,10 +99,12 @@ def _draw_epsilon(part: Part, relation: str) -> charts.Chart | None:
         if find_relation(kind) != relation or kind.style is None or not values:
             continue
         mean = sum(values) / len(values)
-        marked |= part.find_row(kind).first.is_marked
+        is_marked = part.find_row(kind).first.is_marked
+        marked |= is_marked
+        drawn.append(kind)
         series.append(
             charts.Series(
-                _name(kind),
+                _name(kind) + formats.STAR * is_marked,
                 kind.style,
                 [max(epsilons)],
                 [mean],
@@ -115,7 +116,6 @@ def _draw_epsilon(part: Part, relation: str) -> charts.Chart | None:
         )
     if len(series) < 2:
         return None
-    kinds = [kind for kind in part.kinds if _name(kind) in {one.name for one in series}]
     plain = [kind for kind in part.kinds if kind.is_complete and not kind.is_private]
     best = part.find_best(plain)
     levels = _create_levels(part, is_test=True)
@@ -125,12 +125,12 @@ def _draw_epsilon(part: Part, relation: str) -> charts.Chart | None:
     return charts.Chart(
         f"Test {part.metric} against epsilon",
         charts.describe(series, "epsilon"),
-        f"epsilon, {_say_deltas(kinds)}",
+        f"epsilon, {_say_deltas(drawn)}",
         f"test {part.metric}",
         series,
         levels,
         f"Test {part.metric} of the released models against epsilon{relation}. Points are means "
-        f"over the seeds, bars go from the smallest to the largest seed. {_say_hollow(kinds)}"
+        f"over the seeds, bars go from the smallest to the largest seed. {_say_hollow(drawn)}"
         f"{_say_left_out(part.kinds)}{_star(marked)}",
     )
 

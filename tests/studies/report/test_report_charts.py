@@ -82,19 +82,40 @@ def test_series_differ_by_more_than_their_colour():
         assert len({dash for dash, _ in looks}) == 7
 
 
-def test_names_stand_at_the_ends_without_overlap_or_in_a_key():
-    series = [Series(f"name {i}", i, [0, 1], [0.1, 0.2]) for i in range(6)]
+@pytest.mark.parametrize("last", [0.0, 0.1, 0.2])
+def test_names_stand_at_the_ends_without_overlap_or_in_a_key(last):
+    series = [Series(f"name {i}", i, [0, 1], [0.2, last]) for i in range(6)]
     _, (wide, narrow) = _read(_create(series=series, levels=()))
     for picture, size in ((wide, None), (narrow, 328.0)):
-        names = [t for t in picture.iter("text") if t.get("class") == "name"]
+        names = [t for t in picture.iter("text") if t.get("class").startswith("name")]
         assert {t.text for t in names} == {one.name for one in series}
         heights = sorted(float(t.get("y")) for t in names)
         assert all(b - a >= 14 for a, b in itertools.pairwise(heights))
         width, height = map(float, picture.get("viewBox").split()[2:])
         assert size in (None, width)
         assert heights[-1] < height
+        if picture is wide:
+            # Above the axis and its ticks.
+            assert heights[-1] <= 300 - 46 + 4
         for text in names:
             assert float(text.get("x")) + 6 * len(text.text) < width
+
+
+def test_names_stand_where_their_lines_end():
+    series = [Series("early", 0, [0, 1], [0.1, 0.2]), Series("late", 1, [0, 9], [0.1, 0.21])]
+    _, (wide, _) = _read(_create(series=series, levels=()))
+    ends = {}
+    for group in wide.findall("g"):
+        line = group.find("path[@class='line']")
+        if line is not None:
+            ends[group.get("class")] = _read_points(line.get("d"))[-1]
+    for group in wide.findall("g"):
+        text = group.find("text")
+        if text is not None:
+            x, y = ends[group.get("class")]
+            place = (float(text.get("x")), float(text.get("y")) - 4)
+            # Far from each other, so that both are beside their ends though their heights are near.
+            assert place == pytest.approx((x + 9, y), abs=0.2)
 
 
 def test_many_points_have_few_markers_and_the_last_has_one():

@@ -203,7 +203,8 @@ def test_epsilons_are_drawn_against_quality_where_there_are_several(tmp_path):
     document = _write(tmp_path, *paths, plain)
     assert "Test recall@10 of the released models against epsilon" in document
     described = re.findall(r"<desc[^>]*>(.*?)</desc>", document)
-    assert "eps2.0: 0.0200 at epsilon 2. eps8.0: 0.0800 at epsilon 8." in described
+    assert "eps2.0*: 0.0200 at epsilon 2. eps8.0*: 0.0800 at epsilon 8." in described
+    assert ">eps2.0*</text>" in document
     assert "plain, no privacy" in document
     assert "against epsilon" not in _write(tmp_path, paths[0], plain)
 
