@@ -256,7 +256,7 @@ def _draw_level(level: Level, frame: _Frame) -> Markup:
 
 
 def _draw_names(named: Sequence[Series | Level], frame: _Frame) -> Iterable[Markup]:
-    """Names beside the last points, each moved no further than it takes to overlap with no other."""
+    """Names beside the last points, each moved no further than to where it overlaps none."""
     placed: list[_Label] = []
     for one in sorted(named, key=lambda one: frame.y(_find_last(one))):
         label = _find_free(_create_label(one, frame), placed, frame)
