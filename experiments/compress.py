@@ -2,7 +2,7 @@ r"""Makes smaller forms of a finished run's model, and measures what each costs 
 
   python -m experiments.compress runs/mine
   python -m experiments.compress runs/mine --output_dir=small \
-    --methods='quantize bits=4; low_rank rank=48 | quantize bits=4; pq | quantize'
+    --methods='quantize bits=4; low_rank rank=48 | quantize bits=4; pq | tune | quantize'
 
 A form is one method or several with bars between, each with its parameters; forms are separated by
 semicolons. The methods are float16, quantize, low_rank, pq, prune, distil and tune. With
@@ -25,8 +25,7 @@ from fedrec_tff.serving.compression import access, chain, compression_config
 
 _METHODS = flags.DEFINE_string(
     "methods",
-    "float16; quantize bits=8; quantize bits=4; low_rank | quantize bits=8; pq | quantize bits=8; "
-    "prune share=0.7 | quantize bits=8; distil | quantize bits=8",
+    "float16; quantize bits=8; quantize bits=4; pq | quantize; pq | tune | quantize",
     "Forms to make: methods with their parameters, as in 'pq subvectors=16 bits=8'; bars between "
     "methods that follow each other, semicolons between forms.",
 )

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import threadpoolctl
 
 from fedrec_tff.datasets.sequences import Sequences
 from fedrec_tff.datasets.splits import Split
@@ -62,13 +63,15 @@ def measure_latencies(
     """
     requests = [histories.take(np.array([row])) for row in range(histories.num_rows)]
     seconds: dict[str, list[float]] = {name: [] for name in recommenders}
-    for recommender in recommenders.values():
-        recommender.top_k(requests[0], k)
-    for request in requests:
-        for name, recommender in recommenders.items():
-            start = time.process_time()
-            recommender.top_k(request, k)
-            seconds[name].append(time.process_time() - start)
+    # More threads than cores wait for each other in a loop, which takes time of the processor.
+    with threadpoolctl.threadpool_limits(1):
+        for recommender in recommenders.values():
+            recommender.top_k(requests[0], k)
+        for request in requests:
+            for name, recommender in recommenders.items():
+                start = time.process_time()
+                recommender.top_k(request, k)
+                seconds[name].append(time.process_time() - start)
     return {name: statistics.median(found) for name, found in seconds.items()}
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from fedrec_tff.serving.compression.method import ArrayMethod, Inputs
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_WIDTH_OF_PART = 4
+_WIDTH_OF_PART = 2
 _ROTATIONS = 12
 _ITERATIONS = 30
 _SMALLEST = 1e-12
@@ -115,7 +116,9 @@ class ProductQuantization(ArrayMethod):
         if not method.is_item_matrix(plain):
             return plain
         num_items, width = plain.dimensions
-        parts = max(1, width // _WIDTH_OF_PART) if self.subvectors is None else self.subvectors
+        parts = self.subvectors
+        if parts is None:
+            parts = width // math.gcd(width, _WIDTH_OF_PART)
         if parts < 1 or width % parts:
             divisors = [str(n) for n in range(1, width + 1) if width % n == 0]
             raise errors.UserError(
@@ -129,14 +132,14 @@ class ProductQuantization(ArrayMethod):
 def build_pq(
     *,
     subvectors: int | None = None,
-    bits: int = 8,
+    bits: int = 6,
     rotation: bool = False,
-    weighting: str = "none",
+    weighting: str = "sampled",
 ) -> ProductQuantization:
     """Each item as a few codewords of small codebooks.
 
     Args:
-      subvectors: Parts that a vector is cut into; none for parts of four numbers.
+      subvectors: Parts that a vector is cut into; none for parts of two numbers.
       bits: Bits of a codeword, from 2 to 8.
       rotation: Whether vectors are turned first, so that less is lost.
       weighting: What errors of an item count: none (all alike), sampled (as often as it is in

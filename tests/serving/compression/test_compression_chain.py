@@ -12,7 +12,9 @@ def test_forms_methods_and_parameters_are_told_apart():
     assert list(found) == ["low_rank rank=48 | quantize bits=4", "pq subvectors=16 rotation=true"]
     first, second = found.values()
     assert first.steps[1].method == quantization.Quantization(4, 0, 8)
-    assert second.steps[0].method == product_quantization.ProductQuantization(16, 8, True, "none")
+    assert second.steps[0].method == product_quantization.ProductQuantization(
+        16, 6, True, "sampled"
+    )
     assert not first.touches_user_data
 
 

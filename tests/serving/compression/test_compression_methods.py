@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fedrec_tff.datasets import sequences
 from fedrec_tff.serving.compression import chain
 from fedrec_tff.serving.compression.coded import Plain
 from fedrec_tff.serving.compression.method import Inputs
@@ -24,8 +25,9 @@ def _table():
 
 def _code(text, plain):
     coded = plain
+    inputs = Inputs(made_up=lambda: sequences.from_rows([[3, 4], [3]]))
     for step in chain.parse(text)[text].steps:
-        coded = coded.map_plain(lambda part, step=step: step.method.code(part, Inputs()))
+        coded = coded.map_plain(lambda part, step=step: step.method.code(part, inputs))
     return coded
 
 

@@ -104,7 +104,9 @@ def test_the_loss_is_the_divergence(model):
     assert np.mean(losses) == pytest.approx(_divergence(model, student), rel=0.05)
 
 
-@pytest.mark.parametrize("coded", ["prune share=0.6", "low_rank rank=3", "pq bits=3 subvectors=2"])
+@pytest.mark.parametrize(
+    "coded", ["prune share=0.6", "low_rank rank=3", "pq bits=3 subvectors=2 weighting=none"]
+)
 def test_tuning_changes_what_is_plain_and_nothing_else(model, coded):
     before = _apply(model, coded)
     after = _apply(model, f"{coded} | tune steps=100 learning_rate=0.01")

@@ -62,6 +62,14 @@ def test_a_rotation_loses_less_of_numbers_that_go_together():
     assert lost[1] < 0.8 * lost[0]
 
 
+@pytest.mark.parametrize(("width", "parts"), [(6, 3), (5, 5), (1, 1)])
+def test_parts_are_of_two_numbers_where_that_goes(width, parts):
+    table = np.random.default_rng(0).normal(size=[30, width]).astype(np.float32)
+    method = product_quantization.build_pq(weighting="none")
+    coded = method.code(Plain(table, of_items=True), Inputs())
+    assert (coded.num_parts, coded.dimensions) == (parts, (30, width))
+
+
 def test_parts_must_be_equal():
     method = product_quantization.build_pq(subvectors=4)
     with pytest.raises(fedrec_tff.UserError, match="choose one of 1, 2, 3, 6"):
