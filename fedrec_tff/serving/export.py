@@ -15,6 +15,7 @@ from fedrec_tff.serving import (
     item_index,
     lite_model,
     model_card,
+    onnx_model,
     promise,
     run_recommender,
     saved_model,
@@ -66,6 +67,8 @@ def _write(
     lite_files, about = [], None
     if export_checks.TFLITE in config.formats:
         lite_files = lite_model.write(model, exact, folder.tflite, config.default_k)
+    if export_checks.ONNX in config.formats:
+        onnx_model.write(model, folder.onnx, config.default_k)
     if config.index is not None:
         about = item_index.write(exact, config.index, folder.index)
     num_items, dim = model.embedding.shape
@@ -101,6 +104,6 @@ def _measure(root: pathlib.Path) -> dict[str, int]:
     for path in sorted(root.rglob("*")):
         if path.is_file():
             parts = path.relative_to(root).parts
-            name = "/".join(parts) if parts[0] == "tflite" else parts[0]
+            name = "/".join(parts) if parts[0] in export_checks.FORMATS else parts[0]
             found[name] = found.get(name, 0) + path.stat().st_size
     return found

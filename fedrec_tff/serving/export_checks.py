@@ -3,6 +3,7 @@
 # Tested in tests/serving/test_export.py and tests/experiments/test_export_binary.py.
 
 import dataclasses
+import importlib.util
 import os
 
 from fedrec_tff import errors
@@ -10,8 +11,8 @@ from fedrec_tff.run.finished import finished_run
 from fedrec_tff.run.folder import output_folder
 from fedrec_tff.serving import index_libraries
 
-TFLITE = "tflite"
-FORMATS = (TFLITE,)
+TFLITE, ONNX = "tflite", "onnx"
+FORMATS = (TFLITE, ONNX)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,14 +22,14 @@ class ExportConfig:
     Attributes:
       default_k: Number of items where a caller of the SavedModel names none, and length of the
         lists of files for devices.
-      formats: Forms beside the SavedModel; some of `FORMATS`.
+      formats: Forms beside the SavedModel; some of `FORMATS`. ONNX needs an extra.
       index: Library of an approximate search, one of `index_libraries.NAMES`; None for none.
       shows_non_private: Whether the card of a private run shows exact metrics of held-out
         interactions, under their `non_private/` names.
     """
 
     default_k: int = 10
-    formats: tuple[str, ...] = FORMATS
+    formats: tuple[str, ...] = (TFLITE,)
     index: str | None = None
     shows_non_private: bool = False
 
@@ -53,8 +54,24 @@ def check(
         )
     check_can_be_baked(run)
     output_folder.find_free(output_dir)
+    if ONNX in config.formats:
+        check_onnx()
     if config.index is not None:
         index_libraries.load(config.index)
+
+
+def check_onnx() -> None:
+    """Checks that what writes ONNX is there.
+
+    Raises:
+      UserError: If it is not; the message says how to install it.
+    """
+    missing = [name for name in ("tf2onnx", "onnx") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise errors.UserError(
+            f"--formats={ONNX} needs the package {missing[0]}, which is not installed: "
+            f"pip install --no-deps -r {index_libraries.REQUIREMENTS}"
+        )
 
 
 def check_can_be_baked(run: finished_run.FinishedRun) -> None:

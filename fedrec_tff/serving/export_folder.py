@@ -66,6 +66,11 @@ class ExportFolder:
         return self.root / "tflite"
 
     @property
+    def onnx(self) -> pathlib.Path:
+        """`onnx/`: the same for other runtimes, where it was asked for."""
+        return self.root / "onnx"
+
+    @property
     def compact(self) -> pathlib.Path:
         """`compact.npz`: a smaller form of the model, which this project alone reads."""
         return self.root / "compact.npz"

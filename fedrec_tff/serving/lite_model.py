@@ -12,8 +12,10 @@ calibrated, so no history is read for it, neither a user's nor one that was made
 
 import dataclasses
 import enum
+import itertools
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -60,21 +62,24 @@ class LiteFile:
 class LiteModule(tf.Module):
     """A model as TensorFlow Lite can have it."""
 
-    def __init__(self, model: BakedModel, k: int) -> None:
+    def __init__(
+        self, model: BakedModel, k: int, hold_fn: Callable[[np.ndarray], Any] = tf.constant
+    ) -> None:
         """Makes constants of a model.
 
         Args:
           model: The model.
           k: Length of the lists; all items where there are fewer.
+          hold_fn: Function that makes what the functions read of an array.
         """
         super().__init__()
         self._config, self._num_items = model.config, len(model.bias)
         self._k = min(k, self._num_items)
-        self._embedding = self._vectors = tf.constant(model.embedding)
+        self._embedding = self._vectors = hold_fn(model.embedding)
         if model.has_candidates_of_their_own:
-            self._vectors = tf.constant(model.create_vectors())
-        self._bias = tf.constant(model.bias)
-        self._tower = tuple(map(tf.constant, model.tower))
+            self._vectors = hold_fn(model.create_vectors())
+        self._bias = hold_fn(model.bias)
+        self._tower = tuple(map(hold_fn, model.tower))
         history = tf.TensorSpec([1, model.config.history_length], tf.int32, HISTORY)
         seen = tf.TensorSpec([1, None], tf.int32, SEEN)
         self.functions = {
@@ -91,8 +96,9 @@ class LiteModule(tf.Module):
     def _recommend(self, history: tf.Tensor, seen: tf.Tensor) -> dict[str, tf.Tensor]:
         query = self._encode(history)["query"]
         scores = tf.linalg.matmul(query, self._vectors, transpose_b=True) + self._bias
-        # What is no item has a row of zeros.
-        is_seen = tf.reduce_max(tf.one_hot(seen[0], self._num_items), axis=0)
+        # Beyond all items is a row of zeros; a negative index counts from the end in ONNX.
+        row = tf.where(seen[0] >= 0, seen[0], self._num_items)
+        is_seen = tf.reduce_max(tf.one_hot(row, self._num_items), axis=0)
         scores = tf.where(is_seen > 0.0, -float("inf"), scores)
         score, index = tf.math.top_k(scores, self._k)
         return {"index": tf.where(tf.math.is_inf(score), recommend.NO_ITEM, index), "score": score}
@@ -148,7 +154,8 @@ def write(model: BakedModel, exact: Recommender, folder: pathlib.Path, k: int) -
     histories = made_up_histories.create(len(model.bias), model.config.history_length)
     expected, _ = exact.top_k(histories, NUM_COMPARED)
     module, written = LiteModule(model, max(k, NUM_COMPARED)), []
-    for kind, precision in _list_files(len(model.bias)):
+    files = itertools.product(list_kinds(len(model.bias)), Precision)
+    for kind, precision in files:
         content = convert(module, module.functions[kind], precision)
         path = folder / f"{kind}_{precision.value}.tflite"
         path.write_bytes(content)
@@ -158,11 +165,9 @@ def write(model: BakedModel, exact: Recommender, folder: pathlib.Path, k: int) -
     return written
 
 
-def _list_files(num_items: int) -> Iterator[tuple[str, Precision]]:
-    for kind in (ENCODER, RECOMMENDER):
-        if kind == ENCODER or num_items <= MOST_ITEMS_OF_A_RECOMMENDER:
-            for precision in Precision:
-                yield kind, precision
+def list_kinds(num_items: int) -> tuple[str, ...]:
+    """What is written of a model: its query tower and, if it has few items, the whole."""
+    return (ENCODER, RECOMMENDER) if num_items <= MOST_ITEMS_OF_A_RECOMMENDER else (ENCODER,)
 
 
 def pad(history: np.ndarray, history_length: int) -> np.ndarray:

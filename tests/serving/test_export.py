@@ -134,7 +134,7 @@ def test_a_private_export_holds_its_model_and_its_items_and_no_users(tmp_path):
         ({"user_features": ("age",)}, {}, "user_features=age"),
         ({"personal_tower": "embedding", "personal_state": "persistent"}, {}, "own device"),
         ({"personal_tower": "embedding"}, {}, r"--personal_tower=embedding.*run's folder itself"),
-        ({}, {"formats": ("onxx",)}, "--formats=onxx: 'onxx' is none of tflite"),
+        ({}, {"formats": ("onxx",)}, "--formats=onxx: 'onxx' is none of tflite, onnx"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_before_anything_is_made(
