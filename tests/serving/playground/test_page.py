@@ -141,8 +141,8 @@ def test_an_item_is_found_and_added_by_keys_alone(page, url):
 def test_escape_closes_the_list_and_then_clears(page, url):
     _open(page, url)
     _press(page, "Tab", *"zzz")
-    _wait(page, "!popup.hidden")
-    assert page.evaluate("more.textContent") == "No item has zzz in its title or as its id."
+    _wait(page, "more.textContent === 'No item has zzz in its title or as its id.'")
+    assert page.evaluate("!popup.hidden")
     assert page.evaluate("search.getAttribute('aria-expanded')") == "false"
     _press(page, "Enter")
     assert _history(page) == []
