@@ -21,7 +21,6 @@ from fedrec_tff.learning import guidance_memory
 from fedrec_tff.privacy import accounting, calibration, departures, statement
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.run import (
-    catalogue_selection,
     client_simulation,
     cohorts,
     divergence,
@@ -32,7 +31,6 @@ from fedrec_tff.run import (
     measurement,
     model_selection,
     notices,
-    popularity_prior,
     rehearsal,
     run_process,
     training,
@@ -46,6 +44,7 @@ from fedrec_tff.run.folder import (
     run_directory,
     run_identity,
 )
+from fedrec_tff.run.item_releases import catalogue_selection, popularity_prior
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.run.records import Session, SessionOutcome
 from fedrec_tff.run.tracking import (

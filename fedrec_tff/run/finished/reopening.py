@@ -133,7 +133,7 @@ def build_score_fn_with_data(run: ReopenedRun, rounds: int) -> ScoreFn:
 def _find_popularity(run: ReopenedRun) -> Any:
     """What is known of items' popularity, where the run uses it; nothing is released again."""
     from fedrec_tff.learning import negative_sampling, private_popularity
-    from fedrec_tff.run import popularity_prior
+    from fedrec_tff.run.item_releases import popularity_prior
 
     config, split, release = run.config, run.dataset.split, run.config.popularity_release
     if not config.uses_popularity:

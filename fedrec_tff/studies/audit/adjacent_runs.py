@@ -17,11 +17,11 @@ from fedrec_tff.run import (
     federated_run,
     known_popularity,
     measurement,
-    popularity_prior,
     privacy_plan,
     user_draws,
 )
 from fedrec_tff.run.folder import run_identity
+from fedrec_tff.run.item_releases import popularity_prior
 from fedrec_tff.run.records import Session
 from fedrec_tff.studies.audit import mechanism_checks
 

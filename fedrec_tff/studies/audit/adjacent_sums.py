@@ -28,8 +28,8 @@ from fedrec_tff.run import (
     federated_run,
     known_popularity,
     measurement,
-    popularity_prior,
 )
+from fedrec_tff.run.item_releases import popularity_prior
 from fedrec_tff.run.records import Session
 from fedrec_tff.studies.audit import mechanism_checks
 from fedrec_tff.studies.audit.adjacent_data import Pair

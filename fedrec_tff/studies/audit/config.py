@@ -99,6 +99,11 @@ def validate(audit: AuditConfig, config: RunConfig) -> None:
             "--catalogue=selected: an audit chooses no catalogue; audit the run with "
             "--catalogue=table or data"
         )
+    if config.group_attendance is not None:
+        raise errors.UserError(
+            "--group_attendance: epsilon is stated for users who come to all of their rounds, so "
+            "an audit looks at these: audit the run without it"
+        )
     _check_fields_belong(audit)
     if audit.attack == ADJACENT:
         _check_adjacent(config)
