@@ -34,6 +34,8 @@ _MODULES = [
     *("fedrec_tff.studies.report.page", "experiments.report"),
     *("fedrec_tff.serving.promise", "fedrec_tff.serving.playground.http_server"),
     "experiments.playground",
+    *("fedrec_tff.serving.opening", "fedrec_tff.serving.export_checks"),
+    *("fedrec_tff.serving.history_files", "fedrec_tff.serving.explaining"),
     *("experiments.plan_privacy", "experiments.aggregators", "experiments.ledger"),
 ]
 
