@@ -11,7 +11,16 @@ import shipped_models
 from fedrec_tff import errors
 from fedrec_tff.datasets import sequences
 from fedrec_tff.models.config import TwoTowerConfig
-from fedrec_tff.serving import index_libraries, item_index, made_up_histories, run_recommender
+from fedrec_tff.run.finished import finished_run
+from fedrec_tff.serving import (
+    export,
+    index_libraries,
+    item_index,
+    made_up_histories,
+    opening,
+    run_recommender,
+)
+from fedrec_tff.serving.export_checks import ExportConfig
 
 _CONFIG = TwoTowerConfig(embedding_dim=8, history_length=5)
 
@@ -62,6 +71,20 @@ def test_a_list_longer_than_the_catalogue_ends_with_nothing(kind, tmp_path):
     assert list(scores[0, 55:]) == [-np.inf] * 5
     # So small a catalogue is searched as a whole.
     assert set(items[0, :55]) == set(range(57)) - {3, 4}
+
+
+def test_an_export_is_searched_by_its_index_on_request(kind, tmp_path):
+    run = finished_run.find(shipped_models.write_run(tmp_path / "run").root)
+    config = ExportConfig(formats=(), index=kind)
+    contents = export.export(run, tmp_path / "export", config)
+    found = opening.open_recommender(tmp_path / "export", searches_index=True)
+    assert isinstance(found, item_index.IndexedRecommender)
+    exact = opening.open_recommender(tmp_path / "export")
+    histories = sequences.from_rows([[3, 9], []])
+    np.testing.assert_array_equal(found.top_k(histories, 5)[0], exact.top_k(histories, 5)[0])
+    assert contents.index.kind == kind
+    card = (tmp_path / "export" / "MODEL_CARD.md").read_text()
+    assert f"| {contents.index.recall:.3f} |" in card
 
 
 def test_a_damaged_index_is_named(kind, exact, tmp_path):
