@@ -10,12 +10,13 @@ from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import sequences
 from fedrec_tff.evaluation import recommend
 from fedrec_tff.models import scoring
+from fedrec_tff.models.config import QUERY_TOWERS
 from fedrec_tff.serving import lite_model, run_recommender
 
 _HISTORIES = [[3, 9, 3, 1], [], [5, 6, 7, 8, 9, 10, 11, 12], [56, 0]]
 _CONVOLUTIONS = "examples/custom_model/causal_convolutions.py:build_causal_convolutions"
 _MODELS = {
-    **{tower: {"query_tower": tower} for tower in ("recency", "gru", "attention", "set")},
+    **{tower: {"query_tower": tower} for tower in QUERY_TOWERS},
     "cosine": {"similarity": "cosine", "temperature": 0.2},
     "convolutions": {"model": _CONVOLUTIONS},
 }

@@ -22,7 +22,7 @@ def _installed():
             pytest.skip(f"{name} is not installed")
 
 
-@pytest.mark.parametrize("tower", ["recency", "attention"])
+@pytest.mark.parametrize("tower", ["recency", "attention", "attention_and_mean"])
 def test_files_rank_as_the_model_does(installed, tmp_path, tower):
     import onnxruntime
 
