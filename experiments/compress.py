@@ -58,7 +58,7 @@ def main(argv: list[str]) -> None:
         raise errors.UserError("name the folder of one finished run, as: runs/mine")
     forms = chain.parse(_METHODS.value)
     config = compression_config.CompressionConfig(
-        forms, _SEED.value, _MEASURE_HELD_OUT.value, tuple(_FORMATS.value), tuple(sys.argv)
+        forms, _SEED.value, _MEASURE_HELD_OUT.value, tuple(_FORMATS.value)
     )
     compression_config.check(config, _OUTPUT_DIR.value)
     run = finished_run.find(argv[1])

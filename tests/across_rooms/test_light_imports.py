@@ -37,6 +37,7 @@ _MODULES = [
     *("fedrec_tff.serving.opening", "fedrec_tff.serving.export_checks"),
     *("fedrec_tff.serving.history_files", "fedrec_tff.serving.explaining"),
     *("experiments.plan_privacy", "experiments.aggregators", "experiments.ledger"),
+    *("experiments.compress", "fedrec_tff.serving.compression.chain"),
 ]
 
 

@@ -23,14 +23,12 @@ class CompressionConfig:
       seed: Seed of all that is drawn.
       measures_held_out: Whether to measure held-out interactions, unless the run withholds that.
       formats: Forms of files to write besides, some of `FORMATS`.
-      command: Words of the command that asked for it, for the cards.
     """
 
     forms: Mapping[str, Chain]
     seed: int = 0
     measures_held_out: bool = True
     formats: tuple[str, ...] = ()
-    command: tuple[str, ...] = ()
 
 
 def check(config: CompressionConfig, output_dir: str | os.PathLike[str] | None) -> None:

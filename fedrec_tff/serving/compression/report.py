@@ -4,11 +4,13 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from fedrec_tff.evaluation import held_out
 from fedrec_tff.run.metrics import metric_names
+from fedrec_tff.serving import model_card
 from fedrec_tff.serving.compression.measuring import Sizes
 
 FULL = "the model itself"
@@ -42,7 +44,7 @@ class Results:
     """What was measured of all forms.
 
     Attributes:
-      run: Path of the run.
+      run: Name of the run's folder.
       seed: Seed of all that was drawn.
       k: Length of the lists.
       is_private: Whether the run was trained with differential privacy.
@@ -101,6 +103,23 @@ def to_table(results: Results) -> str:
     return "\n".join([*lines, "", *notes])
 
 
+def to_command(run: os.PathLike, output_dir: os.PathLike, form: str, seed: int) -> list[str]:
+    """The words of the command that makes a form, paths by their last part only.
+
+    Args:
+      run: Path of the run's folder.
+      output_dir: Path of the folder of forms.
+      form: The form's methods as they were written.
+      seed: Seed of all that is drawn.
+
+    Returns:
+      The words.
+    """
+    words = ["python", "-m", "experiments.compress", model_card.shorten(run)]
+    flags = {"output_dir": model_card.shorten(output_dir), "methods": form, "seed": seed}
+    return words + [f"--{name}={value}" for name, value in flags.items()]
+
+
 def to_card(results: Results, name: str) -> str:
     """What the card of a form says of it: no exact metric of a private run.
 
@@ -109,15 +128,16 @@ def to_card(results: Results, name: str) -> str:
       name: The form's methods as they were written.
 
     Returns:
-      Markdown.
+      A section in Markdown.
     """
     full = results.forms[0]
     form = next(one for one in results.forms if one.name == name)
     text = (
-        f"This is the model above in a smaller form, made by `{name}`: {form.sizes.deflated:,} "
-        f"bytes in the place of {full.sizes.deflated:,}. What is said of quality is said of the "
-        f"model itself. Of its first {results.k} items the form has {form.overlap:.1%} among its "
-        "own, over histories that were sampled from the model."
+        "## A smaller form\n\nThis is the model above in a smaller form, made by "
+        f"`{name}`: {form.sizes.deflated:,} bytes in the place of {full.sizes.deflated:,}. "
+        f"What is said of quality is said of the model itself. Of its first "
+        f"{results.k} items the form has {form.overlap:.1%} among its own, over histories that "
+        "were sampled from the model."
     )
     if form.touches_user_data:
         return f"{text} It was made by looking at users' interactions again."

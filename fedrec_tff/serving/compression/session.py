@@ -92,7 +92,9 @@ def run(
             for text, model in made.items():
                 folder = ExportFolder(partial / to_name(text))
                 _write(model, full, folder, config, promise.select(finished.results))
-                folder.card.write_text(_write_card(finished, folder, config, results, text))
+                command = report.to_command(finished.directory.root, path, text, config.seed)
+                card = _write_card(finished, folder, command)
+                folder.card.write_text(f"{card}\n{report.to_card(results, text)}\n")
             (partial / _RESULTS).write_text(report.to_json(results))
     return results
 
@@ -126,7 +128,7 @@ def _measure(
     metrics = _measure_held_out(finished, config, {FULL: plain, **made})
     sizes = {name: measuring.measure_sizes(model) for name, model in {FULL: plain, **made}.items()}
     return Results(
-        str(finished.directory.root),
+        finished.directory.root.name,
         config.seed,
         k,
         finished.config.is_private,
@@ -181,15 +183,8 @@ def _write(
     export_folder.write_manifest(folder, manifest)
 
 
-def _write_card(
-    finished: FinishedRun,
-    folder: ExportFolder,
-    config: CompressionConfig,
-    results: Results,
-    text: str,
-) -> str:
-    """The card of the model itself, and what the form is and keeps."""
+def _write_card(finished: FinishedRun, folder: ExportFolder, command: list[str]) -> str:
+    """The card of the model itself, with this folder's files; no exact metric of a private run."""
     sizes = {path.name: path.stat().st_size for path in folder.root.iterdir() if path.is_file()}
-    contents = model_card.Contents(sizes, [], None, config.command)
-    card = model_card.write(finished, contents, shows_non_private=False)
-    return f"{card}\n## A smaller form\n\n{report.to_card(results, text)}\n"
+    contents = model_card.Contents(sizes, [], None, command)
+    return model_card.write(finished, contents, shows_non_private=False)

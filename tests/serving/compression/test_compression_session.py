@@ -94,11 +94,15 @@ def test_a_card_says_what_a_form_is(flags, tmp_path):
     results = {"test/recall@10": 0.25}
     results = {f"non_private/{n}": v for n, v in results.items()} if flags == _PRIVATE else results
     run, _ = _write(tmp_path / "run", results=results, **flags)
-    measured = _run(run, "quantize", tmp_path / "small", command=("compress", "runs/mine"))
+    measured = _run(run, "quantize", tmp_path / "small")
     card = (tmp_path / "small" / "quantize" / "MODEL_CARD.md").read_text()
     assert "made by `quantize`" in card
     assert f"{measured.forms[1].sizes.deflated:,} bytes" in card
-    assert "compress runs/mine" in card
+    assert "compress .../run --output_dir=.../small --methods=quantize --seed=0" in card
+    # No path of the machine, neither here nor in what was measured.
+    texts = [path.read_text() for path in (tmp_path / "small").rglob("*.[jm][sd]*")]
+    assert len(texts) == 3
+    assert not [text for text in texts if str(tmp_path) in text]
     assert "NOT PRIVATE: nothing is promised." in card
     assert ("0.2500" in card) == (flags == _FLAGS)
 
