@@ -355,6 +355,11 @@ def _check_random_number(config: SweepConfig) -> None:
             "trials there are, and each run would write itself down there: drop it, and count what "
             "the sweep says that it costs by python -m experiments.ledger add"
         )
+    if any(config.config_of(v, config.base.seed).report_to for v in config.extremes):
+        raise errors.UserError(
+            f"--report_to: with --trials_distribution={name} nobody may see any other trial than "
+            "the best, and a tracker would get them all: drop it"
+        )
     for dimension in config.dimensions:
         if dimension.name in DATA_FLAGS:
             raise errors.UserError(

@@ -201,6 +201,14 @@ def test_a_number_that_is_drawn_leaves_no_trace_in_a_population_ledger():
         create_config("clip_norm=1,2", flags=flags, trials_distribution="poisson", **random)
 
 
+def test_a_number_that_is_drawn_is_told_to_no_tracker():
+    flags = {"noise_multiplier": 1.0, "report_to": ("wandb",)}
+    random = {"search": "random", "num_trials": 3}
+    create_config("clip_norm=1,2", flags=flags, **random)
+    with pytest.raises(errors.UserError, match=r"--report_to: .* a tracker would get them all"):
+        create_config("clip_norm=1,2", flags=flags, trials_distribution="poisson", **random)
+
+
 def test_a_private_objective_needs_its_release():
     config = create_config(
         "clip_norm=1,2", flags={"noise_multiplier": 1.0}, objective="private/recall@10"
