@@ -17,10 +17,11 @@ _LINES = {
     event_files.POPULARITY: "popularity/",
     event_files.PRIVATE_POPULARITY: "private_popularity/",
 }
-# The test metrics that are shown: each is a column of HParams, which shows few.
+# The test metrics that are shown. Each is a column of HParams, which shows five metrics at first:
+# two of these of private runs, two of others, and epsilon.
 _FINAL = re.compile(
     rf"(?:{metric_names.NON_PRIVATE})?(?:{metric_names.TEST}|{metric_names.PERSONALIZED}\w+/)"
-    r"(?:(?:recall|ndcg|hit_rate)@\d+|mrr)$"
+    r"(?:recall|ndcg)@\d+$"
 )
 
 

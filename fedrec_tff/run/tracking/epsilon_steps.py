@@ -11,7 +11,8 @@ import matplotlib.backends.backend_agg as backend_agg
 import numpy as np
 from matplotlib import figure
 
-_SIZE_INCHES = (6.0, 3.4)
+# That of a card, so that nothing of it is made smaller.
+_SIZE_INCHES = (3.7, 2.5)
 _DPI = 100
 _MOST_ROWS = 20
 

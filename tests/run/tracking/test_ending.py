@@ -33,7 +33,6 @@ def test_a_run_has_a_row_in_hparams_under_its_own_name(tmp_path, monkeypatch):
     assert events.read_scalars(root / "end") == {
         "6 test/recall@10": [(40, 0.25)],
         "6 test/ndcg@10": [(40, 0.125)],
-        "6 test/mrr": [(40, 0.5)],
     }
     assert events.read_texts(root / "end") == {"privacy/statement": [(40, "This is promised.")]}
     assert events.find_runs("runs") == {"mine/end", "mine/popularity"}
@@ -52,7 +51,6 @@ def test_a_private_run_shows_exact_metrics_under_their_mark_alone(tmp_path):
     assert events.read_scalars(tmp_path / "end") == {
         "6 non_private/test/recall@10": [(40, 0.25)],
         "6 non_private/test/ndcg@10": [(40, 0.125)],
-        "6 non_private/test/mrr": [(40, 0.5)],
         "2 privacy/insecure_epsilon": [(40, 4.0)],
     }
     line = events.read_scalars(tmp_path / "popularity")
