@@ -127,7 +127,8 @@ def test_tensorboard_has_each_trial_once(swept):
     assert text in swept[1].stdout
     assert "this epsilon assumes trusted_server" in text
     row = root / "trials/000/seed-0/end"
-    assert events.read_session(row) == ("000", {"clients_per_round": 15.0, "status": "finished"})
+    values = {"clients_per_round": 15.0, "status": "finished"}
+    assert events.read_session(row) == (f"{root.name}/000", values)
     # The objective alone: test metrics are the best trial's, and in the table.
     objective = "6 non_private/validation/recall@10"
     assert set(events.read_scalars(row)) == {objective, f"{objective}/deviation"}

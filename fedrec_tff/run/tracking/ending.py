@@ -17,6 +17,8 @@ _LINES = {
     event_files.POPULARITY: "popularity/",
     event_files.PRIVATE_POPULARITY: "private_popularity/",
 }
+# Folders in which sweeps and robustness studies have their runs.
+_OF_STUDIES = ("trials", "cells")
 # The test metrics that are shown. Each is a column of HParams, which shows five metrics at first:
 # two of these of private runs, two of others, and epsilon.
 _FINAL = re.compile(
@@ -76,10 +78,13 @@ def name_trial(root: pathlib.Path) -> str:
 
     Returns:
       `mine` for `runs/mine`, and `demo/private` for `runs/demo/private`; of an absolute path the
-      last part.
+      last part, and of a run of a study all parts from the study's folder on.
     """
-    parts = root.parts[1:] if len(root.parts) > 1 and not root.is_absolute() else root.parts[-1:]
-    return "/".join(parts)
+    parts = root.parts
+    studies = [place for place, part in enumerate(parts) if part in _OF_STUDIES and place]
+    if studies:
+        return "/".join(parts[studies[-1] - 1 :])
+    return "/".join(parts[1:] if len(parts) > 1 and not root.is_absolute() else parts[-1:])
 
 
 def write_row(trial: str, flags: Mapping[str, Any]) -> None:

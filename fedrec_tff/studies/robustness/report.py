@@ -105,7 +105,7 @@ def _write_tensorboard(study: Study, root: pathlib.Path, picture: pathlib.Path) 
         writer = event_files.create_writer(run / event_files.END)
         with writer.as_default():
             place = {"aggregator": cell.aggregator, "attack": cell.attack}
-            ending.write_row(f"{cell.aggregator}, {cell.attack}", place)
+            ending.write_row(f"{root.name}/{cell.aggregator}, {cell.attack}", place)
             for name in MEASURED:
                 value = getattr(cell, name)
                 if value is not None:

@@ -115,7 +115,8 @@ def _write_row(study: Study, trial: TrialResult, folder: pathlib.Path) -> None:
     with writer.as_default():
         swept = {name: _as_hparam(value) for name, value in trial.values.items()}
         status = trial.status if last is None else f"{trial.status} after round {last.round}"
-        ending.write_row(f"{trial.number:03d}", {**swept, "status": status})
+        name = f"{study.root.name}/{trial.number:03d}"
+        ending.write_row(name, {**swept, "status": status})
         for name, value in values.items():
             if value is not None:
                 # Not among the curves of the trials, which show it already.

@@ -80,6 +80,8 @@ def test_the_end_of_a_longer_run_takes_the_place_of_the_shorter_ones(tmp_path):
         ("runs/demo/private", "demo/private"),
         ("mine", "mine"),
         ("/tmp/runs/mine", "mine"),
+        ("/tmp/runs/grid/trials/000/seed-0", "grid/trials/000/seed-0"),
+        ("runs/grid/trials/000/seed-0", "grid/trials/000/seed-0"),
     ],
 )
 def test_trials_are_called_as_folders_are(root, name):

@@ -195,7 +195,7 @@ def test_the_report_has_every_cell_in_every_form(study, root):
     assert picture.read_bytes().startswith(b"\x89PNG")
     for cell in study.cells:
         row = root / cell.folder / "end"
-        name = f"{cell.aggregator}, {cell.attack}"
+        name = f"{root.name}/{cell.aggregator}, {cell.attack}"
         place = {"aggregator": cell.aggregator, "attack": cell.attack}
         assert events.read_session(row) == (name, place)
         found = events.read_scalars(row)

@@ -172,7 +172,7 @@ def test_a_pruned_trial_is_shown_as_such(pruned):
     }
     assert sweep_report.write_tensorboard(study, cost) == root
     name, values = events.read_session(root / "trials/005/seed-0/end")
-    assert (name, values["status"]) == ("005", "pruned after round 6")
+    assert (name, values["status"]) == ("sweep/005", "pruned after round 6")
     # What it showed last, in the column of all.
     found = events.read_scalars(root / "trials/005/seed-0/end")
     assert found == {"6 validation/recall@10": [(6, pytest.approx(0.084))]}
