@@ -24,14 +24,13 @@ _PROJECTOR = "tensorboard_projector"
 _PICTURES = {
     "tensorboard": ("?smoothing=0&tagFilter=recall@10$%7Cepsilon#timeseries", "1300,900"),
     "tensorboard_custom_scalars": ("#custom_scalars&_smoothingWeight=0", "1300,900"),
-    "tensorboard_hparams": ("#hparams", "1700,420"),
-    "tensorboard_text": ("#text", "1300,1000"),
+    "tensorboard_hparams": ("#hparams", "2300,420"),
     _PROJECTOR: ("#projector", "1300,800"),
 }
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _SECONDS_TO_START = 120
 # Curves vanish where there is WebGL, and the Projector needs it; it computes for a while.
-_OF_CURVES = ("--disable-gpu", "--disable-3d-apis", "--virtual-time-budget=40000")
+_OF_CURVES = ("--disable-gpu", "--disable-3d-apis", "--virtual-time-budget=120000")
 _OF_POINTS = (
     *("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"),
     "--virtual-time-budget=600000",
@@ -71,9 +70,12 @@ def _serve(logdir: str) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    folder = pathlib.Path(logdir).absolute()
     program = pathlib.Path(sys.executable).with_name("tensorboard")
     server = subprocess.Popen(
-        [program, f"--logdir={logdir}", "--host=127.0.0.1", f"--port={port}"],
+        # Its name alone: the page shows it, and where it is on this machine is nobody's business.
+        [program, f"--logdir={folder.name}", "--host=127.0.0.1", f"--port={port}"],
+        cwd=folder.parent,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -34,13 +34,7 @@ def draw(history: Sequence[tuple[int, float]], name: str, rounds: int) -> np.nda
     numbers, epsilons = zip(*history, strict=True)
     axes.step(numbers, epsilons, where="post", linewidth=1.8)
     axes.plot(numbers[-1:], epsilons[-1:], "o", color="C0")
-    axes.annotate(
-        f"{epsilons[-1]:.4g} ",
-        (numbers[-1], epsilons[-1]),
-        textcoords="offset points",
-        xytext=(0, -14),
-        ha="right",
-    )
+    axes.set_title(f"{epsilons[-1]:.4g} after round {numbers[-1]}", fontsize=10)
     axes.set_xlim(0, max(rounds, numbers[-1]) * 1.03)
     axes.set_ylim(0, max(epsilons) * 1.1)
     axes.set_xlabel("round")
