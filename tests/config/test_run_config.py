@@ -289,6 +289,11 @@ def test_a_run_may_move_but_not_change():
         # Where runs are added up, and that a copy is one.
         "population_ledger",
         "resume_copy",
+        # Whom the run tells of its metrics.
+        "report_to",
+        "report_to_param",
+        "wandb_project",
+        "mlflow_experiment",
     }
 
 

@@ -70,7 +70,7 @@ def _watch(users, law, max_rounds_per_user=None):
     names, rows = list(users), list(users.values())
     draws = user_draws.UserDraws(np.array(names, object), _SEED, _COHORT_KEY)
     dataset = types.SimpleNamespace(
-        split=types.SimpleNamespace(train=sequences.from_rows(rows)),
+        split=types.SimpleNamespace(train=sequences.from_rows(rows), num_items=_NUM_ITEMS),
         interactions=types.SimpleNamespace(item_ids=np.arange(_NUM_ITEMS).astype(str)),
     )
     session = types.SimpleNamespace(config=_create_run(), dataset=dataset)
