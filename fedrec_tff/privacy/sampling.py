@@ -234,11 +234,11 @@ class FrequencyCappedSampler:
 class ThinnedSampler:
     """Another sampler's cohorts, of which some users stay away by coins of their own.
 
-    A user with share `s` is in a round with `s` times the probability of the inner sampler. So
-    whoever is accounted for the inner probability has lost that much or less: a smaller
-    probability in the same law is a post-selection that costs no more (the sampled mechanism's
-    divergence grows with the probability, Balle, Barthe and Gaboardi 2018, arXiv 1807.01647,
-    theorem 1).
+    A user with share `s` is in a round with `s` times the probability of the inner sampler, by a
+    coin that no one else's data move. So whoever is accounted for the inner probability has lost
+    that much or less: the divergences of a mechanism that samples by coins grow with their
+    probability (Balle, Barthe and Gaboardi 2018, arXiv 1807.01647, on Poisson sampling), and where
+    a bound rests on how often a user comes, fewer turns are within it.
     """
 
     def __init__(self, inner: CohortSampler, draws: KeyedDraws, shares: np.ndarray) -> None:

@@ -16,7 +16,7 @@ from fedrec_tff import errors
 from fedrec_tff.datasets import sequences
 from fedrec_tff.evaluation.recommend import NO_ITEM
 from fedrec_tff.serving.history_files import NamedHistory
-from fedrec_tff.serving.recommender import Recommender
+from fedrec_tff.serving.recommender import Recommender, choose_nearest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,11 +131,9 @@ def _name_history(error: errors.UserError, history: NamedHistory) -> errors.User
 def _find_reasons(
     model: Recommender, known: np.ndarray, near: np.ndarray, num_reasons: int
 ) -> tuple[Reason, ...]:
-    nearest = np.argsort(-near, kind="stable")[:num_reasons]
     return tuple(
         Reason(_describe(model, known[place]), float(near[place]))
-        for place in nearest
-        if near[place] > 0.0
+        for place in choose_nearest(near, num_reasons, above=0.0)
     )
 
 

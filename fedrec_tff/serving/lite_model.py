@@ -130,8 +130,8 @@ def convert(module: tf.Module, function: Callable, precision: Precision) -> byte
     except Exception as error:
         kinds = sorted({part.op for part in concrete.graph.as_graph_def().node})
         raise errors.UserError(
-            "TensorFlow Lite lacks an operation of the model's tower, which is made of "
-            f"{', '.join(kinds)}: export without it (--formats=)"
+            f"TensorFlow Lite cannot write the model's tower ({type(error).__name__}), which is "
+            f"made of {', '.join(kinds)}: export without it (--formats=)"
         ) from error
 
 

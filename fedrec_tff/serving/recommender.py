@@ -101,6 +101,21 @@ class Recommender(abc.ABC):
         return recommending.recommend(self.items, self.top_k, history, k)
 
 
+def choose_nearest(similarity: np.ndarray, most: int, above: float) -> np.ndarray:
+    """Chooses what is nearest to an item, as the reason of its recommendation.
+
+    Args:
+      similarity: float32 [n], how near each is, as a row of `find_similar`.
+      most: Number of places, at most.
+      above: What a similarity must be above to count.
+
+    Returns:
+      Integers, places, nearest first; of equal ones the first place first.
+    """
+    nearest = np.argsort(-similarity, kind="stable")[:most]
+    return nearest[similarity[nearest] > above]
+
+
 def _to_unit(vectors: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.where(norms > _SMALLEST_NORM, vectors / np.maximum(norms, _SMALLEST_NORM), 0.0)

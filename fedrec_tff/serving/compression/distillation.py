@@ -17,26 +17,19 @@ from fedrec_tff import errors
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.serving.compression import history_source, low_rank
 from fedrec_tff.serving.compression.coded import Plain
-from fedrec_tff.serving.compression.method import Inputs, Method
+from fedrec_tff.serving.compression.learning_method import LearningMethod
+from fedrec_tff.serving.compression.method import Inputs
 
 if TYPE_CHECKING:
     from fedrec_tff.serving.compression.compact_model import CompactModel
 
 
 @dataclasses.dataclass(frozen=True)
-class Distillation(Method):
+class Distillation(LearningMethod):
     """See the module; `build_distil` has the parameters."""
 
     dim: int | None
     blocks: int | None
-    histories: str
-    steps: int
-    learning_rate: float
-
-    @property
-    def touches_user_data(self) -> bool:
-        """See `Method`; training histories are users' data."""
-        return self.histories == history_source.TRAINING
 
     def apply(self, model: CompactModel, inputs: Inputs) -> CompactModel:
         """See `Method`."""
@@ -117,7 +110,9 @@ def build_distil(
       UserError: If it cannot be done.
     """
     history_source.check("distil", histories, steps, learning_rate)
-    return Distillation(dim, blocks, histories, steps, learning_rate)
+    return Distillation(
+        dim=dim, blocks=blocks, histories=histories, steps=steps, learning_rate=learning_rate
+    )
 
 
 def _begin(model: CompactModel, config: TwoTowerConfig, seed: int) -> list[np.ndarray]:

@@ -17,7 +17,7 @@ import numpy as np
 from fedrec_tff import errors
 from fedrec_tff.serving.compression import method
 from fedrec_tff.serving.compression.coded import Coded, Plain
-from fedrec_tff.serving.compression.method import ArrayMethod, Inputs
+from fedrec_tff.serving.compression.method import Inputs, WeighingMethod
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -61,16 +61,10 @@ class LowRank(Coded):
 
 
 @dataclasses.dataclass(frozen=True)
-class LowRankTable(ArrayMethod):
+class LowRankTable(WeighingMethod):
     """See the module; `build_low_rank` has the parameters."""
 
     rank: int | None
-    weighting: str
-
-    @property
-    def touches_user_data(self) -> bool:
-        """See `Method`; counts that were not released are users' data."""
-        return self.weighting == method.COUNTED
 
     def code(self, plain: Plain, inputs: Inputs) -> Coded:
         """See `ArrayMethod`."""
@@ -103,7 +97,7 @@ def build_low_rank(*, rank: int | None = None, weighting: str = "none") -> LowRa
       UserError: If it cannot be done.
     """
     method.check_weighting(weighting)
-    return LowRankTable(rank, weighting)
+    return LowRankTable(rank=rank, weighting=weighting)
 
 
 def factorize(table: np.ndarray, rank: int, weights: np.ndarray) -> LowRank:

@@ -129,6 +129,22 @@ class ArrayMethod(Method):
         return model.map_plain(lambda plain: self.code(plain, inputs))
 
 
+@dataclasses.dataclass(frozen=True)
+class WeighingMethod(ArrayMethod):
+    """A method whose errors count by item.
+
+    Attributes:
+      weighting: What the error of an item counts, one of `WEIGHTINGS`.
+    """
+
+    weighting: str
+
+    @property
+    def touches_user_data(self) -> bool:
+        """See `Method`; counts that were not released are users' data."""
+        return self.weighting == COUNTED
+
+
 def is_item_matrix(plain: Plain) -> bool:
     """Whether the rows of a part are items."""
     return plain.of_items and plain.values.ndim == 2

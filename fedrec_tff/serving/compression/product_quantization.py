@@ -20,7 +20,7 @@ import numpy as np
 from fedrec_tff import errors
 from fedrec_tff.serving.compression import bit_packing, method
 from fedrec_tff.serving.compression.coded import Coded, Plain
-from fedrec_tff.serving.compression.method import ArrayMethod, Inputs
+from fedrec_tff.serving.compression.method import Inputs, WeighingMethod
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -98,18 +98,12 @@ class ProductQuantized(Coded):
 
 
 @dataclasses.dataclass(frozen=True)
-class ProductQuantization(ArrayMethod):
+class ProductQuantization(WeighingMethod):
     """See the module; `build_pq` has the parameters."""
 
     subvectors: int | None
     bits: int
     rotation: bool
-    weighting: str
-
-    @property
-    def touches_user_data(self) -> bool:
-        """See `Method`; counts that were not released are users' data."""
-        return self.weighting == method.COUNTED
 
     def code(self, plain: Plain, inputs: Inputs) -> Coded:
         """See `ArrayMethod`."""
@@ -155,7 +149,9 @@ def build_pq(
     if bits not in bit_packing.WIDTHS:
         raise errors.UserError(f"--methods: pq bits={bits}: choose from 2 to 8")
     method.check_weighting(weighting)
-    return ProductQuantization(subvectors, bits, rotation, weighting)
+    return ProductQuantization(
+        subvectors=subvectors, bits=bits, rotation=rotation, weighting=weighting
+    )
 
 
 def fit(

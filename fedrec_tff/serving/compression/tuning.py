@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from fedrec_tff import errors
 from fedrec_tff.serving.compression import bit_packing, history_source, quantization
 from fedrec_tff.serving.compression.coded import Coded, Plain
-from fedrec_tff.serving.compression.method import Inputs, Method
+from fedrec_tff.serving.compression.learning_method import LearningMethod
+from fedrec_tff.serving.compression.method import Inputs
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -26,18 +27,10 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Tuning(Method):
+class Tuning(LearningMethod):
     """See the module; `build_tune` has the parameters."""
 
     bits: int | None
-    histories: str
-    steps: int
-    learning_rate: float
-
-    @property
-    def touches_user_data(self) -> bool:
-        """See `Method`; training histories are users' data."""
-        return self.histories == history_source.TRAINING
 
     def apply(self, model: CompactModel, inputs: Inputs) -> CompactModel:
         """See `Method`."""
@@ -90,7 +83,7 @@ def build_tune(
     if bits is not None and bits not in bit_packing.WIDTHS:
         raise errors.UserError(f"--methods: tune bits={bits}: choose from 2 to 8")
     history_source.check("tune", histories, steps, learning_rate)
-    return Tuning(bits, histories, steps, learning_rate)
+    return Tuning(bits=bits, histories=histories, steps=steps, learning_rate=learning_rate)
 
 
 def _round_through(values: tf.Tensor, bits: int) -> tf.Tensor:

@@ -15,7 +15,7 @@ from fedrec_tff.evaluation.recommend import NO_ITEM
 from fedrec_tff.run.finished import finished_run
 from fedrec_tff.serving import export_folder, opening, promise
 from fedrec_tff.serving.promise import Promise
-from fedrec_tff.serving.recommender import Recommender
+from fedrec_tff.serving.recommender import Recommender, choose_nearest
 
 # So many items of a history are named as the reason of a recommendation, if they are so near.
 _NUM_REASONS, _LEAST_SIMILARITY = 3, 0.1
@@ -132,9 +132,7 @@ def name_models(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
 
 
 def _find_reasons(read: np.ndarray, similarity: np.ndarray) -> tuple[Reason, ...]:
-    nearest = np.argsort(-similarity, kind="stable")[:_NUM_REASONS]
     return tuple(
         Reason(int(read[place]), float(similarity[place]))
-        for place in nearest
-        if similarity[place] >= _LEAST_SIMILARITY
+        for place in choose_nearest(similarity, _NUM_REASONS, above=_LEAST_SIMILARITY)
     )

@@ -79,8 +79,8 @@ def test_the_end_of_a_longer_run_takes_the_place_of_the_shorter_ones(tmp_path):
         ("runs/mine", "mine"),
         ("runs/demo/private", "demo/private"),
         ("mine", "mine"),
-        ("/tmp/runs/mine", "mine"),
-        ("/tmp/runs/grid/trials/000/seed-0", "grid/trials/000/seed-0"),
+        ("/data/runs/mine", "mine"),
+        ("/data/runs/grid/trials/000/seed-0", "grid/trials/000/seed-0"),
         ("runs/grid/trials/000/seed-0", "grid/trials/000/seed-0"),
     ],
 )

@@ -13,7 +13,7 @@ def test_forms_methods_and_parameters_are_told_apart():
     first, second = found.values()
     assert first.steps[1].method == quantization.Quantization(4, 0, 8)
     assert second.steps[0].method == product_quantization.ProductQuantization(
-        16, 6, True, "sampled"
+        subvectors=16, bits=6, rotation=True, weighting="sampled"
     )
     assert not first.touches_user_data
 
