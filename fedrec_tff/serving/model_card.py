@@ -17,6 +17,7 @@ from fedrec_tff.config import run_config
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.run.finished import finished_run
 from fedrec_tff.run.metrics import metric_names, round_metrics
+from fedrec_tff.run.tracking import markdown
 from fedrec_tff.serving.item_index import About
 from fedrec_tff.serving.lite_model import LiteFile
 
@@ -111,12 +112,9 @@ def _describe_quality(run: finished_run.FinishedRun, shows_non_private: bool) ->
             "No metric is shown: those of held-out interactions are exact statistics of people, "
             "which epsilon does not cover, and none was released with noise."
         ]
-    table = [
-        "| metric | value |",
-        "| --- | --- |",
-        *(f"| `{name}` | {value:{_DECIMALS}} |" for name, value in shown.items()),
-    ]
-    text = ["Over the full catalogue unless a name begins otherwise:", "\n".join(table)]
+    rows = [(f"`{name}`", f"{value:{_DECIMALS}}") for name, value in shown.items()]
+    table = markdown.create_table(("metric", "value"), rows)
+    text = ["Over the full catalogue unless a name begins otherwise:", table]
     if any(name.startswith(metric_names.NON_PRIVATE) for name in shown):
         text.append(
             "What is called `non_private/` is an exact statistic of held-out interactions, which "
@@ -175,10 +173,10 @@ def _list_limits(config: RunConfig) -> list[str]:
 def _list_files(contents: Contents) -> list[str]:
     overlaps = list_overlaps(contents)
     rows = [
-        f"| `{name}` | {size:,} | {overlaps.get(name, '')} |"
+        (f"`{name}`", f"{size:,}", str(overlaps.get(name, "")))
         for name, size in contents.num_bytes.items()
     ]
-    table = "\n".join(["| | bytes | of the exact first ten |", "| --- | --- | --- |", *rows])
+    table = markdown.create_table(("", "bytes", "of the exact first ten"), rows)
     if not overlaps:
         return [table]
     return [

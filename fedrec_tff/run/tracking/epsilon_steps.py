@@ -11,6 +11,8 @@ import matplotlib.backends.backend_agg as backend_agg
 import numpy as np
 from matplotlib import figure
 
+from fedrec_tff.run.tracking import markdown
+
 # That of a card, so that nothing of it is made smaller.
 _SIZE_INCHES = (3.7, 2.5)
 _DPI = 100
@@ -55,5 +57,5 @@ def tabulate(history: Sequence[tuple[int, float]], name: str) -> str:
       Lines; the last round is always among them.
     """
     places = np.unique(np.linspace(0, len(history) - 1, _MOST_ROWS).round().astype(int))
-    rows = [f"| {history[i][0]} | {history[i][1]:.4g} |" for i in places]
-    return "\n".join([f"| after round | {name} |", "| --- | --- |", *rows])
+    rows = [(str(history[i][0]), f"{history[i][1]:.4g}") for i in places]
+    return markdown.create_table(("after round", name), rows)
