@@ -24,6 +24,7 @@ NAMES = (
     *("export", "compress", "recommend", "playground"),
     *("aggregators", "models", "robustness"),
     *("benchmark_execution", "benchmark_aggregators", "benchmark_evaluation"),
+    *("benchmark_index",),
 )
 _HELP = ("help", "--help", "-h")
 

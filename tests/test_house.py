@@ -4,6 +4,7 @@ import ast
 import itertools
 import pathlib
 import re
+import tomllib
 
 import pytest
 from importlinter import api
@@ -75,3 +76,13 @@ def test_every_module_has_its_test_or_says_where_it_is_tested():
 def test_no_two_tests_have_one_name():
     names = [path.name for path in (_ROOT / "tests").rglob("test_*.py")]
     assert len(names) == len(set(names)), sorted(name for name in names if names.count(name) > 1)
+
+
+@pytest.mark.parametrize("package", ["fedrec_tff", "experiments"])
+def test_what_is_no_python_is_in_a_wheel_too(package):
+    settings = tomllib.loads((_ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    patterns = settings["package-data"].get(package, [])
+    shipped = {path for pattern in patterns for path in (_ROOT / package).glob(pattern)}
+    files = {path for path in (_ROOT / package).rglob("*") if path.is_file()}
+    others = {path for path in files if path.suffix not in (".py", ".pyc")}
+    assert others <= shipped, sorted(others - shipped)

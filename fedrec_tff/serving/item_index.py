@@ -111,7 +111,7 @@ def write(exact: Recommender, kind: str, folder: pathlib.Path) -> About:
     index = library.build(create_rows(exact))
     folder.mkdir()
     library.save(index, folder / _INDEX)
-    about = About(kind, _measure_recall(exact, IndexedRecommender(exact, kind, index)))
+    about = About(kind, measure_recall(exact, IndexedRecommender(exact, kind, index)))
     (folder / _ABOUT).write_text(f"{json.dumps(dataclasses.asdict(about), indent=2)}\n")
     return about
 
@@ -147,7 +147,16 @@ def read(exact: Recommender, folder: pathlib.Path) -> IndexedRecommender:
     return IndexedRecommender(exact, about.kind, index)
 
 
-def _measure_recall(exact: Recommender, indexed: IndexedRecommender) -> float:
+def measure_recall(exact: Recommender, indexed: IndexedRecommender) -> float:
+    """Measures what an index finds of the exact lists, on made-up histories.
+
+    Args:
+      exact: Recommender of the model.
+      indexed: Recommender of the same model, by the index.
+
+    Returns:
+      The part of the exact first ten items that the index finds; rounded down.
+    """
     histories = made_up_histories.create(len(exact.item_bias), exact.history_length)
     expected, found = (model.top_k(histories, NUM_COMPARED)[0] for model in (exact, indexed))
     overlap = made_up_histories.measure_overlap(found, expected)

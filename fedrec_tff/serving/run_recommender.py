@@ -26,6 +26,8 @@ class BakedRecommender(Recommender):
         self.items, self.history_length = model.items, model.config.history_length
         self._model = model
         self._vectors = model.create_vectors()
+        # Outside of the graph, which has no room for two gigabytes.
+        self._embedding = tf.constant(model.embedding)
         self._top_k = recommending.rank_all(self._score, len(model.bias))
 
     def top_k(self, histories: Sequences, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -61,7 +63,7 @@ class BakedRecommender(Recommender):
         @tf.function(input_signature=signature, autograph=False)
         def encode(history: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
             mask = tf.sequence_mask(length, self.history_length, tf.float32)
-            return baked_model.encode(model.config, model.embedding, model.tower, history, mask)
+            return baked_model.encode(model.config, self._embedding, model.tower, history, mask)
 
         return encode
 

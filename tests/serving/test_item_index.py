@@ -14,6 +14,7 @@ from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.run.finished import finished_run
 from fedrec_tff.serving import (
     export,
+    index_costs,
     index_libraries,
     item_index,
     made_up_histories,
@@ -105,17 +106,12 @@ def test_a_library_that_is_missing_is_one_line(monkeypatch):
         index_libraries.load("faiss")
 
 
-def test_the_overlap_counts_what_both_lists_have():
-    found = np.array([[1, 2, 3], [4, -1, -1]])
-    exact = np.array([[3, 2, 9], [5, 4, -1]])
-    # Two of three, and one of two.
-    assert made_up_histories.measure_overlap(found, exact) == 3 / 5
-    assert made_up_histories.measure_overlap(exact, exact) == 1.0
-
-
-def test_made_up_histories_are_of_different_items_and_leave_one_over():
-    histories = made_up_histories.create(4, 20)
-    assert set(histories.lengths) <= {1, 2, 3}
-    assert all(len(set(histories.row(row))) == histories.lengths[row] for row in range(100))
-    again = made_up_histories.create(4, 20)
-    np.testing.assert_array_equal(histories.items, again.items)
+def test_the_costs_of_an_index_are_told(kind):
+    [first, second] = [index_costs.create_model(2000, 8, centres, 0) for centres in (20, 0)]
+    assert not np.array_equal(first.embedding, second.embedding)
+    found = index_costs.measure(kind, first)
+    assert 0.8 < found.recall <= 1.0
+    # Each item has its vector and the graph's first floor.
+    assert found.num_bytes > 2000 * 4 * 9
+    row = index_costs.describe([found]).splitlines()[-1]
+    assert row.startswith(f"| `{kind}` | 2,000 | {found.recall:.4f} |")

@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 
+import numpy as np
 import pytest
 import shipped_models
 
@@ -18,7 +19,9 @@ _CODE = re.findall(r"```python\n(.*?)```", _PAGE, re.DOTALL)
 @pytest.fixture(name="folder", scope="module")
 def _folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("doc")
-    run = finished_run.find(shipped_models.write_run(folder / "run").root)
+    # As many as the page's requests ask for.
+    items = shipped_models.create_items(100)
+    run = finished_run.find(shipped_models.write_run(folder / "run", items=items).root)
     (folder / "exports").mkdir()
     export.export(run, folder / "exports" / "mine", export_checks.ExportConfig(default_k=5))
     return folder
@@ -32,22 +35,36 @@ def test_python_of_the_page_runs(folder, monkeypatch, capsys):
         assert capsys.readouterr().out
 
 
-def test_requests_of_the_page_name_signatures_and_their_inputs(folder):
+def test_requests_of_the_page_are_answered_as_a_server_has_the_model(folder):
+    """By a session of the graph, fed and fetched by the names of a signature's tensors.
+
+    That is what TensorFlow Serving does with a SavedModel. Of its JSON: rows under `instances` are
+    those of the only input, and texts are base64 where an output's name ends with `_bytes`.
+    """
     import tensorflow as tf
 
-    signatures = tf.saved_model.load(
-        str(folder / "exports" / "mine" / "saved_model" / "1")
-    ).signatures
     requests = [json.loads(body) for body in re.findall(r":predict -d '(.*)'", _PAGE)]
     assert len(requests) == 4
-    for request in requests:
-        signature = signatures[request.get("signature_name", "serving_default")]
-        _, inputs = signature.structured_input_signature
-        # Rows without names are those of the only input.
-        given = request.get("inputs", {"history": request.get("instances")})
-        assert set(given) == set(inputs)
-        for name, value in given.items():
-            assert tf.constant(value, inputs[name].dtype).shape.rank == inputs[name].shape.rank
+    path = str(folder / "exports" / "mine" / "saved_model" / "1")
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        loaded = tf.compat.v1.saved_model.loader.load(session, ["serve"], path)
+        for request in requests:
+            signature = loaded.signature_def[request.get("signature_name", "serving_default")]
+            assert signature.method_name == "tensorflow/serving/predict"
+            assert not [name for name in signature.outputs if name.endswith("_bytes")]
+            given = request.get("inputs", {"history": request.get("instances")})
+            assert set(given) == set(signature.inputs)
+            tensors = {}
+            for name, value in given.items():
+                known = signature.inputs[name]
+                shape = tf.TensorShape(known.tensor_shape)
+                assert shape.is_compatible_with(np.shape(value))
+                dtype = tf.as_dtype(known.dtype).as_numpy_dtype
+                tensors[known.name] = np.array(value, dtype)
+            fetched = {name: info.name for name, info in signature.outputs.items()}
+            found = session.run(fetched, tensors)
+            # Rows that are answered as `instances` are as many as there were.
+            assert {len(value) for value in found.values()} == {len(next(iter(given.values())))}
 
 
 @pytest.mark.parametrize("binary", ["export", "recommend"])

@@ -7,7 +7,7 @@ import numpy as np
 from fedrec_tff import errors
 from fedrec_tff.datasets import sequences
 from fedrec_tff.datasets.sequences import Sequences
-from fedrec_tff.serving.compression import sampled_histories
+from fedrec_tff.serving import made_up_histories
 from fedrec_tff.serving.compression.compact_model import CompactModel
 from fedrec_tff.serving.compression.method import Inputs
 
@@ -75,7 +75,7 @@ def make_up(teacher: CompactModel, seed: int, num_histories: int | None = None) 
     from fedrec_tff.serving.compression import score_functions
 
     longest = min(teacher.config.history_length, _LONGEST)
-    return sampled_histories.draw(
+    return made_up_histories.sample(
         score_functions.create(teacher),
         teacher.embedding.dimensions[0],
         _NUM_HISTORIES if num_histories is None else num_histories,

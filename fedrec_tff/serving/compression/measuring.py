@@ -75,20 +75,6 @@ def measure_latencies(
     return {name: statistics.median(found) for name, found in seconds.items()}
 
 
-def measure_overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Measures what two models' lists have in common.
-
-    Args:
-      one: Integers [rows, k], no item twice in a row.
-      other: The same of the other model.
-
-    Returns:
-      The mean share of a list that is in the other one, in whatever order.
-    """
-    shared = (one[:, :, np.newaxis] == other[:, np.newaxis, :]).any(axis=2)
-    return float(shared.mean())
-
-
 def measure_held_out(score_fn: ScoreFn, split: Split, ks: Sequence[int]) -> dict[str, float]:
     """Measures the parts of a run's data that were held out, over the full catalogue.
 

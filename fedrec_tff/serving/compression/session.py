@@ -18,6 +18,7 @@ from fedrec_tff.serving import (
     export,
     export_folder,
     lite_model,
+    made_up_histories,
     model_card,
     promise,
     run_recommender,
@@ -137,7 +138,7 @@ def _measure(
                 name,
                 sizes[name],
                 latencies[name],
-                measuring.measure_overlap(lists[name], lists[FULL]),
+                made_up_histories.measure_overlap(lists[name], lists[FULL]),
                 metrics[name],
                 name != FULL and config.forms[name].touches_user_data,
             )

@@ -172,11 +172,6 @@ def test_what_looked_at_users_data_is_marked(tmp_path):
     assert lines[-1].startswith("† looked at users' interactions again")
 
 
-def test_overlap_is_the_share_of_common_items_in_any_order():
-    one, other = np.array([[1, 2, 3, 4], [5, 6, 7, 8]]), np.array([[4, 9, 1, 10], [5, 6, 7, 8]])
-    assert measuring.measure_overlap(one, other) == (2 + 4) / 8
-
-
 def test_a_table_has_ratios_to_the_model_itself():
     sizes = measuring.Sizes
     forms = (

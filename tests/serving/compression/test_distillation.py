@@ -11,12 +11,12 @@ import fedrec_tff
 from fedrec_tff.datasets import sequences
 from fedrec_tff.models import scoring, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
+from fedrec_tff.serving import made_up_histories
 from fedrec_tff.serving.compression import (
     chain,
     compact_model,
     following,
     history_source,
-    sampled_histories,
     score_functions,
     tuning,
 )
@@ -28,7 +28,7 @@ _HISTORIES = sequences.from_rows([[3, 9, 3, 1], [5], [5, 6, 7, 8, 9, 10, 11, 12]
 def _divergence(one, other):
     """Of the softmax of one model's scores from another's, by NumPy, where the first would be."""
     score_fns = [score_functions.create(model) for model in (one, other)]
-    histories = sampled_histories.draw(score_fns[0], 57, 300, 5, seed=99)
+    histories = made_up_histories.sample(score_fns[0], 57, 300, 5, seed=99)
     scores = [np.asarray(score_fn(histories), np.float64) for score_fn in score_fns]
     scores = [s - s.max(axis=1, keepdims=True) for s in scores]
     logs = [s - np.log(np.exp(s).sum(axis=1, keepdims=True)) for s in scores]
@@ -96,7 +96,7 @@ def test_the_loss_is_the_divergence(model):
         score_functions.to_shaped(model),
         score_functions.to_shaped(student, lambda p: tf.convert_to_tensor(variables[id(p)])),
         list(variables.values()),
-        sampled_histories.draw(score_functions.create(model), 57, 300, 5, seed=99),
+        made_up_histories.sample(score_functions.create(model), 57, 300, 5, seed=99),
         20,
         1e-9,
         seed=0,
