@@ -32,10 +32,21 @@ class ExecutionConfig:
     )
     num_parallel_shards: int | None = declare(
         None,
-        "Parts that a cohort is split into, each in a thread of its own (compiled); by default one "
-        "for each core, or for each accelerator.",
+        "Threads that work on a cohort's shares (compiled); by default one for each core, or for "
+        "each accelerator.",
         low=1,
         high=1024,
+        needs=(_COMPILED,),
+        costs_privacy=False,
+        may_change_on_resume=True,
+    )
+    num_shares: int | None = declare(
+        None,
+        "Shares that a cohort is split into, each summed by itself (compiled); by default one for "
+        "each thread. With a number, results are the same to the bit on machines with other "
+        "numbers of cores.",
+        low=1,
+        high=65536,
         needs=(_COMPILED,),
         costs_privacy=False,
         may_change_on_resume=True,

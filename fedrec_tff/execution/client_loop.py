@@ -10,11 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from fedrec_tff.execution import values
-from fedrec_tff.execution.forms import FederatedForm
+from fedrec_tff.execution.forms import ClientForm
+from fedrec_tff.execution.shares import NOWHERE, OVERFLOW
 from fedrec_tff.execution.stacking import LeafStack
-
-_NOWHERE = np.iinfo(np.int64).max
-_OVERFLOW = _NOWHERE - 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,7 +40,7 @@ class ShardState:
       accumulator: Variables of the accumulator, one for each leaf of the form's accumulator.
       secure_sums: int64 variables of the secure sums, one for each slot.
       invalid_position: int64, the first client whose input to a secure sum was out of bounds; see
-        `ClientLoop.is_position` and `is_overflow`.
+        `shares.ShareTotals`.
     """
 
     accumulator: list[tf.Variable]
@@ -60,7 +58,7 @@ class ClientLoop:
 
     def __init__(
         self,
-        form: FederatedForm,
+        form: ClientForm,
         clients_per_block: int,
         clients_per_step: int = 1,
         sums_in_the_clear: bool = True,
@@ -99,18 +97,8 @@ class ClientLoop:
                 for t in self._form.accumulator_types
             ],
             [tf.Variable(tf.zeros(slot.shape, tf.int64), trainable=False) for slot in slots],
-            tf.Variable(_NOWHERE, dtype=tf.int64, trainable=False),
+            tf.Variable(NOWHERE, dtype=tf.int64, trainable=False),
         )
-
-    @staticmethod
-    def is_position(value: int) -> bool:
-        """Whether a value of `ShardState.invalid_position` is a client's position."""
-        return value < _OVERFLOW
-
-    @staticmethod
-    def is_overflow(value: int) -> bool:
-        """Whether a value of `ShardState.invalid_position` says that a sum overflowed."""
-        return value == _OVERFLOW
 
     def reset(self, state: ShardState) -> None:
         """Begins a round."""
@@ -167,7 +155,7 @@ class ClientLoop:
             variable.assign(zero)
         for variable in secure_sums:
             variable.assign(tf.zeros_like(variable))
-        invalid_position.assign(_NOWHERE)
+        invalid_position.assign(NOWHERE)
 
     def _trace_block(
         self,
@@ -261,11 +249,11 @@ class ClientLoop:
                 )
                 continue
             is_valid = tf.reduce_all((tensor >= 0) & (tensor <= slot.max_input))
-            invalid = tf.minimum(invalid, tf.where(is_valid, _NOWHERE, position))
+            invalid = tf.minimum(invalid, tf.where(is_valid, NOWHERE, position))
             sums[index] += tensor
             # Two numbers below 2**63 that overflow make a negative one.
             fits = tf.reduce_all(sums[index] >= 0)
-            invalid = tf.minimum(invalid, tf.where(fits | ~is_valid, _NOWHERE, _OVERFLOW))
+            invalid = tf.minimum(invalid, tf.where(fits | ~is_valid, NOWHERE, OVERFLOW))
         return [*accumulator, *sums, invalid]
 
 

@@ -23,8 +23,10 @@ from fedrec_tff.execution import (
     stacking,
     xla_flags,
 )
-from fedrec_tff.execution.client_loop import ClientLoop, ShardState
-from fedrec_tff.execution.secure_sum import SecureSum, add_exactly, does_not_fit, out_of_bounds
+from fedrec_tff.execution import shares as shares_lib
+from fedrec_tff.execution.client_loop import ClientLoop
+from fedrec_tff.execution.compiled_shares import CompiledShares
+from fedrec_tff.execution.secure_sum import SecureSum
 from fedrec_tff.execution.stacking import LeafStack
 
 DEFAULT_CLIENTS_PER_BLOCK = 128
@@ -53,8 +55,11 @@ class CompiledOptions:
     Attributes:
       device: Name of the devices; see `devices.find_devices`. Where a name stands for several
         devices, a cohort is split over them.
-      num_parallel_shards: Number of parts that a cohort is split into, each in a thread of its own;
-        by default one for each core that this process may use, or for each accelerator.
+      num_parallel_shards: Number of threads that work on shares of a cohort; by default one for
+        each core that this process may use, or for each accelerator.
+      num_shares: Number of shares that a cohort is split into; the last bits of sums of floats
+        depend on it. By default one for each thread. With a number, results do not depend on the
+        number of threads; see `shares`.
       clients_per_block: Number of clients whose data are on the device at once, for each shard.
       clients_per_step: Number of clients that are worked on at once, vectorised; by default 1 on a
         CPU, where a plain loop is faster, and more on accelerators.
@@ -66,6 +71,7 @@ class CompiledOptions:
 
     device: str = "cpu"
     num_parallel_shards: int | None = None
+    num_shares: int | None = None
     clients_per_block: int = DEFAULT_CLIENTS_PER_BLOCK
     clients_per_step: int | None = None
     random_seed: int | None = None
@@ -92,14 +98,15 @@ class CompiledContext(contexts.InProcessContext):
           ValueError: If a number is not positive.
         """
         options = options or CompiledOptions()
-        for name in ("num_parallel_shards", "clients_per_block", "clients_per_step"):
+        for name in ("num_parallel_shards", "num_shares", "clients_per_block", "clients_per_step"):
             value = getattr(options, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
         self._devices = devices.find_devices(options.device)
         self._options = _fill_in(options, self._devices)
         if "CPU" in self._devices[0]:
-            if self._options.num_parallel_shards > 1:
+            # A product that is split over threads has other last bits for another number of them.
+            if self._options.num_shares > 1 or options.num_shares is not None:
                 xla_flags.keep_matrix_products_in_their_thread()
             xla_flags.keep_nan()
         super().__init__(self._devices[0], options.random_seed)
@@ -118,12 +125,16 @@ class CompiledContext(contexts.InProcessContext):
 
 def _fill_in(options: CompiledOptions, names: Sequence[str]) -> CompiledOptions:
     is_cpu = "CPU" in names[0]
-    shards = len(os.sched_getaffinity(0)) if is_cpu else len(names)
+    threads = options.num_parallel_shards
+    if threads is None:
+        threads = len(os.sched_getaffinity(0)) if is_cpu else len(names)
+    num_shares = options.num_shares or threads
     step = 1 if is_cpu else _CLIENTS_PER_STEP_ON_ACCELERATORS
     step = min(options.clients_per_step or step, options.clients_per_block)
     return dataclasses.replace(
         options,
-        num_parallel_shards=options.num_parallel_shards or shards,
+        num_parallel_shards=min(threads, num_shares),
+        num_shares=num_shares,
         clients_per_step=step,
     )
 
@@ -143,17 +154,16 @@ class CompiledRound(rounds.FederatedRound):
         """
         super().__init__(form, names[0], options.secure_sum, options.num_parallel_shards)
         self._options = options
-        self._shard_devices = [names[i % len(names)] for i in range(options.num_parallel_shards)]
-        self._states: list[ShardState] = []
+        self._thread_devices = [names[i % len(names)] for i in range(options.num_parallel_shards)]
         self._compiled_shapes: set[Any] = set()
         self._one_by_one = rounds.ClientByClientRound(
-            form, names[0], options.secure_sum, options.num_parallel_shards
+            form, names[0], options.secure_sum, options.num_parallel_shards, options.num_shares
         )
         clients_per_step = options.clients_per_step
         if clients_per_step > 1 and any(op.startswith(_UNVECTORISABLE) for op in form.work.ops):
             _logger.warning(_NOT_VECTORISED, "it draws random numbers, loops or branches")
             clients_per_step = 1
-        self._loop = self._create_loop(clients_per_step)
+        self._shares: CompiledShares | None = self._create_shares(clients_per_step)
         obstacle = client_calls.find_obstacle(form)
         if obstacle is not None:
             self._stop_compiling(obstacle)
@@ -161,13 +171,13 @@ class CompiledRound(rounds.FederatedRound):
     @property
     def is_compiled(self) -> bool:
         """Whether XLA compiles the client work."""
-        return self._loop is not None
+        return self._shares is not None
 
     def run_clients(
         self, clients: Any, prepared: list[tf.Tensor], keys: entropy.RoundKeys
     ) -> rounds.ClientTotals:
         """Runs the clients of one round."""
-        if self._loop is None:
+        if self._shares is None:
             return self._run_one_by_one(clients, prepared, keys)
         start = time.monotonic()
         stacks = stacking.stack_cohort(clients, self._form.client_type)
@@ -175,7 +185,7 @@ class CompiledRound(rounds.FederatedRound):
         sums = rounds.SecureSumCollector(self._form, self._sums, num_clients)
         failure = None
         try:
-            states = self._run_compiled(stacks, prepared, keys, sums)
+            totals = self._run_compiled(stacks, prepared, keys, sums)
         # TensorFlow's vectoriser fails with errors of many kinds.
         except Exception as error:
             failure = error
@@ -183,12 +193,8 @@ class CompiledRound(rounds.FederatedRound):
             if sums.failure is not None:
                 raise sums.failure
             return self._run_otherwise(failure, clients, prepared, keys)
-        accumulators = [[v.read_value() for v in state.accumulator] for state in states]
         in_the_clear = self._sums is None
-        totals = rounds.ClientTotals(
-            accumulators, self._add_secure_sums(states) if in_the_clear else sums.finish()
-        )
-        self.times.clients = time.monotonic() - start
+        self.times.clients = time.monotonic() - start - self.times.server
         if self.times.compilations:
             _logger.info(
                 "compiled the clients' training step for %d more lengths of client data, and ran "
@@ -196,16 +202,19 @@ class CompiledRound(rounds.FederatedRound):
                 self.times.compilations,
                 self.times.clients,
             )
-        return totals
+        return rounds.ClientTotals(
+            totals.accumulator, totals.secure_sums if in_the_clear else sums.finish()
+        )
 
-    def _create_loop(self, clients_per_step: int) -> ClientLoop:
+    def _create_shares(self, clients_per_step: int) -> CompiledShares:
         self._compiled_shapes.clear()
-        return ClientLoop(
+        loop = ClientLoop(
             self._form,
             self._options.clients_per_block,
             clients_per_step,
             sums_in_the_clear=self._sums is None,
         )
+        return CompiledShares(self._form, loop, self._thread_devices)
 
     def _run_otherwise(
         self,
@@ -226,9 +235,9 @@ class CompiledRound(rounds.FederatedRound):
             )
         if isinstance(failure, exceptions.ExecutionError):
             raise failure
-        if self._loop.clients_per_step > 1:
+        if self._shares.loop.clients_per_step > 1:
             _logger.warning(_NOT_VECTORISED, type(failure).__name__)
-            self._loop = self._create_loop(1)
+            self._shares = self._create_shares(1)
             return self.run_clients(clients, prepared, keys)
         if not isinstance(failure, exceptions.COMPILATION_ERRORS):
             raise failure
@@ -238,14 +247,13 @@ class CompiledRound(rounds.FederatedRound):
 
     def _stop_compiling(self, reason: str) -> None:
         _logger.warning("client work runs client by client, not compiled: %s", reason)
-        self._loop = None
+        self._shares = None
 
     def _run_one_by_one(
         self, clients: Any, prepared: list[tf.Tensor], keys: entropy.RoundKeys
     ) -> rounds.ClientTotals:
-        totals = self._one_by_one.run_clients(clients, prepared, keys)
-        self.times.clients = self._one_by_one.times.clients
-        return totals
+        self._one_by_one.times = self.times
+        return self._one_by_one.run_clients(clients, prepared, keys)
 
     def _run_compiled(
         self,
@@ -253,36 +261,18 @@ class CompiledRound(rounds.FederatedRound):
         prepared: list[tf.Tensor],
         keys: entropy.RoundKeys,
         sums: rounds.SecureSumCollector,
-    ) -> list[ShardState]:
-        """Runs the shards.
-
-        Returns:
-          The states of those that had clients.
-        """
+    ) -> shares_lib.ShareTotals:
         num_clients = sum(stack.num_clients for stack in stacks)
         random_input = self._draw_random_input(num_clients, keys)
         self.times.compilations = self._count_new_shapes(stacks)
-        shards = _split(stacks, len(self._shard_devices), self._options.clients_per_block)
-        if not self._states:
-            self._states = [self._create_state(device) for device in self._shard_devices]
-
-        def run_shard(index: int) -> ShardState:
-            state = self._states[index]
-            with tf.device(self._shard_devices[index]):
-                self._loop.reset(state)
-                for block in shards[index]:
-                    integers = self._loop.run(state, block, random_input[block.positions], prepared)
-                    integers = [tensor.numpy()[: block.num_clients] for tensor in integers]
-                    if self._sums is not None:
-                        sums.add(integers, block.positions)
-            return state
-
-        used = [index for index, blocks in enumerate(shards) if blocks]
-        return self.run_parallel(run_shard, used)
-
-    def _create_state(self, device: str) -> ShardState:
-        with tf.device(device):
-            return self._loop.create_state()
+        options = self._options
+        return self._shares.run(
+            shares_lib.split(stacks, options.num_shares, options.clients_per_block, random_input),
+            prepared,
+            self.create_merge_fn(keys),
+            self.run_parallel,
+            None if self._sums is None else sums.add,
+        )
 
     def _draw_random_input(self, num_clients: int, keys: entropy.RoundKeys) -> np.ndarray:
         """uint64 [num_clients, 2, 2]: keys of the clients, or zeros that nothing reads."""
@@ -294,53 +284,6 @@ class CompiledRound(rounds.FederatedRound):
         before = len(self._compiled_shapes)
         self._compiled_shapes.update(stack.shapes for stack in stacks)
         return len(self._compiled_shapes) - before
-
-    def _add_secure_sums(self, states: Sequence[ShardState]) -> list[np.ndarray]:
-        totals = [np.zeros(slot.shape, np.int64) for slot in self._form.slots]
-        if not totals or not states:
-            return totals
-        invalid = min(int(state.invalid_position) for state in states)
-        if self._loop.is_position(invalid):
-            raise out_of_bounds(invalid)
-        if self._loop.is_overflow(invalid):
-            raise does_not_fit(np.int64)
-        for state in states:
-            for index, (slot, variable) in enumerate(
-                zip(self._form.slots, state.secure_sums, strict=True)
-            ):
-                total = np.asarray(variable.numpy())
-                if slot.modulus is None:
-                    totals[index] = add_exactly(totals[index], total[np.newaxis])
-                else:
-                    totals[index] = np.mod(totals[index] + total, slot.modulus)
-        return totals
-
-
-def _split(
-    stacks: Sequence[LeafStack], num_shards: int, clients_per_block: int
-) -> list[list[LeafStack]]:
-    """Gives each shard its blocks: the same split for the same cohort, whatever runs first.
-
-    Every stack is split evenly; what is left over goes to the shards with the least data. Every
-    other shard begins at the other end, so that programs are compiled side by side.
-    """
-    loads = np.zeros(num_shards)
-    shards: list[list[LeafStack]] = [[] for _ in range(num_shards)]
-    for stack in sorted(stacks, key=_client_size, reverse=True):
-        counts = np.full(num_shards, stack.num_clients // num_shards)
-        counts[np.argsort(loads, kind="stable")[: stack.num_clients % num_shards]] += 1
-        loads += counts * _client_size(stack)
-        bounds = np.concatenate([[0], np.cumsum(counts)])
-        for shard, begin, end in zip(shards, bounds[:-1], bounds[1:], strict=True):
-            shard += [
-                stack.slice(start, min(start + clients_per_block, end))
-                for start in range(begin, end, clients_per_block)
-            ]
-    return [blocks[:: -1 if index % 2 else 1] for index, blocks in enumerate(shards)]
-
-
-def _client_size(stack: LeafStack) -> int:
-    return sum(int(np.prod(shape)) for shape in stack.shapes)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -31,42 +31,52 @@ class LocalForm:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class FederatedForm:
-    """A computation with clients, as TFF's `MapReduceForm`.
+class ClientForm:
+    """What is done of a computation for its clients, wherever that is.
 
-    `prepare(server)` is what clients are sent. `work(client, prepared)` returns a value to be
-    accumulated, and then what goes into secure sums. `accumulate` adds a value to what begins as
-    `zero()`; `merge` adds two accumulators; `update(server, report(accumulator), *secure_sums)`
-    returns `server` unchanged and the computation's result.
+    `work(client, prepared)` returns a value to be accumulated, and then what goes into secure sums.
+    `accumulate` adds a value to what begins as `zero()`; `merge` adds two accumulators.
 
     Attributes:
-      prepare: Function that makes what clients are sent; see above for it and the next six.
       work: Function for the client's part.
       zero: Function that makes an empty accumulator.
       accumulate: Function that adds a client to an accumulator.
       merge: Function that adds two accumulators.
-      report: Function that turns the accumulator into what the server's part takes.
-      update: Function for the server's part.
       slots: Descriptions of the tensors that secure sums add up.
       client_type: The type of one client.
-      parameter_type: The type of the computation's parameter, placed.
     """
 
-    prepare: GraphFunction
     work: GraphFunction
     zero: GraphFunction
     accumulate: GraphFunction
     merge: GraphFunction
-    report: GraphFunction
-    update: GraphFunction
     slots: tuple[SecureSumSlot, ...]
     client_type: tff.Type
-    parameter_type: tff.Type
 
     @property
     def accumulator_types(self) -> list[tff.TensorType]:
         """The leaves of an accumulator."""
         return values.leaf_types(self.zero.type_signature.result)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FederatedForm(ClientForm):
+    """A computation with clients, as TFF's `MapReduceForm`.
+
+    `prepare(server)` is what clients are sent. `update(server, report(accumulator), *secure_sums)`
+    returns `server` unchanged and the computation's result.
+
+    Attributes:
+      prepare: Function that makes what clients are sent.
+      report: Function that turns the accumulator into what the server's part takes.
+      update: Function for the server's part.
+      parameter_type: The type of the computation's parameter, placed.
+    """
+
+    prepare: GraphFunction
+    report: GraphFunction
+    update: GraphFunction
+    parameter_type: tff.Type
 
     @property
     def num_server_leaves(self) -> int:

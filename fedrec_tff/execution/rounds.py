@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fedrec_tff.execution import client_calls, entropy, exceptions, stacking, values
+from fedrec_tff.execution import client_calls, entropy, exceptions, shares, stacking, values
 from fedrec_tff.execution.forms import FederatedForm
 from fedrec_tff.execution.graph_functions import GraphFunction
 from fedrec_tff.execution.secure_sum import SecureSum, SumInTheClear, check_bounds, does_not_fit
@@ -44,11 +44,11 @@ class ClientTotals:
     """What the clients of a round add up to.
 
     Attributes:
-      accumulators: The leaves of the accumulator of each shard that had clients.
+      accumulator: Leaves of the accumulator, of all shares merged; None if there were no clients.
       secure_sums: Secure sums, int64, one for each slot of the form.
     """
 
-    accumulators: list[list[tf.Tensor]]
+    accumulator: shares.Accumulator | None
     secure_sums: list[np.ndarray]
 
 
@@ -72,7 +72,7 @@ class FederatedRound(abc.ABC):
           form: Form of the computation to run.
           device: Device on which the server's stages run.
           sums: Protocol that does the form's secure sums; None for sums in the clear.
-          num_parallel_shards: Number of threads that clients are shared by.
+          num_parallel_shards: Number of threads that shares of the clients are run by.
 
         Raises:
           UnsupportedComputationError: If a part calls Python.
@@ -106,14 +106,13 @@ class FederatedRound(abc.ABC):
         self.times.prepare = time.monotonic() - start
         totals = self.run_clients(clients, prepared, keys)
         start = time.monotonic()
-        accumulators = totals.accumulators or [self.run_stage("zero", form.zero, [], keys)]
-        merged, *others = accumulators
-        for index, other in enumerate(others):
-            merged = self.run_stage(f"merge {index}", form.merge, [*merged, *other], keys)
+        merged = totals.accumulator
+        if merged is None:
+            merged = self.run_stage("zero", form.zero, [], keys)
         reported = self.run_stage("report", form.report, merged, keys)
         sums = _to_slot_dtypes(form, totals.secure_sums)
         results = self.run_stage("update", form.update, [*server, *reported, *sums], keys)
-        self.times.server = time.monotonic() - start
+        self.times.server += time.monotonic() - start
         return results[form.num_server_leaves :]
 
     @abc.abstractmethod
@@ -130,6 +129,19 @@ class FederatedRound(abc.ABC):
         # All of them, even if one fails: none may run on into the next round.
         concurrent.futures.wait(futures)
         return [future.result() for future in futures]
+
+    def create_merge_fn(self, keys: entropy.RoundKeys) -> shares.MergeFn:
+        """What merges two accumulators of the round; its seconds are the server's."""
+
+        def merge(
+            name: str, left: shares.Accumulator, right: shares.Accumulator
+        ) -> shares.Accumulator:
+            start = time.monotonic()
+            merged = self.run_stage(name, self._form.merge, [*left, *right], keys)
+            self.times.server += time.monotonic() - start
+            return merged
+
+        return merge
 
     def run_stage(
         self, stage: str, function: GraphFunction, inputs: list[Any], keys: entropy.RoundKeys
@@ -204,6 +216,7 @@ class ClientByClientRound(FederatedRound):
         device: str,
         sums: SecureSum | None,
         num_parallel_shards: int,
+        num_shares: int | None = None,
     ) -> None:
         """Initialises the round.
 
@@ -211,12 +224,14 @@ class ClientByClientRound(FederatedRound):
           form: Form of the computation to run.
           device: Device on which to run the form.
           sums: Protocol that does the form's secure sums; None for sums in the clear.
-          num_parallel_shards: Number of threads that clients are shared by. Variables and tables
-            are shared by all, so that a form that has them gets one.
+          num_parallel_shards: Number of threads that shares of the clients are run by. Variables
+            and tables are shared by all, so that a form that has them gets one.
+          num_shares: Number of shares; None for one for each thread.
         """
-        super().__init__(form, device, sums, num_parallel_shards)
         shares_state = form.work.has_initializer or form.accumulate.has_initializer
-        self._num_shards = 1 if shares_state else num_parallel_shards
+        num_threads = 1 if shares_state else num_parallel_shards
+        super().__init__(form, device, sums, num_threads)
+        self._num_shares = num_shares or num_threads
 
     def run_clients(
         self, clients: Any, prepared: list[tf.Tensor], keys: entropy.RoundKeys
@@ -225,21 +240,22 @@ class ClientByClientRound(FederatedRound):
         members = list(stacking.iterate(clients, self._form.client_type))
         random_input = draw_client_keys(keys, len(members))
         sums = SecureSumCollector(self._form, self._sums, len(members))
-        shards = [members[first :: self._num_shards] for first in range(self._num_shards)]
+        num_shares = min(self._num_shares, len(members))
+        tree = shares.MergeTree(num_shares, self.create_merge_fn(keys))
 
-        def run_shard(shard: list[tuple[int, list[Any]]]) -> list[tf.Tensor]:
+        def run_share(index: int) -> None:
             with tf.device(self._device):
                 zero = self.run_stage("zero", self._form.zero, [], keys)
                 calls = client_calls.ClientCalls(self._form, zero)
-                for position, leaves in shard:
+                for position, leaves in members[index::num_shares]:
                     integers = calls.run(position, leaves, random_input[position], prepared)
                     sums.add([tensor[np.newaxis] for tensor in integers], np.array([position]))
-                return calls.accumulator
+            tree.add(index, calls.accumulator)
 
         start = time.monotonic()
-        accumulators = self.run_parallel(run_shard, [shard for shard in shards if shard])
-        self.times.clients = time.monotonic() - start
-        return ClientTotals(accumulators, sums.finish())
+        self.run_parallel(run_share, range(num_shares))
+        self.times.clients = time.monotonic() - start - self.times.server
+        return ClientTotals(tree.finish(), sums.finish())
 
 
 class SecureSumCollector:

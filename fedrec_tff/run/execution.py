@@ -57,6 +57,7 @@ def describe(config: RunConfig) -> dict[str, object]:
         described |= {
             "device": config.device,
             "num_parallel_shards": config.num_parallel_shards,
+            "num_shares": config.num_shares,
             "clients_per_block": config.clients_per_block,
         }
     return described
@@ -75,6 +76,7 @@ def _create_context(
     options = compiled.CompiledOptions(
         device=config.device,
         num_parallel_shards=config.num_parallel_shards,
+        num_shares=config.num_shares,
         clients_per_block=config.clients_per_block,
         random_seed=random_seed,
         secure_sum=secure_sum,

@@ -280,6 +280,7 @@ def test_a_run_may_move_but_not_change():
         "execution",
         "device",
         "num_parallel_shards",
+        "num_shares",
         "clients_per_block",
         "profile_rounds",
         # Not really: the ledgers refuse another number.

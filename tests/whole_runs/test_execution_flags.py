@@ -69,6 +69,7 @@ def test_results_say_where_the_run_was_computed(finished, uninterrupted):
         "context": "compiled",
         "device": "cpu",
         "num_parallel_shards": 1,
+        "num_shares": None,
         "clients_per_block": 4,
     }
     debug, _, _ = finished("debug")
