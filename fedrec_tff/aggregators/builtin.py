@@ -6,7 +6,7 @@ What stands here is what must be known before TensorFlow is imported.
 # Tested in tests/aggregators/test_chain.py.
 
 from fedrec_tff.aggregators.aggregator import TRANSFORM, WRAPPER, Aggregator
-from fedrec_tff.privacy.mechanisms import adaptive, banded, gaussian, local, shared, tree
+from fedrec_tff.privacy.mechanisms import adaptive, banded, gaussian, local, shared, sparse, tree
 
 _PACKAGE = "fedrec_tff.aggregators"
 
@@ -41,6 +41,13 @@ _PRIVATE = (
         adaptive.ADAPTIVE.name,
         "as dp_gaussian, the clip following the median update norm privately",
         f"{_PACKAGE}.dp_fedavg:build_dp_adaptive",
+        is_private=True,
+        supports_row_sparse=True,
+    ),
+    Aggregator(
+        sparse.SPARSE.name,
+        "as dp_gaussian, noise on the item rows alone that a noised histogram chooses",
+        f"{_PACKAGE}.dp_fedavg:build_dp_sparse",
         is_private=True,
         supports_row_sparse=True,
     ),

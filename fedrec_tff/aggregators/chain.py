@@ -140,6 +140,8 @@ def _check_order(found: list[Aggregator]) -> None:
             )
         if private is not None and private.mechanism_kind.plans_for_weights:
             _check_structure(step, f"{private.name} plans its noise for the model's weights")
+        if private is not None and private.mechanism_kind.chooses_rows:
+            _check_structure(step, f"{private.name} chooses rows of the item table")
 
 
 def _check_edges(found: list[Aggregator], parameters: dict[str, Any]) -> None:

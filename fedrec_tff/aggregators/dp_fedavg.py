@@ -1,7 +1,10 @@
 """DP-FedAvg: clip each user's update, sum, add Gaussian noise, divide by the expected cohort.
 
 McMahan et al. 2018, "Learning differentially private recurrent language models" (fixed clip);
-Andrew et al. 2021, "Differentially private learning with adaptive clipping" (arXiv 1905.03871).
+Andrew et al. 2021, "Differentially private learning with adaptive clipping" (arXiv 1905.03871);
+Ghazi et al. 2023, "Sparsity-preserving differentially private training of large embedding models"
+(arXiv 2311.08357).
+
 The denominator is the expected number of clients, never the realised one, which is itself private.
 """
 
@@ -9,8 +12,8 @@ import tensorflow_federated as tff
 import tensorflow_privacy as tfp
 
 from fedrec_tff.aggregators import registry, row_sparse
-from fedrec_tff.privacy import queries
-from fedrec_tff.privacy.mechanisms import adaptive
+from fedrec_tff.privacy import queries, sparse_queries
+from fedrec_tff.privacy.mechanisms import adaptive, sparse, terms
 
 # Andrew et al. 2021, section 3: clip to the median, and move at most by a factor exp(0.2).
 _TARGET_UNCLIPPED_QUANTILE = 0.5
@@ -42,16 +45,36 @@ def build_dp_adaptive(
     return _build_private_mean(query, context)
 
 
+def build_dp_sparse(
+    context: registry.AggregatorContext,
+) -> tff.aggregators.DifferentiallyPrivateFactory:
+    """A fixed clip; noise on the item rows that a noised histogram chooses, and on the towers."""
+    mechanism = context.mechanism
+    histogram_multiplier, _ = sparse.split_noise(mechanism)
+    histogram = sparse_queries.Histogram(
+        num_rows=context.num_items,
+        noise_multiplier=histogram_multiplier * mechanism.noise_scale,
+        rows_per_user=mechanism.rows_per_user,
+        threshold=mechanism.row_threshold,
+        remembers=mechanism.row_selection == terms.RUN,
+    )
+    query = sparse_queries.SparseGaussianSumQuery(
+        create_clip_query(context), histogram, context.insecure_noise_seed
+    )
+    return _build_private_mean(query, context)
+
+
 def create_clip_query(context: registry.AggregatorContext) -> queries.GaussianSumQuery:
     """The query that clips updates as the mechanism says, with its noise, fresh in each round."""
     mechanism = context.mechanism
+    noise_stddev = mechanism.kind.added_noise_stddev(mechanism)
     if mechanism.tower_clip_norm is None:
         return queries.GaussianSumQuery(
-            mechanism.clip_norm, mechanism.noise_stddev, context.insecure_noise_seed
+            mechanism.clip_norm, noise_stddev, context.insecure_noise_seed
         )
     return queries.PartClippedSumQuery(
         {"items": mechanism.clip_norm, "tower": mechanism.tower_clip_norm},
-        mechanism.noise_stddev,
+        noise_stddev,
         context.insecure_noise_seed,
     )
 

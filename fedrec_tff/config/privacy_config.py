@@ -5,7 +5,7 @@
 import dataclasses
 
 from fedrec_tff.config.field_spec import MOST, Need, declare
-from fedrec_tff.privacy.mechanisms import kinds
+from fedrec_tff.privacy.mechanisms import kinds, terms
 
 # The flags that only some mechanisms have a use for.
 OF_SOME_MECHANISMS = (
@@ -14,7 +14,13 @@ OF_SOME_MECHANISMS = (
     "noise_population_size",
     "colluding_clients",
     "modulus_bits",
+    "histogram_share",
+    "rows_per_user",
+    "row_threshold",
+    "row_selection",
 )
+
+_CHOOSERS = " and ".join(kinds.names_where(lambda kind: kind.chooses_rows))
 
 # Private runs have it, whoever asks.
 PRIVACY = Need("--target_epsilon or --noise_multiplier", lambda config: config.is_private)
@@ -97,6 +103,35 @@ class PrivacyConfig:
         high=MOST,
         # Runs that were begun before there was this flag go on with 0, which their ledger demands.
         may_change_on_resume=True,
+    )
+    histogram_share: float | None = declare(
+        None,
+        f"Share of the privacy cost of the histogram that chooses item rows ({_CHOOSERS}), the "
+        "rest being that of the updates; by default 0.2.",
+        low=0.001,
+        high=0.999,
+    )
+    rows_per_user: int | None = declare(
+        None,
+        "Item rows that a user counts in, at most, those that the user's update changes most "
+        f"({_CHOOSERS}); by default 50.",
+        low=1,
+        high=MOST,
+    )
+    row_threshold: float | None = declare(
+        None,
+        "Threshold of the histogram above which a row is updated, in standard deviations of its "
+        f"noise ({_CHOOSERS}); by default 3, which one untouched row in 741 passes.",
+        low=0.0,
+        high=1e6,
+        costs_privacy=False,
+    )
+    row_selection: str | None = declare(
+        None,
+        f"Histogram that is held against the threshold ({_CHOOSERS}): run, the mean over all "
+        "rounds so far, whose noise wears off; or round, that of the round; by default run.",
+        choices=terms.ROW_SELECTIONS,
+        costs_privacy=False,
     )
     insecure_deterministic_noise: bool = declare(
         False,

@@ -89,6 +89,19 @@ def create_grid(noise_multiplier: float, growth: float = 0.0) -> Grid:
     return Grid(_MAX_NORM, needed * (1.0 + _ROUNDING) + _SMOOTHING_VARIANCE)
 
 
+def largest_noise_multiplier(least_norm: float) -> float:
+    """The noise multiplier below which a record has a norm of at least so many steps.
+
+    Args:
+        least_norm: Norm of a record in steps, at least 1.
+
+    Returns:
+        The multiplier; `create_grid` takes any that is smaller.
+    """
+    worth = math.sqrt(_NOISE_STDDEV**2 - _SMOOTHING_VARIANCE)
+    return worth * (1.0 - _ROUNDING) / math.ceil(least_norm)
+
+
 def split_variance(variance: float) -> tuple[float, int]:
     """Splits a discrete Gaussian into two of the same law: x_1 + factor x_2.
 

@@ -23,6 +23,14 @@ _HEADER_START = b'{"format_version": '
 _COPIED_TO = "copied_to"
 # Fields of the header that earlier versions did not have, and that are left out where empty.
 _OPTIONAL = ("key_commitment", "file")
+# Fields of mechanisms that older ledgers lack.
+_LATER_FIELDS = (
+    "colluding_clients",
+    "histogram_share",
+    "rows_per_user",
+    "row_threshold",
+    "row_selection",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -253,10 +261,11 @@ def header_to_json(header: LedgerHeader) -> dict[str, Any]:
 
 
 def _mechanism_to_json(mechanism: mechanisms.Mechanism) -> dict[str, Any]:
-    """All fields, but one that older ledgers lack: without it nobody is taken to collude."""
+    """All fields, but those that older ledgers lack and this mechanism makes no use of."""
     value = dataclasses.asdict(mechanism)
-    if not mechanism.colluding_clients:
-        del value["colluding_clients"]
+    for field in dataclasses.fields(mechanism):
+        if field.name in _LATER_FIELDS and value[field.name] == field.default:
+            del value[field.name]
     return value
 
 

@@ -10,6 +10,7 @@ from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.learning.simulation import failure_config
 from fedrec_tff.privacy import accounting, calibration, mechanisms, sampling
 from fedrec_tff.privacy import departures as departures_lib
+from fedrec_tff.privacy.mechanisms import terms as terms_lib
 
 # Names of what a run may release besides its rounds.
 CATALOGUE = "catalogue"
@@ -18,6 +19,14 @@ EVALUATION = "evaluation"
 
 _DEFAULT_MODULUS_BITS = 24
 _DEFAULT_COLLUDING_CLIENTS = 1
+# A row whose count just passes moves by threshold sqrt((1 - share) / share) standard deviations of
+# the updates' noise if its users agree: 6, as much as that noise is long in 36 numbers.
+_DEFAULT_ROW_CHOICE = {
+    "histogram_share": 0.2,
+    "rows_per_user": 50,
+    "row_threshold": 3.0,
+    "row_selection": terms_lib.RUN,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +163,10 @@ def _create_mechanism(
         "num_weights": num_weights,
         "modulus_bits": config.modulus_bits or _DEFAULT_MODULUS_BITS,
         "colluding_clients": _colluding_clients(config),
+        **{
+            field: default if (given := getattr(config, field)) is None else given
+            for field, default in _DEFAULT_ROW_CHOICE.items()
+        },
     }
     return mechanisms.Mechanism(
         name=kind.name,

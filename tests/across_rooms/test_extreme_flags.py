@@ -30,6 +30,7 @@ _RUNS = {
     "simulation": {"noise_multiplier": 1.0, **_SIMULATION},
     "target": {"target_epsilon": 8.0, "aggregator": "local_laplace", "max_rounds_per_user": 2},
     "dp_adaptive": {"noise_multiplier": 1.0, "aggregator": "dp_adaptive"},
+    "dp_sparse": {"noise_multiplier": 1.0, "aggregator": "dp_sparse"},
     "dp_tree": {"noise_multiplier": 1.0, "aggregator": "dp_tree", "min_separation": 5},
     "dp_banded_mf": {"noise_multiplier": 1.0, "aggregator": "dp_banded_mf", "min_separation": 5},
     "local_gaussian": {
@@ -40,6 +41,7 @@ _RUNS = {
 _OF_MECHANISMS = (
     *("noise_multiplier", "clip_norm", "tower_clip_norm", "clients_per_round", "min_separation"),
     *("max_rounds_per_user", "modulus_bits", "noise_cohort_size", "noise_population_size"),
+    *("histogram_share", "rows_per_user", "row_threshold"),
 )
 
 

@@ -10,7 +10,7 @@ _PRIVACY = [
 ]
 _MECHANISM_KINDS = [
     *("adaptive", "banded", "base", "central", "correlated", "gaussian", "kinds", "local"),
-    *("mechanism", "shared", "terms", "tree"),
+    *("mechanism", "shared", "sparse", "terms", "tree"),
 ]
 _AUDIT = [
     *("canary_scores", "checks", "divergence", "gaussian_estimate", "lower_bound", "membership"),

@@ -94,6 +94,8 @@ class _Subject:
         relative = 1.0 / size if self.name == "local_laplace" else size**-0.5
         if self.is_repeated:
             relative = 1.0
+        if self.chooses_rows:
+            relative = self.num_items**-0.5
         if self.name == "dp_tree":
             relative *= math.sqrt(_MIN_SEPARATION.bit_length())
         if self.is_replaced:
@@ -117,7 +119,25 @@ class _Subject:
             max_rounds_per_user=1 if self.name.startswith("local_") else None,
             num_weights=size if is_distributed else None,
             modulus_bits=32 if is_distributed else None,
+            **(self.row_choice if self.chooses_rows else {}),
         )
+
+    @property
+    def chooses_rows(self):
+        return self.name == "dp_sparse"
+
+    @property
+    def row_choice(self):
+        """The user counts in all rows, as much in each."""
+        numbers = {"histogram_share": 0.5, "row_threshold": 0.5, "row_selection": "round"}
+        return numbers | {"rows_per_user": self.num_items}
+
+    @property
+    def num_parts(self):
+        """How many independent releases one is: of numbers, or of rows where these are chosen."""
+        if self.is_repeated:
+            return 1
+        return self.num_items if self.chooses_rows else self.num_weights
 
     @property
     def is_replaced(self):
@@ -136,6 +156,8 @@ _SUBJECTS = {
     "dp_gaussian, fixed size": _Subject("dp_gaussian", "fixed_size"),
     "dp_hierarchical": _Subject("dp_gaussian", "poisson", has_edges=True),
     "dp_adaptive": _Subject("dp_adaptive", "poisson", num_items=1, is_repeated=True),
+    "dp_sparse": _Subject("dp_sparse", "poisson"),
+    "dp_sparse, row-sparse": _Subject("dp_sparse", "poisson", is_row_sparse=True),
     "dp_tree": _Subject("dp_tree", "cyclic_poisson"),
     "dp_banded_mf": _Subject("dp_banded_mf", "cyclic_poisson"),
     "local_gaussian": _Subject("local_gaussian", "poisson"),
@@ -245,7 +267,16 @@ def _release(subject, next_fn, state, cohort, num_repeated):
     for round_number in range(subject.num_rounds):
         state, values = next_fn(state, cohort if round_number == 0 else nobody)
         found.append(values)
+    if subject.chooses_rows:
+        return _split_rows(subject, *found)
     return np.stack(found, axis=1)
+
+
+def _split_rows(subject, values):
+    """Of each row whether it was chosen, and its mean."""
+    size = subject.num_items * updates_lib.DIM
+    table = values[:size].reshape(subject.num_items, updates_lib.DIM)
+    return np.stack([np.any(table != 0.0, axis=1), table.mean(axis=1)], axis=1)
 
 
 def _release_sum_and_clip(next_fn, state, cohort):
@@ -266,8 +297,8 @@ def _find(release, claims):
 
 def _find_in(subject, mechanism):
     claimed = subject.mechanism
-    parts = 1 if subject.is_repeated else subject.num_weights
-    claims = _claims(mechanisms.unit_event(claimed), claimed.neighbouring_relation, parts)
+    event, relation = mechanisms.unit_event(claimed), claimed.neighbouring_relation
+    claims = _claims(event, relation, subject.num_parts)
     next_fn, state = _build_next(subject, mechanism)
     with_user, without = _cohorts(subject)
 

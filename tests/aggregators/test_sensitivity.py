@@ -16,6 +16,12 @@ _NUM_ITEMS = 12
 _CLIENTS_PER_ROUND = 8
 _CLIP = 0.7
 _NAMES = tuple(kinds.KINDS)
+_ROW_CHOICE = {
+    "histogram_share": 0.2,
+    "rows_per_user": 3,
+    "row_threshold": 3.0,
+    "row_selection": "run",
+}
 _ROW_SPARSE = tuple(name for name in _NAMES if registry.get(name).supports_row_sparse)
 
 
@@ -41,6 +47,7 @@ def _create_mechanism(name, tower_clip_norm=None):
         max_rounds_per_user=3 if name.startswith("local_") else None,
         num_weights=54 if name.startswith("ddp_") else None,
         modulus_bits=24 if name.startswith("ddp_") else None,
+        **(_ROW_CHOICE if name == "dp_sparse" else {}),
     )
 
 

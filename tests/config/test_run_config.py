@@ -142,6 +142,13 @@ def test_aggregator_follows_the_privacy_flags(flags, name, is_private):
         ({"modulus_bits": 20, **PRIVATE}, ["--modulus_bits", "ddp_skellam"]),
         ({"colluding_clients": 0, **PRIVATE}, ["--colluding_clients", "ddp_skellam"]),
         ({"colluding_clients": 1}, ["--colluding_clients", "ddp_skellam"]),
+        ({"histogram_share": 0.1, **PRIVATE}, ["--histogram_share", "dp_sparse"]),
+        ({"row_selection": "run"}, ["--row_selection", "dp_sparse"]),
+        ({"aggregator": "dp_sparse", "histogram_share": 1.0, **PRIVATE}, ["--histogram_share=1"]),
+        (
+            {"aggregator": "low_rank,dp_sparse", **PRIVATE},
+            ["low_rank", "dp_sparse chooses rows of the item table"],
+        ),
         ({"tower_clip_norm": 0.1}, ["--tower_clip_norm", "dp_gaussian"]),
         ({"tower_clip_norm": 0.1, "num_blocks": 0, **PRIVATE}, ["--tower_clip_norm", "--num_b"]),
         ({"aggregator": "dp_adaptive", "tower_clip_norm": 0.1, **PRIVATE}, ["--tower_clip_norm"]),

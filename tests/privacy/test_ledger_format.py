@@ -45,6 +45,26 @@ _HEADERS = [
     ),
     (
         {
+            "name": "dp_sparse",
+            "noise_multiplier": 1.1,
+            "clip_norm": 0.5,
+            "num_clients": 6040,
+            "clients_per_round": 60,
+            "histogram_share": 0.2,
+            "rows_per_user": 50,
+            "row_threshold": 0,
+            "row_selection": "run",
+        },
+        "add_or_remove_one",
+        '{"name": "dp_sparse", "noise_multiplier": 1.1, "clip_norm": 0.5, "num_clients": '
+        '6040, "clients_per_round": 60.0, "sampling": "poisson", "clipped_count_stddev": '
+        'null, "tower_clip_norm": null, "min_separation": null, "rounds": null, '
+        '"max_rounds_per_user": null, "noise_cohort_size": null, "noise_population_size": '
+        'null, "num_weights": null, "modulus_bits": null, "histogram_share": 0.2, '
+        '"rows_per_user": 50, "row_threshold": 0.0, "row_selection": "run"}',
+    ),
+    (
+        {
             "name": "dp_tree",
             "noise_multiplier": 2.0,
             "clip_norm": 0.5,

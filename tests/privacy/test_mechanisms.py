@@ -284,6 +284,7 @@ def test_numpy_numbers_become_python_numbers():
 _SIMULATION = {"noise_cohort_size", "noise_population_size"}
 _TREE_OR_BANDS = {"tower_clip_norm", "min_separation", "rounds"}
 _SHARES = {"num_weights", "modulus_bits", "colluding_clients"}
+_ROW_CHOICE = {"histogram_share", "rows_per_user", "row_threshold", "row_selection"}
 
 
 @pytest.mark.parametrize(
@@ -291,6 +292,7 @@ _SHARES = {"num_weights", "modulus_bits", "colluding_clients"}
     [
         ("dp_gaussian", "server", False, 2, 1.0, 3.0, {"tower_clip_norm"}),
         ("dp_adaptive", "server", False, 2, 1.0, 3.0, {"clipped_count_stddev"}),
+        ("dp_sparse", "server", False, 2, 1.0, 3.0, {"tower_clip_norm", *_ROW_CHOICE}),
         ("dp_tree", "server", True, 2, 1.0, 3.0, _TREE_OR_BANDS),
         ("dp_banded_mf", "server", True, 2, 1.0, 3.0, _TREE_OR_BANDS),
         ("local_gaussian", "device", False, 2, 1.0, 3.0, {"max_rounds_per_user"}),

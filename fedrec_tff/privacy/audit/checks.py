@@ -54,6 +54,8 @@ def check_noise_level(
     Returns:
         The check.
     """
+    if not noise.size:
+        return Check("noise level", True, "no weight was to have noise")
     found = float(np.sqrt(np.mean(np.square(noise, dtype=np.float64))))
     detail = f"standard deviation {found:.4g}, claimed {claimed_stddev:.4g}"
     degrees = 2.0 * noise.size / (kurtosis - 1.0)
@@ -106,6 +108,24 @@ def check_noise_is_renewed(name: str, releases: np.ndarray, claimed_stddev: floa
     found = math.sqrt(np.sum(rest**2) / degrees)
     detail = f"new noise of standard deviation {found:.4g}, claimed {claimed_stddev:.4g}"
     return from_p_value(name, p_value, detail)
+
+
+def check_choice(num_chosen: int, num_rows: int, claimed_probability: float) -> Check:
+    """Whether rows that nobody sent anything for are chosen by noise, each on its own.
+
+    Were they left out because nobody touched them, a row that is there would tell of a user.
+
+    Args:
+        num_chosen: Number of rows that were chosen.
+        num_rows: Number of rows, none of which was sent anything for.
+        claimed_probability: Probability with which one is chosen, as claimed.
+
+    Returns:
+        The check.
+    """
+    detail = f"{num_chosen} of {num_rows} untouched rows, claimed {claimed_probability:.4g} of them"
+    p_value = float(stats.binomtest(num_chosen, num_rows, claimed_probability).pvalue)
+    return from_p_value("choice of rows", p_value, detail)
 
 
 def check_sensitivity(

@@ -41,9 +41,8 @@ class AdaptiveKind(central.CentralKind):
             stddev = _DEFAULT_COUNT_STDDEV_PER_CLIENT * terms.accounted_clients_per_round
         return stddev / _COUNT_SENSITIVITY
 
-    def sum_noise_stddev(self, terms: terms_lib.Terms, rounds: int) -> float:
+    def added_noise_stddev(self, terms: terms_lib.Terms) -> float:
         """Without the part of the noise that is on the clipped count."""
-        del rounds
         sum_multiplier, _ = split_noise(terms)
         return sum_multiplier * terms.sensitivity * terms.noise_scale
 

@@ -90,6 +90,8 @@ class MechanismKind(abc.ABC):
         kurtosis: Kurtosis of the noise; 3 for a Gaussian.
         distribution: Distribution of devices' shares of noise (`privacy.distributed`); None where
             nobody adds a share.
+        chooses_rows: Whether rows of the item table are chosen in each round, and the others'
+            updates left out, without any noise: then updates must be laid out as the model is.
         way_out: Further advice where a target is out of reach; empty for none.
     """
 
@@ -108,6 +110,7 @@ class MechanismKind(abc.ABC):
     stddev_over_scale: float = 1.0
     kurtosis: float = 3.0
     distribution: str | None = None
+    chooses_rows: bool = False
     way_out: str = ""
 
     # What follows from that.
@@ -181,6 +184,15 @@ class MechanismKind(abc.ABC):
         """
         del terms
 
+    def added_noise_stddev(self, terms: terms_lib.Terms) -> float:
+        """Standard deviation of the noise that a release adds to a weight of its sum, if any."""
+        return terms.noise_stddev * self.stddev_over_scale
+
+    def needless_probability(self, terms: terms_lib.Terms) -> float:
+        """Probability with which a row of which no user sent anything has noise on it."""
+        del terms
+        return 1.0
+
     def sum_noise_stddev(self, terms: terms_lib.Terms, rounds: int) -> float:
         """Standard deviation of the noise on each weight of a round's sum.
 
@@ -193,7 +205,7 @@ class MechanismKind(abc.ABC):
             The deviation, in the unit of the weights.
         """
         del rounds
-        return terms.noise_stddev * self.stddev_over_scale
+        return self.added_noise_stddev(terms)
 
     def accounted_norm(self, terms: terms_lib.Terms) -> float:
         """The longest that one user's update can be, as accounting assumes."""

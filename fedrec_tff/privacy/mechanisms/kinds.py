@@ -8,7 +8,7 @@ Light, so that a wrong flag is told at once: see `base`.
 from collections.abc import Callable
 
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy.mechanisms import adaptive, banded, gaussian, local, shared, tree
+from fedrec_tff.privacy.mechanisms import adaptive, banded, gaussian, local, shared, sparse, tree
 from fedrec_tff.privacy.mechanisms.base import MechanismKind
 
 KINDS: dict[str, MechanismKind] = {
@@ -16,6 +16,7 @@ KINDS: dict[str, MechanismKind] = {
     for kind in (
         gaussian.GAUSSIAN,
         adaptive.ADAPTIVE,
+        sparse.SPARSE,
         tree.TREE,
         banded.BANDED_MF,
         local.LOCAL_GAUSSIAN,

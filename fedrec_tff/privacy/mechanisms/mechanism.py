@@ -50,6 +50,7 @@ class Mechanism(terms_lib.Terms):
             "noise_population_size",
             "num_weights",
             "modulus_bits",
+            "rows_per_user",
         ):
             _require_whole(field, getattr(self, field))
         self._check_fields_belong()

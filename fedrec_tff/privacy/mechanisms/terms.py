@@ -11,6 +11,11 @@ from typing import Literal
 
 from fedrec_tff.privacy import sampling as sampling_lib
 
+# Which histograms choose the rows of a round: its own, or the mean of all so far.
+ROUND = "round"
+RUN = "run"
+ROW_SELECTIONS = (RUN, ROUND)
+
 
 @dataclasses.dataclass(frozen=True)
 class Terms:
@@ -42,6 +47,11 @@ class Terms:
         modulus_bits: Bits of each number in a secure sum.
         colluding_clients: Number of clients of each cohort who may tell the server what they sent:
             their shares of distributed noise are not counted.
+        histogram_share: Share of the privacy cost that the histogram of rows has: of the inverse
+            square of the noise multiplier.
+        rows_per_user: Number of rows that a user counts in, at most.
+        row_threshold: Threshold of the histogram, in standard deviations of its noise.
+        row_selection: Which histograms choose rows, one of `ROW_SELECTIONS`.
     """
 
     name: str
@@ -62,6 +72,10 @@ class Terms:
     num_weights: int | None = None
     modulus_bits: int | None = None
     colluding_clients: int = 0
+    histogram_share: float | None = None
+    rows_per_user: int | None = None
+    row_threshold: float | None = None
+    row_selection: str | None = None
 
     @property
     def is_simulated(self) -> bool:

@@ -25,7 +25,7 @@ import numpy as np
 
 from fedrec_tff.aggregators import transforms
 from fedrec_tff.learning import client_work
-from fedrec_tff.privacy import departures
+from fedrec_tff.privacy import departures, sparse_queries
 from fedrec_tff.run.metrics import metric_names
 
 PUBLIC = "public"
@@ -41,6 +41,7 @@ _CLASSES = {
     metric_names.NON_PRIVATE: NON_PRIVATE,
     **{f"privacy/{name}": PUBLIC for name in departures.EPSILON_NAMES.values()},
     "privacy/clip_norm": AGGREGATE,
+    "privacy/chosen_rows": AGGREGATE,
     "communication/download_megabytes": PUBLIC,
     "communication/download_entropy_coded_megabytes": AGGREGATE,
     "communication/": COHORT,
@@ -125,7 +126,8 @@ def create_aggregate_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
       metrics: Metrics of a learning process built by `learning.process`.
 
     Returns:
-      Whether the server refused the update (it was not finite), and the adaptive clip, if any.
+      Whether the server refused the update (it was not finite), and the adaptive clip, and the
+      number of item rows that were chosen, if any.
     """
     named = {"train/update_rejected": float(metrics["finalizer"]["update_non_finite"])}
     # TFF's factories without measurements have an empty tuple in the place of a mapping.
@@ -133,8 +135,12 @@ def create_aggregate_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
     while transforms.INNER in measurements:
         measurements = dict(measurements[transforms.INNER] or {})
     query_metrics = dict(measurements.get(_PRIVATE_QUERY) or {})
-    if "clip" in query_metrics:
-        named["privacy/clip_norm"] = float(query_metrics["clip"])
+    for name, measured in (
+        ("privacy/clip_norm", "clip"),
+        ("privacy/chosen_rows", sparse_queries.CHOSEN_ROWS),
+    ):
+        if measured in query_metrics:
+            named[name] = float(query_metrics[measured])
     return named
 
 

@@ -43,6 +43,7 @@ _DESCRIPTIONS = (
     (r"mrr$", "Mean of one over the rank of a user's first held-out item"),
     (r"privacy/(\w*)epsilon$", "Epsilon spent so far, for each user; larger is less private"),
     (r"privacy/clip_norm$", "Norm to which a client's update is clipped, which adapts"),
+    (r"privacy/chosen_rows$", "Rows of the item table that the round updates"),
     (r"train/loss$", "Mean loss of the round's clients over their training examples"),
     (r"train/num_clients$", "Clients that took part in the round"),
     (r"train/num_examples$", "Training examples of the round's clients"),

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,10 +50,14 @@ def check_aggregator(subject: AggregatorUnderTest) -> tuple[checks.Check, ...]:
 
     Returns:
       The checks: how much noise there is, whether it is drawn anew for each release and in each
-      run, and whether one client's update is clipped as claimed.
+      run, and whether one client's update is clipped as claimed; where rows are chosen, whether
+      those that nobody sent anything for are as often as the noise of their histogram has it.
     """
     noise = _measure_noise(subject)
-    return (*check_noise(subject.context.mechanism, noise), _check_sensitivity(subject))
+    found = (*check_noise(subject.context.mechanism, noise), _check_sensitivity(subject))
+    if subject.context.mechanism.kind.chooses_rows:
+        found += (_check_choice(subject, noise),)
+    return found
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,18 +86,37 @@ def check_noise(mechanism: mechanisms.Mechanism, noise: Noise) -> tuple[checks.C
       The checks: how much there is, and whether it is new in each round and each run.
     """
     kind = mechanism.kind
-    claimed_stddev = kind.stddev_over_scale * mechanism.noise_stddev
+    claimed_stddev = kind.added_noise_stddev(mechanism)
+    level, rounds = (noise.first,), (noise.first, noise.second)
+    runs = (noise.first, noise.first_of_other_run)
+    if kind.chooses_rows:
+        level, rounds, runs = map(_keep_noised, (level, rounds, runs))
     if kind.correlates_rounds:
         renewed = checks.check_noise_is_renewed(
-            "noise of two rounds", np.stack([noise.first, noise.second]), claimed_stddev
+            "noise of two rounds", np.stack(rounds), claimed_stddev
         )
     else:
-        renewed = checks.check_noise_is_fresh("noise of two rounds", noise.first, noise.second)
+        renewed = checks.check_noise_is_fresh("noise of two rounds", *rounds)
     return (
-        checks.check_noise_level(noise.first, claimed_stddev, kind.kurtosis),
+        checks.check_noise_level(*level, claimed_stddev, kind.kurtosis),
         renewed,
-        checks.check_noise_is_fresh("noise of two runs", noise.first, noise.first_of_other_run),
+        checks.check_noise_is_fresh("noise of two runs", *runs),
     )
+
+
+def _keep_noised(releases: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Leaves out the weights that have no noise in one of some releases: of rows not chosen."""
+    is_noised = np.all([release != 0.0 for release in releases], axis=0)
+    return [release[is_noised] for release in releases]
+
+
+def _check_choice(subject: AggregatorUnderTest, noise: Noise) -> checks.Check:
+    """Counts the chosen rows of an aggregate of nothing."""
+    mechanism, num_items = subject.context.mechanism, subject.context.num_items
+    table = noise.first[: num_items * subject.model.embedding_dim].reshape(num_items, -1)
+    num_chosen = int(np.count_nonzero(np.any(table != 0.0, axis=1)))
+    probability = mechanism.kind.needless_probability(mechanism)
+    return checks.check_choice(num_chosen, num_items, probability)
 
 
 def _measure_noise(subject: AggregatorUnderTest) -> Noise:

@@ -7,9 +7,10 @@ import tensorflow as tf
 import tensorflow_federated as tff
 import tensorflow_privacy as tfp
 
-from fedrec_tff.aggregators import registry
+from fedrec_tff.aggregators import dp_fedavg, registry
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.privacy import queries
+from fedrec_tff.privacy import queries, sparse_queries
+from fedrec_tff.privacy.mechanisms import sparse
 from fedrec_tff.studies.audit import config as audit_config
 
 CONFIG = RunConfig(
@@ -34,13 +35,13 @@ def build_mean_over(query, context):
     return tff.aggregators.DifferentiallyPrivateFactory(mean_query)
 
 
-def with_noise_times(factor):
+def with_noise_times(factor, name="dp_gaussian"):
     """A builder that adds less noise than it is told to."""
 
     def build(context):
         mechanism = context.mechanism
         weak = dataclasses.replace(mechanism, noise_multiplier=factor * mechanism.noise_multiplier)
-        sound = registry.get("dp_gaussian")
+        sound = registry.get(name)
         return sound.build_factory(dataclasses.replace(context, mechanism=weak))
 
     return build
@@ -58,6 +59,26 @@ class ClippedInParts(queries.GaussianSumQuery):
 def build_clipped_in_parts(context):
     mechanism = context.mechanism
     return build_mean_over(ClippedInParts(mechanism.clip_norm, mechanism.noise_stddev), context)
+
+
+class ExactChoice(sparse_queries.SparseGaussianSumQuery):
+    """Leaves out the rows that nobody touched."""
+
+    def _choose(self, counts, global_state):
+        chosen, history = super()._choose(counts, global_state)
+        return tf.boolean_mask(chosen, tf.gather(counts, chosen) > 0), history
+
+
+def build_exact_choice(context):
+    mechanism = context.mechanism
+    histogram = sparse_queries.Histogram(
+        num_rows=context.num_items,
+        noise_multiplier=sparse.split_noise(mechanism)[0],
+        rows_per_user=mechanism.rows_per_user,
+        threshold=mechanism.row_threshold,
+        remembers=False,
+    )
+    return build_mean_over(ExactChoice(dp_fedavg.create_clip_query(context), histogram), context)
 
 
 class TheSameNoise(queries.GaussianSumQuery):

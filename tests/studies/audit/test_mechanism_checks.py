@@ -10,6 +10,15 @@ from fedrec_tff.studies.audit import mechanism_checks
 
 _NUM_ITEMS = 160
 _MECHANISM = mechanisms.Mechanism("dp_gaussian", 1.0, 0.5, 300, 30.0)
+_SPARSE = dataclasses.replace(
+    _MECHANISM,
+    name="dp_sparse",
+    histogram_share=0.2,
+    rows_per_user=20,
+    # Which half of the rows passes.
+    row_threshold=0.0,
+    row_selection="round",
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,6 +56,7 @@ def failed(found):
         _MECHANISM,
         dataclasses.replace(_MECHANISM, tower_clip_norm=0.2),
         dataclasses.replace(_MECHANISM, name="dp_adaptive"),
+        _SPARSE,
         dataclasses.replace(
             _MECHANISM, name="dp_tree", sampling="cyclic_poisson", min_separation=4, rounds=8
         ),
@@ -88,3 +98,15 @@ def test_the_same_noise_in_each_round_is_found():
 def test_noise_that_can_be_predicted_is_found():
     found = check(registry.get("dp_gaussian").build_factory, insecure_seed=3)
     assert failed(found) == {"noise of two runs"}
+
+
+def test_rows_that_are_chosen_without_noise_are_found():
+    """Rows are left out because nobody touched them, which noise would hide."""
+    found = check(audit_faults.build_exact_choice, _SPARSE)
+    assert failed(found) == {"choice of rows"}
+    assert found["choice of rows"].detail == "0 of 160 untouched rows, claimed 0.5 of them"
+
+
+def test_noise_that_was_not_split_with_the_histogram_is_found():
+    found = check(audit_faults.with_noise_times(0.5, "dp_sparse"), _SPARSE)
+    assert failed(found) == {"noise level"}
