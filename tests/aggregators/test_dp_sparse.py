@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import updates as updates_lib
 
 from fedrec_tff.aggregators import registry
@@ -114,3 +115,31 @@ def test_towers_may_be_clipped_apart():
         found[:split][is_there], items[is_there] / _CLIENTS_PER_ROUND, atol=1e-5
     )
     assert np.count_nonzero(is_there) > 20
+
+
+def test_a_saved_state_goes_on_with_the_histograms_and_the_noise_that_it_had():
+    mechanism = mechanisms.Mechanism(
+        "dp_sparse",
+        0.5,
+        _CLIP,
+        1_000,
+        _CLIENTS_PER_ROUND,
+        histogram_share=_SHARE,
+        rows_per_user=_ROWS_PER_USER,
+        row_threshold=0.5,
+        row_selection="run",
+    )
+    context = registry.AggregatorContext(_NUM_ITEMS, _CLIENTS_PER_ROUND, True, mechanism, 3)
+    value_type = updates_lib.create_value_type(_NUM_ITEMS, is_row_sparse=True)
+    processes = [registry.get("dp_sparse").build_factory(context).create(value_type) for _ in "12"]
+    updates = updates_lib.create_cohort(_NUM_ITEMS)
+    first = processes[0].next(processes[0].initialize(), updates)
+    saved = tf.nest.map_structure(np.array, first.state)
+    found = [
+        updates_lib.flatten(process.next(state, updates).result)
+        for process, state in zip(processes, (first.state, saved), strict=True)
+    ]
+    np.testing.assert_array_equal(*found)
+    # A new run would choose by one histogram.
+    fresh = processes[1].next(processes[1].initialize(), updates)
+    assert np.any(updates_lib.flatten(fresh.result) != found[0])
