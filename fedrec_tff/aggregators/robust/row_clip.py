@@ -1,9 +1,10 @@
 """Norm bounding item by item: no client moves one item further than the bound.
 
-Norm bounding (Sun et al. 2019, arXiv 1911.07963) of each item's row by itself, as papers about
-attacks on recommenders try it as a defence (Zhang et al. 2024, arXiv 2502.12958, section V). A clip
-of the whole update leaves all of it to an attacker who sends a single row; this one does not. What
-many clients agree on adds up all the same.
+Norm bounding (Sun et al. 2019, arXiv 1911.07963) of each item's row by itself, as Zhang et al. 2024
+(arXiv 2502.12958) try it against PIECK: `NormBound` in the authors' code, `MF-FRS/server.py` of
+github.com/junzhang-zj/PIECK, clips the gradient of each item by the L2 norm. Here the item's bias,
+which they do not have, counts with its row. A clip of the whole update leaves all of it to an
+attacker who sends a single row; this one does not. What many clients agree on adds up all the same.
 """
 
 # Tested in tests/aggregators/test_robust_norms.py.
