@@ -29,12 +29,12 @@ class EaseRecommender:
         B_ij = -P_ij / P_jj off the diagonal (equation 8 of the paper).
 
         Args:
-            train: Training sequences.
-            num_items: Size of the catalogue.
-            regularization: The ridge, above 0; the paper's lambda.
+          train: Training sequences.
+          num_items: Size of the catalogue.
+          regularization: The ridge, above 0; the paper's lambda.
 
         Raises:
-            UserError: If the ridge is not positive.
+          UserError: If the ridge is not positive.
         """
         if not regularization > 0.0:
             raise UserError(f"EASE needs a regularization above 0, found {regularization}")

@@ -20,9 +20,9 @@ class Resampling:
     """How intervals are made.
 
     Attributes:
-        num_resamples: Number of draws of users.
-        confidence: Share of the draws that lie within an interval.
-        seed: Seed of the draws.
+      num_resamples: Number of draws of users.
+      confidence: Share of the draws that lie within an interval.
+      seed: Seed of the draws.
     """
 
     num_resamples: int = 2000
@@ -35,9 +35,9 @@ class Estimate:
     """A number, and how sure it is.
 
     Attributes:
-        value: The number; NaN where it cannot be told.
-        low: Lower end of its interval.
-        high: Upper end.
+      value: The number; NaN where it cannot be told.
+      low: Lower end of its interval.
+      high: Upper end.
     """
 
     value: float
@@ -50,9 +50,9 @@ class Comparison:
     """How two models differ in a metric, on the same users.
 
     Attributes:
-        difference: Mean of the one less that of the other.
-        loss: Share of the other's mean that is lost with the one: negative for a gain, NaN where
-            there is nothing to lose.
+      difference: Mean of the one less that of the other.
+      loss: Share of the other's mean that is lost with the one: negative for a gain, NaN where
+        there is nothing to lose.
     """
 
     difference: Estimate
@@ -64,10 +64,10 @@ class Gap:
     """What lies between the groups of a partition, in one metric.
 
     Attributes:
-        difference: The largest group mean less the smallest.
-        ratio: The smallest over the largest; NaN where that is not above 0.
-        worst: Name of the worst group; None where nobody can say what is worse.
-        best: Name of the best group, likewise.
+      difference: The largest group mean less the smallest.
+      ratio: The smallest over the largest; NaN where that is not above 0.
+      worst: Name of the worst group; None where nobody can say what is worse.
+      best: Name of the best group, likewise.
     """
 
     difference: float
@@ -80,11 +80,11 @@ def estimate(values: UserValues, how: Resampling) -> dict[str, Estimate]:
     """Averages all users, with intervals.
 
     Args:
-        values: Values of the users.
-        how: How intervals are made.
+      values: Values of the users.
+      how: How intervals are made.
 
     Returns:
-        A number for each metric, by name.
+      A number for each metric, by name.
     """
     return _to_estimates(values.names, values.means, _draw(values, how), how)
 
@@ -95,12 +95,12 @@ def estimate_groups(
     """Averages the users of each group, with intervals.
 
     Args:
-        values: Values of the users.
-        grouping: Groups of the same users, none empty.
-        how: How intervals are made.
+      values: Values of the users.
+      grouping: Groups of the same users, none empty.
+      how: How intervals are made.
 
     Returns:
-        Numbers by the name of the group, and then of the metric.
+      Numbers by the name of the group, and then of the metric.
     """
     return {
         label: estimate(values.take(grouping.members(position)), how)
@@ -112,11 +112,11 @@ def find_gap(name: str, means: dict[str, float]) -> Gap:
     """Finds what lies between groups.
 
     Args:
-        name: Name of the metric.
-        means: Mean of each group, by its name; NaN is left out.
+      name: Name of the metric.
+      means: Mean of each group, by its name; NaN is left out.
 
     Returns:
-        The gap; 0 for fewer than two groups.
+      The gap; 0 for fewer than two groups.
     """
     known = {label: value for label, value in means.items() if not np.isnan(value)}
     if len(known) < 2:
@@ -132,12 +132,12 @@ def compare(one: UserValues, other: UserValues, how: Resampling) -> dict[str, Co
     """Compares two models by their values of the same users.
 
     Args:
-        one: Values of the model that is compared.
-        other: Values of the model that it is compared with, of the same metrics and users.
-        how: How intervals are made; each draw takes the same users for both.
+      one: Values of the model that is compared.
+      other: Values of the model that it is compared with, of the same metrics and users.
+      how: How intervals are made; each draw takes the same users for both.
 
     Returns:
-        A comparison for each metric, by name.
+      A comparison for each metric, by name.
     """
     names, num_metrics = one.names, len(one.names)
     # Both at once, for each draw of users takes as long as averaging it.

@@ -18,18 +18,18 @@ def evaluate_part(
     on the test part, which is ranked once, and not while training.
 
     Args:
-        score_fn: The scorer.
-        split: The data.
-        part: One of `PARTS`.
-        ks: Lengths of the lists.
-        seed: Seed of the sampled negatives.
+      score_fn: The scorer.
+      split: The data.
+      part: One of `PARTS`.
+      ks: Lengths of the lists.
+      seed: Seed of the sampled negatives.
 
     Returns:
-        Metrics by name; see `ranking.evaluate`.
+      Metrics by name; see `ranking.evaluate`.
 
     Raises:
-        UserError: If there is nothing to evaluate.
-        NotNumbersError: If a score is not a number.
+      UserError: If there is nothing to evaluate.
+      NotNumbersError: If a score is not a number.
     """
     information = None
     if part == TEST:

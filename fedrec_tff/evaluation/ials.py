@@ -39,11 +39,11 @@ class IalsConfig:
     """What iALS is fitted with.
 
     Attributes:
-        dim: Width of the factors.
-        regularization: The ridge, for each occurrence of a user or an item.
-        unobserved_weight: Weight of all pairs beside those that were taken; the paper's alpha_0.
-        epochs: The number of times that both sides are solved for.
-        seed: The seed of the initial factors.
+      dim: Width of the factors.
+      regularization: The ridge, for each occurrence of a user or an item.
+      unobserved_weight: Weight of all pairs beside those that were taken; the paper's alpha_0.
+      epochs: The number of times that both sides are solved for.
+      seed: The seed of the initial factors.
     """
 
     dim: int = 64
@@ -74,10 +74,10 @@ class IalsRecommender:
         """Fits.
 
         Args:
-            train: Training sequences; their order and repeats play no part.
-            num_items: Size of the catalogue.
-            config: The numbers to fit with.
-            progress_fn: Told the number of each epoch that is done, from 1.
+          train: Training sequences; their order and repeats play no part.
+          num_items: Size of the catalogue.
+          config: The numbers to fit with.
+          progress_fn: Told the number of each epoch that is done, from 1.
         """
         users = item_cooccurrence.create_user_item_matrix(train, num_items)
         items = users.T.tocsr()
@@ -118,12 +118,12 @@ def solve(taken: scipy.sparse.csr_matrix, factors: np.ndarray, config: IalsConfi
     f f' + ridge I) x = sum over T of f, with the ridge of the module's loss.
 
     Args:
-        taken: 0 or 1 [rows, columns].
-        factors: float32 [columns, dim], of the other side.
-        config: Weights and ridge.
+      taken: 0 or 1 [rows, columns].
+      factors: float32 [columns, dim], of the other side.
+      config: Weights and ridge.
 
     Returns:
-        float32 [rows, dim]; a row that took nothing gets zeros.
+      float32 [rows, dim]; a row that took nothing gets zeros.
     """
     num_columns, dim = factors.shape
     weight = np.float32(config.unobserved_weight)

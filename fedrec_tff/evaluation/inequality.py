@@ -7,10 +7,10 @@ def gini(amounts: np.ndarray) -> float:
     """Computes the Gini coefficient: half the mean difference of two holders, over their mean.
 
     Args:
-        amounts: Amounts of the holders, not negative, [holders].
+      amounts: Amounts of the holders, not negative, [holders].
 
     Returns:
-        0 where all have the same, nothing included; (n - 1) / n where one of n has all.
+      0 where all have the same, nothing included; (n - 1) / n where one of n has all.
     """
     ordered = np.sort(np.asarray(amounts, np.float64))
     total, count = ordered.sum(), len(ordered)

@@ -25,9 +25,9 @@ class ItemCosineRecommender:
         """Counts.
 
         Args:
-            train: Training sequences.
-            num_items: Size of the catalogue.
-            num_newest: How many of a history's newest items are asked.
+          train: Training sequences.
+          num_items: Size of the catalogue.
+          num_newest: How many of a history's newest items are asked.
         """
         users = create_user_item_matrix(train, num_items)
         together = (users.T @ users).tocoo()
@@ -64,10 +64,10 @@ class MarkovRecommender:
         """Counts.
 
         Args:
-            train: Training sequences, oldest first.
-            num_items: Size of the catalogue.
-            popularity_weight: See the class. Below 1, popularity only orders what the counts leave
-                tied; with 0, ties stay.
+          train: Training sequences, oldest first.
+          num_items: Size of the catalogue.
+          popularity_weight: See the class. Below 1, popularity only orders what the counts leave
+            tied; with 0, ties stay.
         """
         has_next = np.ones(len(train.items), bool)
         has_next[train.offsets[1:][train.lengths > 0] - 1] = False

@@ -22,10 +22,10 @@ def read_genres(texts: Sequence[str]) -> np.ndarray:
     """Reads the genres of items.
 
     Args:
-        texts: Genres of each item, separated by `|`; empty for none that are known.
+      texts: Genres of each item, separated by `|`; empty for none that are known.
 
     Returns:
-        bool [num_items, num_genres], genres in the order of their names.
+      bool [num_items, num_genres], genres in the order of their names.
     """
     sets = [{part.strip() for part in text.split(_SEPARATOR)} - {""} for text in texts]
     names = {name: index for index, name in enumerate(sorted(set().union(*sets)))}
@@ -39,13 +39,13 @@ def miscalibration(history: Sequences, lists: np.ndarray, genres: np.ndarray) ->
     """Measures how far the genres of each list are from those of its history.
 
     Args:
-        history: Histories.
-        lists: int32 [rows, k], padded with `recommend.NO_ITEM`.
-        genres: bool [num_items, num_genres].
+      history: Histories.
+      lists: int32 [rows, k], padded with `recommend.NO_ITEM`.
+      genres: bool [num_items, num_genres].
 
     Returns:
-        Divergences in nats, float64 [rows], 0 for the same mix; NaN where a history or a list has
-        no item whose genres are known.
+      Divergences in nats, float64 [rows], 0 for the same mix; NaN where a history or a list has
+      no item whose genres are known.
     """
     wanted = _mix(history.row_index, history.items, history.num_rows, genres)
     rows, places = np.nonzero(lists != recommend.NO_ITEM)

@@ -17,12 +17,12 @@ def vector_distance(lists: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """Averages the cosine distances of all pairs of a list.
 
     Args:
-        lists: int32 [rows, k], padded with `recommend.NO_ITEM`.
-        vectors: Vector of each item, floating [num_items, dim]; items whose vector is zero or NaN
-            are left out.
+      lists: int32 [rows, k], padded with `recommend.NO_ITEM`.
+      vectors: Vector of each item, floating [num_items, dim]; items whose vector is zero or NaN
+        are left out.
 
     Returns:
-        float64 [rows], from 0 to 2; NaN for a list with fewer than two such items.
+      float64 [rows], from 0 to 2; NaN for a list with fewer than two such items.
     """
     found = np.full(len(lists), np.nan)
     for rows in _blocks(len(lists), lists.shape[1] * vectors.shape[1]):
@@ -42,11 +42,11 @@ def genre_distance(lists: np.ndarray, genres: np.ndarray) -> np.ndarray:
     """Averages the Jaccard distances of all pairs of a list.
 
     Args:
-        lists: int32 [rows, k], padded with `recommend.NO_ITEM`.
-        genres: bool [num_items, num_genres]; items without a genre are left out.
+      lists: int32 [rows, k], padded with `recommend.NO_ITEM`.
+      genres: bool [num_items, num_genres]; items without a genre are left out.
 
     Returns:
-        float64 [rows], from 0 to 1; NaN for a list with fewer than two such items.
+      float64 [rows], from 0 to 1; NaN for a list with fewer than two such items.
     """
     found = np.full(len(lists), np.nan)
     length = lists.shape[1]

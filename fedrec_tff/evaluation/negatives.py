@@ -17,11 +17,11 @@ class NegativeSampler:
         """Makes a sampler.
 
         Args:
-            history: One row of items per evaluated row.
-            targets: The same rows' targets, each item once.
-            num_items: Size of the catalogue.
-            num_negatives: How many negatives to draw for each target, if every row has that many.
-            seed: Fixes what is drawn.
+          history: One row of items per evaluated row.
+          targets: The same rows' targets, each item once.
+          num_items: Size of the catalogue.
+          num_negatives: How many negatives to draw for each target, if every row has that many.
+          seed: Fixes what is drawn.
         """
         self._history = history
         self._targets = targets
@@ -46,10 +46,10 @@ class NegativeSampler:
         for, in order, don't matter.
 
         Args:
-            rows: int64 [rows], ascending.
+          rows: int64 [rows], ascending.
 
         Returns:
-            Items, int64 [targets of these rows, num_negatives], uniform without replacement.
+          Items, int64 [targets of these rows, num_negatives], uniform without replacement.
         """
         pair_row, _ = scoring.entries_of(self._targets, rows)
         ranks = _distinct_integers(
@@ -87,12 +87,12 @@ def _distinct_integers(rng: np.random.Generator, limits: np.ndarray, count: int)
     """Draws `count` different integers below each limit: Floyd's algorithm, all rows at once.
 
     Args:
-        rng: Source of randomness; uses the same amount for every row.
-        limits: int64 [n], each at least `count`.
-        count: How many integers to draw.
+      rng: Source of randomness; uses the same amount for every row.
+      limits: int64 [n], each at least `count`.
+      count: How many integers to draw.
 
     Returns:
-        int64 [n, count], uniform among all subsets; not in random order.
+      int64 [n, count], uniform among all subsets; not in random order.
     """
     uniform = rng.random((len(limits), count))
     chosen = np.empty((len(limits), count), np.int64)

@@ -14,8 +14,8 @@ class PopularityRecommender:
         """Counts.
 
         Args:
-            train: Training sequences.
-            num_items: Size of the catalogue.
+          train: Training sequences.
+          num_items: Size of the catalogue.
         """
         self._counts = np.bincount(train.items, minlength=num_items).astype(np.float32)
 
@@ -24,10 +24,10 @@ class PopularityRecommender:
         """Takes counts that were made elsewhere: noised ones, under differential privacy.
 
         Args:
-            counts: float [num_items].
+          counts: float [num_items].
 
         Returns:
-            A recommender that scores by them.
+          A recommender that scores by them.
         """
         recommender = cls.__new__(cls)
         recommender._counts = np.asarray(counts, np.float32)

@@ -44,12 +44,12 @@ class Ranks:
     """Where the targets of each row stand, and what was recommended.
 
     Attributes:
-        targets: Targets of each row, each item once.
-        positions: int64 [targets], positions among all candidates, from 0.
-        sampled_positions: int64 [targets], positions among the sampled negatives, from 0; None
-            where nothing was sampled.
-        num_negatives: Number of negatives that each target was ranked among.
-        lists: int32 [rows, length], the best items of each row, padded with `recommend.NO_ITEM`.
+      targets: Targets of each row, each item once.
+      positions: int64 [targets], positions among all candidates, from 0.
+      sampled_positions: int64 [targets], positions among the sampled negatives, from 0; None
+        where nothing was sampled.
+      num_negatives: Number of negatives that each target was ranked among.
+      lists: int32 [rows, length], the best items of each row, padded with `recommend.NO_ITEM`.
     """
 
     targets: Sequences
@@ -62,10 +62,10 @@ class Ranks:
         """Computes the metrics of each row.
 
         Args:
-            ks: Lengths of the lists for the metrics at k.
+          ks: Lengths of the lists for the metrics at k.
 
         Returns:
-            float64 [rows] by name, as `evaluate` has their means.
+          float64 [rows] by name, as `evaluate` has their means.
         """
         found = row_metrics.of_full_ranking(self.positions, self.targets, ks)
         if self.sampled_positions is not None:
@@ -88,26 +88,26 @@ def evaluate(
     """Computes the ranking metrics of a scorer.
 
     Args:
-        score_fn: Takes the histories of some rows, returns scores, float32 [rows, num_items].
-        evaluation_set: Histories and targets. An item that is several times among a row's targets
-            counts once.
-        num_items: Size of the catalogue.
-        ks: Lengths of the lists for the metrics at k.
-        seed: Seed of the negatives; the same seed draws the same ones, whatever is evaluated and in
-            what blocks.
-        num_sampled_negatives: How many negatives to sample for each target; 0 leaves that protocol
-            out.
-        block_rows: How many rows to score at a time; None bounds the memory instead.
-        information: Bits of each item, float64 [num_items]. If given, lists are made as well, and
-            have `coverage@k` and `novelty@k`; see `recommended_lists`.
+      score_fn: Takes the histories of some rows, returns scores, float32 [rows, num_items].
+      evaluation_set: Histories and targets. An item that is several times among a row's targets
+        counts once.
+      num_items: Size of the catalogue.
+      ks: Lengths of the lists for the metrics at k.
+      seed: Seed of the negatives; the same seed draws the same ones, whatever is evaluated and in
+        what blocks.
+      num_sampled_negatives: How many negatives to sample for each target; 0 leaves that protocol
+        out.
+      block_rows: How many rows to score at a time; None bounds the memory instead.
+      information: Bits of each item, float64 [num_items]. If given, lists are made as well, and
+        have `coverage@k` and `novelty@k`; see `recommended_lists`.
 
     Returns:
-        Values by name: `recall@k`, `ndcg@k`, `map@k` and `hit_rate@k` for each k, `mrr`, and
-        `hit_rate@k`, `ndcg@k` and `mrr` under `sampled_N/`.
+      Values by name: `recall@k`, `ndcg@k`, `map@k` and `hit_rate@k` for each k, `mrr`, and
+      `hit_rate@k`, `ndcg@k` and `mrr` under `sampled_N/`.
 
     Raises:
-        UserError: If there is nothing to evaluate, or a k is not positive.
-        ValueError: If the scorer returns another shape or NaN, or a target is in its row's history.
+      UserError: If there is nothing to evaluate, or a k is not positive.
+      ValueError: If the scorer returns another shape or NaN, or a target is in its row's history.
     """
     check_list_lengths(ks)
     length = 0 if information is None else max(ks)
@@ -135,20 +135,20 @@ def rank(
     """Ranks the targets of all rows, block by block.
 
     Args:
-        score_fn: As in `evaluate`.
-        evaluation_set: As in `evaluate`.
-        num_items: Size of the catalogue.
-        seed: Seed of the negatives, as in `evaluate`.
-        num_sampled_negatives: As in `evaluate`.
-        block_rows: As in `evaluate`.
-        list_length: Length of the lists to keep; 0 for none.
+      score_fn: As in `evaluate`.
+      evaluation_set: As in `evaluate`.
+      num_items: Size of the catalogue.
+      seed: Seed of the negatives, as in `evaluate`.
+      num_sampled_negatives: As in `evaluate`.
+      block_rows: As in `evaluate`.
+      list_length: Length of the lists to keep; 0 for none.
 
     Returns:
-        The targets' positions, and the lists.
+      The targets' positions, and the lists.
 
     Raises:
-        UserError: If there is nothing to evaluate.
-        ValueError: As `evaluate` does.
+      UserError: If there is nothing to evaluate.
+      ValueError: As `evaluate` does.
     """
     _check_rows(evaluation_set)
     targets = _distinct(evaluation_set.targets, num_items)
@@ -191,10 +191,10 @@ def check_list_lengths(ks: Sequence[int]) -> None:
     """Refuses lengths of lists that are none.
 
     Args:
-        ks: Lengths of the lists.
+      ks: Lengths of the lists.
 
     Raises:
-        UserError: If there are none, or one is no whole number of at least 1.
+      UserError: If there are none, or one is no whole number of at least 1.
     """
     if not ks or any(k < 1 or k != int(k) for k in ks):
         raise UserError(f"metrics at k need whole numbers of at least 1, found {list(ks)}")
@@ -222,14 +222,14 @@ def _positions(
     """Finds the positions of targets in their rows' rankings, from 0.
 
     Args:
-        competitors: Scores of the items that are no targets, floating [rows, num_items]; NaN
-            elsewhere.
-        pair_row: Row of each target, ascending, int [pairs].
-        target_scores: Score of each target, floating [pairs].
+      competitors: Scores of the items that are no targets, floating [rows, num_items]; NaN
+        elsewhere.
+      pair_row: Row of each target, ascending, int [pairs].
+      target_scores: Score of each target, floating [pairs].
 
     Returns:
-        int64 [pairs]. Targets of one row have different positions; of those that tie, in no special
-        order.
+      int64 [pairs]. Targets of one row have different positions; of those that tie, in no special
+      order.
     """
     num_rows = len(competitors)
     ahead = np.empty(len(pair_row), np.int64)

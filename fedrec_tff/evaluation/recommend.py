@@ -23,20 +23,20 @@ def top_k(
     """Finds the items with the highest scores that are not in the row's history.
 
     Args:
-        score_fn: Takes histories, returns scores, float32 [rows, num_items].
-        history: The rows to recommend for.
-        num_items: Size of the catalogue.
-        k: Length of the lists, at least 1.
-        block_rows: How many rows to score at a time; None bounds the memory instead.
+      score_fn: Takes histories, returns scores, float32 [rows, num_items].
+      history: The rows to recommend for.
+      num_items: Size of the catalogue.
+      k: Length of the lists, at least 1.
+      block_rows: How many rows to score at a time; None bounds the memory instead.
 
     Returns:
-        Items, int32 [rows, k], best first and on equal scores the smaller index first; and their
-        scores, float32 [rows, k]. Where a row has fewer than k items left, `NO_ITEM` with a score
-        of minus infinity.
+      Items, int32 [rows, k], best first and on equal scores the smaller index first; and their
+      scores, float32 [rows, k]. Where a row has fewer than k items left, `NO_ITEM` with a score
+      of minus infinity.
 
     Raises:
-        UserError: If k is not positive.
-        ValueError: If the scorer returns another shape or NaN.
+      UserError: If k is not positive.
+      ValueError: If the scorer returns another shape or NaN.
     """
     if k < 1:
         raise UserError(f"a list of recommendations needs at least one item, found k={k}")
@@ -55,11 +55,11 @@ def best_items(scores: np.ndarray, k: int) -> np.ndarray:
     """Finds the items with the highest scores in each row.
 
     Args:
-        scores: Scores, floating [rows, num_items]; NaN for what is no candidate.
-        k: Length of the lists, at least 1.
+      scores: Scores, floating [rows, num_items]; NaN for what is no candidate.
+      k: Length of the lists, at least 1.
 
     Returns:
-        Items as `top_k` returns them, int32 [rows, k].
+      Items as `top_k` returns them, int32 [rows, k].
     """
     items = np.full((len(scores), k), NO_ITEM, np.int32)
     shortlist = _shortlist_narrow if scores.shape[1] < _CHUNK * _CHUNKS_PER_ITEM * k else _shortlist

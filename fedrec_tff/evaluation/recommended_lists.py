@@ -18,11 +18,11 @@ def information_of_items(train: Sequences, num_items: int) -> np.ndarray:
     """Returns each item's self-information in bits.
 
     Args:
-        train: Training sequences; that a user took an item several times counts once.
-        num_items: Size of the catalogue.
+      train: Training sequences; that a user took an item several times counts once.
+      num_items: Size of the catalogue.
 
     Returns:
-        float64 [num_items], not negative.
+      float64 [num_items], not negative.
     """
     pairs = np.unique(train.row_index.astype(np.int64) * num_items + train.items)
     counts = np.bincount(pairs % num_items, minlength=num_items)
@@ -33,8 +33,8 @@ def coverage(lists: np.ndarray, num_items: int) -> float:
     """Returns the fraction of the catalogue that stands in any of the lists.
 
     Args:
-        lists: int32 [rows, k], padded with `recommend.NO_ITEM`.
-        num_items: Size of the catalogue.
+      lists: int32 [rows, k], padded with `recommend.NO_ITEM`.
+      num_items: Size of the catalogue.
     """
     return float(np.count_nonzero(count_exposures(lists, num_items)) / num_items)
 
@@ -43,11 +43,11 @@ def count_exposures(lists: np.ndarray, num_items: int) -> np.ndarray:
     """Counts the lists that each item stands in.
 
     Args:
-        lists: int32 [rows, k], padded with `recommend.NO_ITEM`.
-        num_items: Size of the catalogue.
+      lists: int32 [rows, k], padded with `recommend.NO_ITEM`.
+      num_items: Size of the catalogue.
 
     Returns:
-        int64 [num_items].
+      int64 [num_items].
     """
     return np.bincount(lists[lists != recommend.NO_ITEM], minlength=num_items)
 
@@ -56,8 +56,8 @@ def novelty(lists: np.ndarray, information: np.ndarray) -> float:
     """Returns the mean information at all places of all lists, in bits.
 
     Args:
-        lists: int32 [rows, k], padded with `recommend.NO_ITEM`.
-        information: Bits of each item, float64 [num_items], from `information_of_items`.
+      lists: int32 [rows, k], padded with `recommend.NO_ITEM`.
+      information: Bits of each item, float64 [num_items], from `information_of_items`.
     """
     listed = lists[lists != recommend.NO_ITEM]
     return float(information[listed].sum() / max(len(listed), 1))

@@ -31,11 +31,11 @@ class Reference:
     """A reference that is fitted.
 
     Attributes:
-        score_fn: Scores of histories.
-        parameters: Those that validation chose.
-        num_tried: Number of fits among which it chose.
-        validation_ndcg: What the choice was made by: ndcg of validation.
-        seconds: Time of all fits and validations.
+      score_fn: Scores of histories.
+      parameters: Those that validation chose.
+      num_tried: Number of fits among which it chose.
+      validation_ndcg: What the choice was made by: ndcg of validation.
+      seconds: Time of all fits and validations.
     """
 
     score_fn: scoring.ScoreFn
@@ -67,15 +67,15 @@ def fit(
     """Fits a reference with each of a few parameters, and takes the best by validation.
 
     Args:
-        name: One of `GRIDS`.
-        split: The data; fits read the training part, the choice the validation part.
-        k: Length of the lists whose ndcg decides.
-        seed: Seed of iALS's initial factors.
-        fixed: Parameters that are not searched over, by name.
-        say_fn: Told a line about each fit.
+      name: One of `GRIDS`.
+      split: The data; fits read the training part, the choice the validation part.
+      k: Length of the lists whose ndcg decides.
+      seed: Seed of iALS's initial factors.
+      fixed: Parameters that are not searched over, by name.
+      say_fn: Told a line about each fit.
 
     Returns:
-        The best; of equals the first.
+      The best; of equals the first.
     """
     start = time.monotonic()
     grid = GRIDS[name]

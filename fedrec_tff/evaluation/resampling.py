@@ -23,12 +23,12 @@ def bootstrap(values: UserValues, num_resamples: int, seed: int) -> np.ndarray:
     """Draws users again and again, and averages each draw.
 
     Args:
-        values: Values of the users, at least one.
-        num_resamples: Number of draws, each of as many users as there are.
-        seed: Seed of the draws; of as many users, the same draws whatever was measured.
+      values: Values of the users, at least one.
+      num_resamples: Number of draws, each of as many users as there are.
+      seed: Seed of the draws; of as many users, the same draws whatever was measured.
 
     Returns:
-        float64 [metrics, num_resamples]; NaN where a metric cannot be told of those drawn.
+      float64 [metrics, num_resamples]; NaN where a metric cannot be told of those drawn.
     """
     rng = np.random.default_rng([seed, _BOOTSTRAP])
     num_users = values.num_users
@@ -46,12 +46,12 @@ def interval(samples: np.ndarray, confidence: float) -> tuple[np.ndarray, np.nda
     """Cuts the tails off what was drawn.
 
     Args:
-        samples: float64 [metrics, samples]; NaN is left out.
-        confidence: Share that is kept, half of the rest on either side.
+      samples: float64 [metrics, samples]; NaN is left out.
+      confidence: Share that is kept, half of the rest on either side.
 
     Returns:
-        Lower and upper ends, float64 [metrics]; NaN where nothing is left, and where all samples
-        are the same: users who do not differ tell nothing of how others may.
+      Lower and upper ends, float64 [metrics]; NaN where nothing is left, and where all samples
+      are the same: users who do not differ tell nothing of how others may.
     """
     tail = (1.0 - confidence) / 2.0
     lowest, highest = np.fmin.reduce(samples, axis=1), np.fmax.reduce(samples, axis=1)
@@ -68,15 +68,15 @@ def randomisation_p_values(
     """Tests whether two models differ, by swapping their values of each user.
 
     Args:
-        one: Values of the first model.
-        other: Values of the second, of the same metrics and users.
-        num_resamples: Number of random swappings.
-        seed: Seed of the coins.
+      one: Values of the first model.
+      other: Values of the second, of the same metrics and users.
+      num_resamples: Number of random swappings.
+      seed: Seed of the coins.
 
     Returns:
-        Two-sided p-values, float64 [metrics], of the sum of the users' differences; never below
-        1 / (num_resamples + 1), for what was observed counts as one of the swappings. Users of whom
-        a metric cannot be told for both are left out of it.
+      Two-sided p-values, float64 [metrics], of the sum of the users' differences; never below
+      1 / (num_resamples + 1), for what was observed counts as one of the swappings. Users of whom
+      a metric cannot be told for both are left out of it.
     """
     rng = np.random.default_rng([seed, _RANDOMISATION])
     is_told = (one.weights > 0) & (other.weights > 0)

@@ -15,12 +15,12 @@ def of_full_ranking(
     """Computes the metrics of positions among all candidates.
 
     Args:
-        positions: int64 [targets], from 0; different within a row.
-        targets: Targets of each row, at least one.
-        ks: Lengths of the lists.
+      positions: int64 [targets], from 0; different within a row.
+      targets: Targets of each row, at least one.
+      ks: Lengths of the lists.
 
     Returns:
-        float64 [rows] by name: `recall@k`, `ndcg@k`, `map@k` and `hit_rate@k` for each k, `mrr`.
+      float64 [rows] by name: `recall@k`, `ndcg@k`, `map@k` and `hit_rate@k` for each k, `mrr`.
     """
     starts, lengths = targets.offsets[:-1], targets.lengths
     precisions = _precisions(positions, targets)
@@ -47,13 +47,13 @@ def of_sampled_ranking(
     """Computes the metrics of targets that were each ranked among negatives of its own.
 
     Args:
-        positions: int64 [targets], from 0.
-        targets: Targets of each row, at least one.
-        ks: Lengths of the lists.
+      positions: int64 [targets], from 0.
+      targets: Targets of each row, at least one.
+      ks: Lengths of the lists.
 
     Returns:
-        float64 [rows] by name, means over the row's targets: `hit_rate@k` and `ndcg@k` for each k,
-        `mrr`.
+      float64 [rows] by name, means over the row's targets: `hit_rate@k` and `ndcg@k` for each k,
+      `mrr`.
     """
 
     def mean(value_of_pair: np.ndarray) -> np.ndarray:

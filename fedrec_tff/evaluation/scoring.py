@@ -27,18 +27,18 @@ def score_blocks(
     """Scores histories block by block.
 
     Args:
-        score_fn: The scorer.
-        history: The rows to score.
-        num_items: Size of the catalogue.
-        block_rows: How many rows to ask for at a time; None bounds the memory instead.
+      score_fn: The scorer.
+      history: The rows to score.
+      num_items: Size of the catalogue.
+      block_rows: How many rows to ask for at a time; None bounds the memory instead.
 
     Yields:
-        The rows of the block, int64 [rows], and a copy of their scores that may be written to,
-        floating [rows, num_items].
+      The rows of the block, int64 [rows], and a copy of their scores that may be written to,
+      floating [rows, num_items].
 
     Raises:
-        NotNumbersError: If the scorer returns something that is not a number.
-        ValueError: If the scorer returns another shape.
+      NotNumbersError: If the scorer returns something that is not a number.
+      ValueError: If the scorer returns another shape.
     """
     if block_rows is None:
         few = min(_ROWS_PER_BLOCK, _MOST_SCORES_PER_BLOCK // num_items)

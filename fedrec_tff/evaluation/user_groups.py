@@ -20,10 +20,10 @@ class Grouping:
     """A partition of users.
 
     Attributes:
-        name: What it goes by.
-        labels: Names of the groups, in their order.
-        group: int64 [users], the position of each user's group in `labels`.
-        pooled: Names of groups that were too small to stand alone.
+      name: What it goes by.
+      labels: Names of the groups, in their order.
+      group: int64 [users], the position of each user's group in `labels`.
+      pooled: Names of groups that were too small to stand alone.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Grouping:
         """Returns the grouping of some users.
 
         Args:
-            users: Integers [n], in the order wanted, or bool [users].
+          users: Integers [n], in the order wanted, or bool [users].
         """
         return dataclasses.replace(self, group=self.group[users])
 
@@ -53,12 +53,12 @@ def by_text(name: str, values: Sequence[str]) -> Grouping:
     """Groups users by equal values.
 
     Args:
-        name: What the grouping goes by.
-        values: Value of each user; an empty one is unknown.
+      name: What the grouping goes by.
+      values: Value of each user; an empty one is unknown.
 
     Returns:
-        A group for each value, in the order of the numbers in them, and else of the alphabet; those
-        of whom nothing is known last.
+      A group for each value, in the order of the numbers in them, and else of the alphabet; those
+      of whom nothing is known last.
     """
     texts = np.array([value.strip() or UNKNOWN for value in values], object)
     labels = sorted(set(texts), key=_order_of)
@@ -70,12 +70,12 @@ def by_column(name: str, values: Sequence[str], num_groups: int) -> Grouping:
     """Groups users by a column of a table: numbers of which there are many by quantiles.
 
     Args:
-        name: Name of the column.
-        values: Value of each user, as text; empty where unknown.
-        num_groups: Number of quantile groups.
+      name: Name of the column.
+      values: Value of each user, as text; empty where unknown.
+      num_groups: Number of quantile groups.
 
     Returns:
-        Groups as `by_text` or `by_quantile` make them.
+      Groups as `by_text` or `by_quantile` make them.
     """
     texts = [value.strip() for value in values]
     known = {text for text in texts if text}
@@ -95,15 +95,15 @@ def by_quantile(
     """Cuts users into groups of about the same size; who has the same is in the same group.
 
     Args:
-        name: What the grouping goes by.
-        values: Number of each user, [users]; NaN where unknown.
-        num_groups: Number of groups, at most: where many have the same, there are fewer.
-        ends: Words for the lowest and the highest group; None for none.
-        shows_cuts: Whether groups are named by where they were cut, and not by their rank.
+      name: What the grouping goes by.
+      values: Number of each user, [users]; NaN where unknown.
+      num_groups: Number of groups, at most: where many have the same, there are fewer.
+      ends: Words for the lowest and the highest group; None for none.
+      shows_cuts: Whether groups are named by where they were cut, and not by their rank.
 
     Returns:
-        Groups from the lowest to the highest; those of whom nothing
-        is known last.
+      Groups from the lowest to the highest; those of whom nothing
+      is known last.
     """
     known = values[~np.isnan(values)]
     if not len(known):
@@ -124,13 +124,13 @@ def by_bounds(
     """Cuts users into groups at numbers that were given beforehand, which tell nothing of anybody.
 
     Args:
-        name: What the grouping goes by.
-        values: Number of each user, [users]; NaN where unknown.
-        bounds: Largest values of all groups but the last.
-        ends: As in `by_quantile`.
+      name: What the grouping goes by.
+      values: Number of each user, [users]; NaN where unknown.
+      bounds: Largest values of all groups but the last.
+      ends: As in `by_quantile`.
 
     Returns:
-        Groups from the lowest to the highest, empty ones left out.
+      Groups from the lowest to the highest, empty ones left out.
     """
     cuts = np.unique(np.asarray(bounds, np.float64))
     return _cut(name, values, cuts, _name_ranges(cuts, ends))
@@ -143,12 +143,12 @@ def pool_small(grouping: Grouping, minimum: int) -> Grouping:
     a single group that is left out could be told from the rest and from all users.
 
     Args:
-        grouping: The groups.
-        minimum: Size below which no group stands alone.
+      grouping: The groups.
+      minimum: Size below which no group stands alone.
 
     Returns:
-        The groups that are large enough, and one of the others; nothing of users who are too few
-        all together.
+      The groups that are large enough, and one of the others; nothing of users who are too few
+      all together.
     """
     grouping = _drop_empty(grouping)
     sizes = grouping.sizes

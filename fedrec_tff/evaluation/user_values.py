@@ -25,9 +25,9 @@ class UserValues:
     Most weights are 1. A user of whom a metric cannot be told has a total and a weight of 0.
 
     Attributes:
-        names: Names of the metrics.
-        totals: float64 [metrics, users].
-        weights: float64 [metrics, users], not negative.
+      names: Names of the metrics.
+      totals: float64 [metrics, users].
+      weights: float64 [metrics, users], not negative.
     """
 
     names: tuple[str, ...]
@@ -55,7 +55,7 @@ class UserValues:
         """Returns the values of some users.
 
         Args:
-            users: Integers [n], in the order wanted, or bool [users].
+          users: Integers [n], in the order wanted, or bool [users].
         """
         totals, weights = self.totals[:, users], self.weights[:, users]
         return UserValues(self.names, totals, weights)
@@ -64,7 +64,7 @@ class UserValues:
         """Returns some of the metrics.
 
         Args:
-            names: Names of the metrics, in the order wanted.
+          names: Names of the metrics, in the order wanted.
         """
         rows = [self.names.index(name) for name in names]
         return UserValues(tuple(names), self.totals[rows], self.weights[rows])
@@ -75,10 +75,10 @@ class KnownItems:
     """What is known of the items.
 
     Attributes:
-        popularity: Share of training users who took each item, float64 [num_items].
-        information: Bits of each item, float64 [num_items].
-        vectors: Vector of each item, floating [num_items, dim]; None for none.
-        genres: bool [num_items, num_genres]; None where they are not known.
+      popularity: Share of training users who took each item, float64 [num_items].
+      information: Bits of each item, float64 [num_items].
+      vectors: Vector of each item, floating [num_items, dim]; None for none.
+      genres: bool [num_items, num_genres]; None where they are not known.
     """
 
     popularity: np.ndarray
@@ -93,15 +93,15 @@ def measure(
     """Computes all metrics of each user.
 
     Args:
-        ranks: Positions of the targets, with lists at least as long as the longest k.
-        history: Histories that the lists were made for.
-        known: Knowledge of the items.
-        ks: Lengths of the lists.
+      ranks: Positions of the targets, with lists at least as long as the longest k.
+      history: Histories that the lists were made for.
+      known: Knowledge of the items.
+      ks: Lengths of the lists.
 
     Returns:
-        Values by the names of `ranking.evaluate` without coverage; `recommended_popularity@k`,
-        `popularity_lift@k`, `history_popularity`; and, where vectors and genres are known,
-        `embedding_diversity@k`, `genre_diversity@k` and `miscalibration@k`.
+      Values by the names of `ranking.evaluate` without coverage; `recommended_popularity@k`,
+      `popularity_lift@k`, `history_popularity`; and, where vectors and genres are known,
+      `embedding_diversity@k`, `genre_diversity@k` and `miscalibration@k`.
     """
     found = {name: (values, 1.0) for name, values in ranks.of_rows(ks).items()}
     taken = popularity_bias.mean_over_histories(history, known.popularity)
@@ -132,7 +132,7 @@ def direction(name: str) -> int:
     """Returns 1 for a metric of which more is better, -1 where less is, and 0 where nobody knows.
 
     Args:
-        name: Name of the metric.
+      name: Name of the metric.
     """
     return _DIRECTIONS.get(name.rpartition("/")[2].partition("@")[0], 0)
 
@@ -141,8 +141,8 @@ def divide(totals: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Divides where there is something to divide by; NaN elsewhere.
 
     Args:
-        totals: float64, of any shape.
-        weights: float64, of the same shape, not negative.
+      totals: float64, of any shape.
+      weights: float64, of the same shape, not negative.
     """
     return np.divide(totals, weights, out=np.full(totals.shape, np.nan), where=weights > 0)
 

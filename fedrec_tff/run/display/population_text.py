@@ -25,10 +25,10 @@ def to_table(contents: PopulationContents) -> str:
     """Renders a ledger, a row for each run and release, and then the budget.
 
     Args:
-        contents: From `population_ledger.read_population`.
+      contents: From `population_ledger.read_population`.
 
     Returns:
-        Lines.
+      Lines.
     """
     table = rich.table.Table(box=rich.box.SIMPLE)
     for title in ("date", "what", "state"):
@@ -50,10 +50,10 @@ def describe_budget(contents: PopulationContents) -> str:
     """Says what of the budget is taken, and what is left.
 
     Args:
-        contents: From `population_ledger.read_population`.
+      contents: From `population_ledger.read_population`.
 
     Returns:
-        Lines.
+      Lines.
     """
     header, costs = contents.header, contents.costs()
     budget = header.budget

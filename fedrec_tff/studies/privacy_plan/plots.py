@@ -21,14 +21,14 @@ def save_plan(
     """Draws a plan: epsilon over the rounds, and what larger cohorts and longer runs bring.
 
     Args:
-        path: The file, PNG or what its ending says.
-        curves: Epsilon over rounds, one line each.
-        runs: The grid; a line for each number of rounds and target.
-        targets: Epsilons to mark.
+      path: The file, PNG or what its ending says.
+      curves: Epsilon over rounds, one line each.
+      runs: The grid; a line for each number of rounds and target.
+      targets: Epsilons to mark.
 
     Raises:
-        OSError: If the file cannot be written.
-        ValueError: If matplotlib does not know the file's ending.
+      OSError: If the file cannot be written.
+      ValueError: If matplotlib does not know the file's ending.
     """
     plot = figure.Figure(figsize=_SIZE_INCHES, layout="constrained")
     backend_agg.FigureCanvasAgg(plot)
