@@ -1,19 +1,22 @@
-r"""Judges finished runs: how well, for whom, and how surely.
+r"""Judges trained models: how well, for whom, and how surely.
 
   python -m experiments.evaluate runs/ml-100k
   python -m experiments.evaluate runs/ml-100k runs/ml-100k-eps8 --group_by=age,gender,activity \
     --list_lengths=10,50 --output=evaluations/ml-100k
   python -m experiments.evaluate runs/ml-100k --split=unseen_users
+  python -m experiments.evaluate runs/ml-100k exports/ml-100k small/pq-quantize
+  python -m experiments.evaluate runs/in-progress runs/ml-100k@450
   python -m experiments.evaluate runs/mine --dataset=csv --data_dir=other.parquet --user_column=...
 
 Accuracy, popularity bias, diversity, calibration to genres, coverage; by groups of users; with
-bootstrap intervals, and tests of each run against the first on the same users. Without flags of
-data each run is judged by its own held-out part, from which nothing is trained. With them, another
-split of its data is, or other data with the same items by their raw ids: the model gets each user's
-history before the target. docs/evaluation.md says what each number means.
+bootstrap intervals, and tests of each model against the first on the same users. Named are runs,
+of which one that is not finished is judged at its newest checkpoint and RUN@ROUND at one that is
+kept, and folders that experiments.export or experiments.compress made. Without flags of data each
+run is judged by its own held-out part, from which nothing is trained, and an export by that of the
+first run, or alone by the data that it tells of. With them, another split of these data is taken,
+or other data with the same items by their raw ids: the model gets each user's history before the
+target. docs/evaluation.md says what each number means.
 """
-
-import pathlib
 
 from absl import flags
 
@@ -39,11 +42,12 @@ def main(argv: list[str]) -> None:
     evaluation_config.validate(config)
     changes = field_flags.read({name: flag for name, flag in _DATA.items() if flag.present})
 
+    from fedrec_tff.serving import opening
     from fedrec_tff.studies.evaluation import session, tables
 
     if _OUTPUT.value is not None:
         tables.prepare(_OUTPUT.value)
-    reports = session.evaluate(config, [pathlib.Path(path) for path in argv[1:]], changes)
+    reports = session.evaluate(config, argv[1:], changes, opening.open_portable)
     print(tables.describe(reports, config))
     if _OUTPUT.value is not None:
         paths = tables.write(reports, config, changes, _OUTPUT.value)

@@ -103,6 +103,11 @@ class LedgerContents:
         """The largest round recorded; 0 for none."""
         return max((entry.round_number or 0 for entry in self.entries), default=0)
 
+    def until(self, round_number: int) -> "LedgerContents":
+        """Returns the same without the executions of later rounds; all releases stay."""
+        entries = tuple(e for e in self.entries if (e.round_number or 0) <= round_number)
+        return dataclasses.replace(self, entries=entries)
+
     def accountant(self) -> accounting.PrivacyAccountant:
         """Returns an accountant that has counted all entries."""
         header = self.header

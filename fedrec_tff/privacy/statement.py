@@ -94,6 +94,24 @@ def privacy_statement(
     return " ".join(part for part in parts if part)
 
 
+def describe_copies(num_copies: int) -> str:
+    """What follows on the statement of a run that went on in copies of its folder.
+
+    Args:
+        num_copies: Number of times that it did.
+
+    Returns:
+        A sentence with a space before it; empty for a run that stayed where it was.
+    """
+    if not num_copies:
+        return ""
+    return (
+        " The run went on in a copy of its folder (--resume_copy), and epsilon is that of this "
+        "copy's history alone: what another copy has released since is not in it, is about the "
+        "same users in the same rounds, and costs more than the sum of both."
+    )
+
+
 def _released(
     releases: Sequence[accounting.PlannedRelease], num_releases: Mapping[str, int] | None
 ) -> dict[str, int]:

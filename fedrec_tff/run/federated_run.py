@@ -421,7 +421,7 @@ def _open_ledger(session: Session) -> Iterator[ledger_lib.PrivacyLedger | None]:
     parts = session.directory, session.config, session.plan, session.identity, session.reservation
     with run_identity.open_ledger(*parts) as ledger:
         if ledger.num_copies:
-            notices.say(f"warning:{_describe_copies(ledger)}")
+            notices.say(f"warning:{statement.describe_copies(ledger.num_copies)}")
         yield ledger
 
 
@@ -456,17 +456,7 @@ def _state_privacy(session: Session, ledger: ledger_lib.PrivacyLedger | None, ro
         releases=session.plan.releases,
         num_releases=ledger.accountant.num_releases,
     )
-    return text + _describe_copies(ledger)
-
-
-def _describe_copies(ledger: ledger_lib.PrivacyLedger) -> str:
-    if not ledger.num_copies:
-        return ""
-    return (
-        " The run went on in a copy of its folder (--resume_copy), and epsilon is that of this "
-        "copy's history alone: what another copy has released since is not in it, is about the "
-        "same users in the same rounds, and costs more than the sum of both."
-    )
+    return text + statement.describe_copies(ledger.num_copies)
 
 
 def _note_unfinished_decay(config: run_config.RunConfig) -> None:

@@ -1,12 +1,13 @@
 """From the folder of a finished run to that of an export, as a whole or not at all."""
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
 
 import pandas as pd
 
-from fedrec_tff.run.finished import finished_run, item_catalogue
+from fedrec_tff.run.finished import finished_run, item_catalogue, portable_model
 from fedrec_tff.run.folder import output_folder
 from fedrec_tff.serving import (
     baked_model,
@@ -71,19 +72,38 @@ def _write(
         onnx_model.write(model, folder.onnx, config.default_k)
     if config.index is not None:
         about = item_index.write(exact, config.index, folder.index)
-    num_items, dim = model.embedding.shape
-    manifest = Manifest(
-        num_items,
-        dim,
-        exact.history_length,
-        config.default_k,
-        model.items.has_integer_ids,
-        promise.select(run.results),
-    )
+    manifest = create_manifest(run, model.embedding.shape, exact.history_length, config.default_k)
     export_folder.write_manifest(folder, manifest)
     contents = Contents(_measure(folder.root), lite_files, about, command)
     folder.card.write_text(model_card.write(run, contents, config.shows_non_private))
     return contents
+
+
+def create_manifest(
+    run: finished_run.FinishedRun, shape: Sequence[int], history_length: int, default_k: int
+) -> Manifest:
+    """Creates what an export says of itself.
+
+    Args:
+      run: The run that it was made from.
+      shape: Number of items, and width of their vectors.
+      history_length: Number of the newest items of a history that the model reads.
+      default_k: Number of items where a caller names none.
+
+    Returns:
+      The manifest.
+    """
+    num_items, dim = shape
+    return Manifest(
+        num_items,
+        dim,
+        history_length,
+        default_k,
+        run.items.has_integer_ids,
+        promise.select(run.results),
+        run.config.withhold_held_out_metrics,
+        dataclasses.asdict(portable_model.tell_data(run.config)),
+    )
 
 
 def write_items(path: pathlib.Path, items: item_catalogue.ItemCatalogue) -> None:

@@ -25,6 +25,10 @@ class Manifest:
       default_k: Number of items where a caller of the SavedModel names none.
       has_integer_ids: Whether the data had numbers for ids, so that recommendations have them too.
       privacy: Privacy statement, epsilon and delta, under their names in `results.json`.
+      withholds: Whether the run withholds exact metrics of held-out interactions; None where that
+        is not known.
+      data: What is told of the run's data, `portable_model.ToldData` as JSON has it; None where
+        nothing is.
     """
 
     num_items: int
@@ -33,6 +37,8 @@ class Manifest:
     default_k: int
     has_integer_ids: bool = False
     privacy: dict[str, Any] = dataclasses.field(default_factory=dict)
+    withholds: bool | None = None
+    data: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,17 +2,22 @@
 
 # Tested in tests/serving/test_export.py and tests/serving/test_run_recommender.py.
 
+import functools
 import os
 import pathlib
 from typing import TYPE_CHECKING
 
 from fedrec_tff import errors
-from fedrec_tff.run.finished import finished_run
+from fedrec_tff.run.finished import finished_run, item_catalogue
+from fedrec_tff.run.finished.portable_model import PortableModel, ToldData
 from fedrec_tff.serving import export_folder
 from fedrec_tff.serving.export_folder import ExportFolder
 
 if TYPE_CHECKING:
     from fedrec_tff.serving.recommender import Recommender
+
+# What every run has.
+_RUN = "config.json"
 
 
 def check_can_be_opened(path: str | os.PathLike[str], searches_index: bool = False) -> None:
@@ -68,6 +73,47 @@ def open_recommender(path: str | os.PathLike[str], searches_index: bool = False)
     return item_index.read(model, folder.index)
 
 
+def open_portable(path: str | os.PathLike[str]) -> PortableModel | None:
+    """Opens an export to be measured; TensorFlow is imported when scores are asked for.
+
+    Args:
+      path: Path of an export's folder, or of a form's that `experiments.compress` made.
+
+    Returns:
+      The model; None for a folder that holds no export.
+
+    Raises:
+      UserError: If it is a part of an export, or holds several, or files cannot be read.
+    """
+    root = pathlib.Path(path)
+    if not export_folder.is_export(root):
+        if root.is_dir() and not (root / _RUN).exists():
+            _check_holds_no_exports(root)
+            _check_is_no_part(root)
+        return None
+    folder = ExportFolder(root)
+    manifest = export_folder.read_manifest(folder)
+    open_model = functools.cache(lambda: _open_export(folder))
+    data = None
+    if manifest.data is not None:
+        data = ToldData(manifest.data["flags"], tuple(manifest.data["places"]))
+    return PortableModel(
+        root,
+        item_catalogue.read(folder.items, manifest.has_integer_ids),
+        lambda histories: open_model().score(histories),
+        lambda: open_model().item_vectors,
+        manifest.privacy,
+        manifest.withholds,
+        data,
+    )
+
+
+def _check_holds_no_exports(root: pathlib.Path) -> None:
+    inside = sorted(str(p) for p in root.iterdir() if export_folder.is_export(p))
+    if inside:
+        raise errors.UserError(f"{root} holds several models: name one: {', '.join(inside)}")
+
+
 def _open_export(folder: ExportFolder) -> "Recommender":
     if folder.compact.exists():
         from fedrec_tff.serving.compression import compact_recommender
@@ -83,5 +129,5 @@ def _check_is_no_part(root: pathlib.Path) -> None:
     inside = [parent for parent in root.absolute().parents if export_folder.is_export(parent)]
     if inside:
         raise errors.UserError(f"{root} is a part of an export: name {inside[0]}")
-    if root.is_dir() and not (root / "config.json").exists():
+    if root.is_dir() and not (root / _RUN).exists():
         raise errors.UserError(f"{root} holds neither a run nor an export: name the folder of one")

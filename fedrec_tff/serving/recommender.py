@@ -11,7 +11,7 @@ Whoever builds on it works with indices, which are rows of the model's item tabl
   items, scores = model.top_k(histories, k=10)         # what is in a history is left out
   model.items.describe(items[0])                       # ids and titles
   model.find_similar(items[0], histories.row(0))       # how near each is to each of the history
-  model.encode(histories) @ model.item_vectors.T + model.item_bias     # the scores of all items
+  model.score(histories)     # of all items: encode(...) @ item_vectors.T + item_bias
 
 A model that was changed (quantised, pruned, with another item table) is recommended from by
 `run_recommender.BakedRecommender(baked_model)`, and exported by `saved_model.save(baked_model,
@@ -83,6 +83,20 @@ class Recommender(abc.ABC):
     @abc.abstractmethod
     def item_bias(self) -> np.ndarray:
         """float32 [num_items], what is added to the products."""
+
+    def score(self, histories: Sequences) -> np.ndarray:
+        """Scores all items, those of the history among them.
+
+        Args:
+          histories: Item indices, oldest first, a row for each history.
+
+        Returns:
+          float32 [rows, num_items].
+
+        Raises:
+          UserError: As `encode` does.
+        """
+        return self.encode(histories) @ self.item_vectors.T + self.item_bias
 
     def find_similar(self, items: np.ndarray, others: np.ndarray) -> np.ndarray:
         """How near items are to others in the model: the cosine of their vectors.

@@ -28,7 +28,7 @@ class BakedRecommender(Recommender):
         self._vectors = model.create_vectors()
         # Outside of the graph, which has no room for two gigabytes.
         self._embedding = tf.constant(model.embedding)
-        self._top_k = recommending.rank_all(self._score, len(model.bias))
+        self._top_k = recommending.rank_all(self.score, len(model.bias))
 
     def top_k(self, histories: Sequences, k: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Recommender`."""
@@ -48,9 +48,6 @@ class BakedRecommender(Recommender):
     def item_bias(self) -> np.ndarray:
         """See `Recommender`."""
         return self._model.bias
-
-    def _score(self, histories: Sequences) -> np.ndarray:
-        return self.encode(histories) @ self._vectors.T + self._model.bias
 
     @functools.cached_property
     def _encode(self):
@@ -79,11 +76,16 @@ class PersonalRecommender(Recommender):
         """
         self.items, self.history_length = run.items, run.config.two_tower.history_length
         self._arrays = model_file.read_arrays(run.directory.model)
+        self._score_fn = run.score_fn
         self._top_k = recommending.rank_all(run.score_fn, len(self.items.ids))
 
     def top_k(self, histories: Sequences, k: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Recommender`."""
         return self._top_k(histories, k)
+
+    def score(self, histories: Sequences) -> np.ndarray:
+        """See `Recommender`; with what devices add."""
+        return self._score_fn(histories)
 
     def encode(self, histories: Sequences) -> np.ndarray:
         """See `Recommender`; refused, for devices scale and shift what they encode themselves."""

@@ -1,13 +1,18 @@
 """A run's folder as something that recommends, against the scores of a run and against NumPy."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import shipped_models
 
 import fedrec_tff
+from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import sequences
 from fedrec_tff.models import scoring
 from fedrec_tff.models.config import TwoTowerConfig
+from fedrec_tff.run import data
+from fedrec_tff.run.finished import finished_run, held_out_data
+from fedrec_tff.run.finished.item_catalogue import ItemCatalogue
 from fedrec_tff.serving import opening, run_recommender
 
 _HISTORIES = sequences.from_rows([[3, 9, 3, 1], [], [5, 6, 7, 8, 9, 10, 11, 12], [56]])
@@ -113,3 +118,35 @@ def test_what_holds_no_run_is_told_in_one_line(tmp_path):
         opening.open_recommender(tmp_path / "no")
     with pytest.raises(fedrec_tff.UserError, match="neither a run nor an export"):
         opening.open_recommender(tmp_path)
+
+
+def test_what_a_run_read_from_another_folder_is_named_with_the_way_out(tmp_path, monkeypatch):
+    """A model that reads features of items, whose table was named by a relative path."""
+    rng = np.random.default_rng(0)
+    there, here = tmp_path / "there", tmp_path / "here"
+    there.mkdir()
+    here.mkdir()
+    rows = [(user, item) for user in range(9) for item in rng.permutation(12)[:6]]
+    pd.DataFrame(rows, columns=["user_id", "item_id"]).to_csv(there / "events.csv", index=False)
+    kinds = pd.DataFrame({"item_id": range(12), "kind": list("abc" * 4)})
+    kinds.to_csv(there / "products.csv", index=False)
+    flags = {"dataset": "csv", "data_dir": str(there / "events.csv")}
+    flags |= {"item_table": "products.csv", "item_features": ("kind",)}
+    monkeypatch.chdir(there)
+    log = data.load_data(RunConfig(**flags))
+    items = ItemCatalogue(log.interactions.item_ids.astype(object))
+    root = shipped_models.write_run(tmp_path / "run", None, items, log.fingerprint, **flags).root
+    expected = opening.open_recommender(root).score(sequences.from_rows([[1, 2]]))
+    monkeypatch.chdir(here)
+    with pytest.raises(fedrec_tff.UserError) as raised:
+        opening.open_recommender(root)
+    told = str(raised.value)
+    assert f"the run in {root} was trained with --item_table=products.csv" in told
+    assert f"not there from the folder {here}: start this from the folder that training" in told
+    changes = {"item_table": str(there / "products.csv")}
+    found = held_out_data.open_other(finished_run.find(root), "test", changes)
+    np.testing.assert_allclose(found.score_fn(sequences.from_rows([[1, 2]])), expected, atol=1e-5)
+    monkeypatch.chdir(there)
+    (there / "events.csv").unlink()
+    with pytest.raises(fedrec_tff.UserError, match=r"--data_dir=.*events.csv, .*: restore it, or"):
+        opening.open_recommender(root)

@@ -2,9 +2,11 @@
 
 # Tested in tests/notebook/test_front_door.py.
 
+import dataclasses
 import functools
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fedrec_tff import errors
@@ -13,6 +15,7 @@ from fedrec_tff.run.folder import run_directory
 if TYPE_CHECKING:
     from fedrec_tff.config.run_config import RunConfig
     from fedrec_tff.evaluation.scoring import ScoreFn
+    from fedrec_tff.models import two_tower
     from fedrec_tff.run.finished import item_catalogue, reopening
 
 
@@ -40,6 +43,18 @@ class FinishedRun:
         """
         self.directory, self.config, self.results = directory, config, results
 
+    @property
+    def checkpoint_round(self) -> int | None:
+        """The round of the checkpoint that the model is of; None for the released model."""
+        return None
+
+    @functools.cached_property
+    def weights(self) -> "two_tower.TwoTowerWeights":
+        """The model's weights, float32 arrays."""
+        from fedrec_tff.run.folder import model_file
+
+        return model_file.load(self.directory.model)
+
     @functools.cached_property
     def items(self) -> "item_catalogue.ItemCatalogue":
         """Raw ids and titles of the items, in the order of the model's rows."""
@@ -57,14 +72,16 @@ class FinishedRun:
 
         if reopening.needs_data(self.config):
             return self.score_fn_of_users
-        return reopening.build_score_fn(self.config, self.directory.model)
+        return reopening.build_score_fn(self.config, self.weights)
 
     @functools.cached_property
     def score_fn_of_users(self) -> "ScoreFn":
         """Scores as the run's own evaluation had them; needs the data."""
         from fedrec_tff.run.finished import reopening
 
-        return reopening.build_score_fn_with_data(self.reopened, self.results["rounds"])
+        return reopening.build_score_fn_with_data(
+            self.reopened, self.weights, self.results["rounds"]
+        )
 
     @functools.cached_property
     def reopened(self) -> "reopening.ReopenedRun":
@@ -72,6 +89,18 @@ class FinishedRun:
         from fedrec_tff.run.finished import reopening
 
         return reopening.reopen(self.config, self.directory)
+
+    def find_at(self, places: Mapping[str, str]) -> "FinishedRun":
+        """The same run, whose data are elsewhere now.
+
+        Args:
+          places: Paths by the flags that name them.
+
+        Returns:
+          The run.
+        """
+        config = dataclasses.replace(self.config, **places)
+        return type(self)(self.directory, config, self.results)
 
     def check_may_be_measured(self) -> None:
         """Checks that the run does not withhold exact metrics of held-out interactions.

@@ -1,4 +1,4 @@
-"""What a finished run is judged by: its own held-out data, another split of them, or others."""
+"""What a model is judged by: its own held-out data, another split of them, or others."""
 
 # Tested in tests/studies/evaluation/test_evaluation_session.py.
 
@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fedrec_tff import errors
-from fedrec_tff.config import config_checks, field_spec
-from fedrec_tff.config.data_config import DataConfig
+from fedrec_tff.config import config_checks, run_config
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import dataset_config, loading
 from fedrec_tff.datasets.sequences import Sequences
@@ -20,10 +19,10 @@ from fedrec_tff.evaluation.scoring import ScoreFn
 from fedrec_tff.run import data
 from fedrec_tff.run.finished import reopening
 from fedrec_tff.run.finished.finished_run import FinishedRun
+from fedrec_tff.run.finished.item_catalogue import ItemCatalogue
+from fedrec_tff.run.finished.portable_model import DATA_FLAGS, PortableModel
 
 _DATASET = "dataset"
-# The flags that say which data; the catalogue is the model's.
-_DATA_FLAGS = tuple(name for name in field_spec.read_specs(DataConfig) if name != "catalogue")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,27 +95,81 @@ def open_other(run: FinishedRun, part: str, changes: Mapping[str, Any]) -> HeldO
         model's, or the model knows more of its users than a history.
     """
     run.check_may_be_measured()
+    run = _find_moved(run, changes)
     config = _change(run.config, changes)
-    dataset = _load(run, config, is_other=_DATASET in changes)
-    evaluation_set = getattr(dataset.split, part)
-    if not evaluation_set.num_rows:
-        raise errors.UserError(
-            f"--split={dataset.split_name} leaves nothing to evaluate in its {part} part: choose "
-            "another split, or more data"
-        )
+    dataset = _load(run.items, config, is_other=_DATASET in changes)
+    evaluation_set = _take_part(dataset, part)
     notes = _describe_unknown_items(config, dataset)
     if _DATASET in changes:
-        notes += _describe_other_titles(run, dataset)
+        notes += _describe_other_titles(run.items, dataset)
     else:
         notes += _describe_trained_targets(run, dataset, evaluation_set)
     score_fn = _build_score_fn(run, dataset, is_other=_DATASET in changes)
     return HeldOutData(config, dataset, evaluation_set, score_fn, notes)
 
 
+def open_portable(
+    model: PortableModel, part: str, changes: Mapping[str, Any], beside: FinishedRun | None = None
+) -> HeldOutData:
+    """Opens held-out data for a model that is no run's any more.
+
+    Args:
+      model: The model.
+      part: `validation` or `test`.
+      changes: As `open_other` takes them.
+      beside: A run whose data and split are taken, unless `changes` name a data set; None for
+        those that the model tells of.
+
+    Returns:
+      The part. Interactions with items that the model does not know are dropped before anything is
+      held out.
+
+    Raises:
+      UserError: If it is not known which data they are, they cannot be read or have no item of the
+        model's, or the model's run withholds what follows from them.
+    """
+    model.check_may_be_measured()
+    if beside is None or _DATASET in changes:
+        config = _change(model.create_config(changes), changes)
+        dataset = _load(model.items, config, is_other=_DATASET in changes)
+    elif changes:
+        config = _change(_find_moved(beside, changes).config, changes)
+        dataset = _load(model.items, config, is_other=False)
+    else:
+        config, dataset = beside.config, beside.reopened.dataset
+        if not np.array_equal(dataset.interactions.item_ids, model.items.ids):
+            dataset = _load(model.items, config, is_other=True)
+    notes = _describe_unknown_items(config, dataset)
+    notes += _describe_other_titles(model.items, dataset)
+    notes += _describe_training(model, config)
+    return HeldOutData(config, dataset, _take_part(dataset, part), model.score_fn, notes)
+
+
+def _take_part(dataset: loading.LoadedDataset, part: str) -> EvaluationSet:
+    evaluation_set = getattr(dataset.split, part)
+    if not evaluation_set.num_rows:
+        raise errors.UserError(
+            f"--split={dataset.split_name} leaves nothing to evaluate in its {part} part: choose "
+            "another split, or more data"
+        )
+    return evaluation_set
+
+
+def _find_moved(run: FinishedRun, changes: Mapping[str, Any]) -> FinishedRun:
+    """The run with its own data where the flags say they are, if they are where they were no more.
+
+    What its model knows of items and users is read from there then.
+    """
+    if _DATASET in changes or not reopening.find_missing_places(run.config):
+        return run
+    names = run_config.names_of_places() & changes.keys()
+    return run.find_at({name: changes[name] for name in names})
+
+
 def _change(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     """The run's flags with other data."""
     kept = RunConfig() if _DATASET in changes else config
-    values = {"seed": config.seed, **{name: getattr(kept, name) for name in _DATA_FLAGS}, **changes}
+    values = {"seed": config.seed, **{name: getattr(kept, name) for name in DATA_FLAGS}, **changes}
     # The rest of the run's flags has been checked, and has nothing to do with these.
     plain = dataclasses.replace(RunConfig(), **values)
     if plain.user_table is not None:
@@ -128,15 +181,15 @@ def _change(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     )
 
 
-def _load(run: FinishedRun, config: RunConfig, is_other: bool) -> loading.LoadedDataset:
+def _load(items: ItemCatalogue, config: RunConfig, is_other: bool) -> loading.LoadedDataset:
     """Loads data with the items of the model, in their order."""
     if not is_other and config.catalogue_release is None:
         # As the run read them: a cap on interactions, say, also tells which items there are.
         dataset = data.load_data(config)
-        if np.array_equal(dataset.interactions.item_ids, run.items.ids):
+        if np.array_equal(dataset.interactions.item_ids, items.ids):
             return dataset
-    dataset = data.load_data(config, tuple(run.items.ids))
-    if not np.array_equal(dataset.interactions.item_ids, run.items.ids):
+    dataset = data.load_data(config, tuple(items.ids))
+    if not np.array_equal(dataset.interactions.item_ids, items.ids):
         raise ValueError("the items of the data are in another order than those of the model")
     return dataset
 
@@ -154,12 +207,12 @@ def _describe_unknown_items(config: RunConfig, dataset: loading.LoadedDataset) -
     )
 
 
-def _describe_other_titles(run: FinishedRun, dataset: loading.LoadedDataset) -> tuple[str, ...]:
+def _describe_other_titles(items: ItemCatalogue, dataset: loading.LoadedDataset) -> tuple[str, ...]:
     """Says how many items are called otherwise than the model's of the same id."""
     log = dataset.interactions
-    if run.items.titles is None or log.item_features is None or "title" not in log.item_features:
+    if items.titles is None or log.item_features is None or "title" not in log.item_features:
         return ()
-    found, known = log.item_features["title"].to_numpy(object), run.items.titles
+    found, known = log.item_features["title"].to_numpy(object), items.titles
     # What has no title is called by its id.
     is_told = (found != log.item_ids) & (known != log.item_ids)
     num_told, num_others = np.count_nonzero(is_told), np.count_nonzero(is_told & (found != known))
@@ -197,6 +250,22 @@ def _describe_trained_targets(
         f"the model was trained on {count:,} of the {len(targets.items):,} targets, which its own "
         "split does not hold out: of these metrics tell what it remembers, and not what it "
         "predicts",
+    )
+
+
+def _describe_training(model: PortableModel, config: RunConfig) -> tuple[str, ...]:
+    """Says where nobody knows whether the model has seen the targets."""
+    told = model.data
+    if told is not None:
+        if told.matches(config) or told.flags[_DATASET] != config.dataset:
+            return ()
+        return (
+            "the model's run had another split of data of this name: it is not known how many of "
+            "the targets the model was trained on",
+        )
+    return (
+        "an export that does not tell the split of its run: it is not known how many of the "
+        "targets the model was trained on",
     )
 
 

@@ -3,13 +3,15 @@
 # Tested in tests/notebook/test_front_door.py.
 
 import dataclasses
+import glob
 import json
-import pathlib
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fedrec_tff import errors
+from fedrec_tff.config import run_config
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import loading
 from fedrec_tff.evaluation.scoring import ScoreFn
@@ -17,6 +19,9 @@ from fedrec_tff.run import data
 from fedrec_tff.run import features as features_lib
 from fedrec_tff.run.finished import placed_tables
 from fedrec_tff.run.folder import run_directory
+
+if TYPE_CHECKING:
+    from fedrec_tff.models import two_tower
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +83,13 @@ def reopen(config: RunConfig, directory: run_directory.RunDirectory) -> Reopened
     else:
         # A catalogue that was chosen has other items than the data that were fingerprinted.
         stored = run_directory.read_config(directory)["non_private/data"]["fingerprint"]
-    dataset = data.load_data(config, catalogue)
+    try:
+        dataset = data.load_data(config, catalogue)
+    except errors.UserError as error:
+        missing = find_missing_places(config)
+        if missing:
+            raise _refuse_missing(config, directory, missing) from error
+        raise
     if catalogue is None and dataset.fingerprint != stored:
         raise errors.UserError(
             f"the data are not those that the run in {directory.root} was trained on: restore them"
@@ -87,33 +98,69 @@ def reopen(config: RunConfig, directory: run_directory.RunDirectory) -> Reopened
     return ReopenedRun(config, directory, dataset, features)
 
 
+def find_missing_places(config: RunConfig) -> tuple[str, ...]:
+    """Finds the flags of a run that name files which are not there, from the folder at hand.
+
+    Args:
+      config: The run's flags.
+
+    Returns:
+      Names of flags.
+    """
+    places = {name: getattr(config, name) for name in sorted(run_config.names_of_places())}
+    return tuple(
+        name
+        for name, path in places.items()
+        # A pattern names the files that it matches.
+        if path is not None and not (os.path.exists(path) or glob.glob(path))
+    )
+
+
+def _refuse_missing(
+    config: RunConfig, directory: run_directory.RunDirectory, missing: tuple[str, ...]
+) -> errors.UserError:
+    paths = [getattr(config, name) for name in missing]
+    told = ", ".join(f"--{name}={path}" for name, path in zip(missing, paths, strict=True))
+    is_relative = not all(map(os.path.isabs, paths))
+    where = f" from the folder {os.getcwd()}" if is_relative else ""
+    way_out = "start this from the folder that training was started from" if is_relative else ""
+    named = " and ".join(f"--{name}" for name in missing)
+    return errors.UserError(
+        f"the run in {directory.root} was trained with {told}, which is not there{where}: "
+        f"{way_out or 'restore it'}, or name its place where there is a flag for it, as "
+        f"experiments.evaluate has {named}"
+    )
+
+
 def needs_data(config: RunConfig) -> bool:
     """Whether a model scores by more than its weights and a history."""
     return config.personal is not None or bool(config.item_features or config.user_features)
 
 
-def build_score_fn(config: RunConfig, path: pathlib.Path) -> ScoreFn:
+def build_score_fn(config: RunConfig, weights: "two_tower.TwoTowerWeights") -> ScoreFn:
     """Builds the scorer of a model that needs nothing but its weights.
 
     Args:
       config: The run's flags; see `needs_data`.
-      path: Path of `model.npz`.
+      weights: The model.
 
     Returns:
       From histories to scores, float32 [rows, num_items].
     """
-    # Import TensorFlow.
+    # Imports TensorFlow.
     from fedrec_tff.models import scoring
-    from fedrec_tff.run.folder import model_file
 
-    return scoring.build_score_fn(config.two_tower, model_file.load(path))
+    return scoring.build_score_fn(config.two_tower, weights)
 
 
-def build_score_fn_with_data(run: ReopenedRun, rounds: int) -> ScoreFn:
+def build_score_fn_with_data(
+    run: ReopenedRun, weights: "two_tower.TwoTowerWeights", rounds: int
+) -> ScoreFn:
     """Builds the scorer of any run, as its own evaluation has it.
 
     Args:
       run: The run.
+      weights: The model.
       rounds: Number of rounds of training, after which devices have what they keep.
 
     Returns:
@@ -123,11 +170,10 @@ def build_score_fn_with_data(run: ReopenedRun, rounds: int) -> ScoreFn:
       UserError: If what devices keep cannot be read.
     """
     from fedrec_tff.run import devices as devices_lib
-    from fedrec_tff.run.folder import model_file
 
     devices = devices_lib.Devices(run, _find_popularity(run))
     devices.resume(rounds)
-    return devices.build_score_fn(model_file.load(run.directory.model))
+    return devices.build_score_fn(weights)
 
 
 def _find_popularity(run: ReopenedRun) -> Any:

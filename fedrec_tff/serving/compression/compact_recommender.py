@@ -43,14 +43,7 @@ class CompactRecommender(Recommender):
         return self._top_k(histories, k)
 
     def score(self, histories: Sequences) -> np.ndarray:
-        """Scores all items.
-
-        Args:
-          histories: Item indices, oldest first, a row for each history.
-
-        Returns:
-          float32 [rows, num_items].
-        """
+        """See `Recommender`; multiplies with the codes."""
         return self._candidates.multiply(self.encode(histories)) + self._bias
 
     def encode(self, histories: Sequences) -> np.ndarray:

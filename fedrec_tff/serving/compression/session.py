@@ -6,7 +6,6 @@ import functools
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from fedrec_tff.serving import (
     lite_model,
     made_up_histories,
     model_card,
-    promise,
     run_recommender,
     saved_model,
 )
@@ -44,7 +42,7 @@ from fedrec_tff.serving.compression.compression_config import (
 )
 from fedrec_tff.serving.compression.method import Inputs
 from fedrec_tff.serving.compression.report import FULL, FormResult, Results
-from fedrec_tff.serving.export_folder import ExportFolder, Manifest
+from fedrec_tff.serving.export_folder import ExportFolder
 
 _NUM_COMPARED, _NUM_TIMED = 1000, 200
 _DEFAULT_K = 10
@@ -92,7 +90,7 @@ def run(
         with output_folder.open_whole_folder(path) as partial:
             for text, model in made.items():
                 folder = ExportFolder(partial / to_name(text))
-                _write(model, full, folder, config, promise.select(finished.results))
+                _write(finished, model, full, folder, config)
                 command = report.to_command(finished.directory.root, path, text, config.seed)
                 card = _write_card(finished, folder, command)
                 folder.card.write_text(f"{card}\n{report.to_card(results, text)}\n")
@@ -162,11 +160,11 @@ def _measure_held_out(
 
 
 def _write(
+    finished: FinishedRun,
     model: CompactModel,
     full: BakedModel,
     folder: ExportFolder,
     config: CompressionConfig,
-    privacy: dict[str, Any],
 ) -> None:
     """Writes an export, its manifest last."""
     folder.root.mkdir()
@@ -178,9 +176,8 @@ def _write(
     if TFLITE in config.formats:
         exact = run_recommender.BakedRecommender(decoded)
         lite_model.write(decoded, exact, folder.tflite, _DEFAULT_K)
-    num_items, dim = model.embedding.dimensions
-    has_integers, length = full.items.has_integer_ids, model.config.history_length
-    manifest = Manifest(num_items, dim, length, _DEFAULT_K, has_integers, privacy)
+    shape, length = model.embedding.dimensions, model.config.history_length
+    manifest = export.create_manifest(finished, shape, length, _DEFAULT_K)
     export_folder.write_manifest(folder, manifest)
 
 

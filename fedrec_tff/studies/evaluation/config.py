@@ -5,14 +5,14 @@
 import dataclasses
 
 from fedrec_tff import errors
-from fedrec_tff.config import config_checks, field_spec
-from fedrec_tff.config.data_config import DataConfig
+from fedrec_tff.config import config_checks
 from fedrec_tff.config.field_spec import MOST, declare
+from fedrec_tff.run.finished import portable_model
 
 PARTS = ("test", "validation")
 USER_FORMATS = ("parquet", "csv")
-# The flags of a run that say which data; the catalogue is the model's.
-DATA_FLAGS = (*(name for name in field_spec.read_specs(DataConfig) if name != "catalogue"), "seed")
+# The flags of a run that say which data.
+DATA_FLAGS = (*portable_model.DATA_FLAGS, "seed")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -85,15 +85,17 @@ def is_any_private(reports: Sequence[RunReport]) -> bool:
 
 
 def _describe_run(report: RunReport, part: str, first: RunReport) -> dict[str, Any]:
-    is_private, results, data = report.is_private, report.run.results, report.measured.data
-    voided_by, epsilon = departures.find_epsilon(results)
+    is_private, data, subject = report.is_private, report.measured.data, report.subject
+    voided_by, epsilon = departures.find_epsilon(subject.privacy)
     compares = report.is_private or first.is_private
     named = {**_estimates(report.metrics), **_numbers(report.exposure)}
     return {
-        "folder": str(report.run.directory.root),
+        "folder": str(subject.folder),
+        "kind": subject.kind,
+        "round": subject.round_number,
         departures.EPSILON_NAMES[voided_by]: epsilon,
-        "delta": results.get("delta"),
-        "privacy_statement": results["privacy_statement"],
+        "delta": subject.privacy.get("delta"),
+        "privacy_statement": subject.privacy.get("privacy_statement"),
         metric_names.mark("data", is_private): {
             "summary": data.dataset.summary(),
             "num_users": report.measured.values.num_users,

@@ -1,9 +1,9 @@
-"""The evaluation of finished runs: each by itself, by groups of its users, and beside the first."""
+"""The evaluation of models: each by itself, by groups of its users, and beside the first."""
 
 from __future__ import annotations
 
 import dataclasses
-import pathlib
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fedrec_tff import errors
+from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.evaluation import (
     group_metrics,
     inequality,
@@ -22,12 +23,12 @@ from fedrec_tff.evaluation import (
 from fedrec_tff.evaluation.group_metrics import Estimate, Gap, Resampling
 from fedrec_tff.evaluation.user_groups import Grouping
 from fedrec_tff.run import notices
-from fedrec_tff.run.finished import finished_run, held_out_data, measuring
-from fedrec_tff.run.finished.finished_run import FinishedRun
+from fedrec_tff.run.finished import measuring
 from fedrec_tff.run.finished.held_out_data import HeldOutData
 from fedrec_tff.run.finished.measuring import GroupSettings, Measured
-from fedrec_tff.run.folder import model_file
+from fedrec_tff.studies.evaluation import subjects as subjects_lib
 from fedrec_tff.studies.evaluation.config import EvaluationConfig
+from fedrec_tff.studies.evaluation.subjects import OpenPortableFn, Subject
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -81,11 +82,11 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RunReport:
-    """What was found of a run.
+    """What was found of a run, or of a model without one.
 
     Attributes:
       name: Name of the run, different from those of the others.
-      run: The run.
+      subject: The run, or the model.
       measured: What was measured of its users.
       metrics: Means over all users, by metric.
       exposure: How all lists share the catalogue out, by metric.
@@ -98,7 +99,7 @@ class RunReport:
     """
 
     name: str
-    run: FinishedRun
+    subject: Subject
     measured: Measured
     metrics: Mapping[str, Estimate]
     exposure: Mapping[str, float]
@@ -112,7 +113,7 @@ class RunReport:
     @property
     def is_private(self) -> bool:
         """Whether the users of the run are protected, so that all of this is exact beside it."""
-        return self.run.config.is_private
+        return self.subject.is_private
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,46 +130,44 @@ class _Pairing:
 
 
 def evaluate(
-    config: EvaluationConfig, paths: Sequence[pathlib.Path], changes: Mapping[str, Any]
+    config: EvaluationConfig,
+    places: Sequence[str | os.PathLike[str]],
+    changes: Mapping[str, Any],
+    open_portable_fn: OpenPortableFn = lambda path: None,
 ) -> list[RunReport]:
-    """Evaluates finished runs.
+    """Evaluates runs, and models that have left theirs.
 
     Args:
       config: Valid choices.
-      paths: Folders of the runs; the others are compared with the first.
+      places: Folders, or runs at a checkpoint; see `subjects.find`. The others are compared with
+        the first.
       changes: Flags of data, for other data than each run's own; see `held_out_data.open_other`.
+      open_portable_fn: Function that opens a model that has left its run.
 
     Returns:
       A report for each run.
 
     Raises:
-      UserError: If a folder holds no finished run, or one that withholds its metrics; the data
-        cannot be read; or they tell nothing of what users are grouped by.
+      UserError: If a folder holds no model, or one whose run withholds its metrics; the data cannot
+        be read; or they tell nothing of what users are grouped by.
     """
-    if not paths:
-        raise errors.UserError("name the folder of at least one finished run")
-    runs = [finished_run.find(path) for path in paths]
-    for run in runs:
-        run.check_may_be_measured()
-    ks = config.ks or runs[0].config.ks
+    if not places:
+        raise errors.UserError("name the folder of at least one run or export")
+    subjects = subjects_lib.find(places, open_portable_fn)
+    first = next(iter(subjects.values()))
+    ks = config.ks or subjects_lib.find_list_lengths([*subjects.values()]) or RunConfig().ks
     reports: list[RunReport] = []
     groupings: dict[str, Grouping] = {}
-    for name, run in zip(_name(paths), runs, strict=True):
+    for name, subject in subjects.items():
         notices.say(f"{name}: {config.part}")
-        data = _open(run, config, changes)
+        data = subject.open(config.part, changes)
         if not reports:
             # Before anything is scored: a column may be misspelt.
             groupings = _group(data, config)
-        vectors = _place_vectors(runs[0], data)
+        vectors = _place_vectors(first, data)
         measured = _measure(name, data, ks, config, vectors)
-        reports.append(_report(name, run, measured, groupings, config, reports[:1]))
+        reports.append(_report(name, subject, measured, groupings, config, reports[:1]))
     return reports
-
-
-def _open(run: FinishedRun, config: EvaluationConfig, changes: Mapping[str, Any]) -> HeldOutData:
-    if changes:
-        return held_out_data.open_other(run, config.part, changes)
-    return held_out_data.open_own(run, config.part)
 
 
 def _measure(
@@ -188,24 +187,14 @@ def _measure(
         ) from error
 
 
-def _name(paths: Sequence[pathlib.Path]) -> list[str]:
-    """The last parts of the paths; whole paths where these are the same."""
-    names = [path.resolve().name for path in paths]
-    if len(set(names)) < len(names):
-        names = [str(path) for path in paths]
-    if len(set(names)) < len(names):
-        raise errors.UserError(f"{', '.join(names)}: name each run once")
-    return names
-
-
-def _place_vectors(first: FinishedRun, data: HeldOutData) -> np.ndarray:
-    """The item table of the first run, in the order of a run's items; NaN for what it lacks.
+def _place_vectors(first: Subject, data: HeldOutData) -> np.ndarray:
+    """The item table of the first model, in the order of a model's items; NaN for what it lacks.
 
     One table for all runs: distances in the tables of two models have nothing to do with each
     other, and those of a noisy one little with the items.
     """
-    table = model_file.read_arrays(first.directory.model).embedding
-    index = pd.Index(first.items.ids).get_indexer(data.dataset.interactions.item_ids)
+    table = first.read_vectors()
+    index = pd.Index(first.item_ids).get_indexer(data.dataset.interactions.item_ids)
     return np.where((index >= 0)[:, np.newaxis], table[index], np.nan)
 
 
@@ -219,7 +208,7 @@ def _group(data: HeldOutData, config: EvaluationConfig) -> dict[str, Grouping]:
 
 def _report(
     name: str,
-    run: FinishedRun,
+    subject: Subject,
     measured: Measured,
     groupings: Mapping[str, Grouping],
     config: EvaluationConfig,
@@ -233,7 +222,7 @@ def _report(
     of_users = dict(zip(values.names, values.of_users, strict=True))
     return RunReport(
         name=name,
-        run=run,
+        subject=subject,
         measured=measured,
         metrics=group_metrics.estimate(values, how),
         exposure=measured.describe_exposure(),
@@ -245,7 +234,11 @@ def _report(
         },
         differences=_compare(measured, reference, pairing, how) if first else {},
         num_compared=len(pairing.own),
-        notes=(*measured.data.notes, *_describe_pairing(measured, reference, pairing)),
+        notes=(
+            *subject.notes,
+            *measured.data.notes,
+            *_describe_pairing(measured, reference, pairing),
+        ),
     )
 
 

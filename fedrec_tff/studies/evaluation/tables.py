@@ -20,6 +20,7 @@ from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.evaluation import results
 from fedrec_tff.studies.evaluation.config import EvaluationConfig
 from fedrec_tff.studies.evaluation.session import QUANTILES, PartitionReport, RunReport
+from fedrec_tff.studies.evaluation.subjects import Subject
 
 _JSON, _CSV = "evaluation.json", "evaluation.csv"
 _USERS = "user_metrics"
@@ -29,7 +30,7 @@ _SHOWN_OF_USERS = (
     *("ndcg", "mrr", "popularity_lift", "embedding_diversity", "genre_diversity"),
     "miscalibration",
 )
-_WIDTH = 400
+_WIDTH = 4000
 
 
 def describe(reports: Sequence[RunReport], config: EvaluationConfig) -> str:
@@ -115,16 +116,21 @@ def _star(report: RunReport) -> str:
 
 
 def _describe_subject(report: RunReport) -> str:
-    data = report.measured.data
-    voided_by, epsilon = departures.find_epsilon(report.run.results)
-    privacy = "no privacy"
+    data, subject = report.measured.data, report.subject
+    told = f"{subject.describe()}; " if subject.describe() else ""
+    return (
+        f"{_star(report)}: {told}{data.dataset.name}, {data.dataset.split_name}, "
+        f"{report.measured.values.num_users:,} users, {data.num_items:,} items; "
+        f"{_describe_privacy(subject)}"
+    )
+
+
+def _describe_privacy(subject: Subject) -> str:
+    voided_by, epsilon = departures.find_epsilon(subject.privacy)
     if epsilon is not None:
         name = departures.EPSILON_NAMES[voided_by]
-        privacy = f"{name} {float(epsilon):.3g} at delta {report.run.results['delta']:g}"
-    return (
-        f"{_star(report)}: {data.dataset.name}, {data.dataset.split_name}, "
-        f"{report.measured.values.num_users:,} users, {data.num_items:,} items; {privacy}"
-    )
+        return f"{name} {float(epsilon):.3g} at delta {subject.privacy['delta']:g}"
+    return "no privacy" if subject.privacy.get("privacy_statement") else "privacy unknown"
 
 
 def _is_shown(metric: str, k: int) -> bool:

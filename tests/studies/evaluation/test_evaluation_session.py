@@ -6,6 +6,7 @@ import math
 import stat
 
 import binaries
+import judged
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,67 +14,20 @@ import pytest
 import fedrec_tff
 from fedrec_tff import errors
 from fedrec_tff.config import field_spec
-from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import sequences
 from fedrec_tff.evaluation.group_metrics import Resampling
-from fedrec_tff.run import session as run_session
 from fedrec_tff.run.finished import finished_run, held_out_data, measuring
 from fedrec_tff.studies.evaluation import config as evaluation_config
 from fedrec_tff.studies.evaluation import results, session, tables
 from fedrec_tff.studies.evaluation.config import EvaluationConfig
 
-_TINY = {
-    "synthetic_users": 90,
-    "synthetic_items": 260,
-    # One length of clients: one program to compile.
-    "max_interactions_per_user": 14,
-    "embedding_dim": 8,
-    "num_negatives": 16,
-    "clients_per_round": 20,
-    "rounds": 3,
-    "rounds_per_evaluation": 3,
-    "list_lengths": ("5", "10"),
-}
 _CONFIG = EvaluationConfig(num_resamples=100, min_group_size=12)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    root = tmp_path_factory.mktemp("evaluation")
-    run_session.run(RunConfig(**_TINY), root / "plain")
-    private = {**_TINY, "aggregator": "dp_gaussian", "target_epsilon": 8.0}
-    run_session.run(RunConfig(**private), root / "private")
-    return root / "plain", root / "private"
 
 
 @pytest.fixture(scope="module")
 def reports(folders):
     config = dataclasses.replace(_CONFIG, group_by=("age", "activity", "taste", "tenure"))
     return session.evaluate(config, folders, {})
-
-
-def _score(model, history):
-    """Of the default model, by NumPy: float [num_items]."""
-    embedding, bias = model["items/embedding"], model["items/bias"]
-    query = embedding[history[-20:]].mean(axis=0)
-    kernel_in, bias_in, kernel_out, bias_out = (model[f"tower/{index}"] for index in range(4))
-    query = query + np.maximum(query @ kernel_in + bias_in, 0.0) @ kernel_out + bias_out
-    return embedding @ query + bias
-
-
-def _walk(folder, held_out, k):
-    """Lists and reciprocal ranks of all users, in loops."""
-    with np.load(folder / "model.npz") as arrays:
-        model = dict(arrays)
-    lists, reciprocal = [], []
-    for row in range(held_out.num_rows):
-        history, (target,) = held_out.history.row(row), held_out.targets.row(row)
-        scores = _score(model, history)
-        left = np.setdiff1d(np.arange(len(scores)), history)
-        ranked = left[np.argsort(-scores[left], kind="stable")]
-        lists.append(ranked[:k])
-        reciprocal.append(1.0 / (1 + np.flatnonzero(ranked == target)[0]))
-    return lists, np.array(reciprocal)
 
 
 def test_all_that_a_run_has_written_comes_out_again_under_its_names(folders, reports):
@@ -95,9 +49,9 @@ def test_all_that_a_run_has_written_comes_out_again_under_its_names(folders, rep
 
 def test_lists_and_groups_are_those_of_loops_over_the_users(folders, reports):
     report = reports[0]
-    dataset = report.run.reopened.dataset
+    dataset = report.subject.run.reopened.dataset
     held_out, log = dataset.split.test, dataset.interactions
-    lists, reciprocal = _walk(folders[0], held_out, 10)
+    lists, reciprocal = judged.walk(folders[0], held_out, 10)
     # Scores that differ in the last bit may swap places.
     same = [list(row) == list(own) for row, own in zip(lists, report.measured.lists, strict=True)]
     assert np.mean(same) > 0.9
@@ -161,7 +115,7 @@ def test_runs_are_compared_on_the_users_of_both(reports):
     assert other.losses["mrr"].value == pytest.approx(loss)
     # Distances are those of one table of items.
     same = session.evaluate(
-        dataclasses.replace(_CONFIG, group_by=()), [reports[1].run.directory.root], {}
+        dataclasses.replace(_CONFIG, group_by=()), [reports[1].subject.folder], {}
     )
     name = "embedding_diversity@5"
     assert same[0].metrics[name].value != reports[1].metrics[name].value
@@ -274,7 +228,7 @@ def test_other_data_are_matched_by_raw_id(folders, tmp_path):
         assert held_out.history.row(row).tolist() == by_user[user][:-1]
         assert held_out.targets.row(row).tolist() == by_user[user][-1:]
     with np.load(folders[0] / "model.npz") as arrays:
-        expected = _score(dict(arrays), held_out.history.row(3))
+        expected = judged.score(dict(arrays), held_out.history.row(3))
     scores = found.score_fn(held_out.history.take(np.array([3])))[0]
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
     settings = measuring.GroupSettings(min_group_size=5)
@@ -361,7 +315,7 @@ def test_what_cannot_be_grouped_by_says_what_can(folders):
     ) as raised:
         session.evaluate(config, folders, {})
     assert "activity, taste, tenure" in str(raised.value)
-    with pytest.raises(errors.UserError, match="name each run once"):
+    with pytest.raises(errors.UserError, match="name each model once"):
         session.evaluate(_CONFIG, [folders[0], folders[0]], {})
     with pytest.raises(errors.UserError, match="at least one"):
         session.evaluate(_CONFIG, [], {})
@@ -412,7 +366,7 @@ def test_the_page_names_every_metric_and_flag(reports):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ([], "name the folder of at least one finished run"),
+        ([], "name the folder of at least one run or export"),
         (["nowhere"], "there is no folder nowhere"),
         (["--grup_by=age"], "group_by"),
         (["--part=train"], "part"),
