@@ -117,7 +117,13 @@ def execute(session: Session) -> SessionOutcome:
         prolongation.adopt(session.config, session.directory)
         model_file.save(session.directory.model, result.weights.trainable)
     run_directory.write_json(session.directory.results, results)
-    ending.write(session.directory.root, changed_flags, results, session.config.is_private)
+    ending.write(
+        session.directory.root,
+        description.create_columns(run_config.to_flags(session.config), session.derived),
+        results,
+        session.config.is_private,
+        session.config.ks[0],
+    )
     _show_items(session, result.weights.trainable.items.embedding)
     _tell_end(session.config, result)
     score_fn = devices.build_score_fn(result.weights.trainable)

@@ -107,11 +107,15 @@ def test_tensorboard_shows_it(finished):
     from tensorboard.backend.event_processing import event_accumulator
 
     root = finished["sound"][0]
-    events = event_accumulator.EventAccumulator(str(root / "tensorboard"))
+    events = event_accumulator.EventAccumulator(str(root))
     events.Reload()
     tags = set(events.Tags()["tensors"])
-    for name in ("epsilon_lower_bound", "epsilon_claimed", "cosines/canaries", "canary", "verdict"):
-        assert f"audit/{name}" in tags
+    # What was found is exact, and epsilon covers none of it.
+    for name in ("epsilon_lower_bound", "cosines/canaries", "canary"):
+        tag = f"2 non_private/audit/{name}"
+        assert tag in tags
+        assert "epsilon does not cover it" in events.SummaryMetadata(tag).summary_description
+    assert tags >= {"2 audit/epsilon_claimed", "audit/verdict", "configuration/flags"}
 
 
 # Without TensorFlow.

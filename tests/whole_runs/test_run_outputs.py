@@ -558,7 +558,14 @@ def test_epsilon_is_one_number_everywhere(uninterrupted, runs):
         replayed = ledger_lib.read_ledger(run.ledger_path).accountant().epsilon()
         assert epsilon == run.rows[-1][f"privacy/{name}"] == replayed
         scalars = {tag: value for tag, _, value in run.events["end"]}
-        assert scalars[f"privacy/{name}"] == pytest.approx(epsilon)
+        ((_, _, row),) = run.events["hparams"]
+        if name == "epsilon":
+            assert scalars["privacy/epsilon"] == pytest.approx(epsilon)
+            assert row["privacy"] == name
+        else:
+            # A number that is nobody's is a word in the row, and no promise.
+            assert scalars["privacy/epsilon"] == math.inf
+            assert row["privacy"] == f"{name} {epsilon:.4g}"
         # One number, one name, and the ledger says what it assumes too.
         found = departures.Departures.from_json(run.results["departures"])
         assert found == ledger_lib.read_ledger(run.ledger_path).header.departures
@@ -668,7 +675,13 @@ def test_tensorboard_has_texts_and_hyperparameters(uninterrupted, runs):
         chosen = {"aggregator": aggregator, "noise_multiplier": run.results["noise_multiplier"]}
         defaults = run_config.to_flags(RunConfig())
         flags = {**run.config["flags"], **chosen}
-        assert session == {name: v for name, v in flags.items() if v != defaults[name]}
+        others = session.pop("other flags").split()
+        del session["privacy"]
+        assert session == {name: flags[name] for name in session}
+        left = {name for name, v in flags.items() if v != defaults[name]} - session.keys()
+        assert {other.partition("=")[0] for other in others} == {
+            f"--{name}" for name in left - {"target_epsilon"}
+        }
 
 
 # The second time.

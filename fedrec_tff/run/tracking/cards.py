@@ -14,7 +14,7 @@ QUALITY, PRIVACY, TRAINING, COMMUNICATION, TIME, END, OTHER = range(1, 8)
 # By the beginnings of names, without the mark of what no noise covers.
 _TOPICS = {
     QUALITY: (metric_names.VALIDATION, metric_names.PRIVATE),
-    PRIVACY: ("privacy/",),
+    PRIVACY: ("privacy/", "audit/"),
     TRAINING: ("train/", "aggregator/"),
     COMMUNICATION: ("communication/",),
     TIME: ("time/",),
@@ -61,10 +61,33 @@ _DESCRIPTIONS = (
         r"download_entropy_coded_megabytes$",
         "Megabytes of the model to the whole expected cohort, coded by the entropy of its bytes",
     ),
+    (r"time/seconds$", "Seconds that fitting took"),
     (r"time/round_seconds$", "Seconds of the round, without its evaluation"),
     (r"time/evaluation_seconds$", "Seconds of the evaluation"),
     (r"time/users_per_second$", "Clients of the round by the seconds that it took"),
     (r"time/examples_per_second$", "Training examples of the round by the seconds that it took"),
+    (
+        r"audit/epsilon_lower_bound$",
+        "Epsilon that the attack has proved to be spent; above the claim, the run does not keep it",
+    ),
+    (
+        r"audit/\w*epsilon_claimed$",
+        "Epsilon that the accountant claims for the audited run, at its end",
+    ),
+    (r"audit/epsilon_estimate$", "Epsilon that normal distributions suggest, which proves nothing"),
+    (
+        r"audit/membership/(\w+)/auc$",
+        "How well the attack {} tells members from others: 0.5 is guessing, 1 is certainty",
+    ),
+    (
+        r"audit/membership/(\w+)/advantage$",
+        "The most by which true positives of the attack {} exceed false ones: 0 is guessing",
+    ),
+    (
+        r"audit/affected/(\w+)$",
+        "Other users than the changed one for whom the stage {} came out differently; 0 is sound",
+    ),
+    (r"audit/", "What an attack found; see docs/audits.md"),
     (r"robustness/", "A measure of a cell of a robustness study; see docs/aggregators.md"),
     (r"aggregator/", "A number that the aggregator measured over the round's cohort"),
 )

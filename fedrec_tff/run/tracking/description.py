@@ -67,16 +67,42 @@ def find_changed_flags(flags: Mapping[str, Any], derived: Mapping[str, Any]) -> 
       Values by name, the flags that matter most first.
     """
     defaults = {name: field.default for name, field in RunConfig.__dataclass_fields__.items()}
-    leading = field_spec.find_names(RunConfig, lambda spec: spec.is_leading)
-    names = [*(n for n in leading if n in flags), *(n for n in flags if n not in leading)]
-    resolved = {
-        name: derived.get(name, flags[name]) if name in leading else flags[name] for name in names
-    }
+    leading = _resolve_leading(flags, derived)
+    resolved = leading | {name: value for name, value in flags.items() if name not in leading}
     return {
         name: value
         for name, value in resolved.items()
         if _as_tuple(value) != _as_tuple(defaults.get(name))
     }
+
+
+def create_columns(flags: Mapping[str, Any], derived: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags of a run as columns of HParams, which are the same for every run.
+
+    Args:
+      flags: Value of every flag.
+      derived: Values derived from the flags and the data.
+
+    Returns:
+      Values by name: the flags that matter most, whatever they are, and one text of all others that
+      differ from their defaults, so that no run has an empty cell where another has a column.
+    """
+    leading = _resolve_leading(flags, derived)
+    others = [
+        f"--{name}={','.join(map(str, value)) if isinstance(value, list | tuple) else value}"
+        for name, value in find_changed_flags(flags, derived).items()
+        if name not in leading
+    ]
+    # What came of the one is a metric of the row; a run without noise has as much as this.
+    del leading["target_epsilon"]
+    leading["noise_multiplier"] = leading["noise_multiplier"] or 0.0
+    return {**leading, "other flags": " ".join(others) or "none"}
+
+
+def _resolve_leading(flags: Mapping[str, Any], derived: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that matter most, with what the run took where one was left open."""
+    leading = field_spec.find_names(RunConfig, lambda spec: spec.is_leading)
+    return {name: derived.get(name, flags[name]) for name in leading if name in flags}
 
 
 def tabulate_flags(flags: Mapping[str, Any], derived: Mapping[str, Any]) -> str:

@@ -11,8 +11,9 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.compat.proto import event_pb2
 
-# Ends of files' names: what the run is, written anew by each session, and what its rounds measured.
-DESCRIPTION, ROUNDS = ".description", ".rounds"
+# Ends of files' names: what the run is, written anew by each session, what its rounds measured, and
+# what was measured once, where that is no column of HParams.
+DESCRIPTION, ROUNDS, MEASURED_ONCE = ".description", ".rounds", ".once"
 # Folders beside the files, which TensorBoard shows as runs of their own: what was measured once, at
 # the end, and the lines of recommenders that the model is to beat.
 END = "end"

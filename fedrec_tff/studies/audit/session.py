@@ -1,7 +1,7 @@
 """An audit from flags to files. TensorFlow is imported once flags, folder and data are found good.
 
-What is left in the folder: `audit.json`, a picture, and `tensorboard/`. Runs of `experiments.train`
-are neither read nor written.
+What is left in the folder: `audit.json`, a picture, and what TensorBoard shows. Runs of
+`experiments.train` are neither read nor written.
 """
 
 import dataclasses
@@ -57,6 +57,7 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
     charge_fn = _plan_charge(config, audit, plan, root)
     notices.say("starting TensorFlow")
 
+    from fedrec_tff.run.tracking import description
     from fedrec_tff.studies.audit import plots as audit_plots
     from fedrec_tff.studies.audit import summary as audit_summary
 
@@ -67,6 +68,7 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
     }[audit.attack]
     found, text, drawn, details = attack(config, audit, dataset, plan, charge_fn)
     picture = root / f"{audit.attack}.png"
+    flags = run_config.to_flags(config)
     audit_plots.save(drawn, picture)
     run_directory.write_json(
         root / "audit.json",
@@ -74,15 +76,16 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
             **found.to_json(),
             **details["json"],
             "audit": dataclasses.asdict(audit),
-            "flags": run_config.to_flags(config),
+            "flags": flags,
         },
     )
     audit_summary.write_tensorboard(
-        root / "tensorboard",
+        root,
         found,
+        description.tabulate_flags(flags, {}),
         details["scalars"],
         details["histograms"],
-        {audit.attack: picture},
+        picture,
     )
     text = "\n".join([text, f"audit: {root / 'audit.json'}, {picture}"])
     return AuditOutcome(found, text)

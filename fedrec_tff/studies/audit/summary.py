@@ -3,7 +3,6 @@
 # Tested in tests/experiments/test_audit_binary.py.
 
 import math
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -73,38 +72,55 @@ def describe_attacks(attacks: Sequence[membership.AttackResult]) -> str:
 
 
 def write_tensorboard(
-    summary_dir: str | os.PathLike,
+    root: pathlib.Path,
     found: report.AuditReport,
+    configuration: str,
     scalars: Mapping[str, float],
     histograms: Mapping[str, np.ndarray],
-    pictures: Mapping[str, pathlib.Path],
+    picture: pathlib.Path,
 ) -> None:
-    """Writes an audit to TensorBoard, at step 0.
+    """Writes an audit to TensorBoard, at step 0, as the run that its folder is called by.
+
+    What was found is exact, so of a run that claims an epsilon its name is marked.
 
     Args:
-      summary_dir: Folder to write to.
+      root: The audit's folder.
       found: Report with the audit's bounds, claim and verdict.
+      configuration: Every flag, as a table in Markdown.
       scalars: Other numbers, by name.
       histograms: Arrays, by name.
-      pictures: PNG files, by name.
+      picture: PNG file, whose name is that of the attack.
     """
     # Imported here, so that the tables need no TensorFlow.
     import tensorflow as tf
 
-    with tf.summary.create_file_writer(os.fspath(summary_dir)).as_default():
+    from fedrec_tff.run.metrics import metric_names
+    from fedrec_tff.run.tracking import cards, ending, event_files
+
+    has_claim = math.isfinite(found.claimed_epsilon)
+
+    def mark(name: str) -> str:
+        return metric_names.mark(f"audit/{name}", has_claim)
+
+    writer = event_files.create_writer(root)
+    with writer.as_default():
         values = {"epsilon_lower_bound": found.lower_bound, **scalars}
-        if math.isfinite(found.claimed_epsilon):
-            values[found.claim_name] = found.claimed_epsilon
         if found.estimate is not None:
             values["epsilon_estimate"] = found.estimate
         for name, value in values.items():
-            tf.summary.scalar(f"audit/{name}", value, step=0)
+            ending.write_scalar(mark(name), value, 0)
+        if has_claim:
+            ending.write_scalar(f"audit/{found.claim_name}", found.claimed_epsilon, 0)
         for name, array in histograms.items():
-            tf.summary.histogram(f"audit/{name}", array, step=0)
-        for name, path in pictures.items():
-            picture = tf.io.decode_png(path.read_bytes(), channels=3)
-            tf.summary.image(f"audit/{name}", picture[tf.newaxis], step=0)
+            tag = cards.name_card(mark(name))
+            tf.summary.histogram(tag, array, step=0, description=cards.describe(mark(name)))
+        image = tf.io.decode_png(picture.read_bytes(), channels=3)
+        name = mark(picture.stem)
+        tag = cards.name_card(name)
+        tf.summary.image(tag, image[tf.newaxis], step=0, description=cards.describe(name))
         tf.summary.text("audit/verdict", found.verdict, step=0)
+        tf.summary.text("configuration/flags", configuration, step=0)
+    writer.close()
 
 
 def _number(value: float) -> str:

@@ -21,7 +21,6 @@ from fedrec_tff.studies.baselines import session as baselines_session
 _PARTS = ("validation", "test")
 _SECONDS, _DATA = "seconds", "data"
 _CSV = "baselines.csv"
-_TENSORBOARD = "tensorboard"
 
 
 def describe(results: Mapping[str, Any]) -> str:
@@ -40,22 +39,30 @@ def describe(results: Mapping[str, Any]) -> str:
 
 def describe_notes(results: Mapping[str, Any]) -> list[str]:
     """What the table does not say: what was released privately, and what was left out."""
-    notes = []
-    for name, found in results["baselines"].items():
-        if "epsilon" in found:
-            said = _summarize_departures(found)
-            notes.append(
-                f"{name}: its counts are released with epsilon={found['epsilon']:.4g} at "
-                f"delta={found['delta']:g} (noise multiplier {found['noise_multiplier']:g}), for "
-                "each user with all training interactions, whether there or not"
-                + (f"; {said}" if said else "")
-                + "; the metrics and all other baselines are exact statistics"
-            )
+    notes = [
+        note
+        for name, found in results["baselines"].items()
+        for note in _describe_release(name, found)
+    ]
     return notes + [f"left out: {reason}" for reason in results["left_out"].values()]
 
 
+def _describe_release(name: str, found: Mapping[str, Any]) -> list[str]:
+    """What was released privately for a baseline, in a sentence; none for one that is exact."""
+    if "epsilon" not in found:
+        return []
+    said = _summarize_departures(found)
+    return [
+        f"{name}: its counts are released with epsilon={found['epsilon']:.4g} at "
+        f"delta={found['delta']:g} (noise multiplier {found['noise_multiplier']:g}), for "
+        "each user with all training interactions, whether there or not"
+        + (f"; {said}" if said else "")
+        + "; the metrics and all other baselines are exact statistics"
+    ]
+
+
 def write(results: Mapping[str, Any], output_dir: str | os.PathLike) -> list[pathlib.Path]:
-    """Writes `baselines.csv` and `tensorboard/` beside `baselines.json`.
+    """Writes `baselines.csv` and what TensorBoard shows beside `baselines.json`.
 
     Args:
       results: Contents of `baselines.json`.
@@ -67,7 +74,7 @@ def write(results: Mapping[str, Any], output_dir: str | os.PathLike) -> list[pat
     root = pathlib.Path(output_dir)
     with run_directory.open_whole(root / _CSV) as file:
         file.write(_to_csv(results).encode())
-    _write_tensorboard(results, root / _TENSORBOARD)
+    _write_tensorboard(results, root)
     return [root / baselines_session.RESULTS, root / _CSV]
 
 
@@ -144,21 +151,33 @@ def _name_fingerprint(results: Mapping[str, Any]) -> dict[str, str]:
     return {name: metric_names.find(results, _DATA)["fingerprint"]}
 
 
-def _write_tensorboard(results: Mapping[str, Any], folder: pathlib.Path) -> None:
-    """A run for each baseline, with its parameters as hyperparameters."""
+def _write_tensorboard(results: Mapping[str, Any], root: pathlib.Path) -> None:
+    """A run for each baseline, called as it is, in the charts of models that are trained.
+
+    It has no row in HParams: what baselines are fitted with are no columns of models, nor of each
+    other.
+    """
     # Imported here, so that the table needs no TensorFlow.
     import tensorflow as tf
-    from tensorboard.plugins.hparams import api as hparams
 
-    # What an earlier report left would show twice.
-    for path in folder.rglob("events.out.tfevents.*"):
-        path.unlink()
+    from fedrec_tff.run.tracking import ending, event_files, markdown
+
     for name, found in results["baselines"].items():
-        with tf.summary.create_file_writer(os.fspath(folder / name)).as_default():
-            parameters = {f"{name}_{key}": value for key, value in found["parameters"].items()}
-            shared = {key: results["flags"][key] for key in ("dataset", "split", "seed")}
-            hparams.hparams({"baseline": name, **shared, **parameters})
-            for metric, value in _name_metrics(found).items():
-                tf.summary.scalar(metric, value, step=0)
+        # What an earlier report left would show twice.
+        folder = run_directory.make_secret_folder(root / name)
+        event_files.remove(folder, "")
+        writer = event_files.create_writer(folder)
+        with writer.as_default():
+            ending.write_recommender(_name_metrics(found), rounds=(0,))
             for metric, value in _name_seconds(found, "time/seconds").items():
-                tf.summary.scalar(metric, value, step=0)
+                ending.write_scalar(metric, value, 0)
+            fitted = {key: results["flags"][key] for key in ("dataset", "split", "seed")}
+            for title, values in (
+                ("configuration/baseline", fitted | found["parameters"]),
+                ("results/metrics", _name_metrics(found)),
+            ):
+                rows = [(key, markdown.write(value)) for key, value in values.items()]
+                tf.summary.text(title, markdown.create_table(("name", "value"), rows), step=0)
+            for note in _describe_release(name, found):
+                tf.summary.text("privacy/statement", note, step=0)
+        writer.close()

@@ -5,6 +5,7 @@
 import csv
 import dataclasses
 import io
+import math
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ import rich.table
 from fedrec_tff.run.folder import run_directory
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.robustness import plots as robustness_plots
-from fedrec_tff.studies.robustness.study import MEASURED, CellResult, Study
+from fedrec_tff.studies.robustness.study import CELLS, MEASURED, CellResult, Study
 
 _TABLES: dict[str, Callable[[CellResult], str]] = {
     "recall@10 (share of the aggregator's own clean run)": lambda cell: (
@@ -95,9 +96,12 @@ def _write_tensorboard(study: Study, root: pathlib.Path, picture: pathlib.Path) 
     # Imported here, so that the tables need no TensorFlow.
     import tensorflow as tf
 
-    from fedrec_tff.run.tracking import ending, event_files
+    from fedrec_tff.run.tracking import cards, ending, event_files
 
     has_line = False
+    # One name for all cells: an exact number is outside of any epsilon, whoever has one.
+    is_marked = any(cell.is_private for cell in study.cells)
+    columns = [n for n in MEASURED if any(getattr(cell, n) is not None for cell in study.cells)]
     for cell in study.cells:
         run = root / cell.folder
         has_line |= event_files.keep_lines(run, is_kept=not has_line)
@@ -106,17 +110,18 @@ def _write_tensorboard(study: Study, root: pathlib.Path, picture: pathlib.Path) 
         with writer.as_default():
             place = {"aggregator": cell.aggregator, "attack": cell.attack}
             ending.write_row(f"{root.name}/{cell.aggregator}, {cell.attack}", place)
-            for name in MEASURED:
-                value = getattr(cell, name)
-                if value is not None:
-                    name = metric_names.mark(f"robustness/{name}", cell.is_private)
-                    ending.write_scalar(name, value, 0)
+            for column in columns:
+                value = getattr(cell, column)
+                name = metric_names.mark(f"robustness/{column}", is_marked)
+                ending.write_scalar(name, math.nan if value is None else value, 0)
         writer.close()
-    event_files.remove(root, event_files.DESCRIPTION)
-    writer = event_files.create_writer(root, event_files.DESCRIPTION)
+    event_files.remove(root / CELLS, event_files.DESCRIPTION)
+    writer = event_files.create_writer(root / CELLS, event_files.DESCRIPTION)
     with writer.as_default():
         image = tf.io.decode_png(picture.read_bytes(), channels=3)
-        tf.summary.image("robustness/heat_map", image[tf.newaxis], step=0)
+        name = metric_names.mark("robustness/heat_map", is_marked)
+        tag = cards.name_card(name)
+        tf.summary.image(tag, image[tf.newaxis], step=0, description=cards.describe(name))
     writer.close()
 
 

@@ -34,7 +34,7 @@ MEASURED = ("recall", "ndcg", "exposure", "recall_kept", "recall_kept_of_mean")
 _EXPOSURES = "exposures"
 _LIST_LENGTH = 10
 _PLAIN = "mean"
-_CELLS = "cells"
+CELLS = "cells"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,9 +259,9 @@ def _share(part: float, whole: float | None) -> float | None:
 
 
 def _open(root: pathlib.Path) -> pathlib.Path:
-    output_folder.open_folder(root, ", and no study; choose another", _CELLS)
+    output_folder.open_folder(root, ", and no study; choose another", CELLS)
     with output_folder.name_errors(root):
-        (root / _CELLS).mkdir(exist_ok=True)
+        (root / CELLS).mkdir(exist_ok=True)
     return root
 
 

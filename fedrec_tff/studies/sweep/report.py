@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import math
 import pathlib
 from typing import Any
 
@@ -106,11 +107,12 @@ def _write_row(study: Study, trial: TrialResult, folder: pathlib.Path) -> None:
     objective, deviation = _name_columns(study)[:2]
     last = trial.last
     values = {objective: trial.objective if last is None else last.value}
-    if len(study.config.seeds) > 1 and last is None:
-        values[deviation] = trial.deviation
+    event_files.remove(folder, "")
     if values[objective] is None:
         return
-    event_files.remove(folder, "")
+    if len(study.config.seeds) > 1:
+        # A pruned trial has none.
+        values[deviation] = math.nan if trial.deviation is None else trial.deviation
     writer = event_files.create_writer(folder)
     with writer.as_default():
         swept = {name: _as_hparam(value) for name, value in trial.values.items()}
@@ -118,10 +120,10 @@ def _write_row(study: Study, trial: TrialResult, folder: pathlib.Path) -> None:
         name = f"{study.root.name}/{trial.number:03d}"
         ending.write_row(name, {**swept, "status": status})
         for name, value in values.items():
-            if value is not None:
-                # Not among the curves of the trials, which show it already.
-                step = study.config.base.rounds if last is None else last.round
-                tf.summary.scalar(f"{cards.END} {name}", value, step=step)
+            # Not among the curves of the trials, which show it already.
+            step = study.config.base.rounds if last is None else last.round
+            description = cards.describe(name)
+            tf.summary.scalar(f"{cards.END} {name}", value, step=step, description=description)
     writer.close()
 
 

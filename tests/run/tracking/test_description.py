@@ -26,6 +26,16 @@ def test_only_what_differs_from_the_defaults_tells_runs_apart():
     assert description.find_changed_flags(defaults, {}) == {}
 
 
+def test_columns_are_the_same_whatever_the_flags():
+    private = description.create_columns(FLAGS, DERIVED)
+    plain = description.create_columns(run_config.to_flags(RunConfig()), {"aggregator": "mean"})
+    assert private.keys() == plain.keys()
+    assert private["other flags"] == "--embedding_dim=8 --list_lengths=5,10"
+    assert plain["other flags"] == "none"
+    assert (private["noise_multiplier"], plain["noise_multiplier"]) == (1.5, 0.0)
+    assert plain["aggregator"] == "mean"
+
+
 def test_the_configuration_is_a_table_of_every_flag_once():
     text = description.tabulate_flags(FLAGS, DERIVED)
     assert "| `--embedding_dim` | `8` | `32` |" in text

@@ -202,7 +202,7 @@ def test_the_report_has_every_cell_in_every_form(study, root):
         assert found["6 robustness/recall"] == [(0, pytest.approx(cell.recall))]
         # A cell is one row, with what the study measured and nothing else.
         assert all(tag.startswith("6 robustness/") for tag in found)
-    assert events.find_tags(root, "images") == {"robustness/heat_map"}
+    assert events.find_tags(root / "cells", "images") == {"6 robustness/heat_map"}
     # Popularity, which is the same for all, is there once.
     assert len(list(root.rglob("popularity"))) == 1
     text = robustness_report.describe(study)
