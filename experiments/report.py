@@ -5,8 +5,9 @@ r"""Writes finished runs as one page: curves, privacy, comparison, commands; no 
   python -m experiments.report runs --output=all.html
 
 Folders are those of experiments.train, experiments.baselines, experiments.evaluate,
-experiments.sweep and experiments.robustness, and folders that hold such. Runs of the same data that
-differ in their seed alone become one curve with a band. Nothing is trained, and no data are read.
+experiments.sweep, experiments.robustness and experiments.audit, and folders that hold such. Runs of
+the same data that differ in their seed alone become one curve with a band. Nothing is trained, and
+no data are read.
 The page is one HTML file without scripts, for screens, phones and paper. Where it holds exact
 statistics of a private run, marked with *, its owner alone can read it.
 """

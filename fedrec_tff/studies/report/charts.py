@@ -8,14 +8,12 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 
-from fedrec_tff.studies.report import scales, style
+from fedrec_tff.studies.report import scales, svg
 from fedrec_tff.studies.report.markup import Markup, element
 
-_WIDE, _NARROW = 960, 328
 _HEIGHT = 300
 _TOP, _LEFT, _BOTTOM = 30, 54, 46
 _MARGIN = 14
-_CHARACTER = 7.6
 _LINE = 16
 _MOST_CHARACTERS = 28
 _MOST_MARKERS = 9
@@ -132,13 +130,7 @@ def figure(chart: Chart, identifier: str) -> Markup:
     Returns:
       The figure, with its caption.
     """
-    pictures = [
-        element("div", _draw(chart, f"{identifier}-{name}", width), class_=name)
-        for name, width in (("wide", _WIDE), ("narrow", _NARROW))
-    ]
-    return element(
-        "figure", *pictures, element("figcaption", chart.caption or chart.title), id=identifier
-    )
+    return svg.figure(lambda *place: _draw(chart, *place), chart.caption or chart.title, identifier)
 
 
 def describe(series: Iterable[Series], unit: str) -> str:
@@ -164,16 +156,14 @@ def _describe(series: Series, unit: str) -> str:
 
 
 def _draw(chart: Chart, identifier: str, width: int) -> Markup:
-    is_wide = width == _WIDE
+    is_wide = width == svg.WIDE
     named = [series for series in chart.series if series.style is not None]
     # Room for the names of what ends at the right.
     at_end = [*(series for series in named if series.is_joined), *chart.levels] if is_wide else []
-    longest = max((len(_shorten(one.name)) for one in at_end), default=0)
-    right = _MARGIN + longest * _CHARACTER
+    longest = max((len(svg.shorten(one.name, _MOST_CHARACTERS)) for one in at_end), default=0)
+    right = _MARGIN + longest * svg.CHARACTER
     frame = _create_frame(chart, width, right)
     parts = [
-        element("title", chart.title, id=f"{identifier}-title"),
-        element("desc", chart.description, id=f"{identifier}-desc"),
         *_draw_axes(chart, frame),
         *(_draw_level(level, frame) for level in chart.levels),
         *(_draw_series(series, frame) for series in chart.series),
@@ -184,13 +174,7 @@ def _draw(chart: Chart, identifier: str, width: int) -> Markup:
     else:
         parts += _draw_key([*named, *chart.levels], width)
         height += (len(named) + len(chart.levels)) * (_LINE + 4)
-    return element(
-        "svg",
-        *parts,
-        viewBox=f"0 0 {width} {height}",
-        role="img",
-        aria_labelledby=f"{identifier}-title {identifier}-desc",
-    )
+    return svg.picture(parts, chart.title, chart.description, identifier, (width, height))
 
 
 def _create_frame(chart: Chart, width: int, right: float) -> _Frame:
@@ -200,7 +184,7 @@ def _create_frame(chart: Chart, width: int, right: float) -> _Frame:
     # Both axes begin at zero, where values are never below it.
     lows = [y for series in chart.series for y in (*series.y, *(series.low or ()))]
     y_ticks = scales.find_ticks(min(0.0, *lows), max(tops), 5)
-    x_ticks = scales.find_ticks(0.0, max(xs), 8 if width == _WIDE else 5)
+    x_ticks = scales.find_ticks(0.0, max(xs), 8 if width == svg.WIDE else 5)
     return _Frame(x_ticks, y_ticks, width, right)
 
 
@@ -208,15 +192,15 @@ def _draw_axes(chart: Chart, frame: _Frame) -> Iterable[Markup]:
     left, right = _LEFT, frame.width - frame.right
     for tick, text in zip(frame.y_ticks, scales.format_ticks(frame.y_ticks), strict=True):
         y = frame.y(tick)
-        yield _line("grid", left, y, right, y)
-        yield _text(left - 8, y + 4, text, "tick", "end")
+        yield svg.line("grid", left, y, right, y)
+        yield svg.text(left - 8, y + 4, text, "tick", "end")
     for tick, text in zip(frame.x_ticks, scales.format_ticks(frame.x_ticks), strict=True):
         x = frame.x(tick)
-        yield _line("axis", x, frame.bottom, x, frame.bottom + 4)
-        yield _text(x, frame.bottom + 18, text, "tick", "middle")
-    yield _line("axis", left, frame.bottom, right, frame.bottom)
-    yield _text(2, 14, chart.y_title, "tick", "start")
-    yield _text(right, frame.bottom + 36, chart.x_title, "tick", "end")
+        yield svg.line("axis", x, frame.bottom, x, frame.bottom + 4)
+        yield svg.text(x, frame.bottom + 18, text, "tick", "middle")
+    yield svg.line("axis", left, frame.bottom, right, frame.bottom)
+    yield svg.text(2, 14, chart.y_title, "tick", "start")
+    yield svg.text(right, frame.bottom + 36, chart.x_title, "tick", "end")
 
 
 def _draw_series(series: Series, frame: _Frame) -> Markup:
@@ -230,29 +214,29 @@ def _draw_series(series: Series, frame: _Frame) -> Markup:
         parts.append(element("path", d=f"{_path([*upper, *reversed(lower)])}Z", class_="band"))
     elif series.low is not None:
         for (x, _), low, high in zip(points, series.low, series.high, strict=True):
-            parts.append(_line("span", x, frame.y(low), x, frame.y(high)))
+            parts.append(svg.line("span", x, frame.y(low), x, frame.y(high)))
     if series.is_joined and len(points) > 1:
         dash = _find_dash(series)
         parts.append(element("path", d=_path(points), class_="line", stroke_dasharray=dash))
     every = math.ceil(len(points) / _MOST_MARKERS)
     # Counted from the end, so that the last point has one.
     parts += [_draw_marker(series, *point) for point in points[::-1][::every]]
-    return element("g", *parts, class_=_class(series.style))
+    return element("g", *parts, class_=svg.name_class(series.style))
 
 
 def _draw_marker(series: Series, x: float, y: float) -> Markup:
     return element(
         "path",
         d=_MARKERS[series.style % len(_MARKERS)],
-        transform=f"translate({_write(x)},{_write(y)})",
+        transform=f"translate({svg.write_number(x)},{svg.write_number(y)})",
         class_="mark hollow" if series.is_hollow else "mark",
     )
 
 
 def _draw_level(level: Level, frame: _Frame) -> Markup:
     y, dash = frame.y(level.y), _find_dash(level)
-    line = _line("level", _LEFT, y, frame.width - frame.right, y, stroke_dasharray=dash)
-    return element("g", line, class_=_class(level.style))
+    line = svg.line("level", _LEFT, y, frame.width - frame.right, y, stroke_dasharray=dash)
+    return element("g", line, class_=svg.name_class(level.style))
 
 
 def _draw_names(named: Sequence[Series | Level], frame: _Frame) -> Iterable[Markup]:
@@ -261,8 +245,8 @@ def _draw_names(named: Sequence[Series | Level], frame: _Frame) -> Iterable[Mark
     for one in sorted(named, key=lambda one: frame.y(_find_last(one))):
         label = _find_free(_create_label(one, frame), placed, frame)
         placed.append(label)
-        text = _text(label.x, label.y + 4, label.text, "name halo", label.anchor)
-        yield element("g", text, class_=_class(one.style))
+        text = svg.text(label.x, label.y + 4, label.text, "name halo", label.anchor)
+        yield element("g", text, class_=svg.name_class(one.style))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,19 +260,19 @@ class _Label:
 
     @property
     def left(self) -> float:
-        return self.x if self.anchor == "start" else self.x - len(self.text) * _CHARACTER
+        return self.x if self.anchor == "start" else self.x - len(self.text) * svg.CHARACTER
 
     def overlaps(self, other: "_Label") -> bool:
         first, second = sorted((self, other), key=lambda label: label.left)
-        reaches = first.left + len(first.text) * _CHARACTER > second.left
+        reaches = first.left + len(first.text) * svg.CHARACTER > second.left
         return reaches and abs(self.y - other.y) < _LINE
 
 
 def _create_label(one: Series | Level, frame: _Frame) -> _Label:
     """At the right of the point, or at its left where there is no room."""
-    text = _shorten(one.name)
+    text = svg.shorten(one.name, _MOST_CHARACTERS)
     x = frame.width - frame.right if isinstance(one, Level) else frame.x(one.x[-1])
-    has_room = x + 9 + len(text) * _CHARACTER <= frame.width
+    has_room = x + 9 + len(text) * svg.CHARACTER <= frame.width
     x, anchor = (x + 9, "start") if has_room else (x - 9, "end")
     return _Label(text, x, frame.y(_find_last(one)), anchor)
 
@@ -314,14 +298,14 @@ def _draw_key(named: Sequence[Series | Level], width: int) -> Iterable[Markup]:
         y = _HEIGHT + number * (_LINE + 4) + 6
         parts = [] if isinstance(one, Level) or not one.is_joined else [_draw_piece(one, y)]
         parts.append(_draw_piece(one, y) if isinstance(one, Level) else _draw_marker(one, 22, y))
-        most = int((width - 54) / _CHARACTER)
-        parts.append(_text(50, y + 4, _shorten(one.name, most), "name", "start"))
-        yield element("g", *parts, class_=_class(one.style))
+        most = int((width - 54) / svg.CHARACTER)
+        parts.append(svg.text(50, y + 4, svg.shorten(one.name, most), "name", "start"))
+        yield element("g", *parts, class_=svg.name_class(one.style))
 
 
 def _draw_piece(one: Series | Level, y: float) -> Markup:
     name = "level" if isinstance(one, Level) else "line"
-    return _line(name, 4, y, 40, y, stroke_dasharray=_find_dash(one))
+    return svg.line(name, 4, y, 40, y, stroke_dasharray=_find_dash(one))
 
 
 def _find_dash(one: Series | Level) -> str | None:
@@ -330,26 +314,5 @@ def _find_dash(one: Series | Level) -> str | None:
     return _DASHES[one.style % len(_DASHES)]
 
 
-def _shorten(name: str, most: int = _MOST_CHARACTERS) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
-
-
-def _class(number: int) -> str:
-    return f"s{number % style.NUM_SERIES}"
-
-
 def _path(points: Iterable[tuple[float, float]]) -> str:
-    return "M" + "L".join(f"{_write(x)},{_write(y)}" for x, y in points)
-
-
-def _line(name: str, x1: float, y1: float, x2: float, y2: float, **more: str | None) -> Markup:
-    places = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
-    return element("line", class_=name, **{k: _write(v) for k, v in places.items()}, **more)
-
-
-def _text(x: float, y: float, text: str, name: str, anchor: str) -> Markup:
-    return element("text", text, x=_write(x), y=_write(y), class_=name, text_anchor=anchor)
-
-
-def _write(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")
+    return "M" + "L".join(f"{svg.write_number(x)},{svg.write_number(y)}" for x, y in points)

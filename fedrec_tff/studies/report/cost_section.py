@@ -1,15 +1,17 @@
-"""What runs cost: bytes up and down, time, and how fast they were."""
+"""What runs cost: bytes up and down, drawn and as numbers, time, and how fast they were."""
 
 # Tested in tests/studies/report/test_report_page.py.
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from fedrec_tff.run.metrics import metric_names
-from fedrec_tff.studies.report import formats, markup
+from fedrec_tff.studies.report import bars, formats, markup, style
 from fedrec_tff.studies.report.markup import Markup, element, join
 from fedrec_tff.studies.report.parts import Kind, Part
 
+# Kinds of runs that are drawn.
+_MOST_DRAWN = 12
 _FOLDER = "communication/"
 _MEGABYTES_OF_GIGABYTE = 1000.0
 # By the end of their names; in the order of the columns.
@@ -59,7 +61,33 @@ def write(parts: Iterable[Part]) -> Markup:
         )
     caption = "Communication and time, means over rounds and seeds"
     table = markup.table(header, rows, caption)
-    return join([table, *(element("p", note, class_="faint") for note in notes)])
+    return join([*_draw(kinds), table, *(element("p", note, class_="faint") for note in notes)])
+
+
+def _draw(kinds: Sequence[Kind]) -> Iterator[Markup]:
+    """Bars of what a round sends in either direction, where anything is known."""
+    ways = {"down": "download_megabytes", "up": "upload_megabytes"}
+    known = [kind for kind in kinds if any(_find(kind, name) for name in ways.values())]
+    groups = [
+        bars.BarGroup(
+            kind.name,
+            style.NUM_SERIES - 1 if kind.style is None else kind.style,
+            [_create_bar(kind, way, name) for way, name in ways.items()],
+        )
+        for kind in known[:_MOST_DRAWN]
+    ]
+    if groups:
+        title = "Megabytes a round, to the whole cohort and from it"
+        rest = len(known) - len(groups)
+        caption = f"{title}; {rest} more are in the table" if rest else title
+        yield bars.figure(title, groups, f"{caption}.", "cost-bytes")
+
+
+def _create_bar(kind: Kind, way: str, name: str) -> bars.Bar:
+    values = _find(kind, name)
+    if values is None:
+        return bars.Bar(way, None, "withheld" if kind.is_private else "not known")
+    return bars.Bar(way, statistics.fmean(values), f"{_write(kind, name)} MB")
 
 
 def _find(kind: Kind, name: str) -> list[float] | None:

@@ -1,4 +1,4 @@
-"""What a report is about: the runs, baselines, sweeps and studies in folders, read."""
+"""What a report is about: the runs, baselines, sweeps, studies and audits in folders, read."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from fedrec_tff.studies.sweep import config as sweep_config
 from fedrec_tff.studies.sweep import state as sweep_state
 
 _SWEEP, _ROBUSTNESS, _CELLS = "sweep.json", "robustness.json", "cells"
-_EVALUATION = "evaluation.json"
+_EVALUATION, _AUDIT = "evaluation.json", "audit.json"
 _CONFIG = "config.json"
 # A trial's run is in `trials/NNN/seed-N` of its sweep.
 _LEVELS_BELOW_SWEEP = 3
@@ -23,7 +23,7 @@ _LEVELS_BELOW_SWEEP = 3
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """A complete sweep, robustness study or evaluation.
+    """A complete sweep, robustness study, evaluation or audit.
 
     Attributes:
       path: Folder of the study.
@@ -49,6 +49,7 @@ class Inputs:
       sweeps: Complete sweeps.
       robustness: Complete robustness studies.
       evaluations: Evaluations of finished runs.
+      audits: Audits.
       left_out: Sentences on folders of which nothing is shown.
     """
 
@@ -57,13 +58,14 @@ class Inputs:
     sweeps: tuple[Study, ...] = ()
     robustness: tuple[Study, ...] = ()
     evaluations: tuple[Study, ...] = ()
+    audits: tuple[Study, ...] = ()
     left_out: tuple[str, ...] = ()
 
     @property
     def has_exact_statistics(self) -> bool:
         """Whether there are exact statistics of a private run, or files that are so protected."""
         folders = (*self.complete, *self.begun)
-        is_any_study = any((self.sweeps, self.robustness, self.evaluations))
+        is_any_study = any((self.sweeps, self.robustness, self.evaluations, self.audits))
         return is_any_study or any(map(_has_exact_statistics, folders))
 
 
@@ -80,8 +82,8 @@ def read(paths: Iterable[pathlib.Path]) -> Inputs:
     """Reads folders, and the folders that are directly in those that hold nothing themselves.
 
     Args:
-      paths: Folders of runs, baselines, sweeps, robustness studies and evaluations, and folders of
-        such.
+      paths: Folders of runs, baselines, sweeps, robustness studies, evaluations and audits, and
+        folders of such.
 
     Returns:
       What they hold, each folder once, in the order of the paths.
@@ -112,14 +114,14 @@ def _find_folders(path: pathlib.Path) -> Iterator[pathlib.Path]:
     within = [folder for folder in sorted(path.glob("*/")) if _holds_something(folder)]
     if not within:
         raise errors.UserError(
-            f"{path} holds no run, baselines, sweep, robustness study or evaluation, and no folder "
-            "that does: name the output_dir of one"
+            f"{path} holds no run, baselines, sweep, robustness study, evaluation or audit, and no "
+            "folder that does: name the output_dir of one"
         )
     yield from within
 
 
 def _holds_something(path: pathlib.Path) -> bool:
-    files = (_SWEEP, sweep_state.FILE_NAME, _ROBUSTNESS, _CELLS, _EVALUATION, _CONFIG)
+    files = (_SWEEP, sweep_state.FILE_NAME, _ROBUSTNESS, _CELLS, _EVALUATION, _AUDIT, _CONFIG)
     return result_folders.is_complete(path) or any((path / name).exists() for name in files)
 
 
@@ -131,6 +133,8 @@ def _read_folder(path: pathlib.Path) -> tuple[str, Any]:
         return "robustness", Study(path, _read_json(path / _ROBUSTNESS))
     if (path / _EVALUATION).exists():
         return "evaluations", Study(path, _read_json(path / _EVALUATION))
+    if (path / _AUDIT).exists():
+        return "audits", Study(path, _read_json(path / _AUDIT))
     if (path / sweep_state.FILE_NAME).exists():
         return "left_out", f"{path} holds a sweep that is not finished: its command goes on with it"
     if (path / _CELLS).exists():

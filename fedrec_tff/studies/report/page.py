@@ -9,6 +9,7 @@ from fedrec_tff import errors
 from fedrec_tff.run.folder import run_directory
 from fedrec_tff.studies.report import (
     answer,
+    audit_section,
     comparison_section,
     cost_section,
     evaluation_section,
@@ -85,7 +86,7 @@ def create(found: Inputs) -> str:
     names = [kind.name for part in split for kind in part.kinds]
     trained = {id(kind.group) for part in split for kind in part.kinds}
     names += [group.name for part in split for group in part.groups if id(group) not in trained]
-    studies = (*found.evaluations, *found.sweeps, *found.robustness)
+    studies = (*found.evaluations, *found.sweeps, *found.robustness, *found.audits)
     names += [study.name for study in studies]
     if not names:
         raise errors.UserError(f"there is nothing to report yet: {'; '.join(found.left_out)}")
@@ -137,6 +138,9 @@ def _iterate_sections(found: Inputs, split: Iterable[Part]) -> Iterator[tuple[st
         yield f"comparison-{number}", f"Comparison{on}", comparison_section.write(part)
     if any(part.kinds for part in split):
         yield "privacy", "Privacy", privacy_section.write(split)
+    if found.audits:
+        yield "audits", "Audits", audit_section.write(found.audits)
+    if any(part.kinds for part in split):
         yield "cost", "Communication and time", cost_section.write(split)
     for number, evaluation in enumerate(found.evaluations, start=1):
         title = f"Evaluation: {evaluation.name}"

@@ -4,7 +4,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fedrec_tff.studies.report import charts
+from fedrec_tff.studies.report import bars, charts
+from fedrec_tff.studies.report.bars import Bar, BarGroup
 from fedrec_tff.studies.report.charts import Chart, Level, Series
 
 
@@ -32,6 +33,27 @@ def _create(**changes):
 
 def _read_points(path):
     return [tuple(map(float, pair.split(","))) for pair in re.findall(r"[\d.]+,[\d.]+", path)]
+
+
+def test_bars_have_lengths_names_and_words():
+    groups = [
+        BarGroup("one", 0, [Bar("down", 10.0, "10.00 MB"), Bar("up", 2.5, "2.50 MB")]),
+        BarGroup("two <b>", 1, [Bar("down", 5.0, "5.00 MB"), Bar("up", None, "withheld")]),
+    ]
+    figure = ElementTree.fromstring(bars.figure("Title", groups, "Below.", "f"))
+    assert figure.find("figcaption").text == "Below."
+    for picture in figure.findall("div/svg"):
+        assert picture.find("desc").text == (
+            "one: down 10.00 MB, up 2.50 MB. two <b>: down 5.00 MB, up withheld."
+        )
+        lengths = [float(rect.get("width")) for rect in picture.iter("rect")]
+        shares = [length / lengths[0] for length in lengths]
+        assert shares == pytest.approx([1.0, 0.25, 0.5, 0.0], abs=0.01)
+        width, height = map(float, picture.get("viewBox").split()[2:])
+        for text in picture.iter("text"):
+            assert float(text.get("y")) < height
+        ends = [float(rect.get("x")) + float(rect.get("width")) for rect in picture.iter("rect")]
+        assert max(ends) + 6 + len("10.00 MB") * 7 < width
 
 
 def test_a_picture_has_a_title_a_description_and_an_alternative_text():

@@ -29,6 +29,7 @@ def shown(tmp_path_factory):
         report_folders.write_sweep(root / "grid"),
         report_folders.write_robustness(root / "study"),
         report_folders.write_evaluation(root / "judged"),
+        report_folders.write_audit(root / "audited"),
     ]
     output = root / "report.html"
     page.write(paths, output)
@@ -70,6 +71,20 @@ def test_one_of_two_pictures_is_shown_and_its_texts_can_be_read(shown, width, is
         assert shown.evaluate(
             "[...document.querySelectorAll('.box')].some(e => e.scrollWidth > e.clientWidth)"
         )
+
+
+@pytest.mark.parametrize("width", [_PHONE, _DESK])
+def test_bars_are_as_long_as_what_they_show(shown, width):
+    shown.emulate()
+    shown.resize(width)
+    bars = shown.evaluate(
+        "[...document.querySelectorAll('#cost-bytes rect')].map(e => e.getBoundingClientRect())"
+        ".filter(r => r.height > 0).map(r => r.width)"
+    )
+    # A run without privacy sends 10 MB down and 4 MB up; private ones do not tell the second.
+    assert bars[1] / bars[0] == pytest.approx(0.4, abs=0.02)
+    assert 0.0 in bars
+    assert shown.evaluate("document.querySelector('#audits .box').offsetHeight") > 20
 
 
 def test_names_of_lines_are_inside_of_their_pictures(shown):

@@ -14,6 +14,7 @@ def test_each_folder_is_read_once_and_as_what_it_is(tmp_path):
     sweep = report_folders.write_sweep(tmp_path / "all" / "sweep")
     study = report_folders.write_robustness(tmp_path / "all" / "study")
     judged = report_folders.write_evaluation(tmp_path / "all" / "judged")
+    audit = report_folders.write_audit(tmp_path / "all" / "audit")
     (tmp_path / "all" / "notes").mkdir()
     found = inputs.read([tmp_path / "all", run])
     assert [folder.path for folder in found.complete] == [baselines, run]
@@ -21,6 +22,7 @@ def test_each_folder_is_read_once_and_as_what_it_is(tmp_path):
     assert [one.path for one in found.sweeps] == [sweep]
     assert [one.path for one in found.robustness] == [study]
     assert [one.path for one in found.evaluations] == [judged]
+    assert [one.path for one in found.audits] == [audit]
     assert found.left_out == ()
 
 

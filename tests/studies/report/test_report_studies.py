@@ -1,5 +1,6 @@
 import html
 import json
+import math
 import re
 
 import report_folders
@@ -80,6 +81,31 @@ def test_a_target_that_holds_markup_is_text(tmp_path):
     report_folders.write_robustness(tmp_path / "study")
     page.write([tmp_path / "study"], tmp_path / "report.html")
     assert "<bdi>&lt;b&gt;7</bdi>" in (tmp_path / "report.html").read_text()
+
+
+def test_an_audit_has_what_it_proved_beside_the_claim(tmp_path):
+    sound = report_folders.write_audit(tmp_path / "<b>sound")
+    broken = report_folders.write_audit(tmp_path / "broken", lower_bound=9.0)
+    plain = report_folders.write_audit(tmp_path / "plain", claimed=math.inf)
+    insecure = report_folders.write_audit(
+        tmp_path / "insecure", departing={"has_deterministic_noise": True}
+    )
+    output = tmp_path / "report.html"
+    page.write([sound, broken, plain, insecure], output)
+    document = output.read_text()
+    # A bound that was proved is never rounded up, and a claim never down.
+    assert [row[1:] for row in _read_rows(document)[1:]] == [
+        ["canary", "0.171*", "8.000 at delta 1e-05", "5.900*", "95%"],
+        ["canary", "9.000*", "8.000 at delta 1e-05", "5.900*", "95%"],
+        ["canary", "0.171", "nothing", "5.900", "95%"],
+        ["canary", "0.171*", "8.000 (insecure) at delta 1e-05", "5.900*", "95%"],
+    ]
+    assert "<bdi>&lt;b&gt;sound</bdi>" in document
+    assert document.count('class="statement warn"') == 1
+    assert "VIOLATION: the run does not keep what it claims." in document
+    assert "1 of 1 direct checks of the mechanism passed." in document
+    # What an audit finds is exact.
+    assert output.stat().st_mode & 0o077 == 0
 
 
 def _read_rows(document):
