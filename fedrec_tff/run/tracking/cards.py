@@ -41,7 +41,10 @@ _DESCRIPTIONS = (
         "Mean average precision of the best {}: precision at each held-out item, averaged",
     ),
     (r"mrr$", "Mean of one over the rank of a user's first held-out item"),
-    (r"privacy/(\w*)epsilon$", "Epsilon spent so far, for each user; larger is less private"),
+    (
+        r"privacy/(\w*)epsilon$",
+        "Epsilon spent so far, for each user; larger is less private, and infinite is no promise",
+    ),
     (r"privacy/clip_norm$", "Norm to which a client's update is clipped, which adapts"),
     (r"privacy/chosen_rows$", "Rows of the item table that the round updates"),
     (r"train/loss$", "Mean loss of the round's clients over their training examples"),
