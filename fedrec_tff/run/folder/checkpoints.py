@@ -62,7 +62,9 @@ def read_model(
     try:
         state: Any = tf.saved_model.load(str(path))()
         weights = state["average"] if averages else state["state"].global_model_weights
-        has_edge_models = not averages and bool(tf.nest.flatten(state["state"].distributor))
+        # What edges have of their own, where they have models: nothing right after a sync.
+        moved = () if averages else getattr(state["state"].distributor, "offset", ())
+        is_apart = any(np.any(part) for part in tf.nest.flatten(moved))
         parts = tf.nest.map_structure(np.asarray, weights.trainable)
     # TensorFlow's loader raises a dozen kinds of errors on a damaged file.
     except Exception as error:
@@ -70,10 +72,11 @@ def read_model(
             f"the checkpoint of round {round_number} in {directory.root} cannot be read: it is "
             "damaged, or the run went on and has replaced it: name a newer one"
         ) from error
-    if has_edge_models:
+    if is_apart:
         raise errors.UserError(
-            f"{directory.root}: edges have models of their own between syncs, which a checkpoint "
-            "does not hold together: name the run when it is finished"
+            f"after round {round_number} of {directory.root} edges have models of their own, which "
+            "are one after a sync alone (sync_period): name the checkpoint of another round, or "
+            "the finished run"
         )
     items = two_tower.ItemRows(parts.items.embedding, parts.items.bias)
     return two_tower.TwoTowerWeights(items, tuple(parts.tower))

@@ -1,15 +1,20 @@
 """Runs are judged at their checkpoints: held against what they wrote of the same rounds."""
 
+import asyncio
 import csv
 import dataclasses
 import os
 import shutil
 
+import numpy as np
 import pytest
+import tensorflow_federated as tff
 
 from fedrec_tff import errors
+from fedrec_tff.learning import server_part
+from fedrec_tff.models import two_tower
 from fedrec_tff.run.finished import checkpointed_run
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import checkpoints, run_directory
 from fedrec_tff.studies.evaluation import results, session, tables
 from fedrec_tff.studies.evaluation.config import EvaluationConfig
 
@@ -108,3 +113,30 @@ def test_what_cannot_be_judged_is_told(folders, stopped):
     shutil.rmtree(stopped / "checkpoints")
     with pytest.raises(errors.UserError, match="no checkpoint yet: wait for round 1"):
         checkpointed_run.find(stopped)
+
+
+def _create_weights(value):
+    items = two_tower.ItemRows(np.full([4, 2], value, np.float32), np.zeros(4, np.float32))
+    trainable = two_tower.TwoTowerWeights(items, (np.full([2], value, np.float32),))
+    return tff.learning.models.ModelWeights(trainable, ())
+
+
+def test_edges_that_have_models_of_their_own_are_no_model_together(tmp_path):
+    """Unless they have just synced, or the run averages, whose average is of them together."""
+    directory = run_directory.RunDirectory(tmp_path)
+    manager = tff.program.FileProgramStateManager(directory.checkpoints)
+    for round_number, moved in ((1, 0.0), (2, 0.5)):
+        offset = _create_weights(moved).trainable
+        edges = server_part.EdgeModels(offset, np.zeros(3, np.float32), np.int32(round_number))
+        state = tff.learning.templates.LearningAlgorithmState(
+            _create_weights(1.0), edges, (), (), ()
+        )
+        saved = {"state": state, "average": _create_weights(2.0)}
+        asyncio.run(manager.save(saved, round_number))
+    assert checkpoints.find_rounds(directory) == (1, 2)
+    found = checkpoints.read_model(directory, 1, averages=False)
+    np.testing.assert_array_equal(found.items.embedding, np.ones([4, 2]))
+    found = checkpoints.read_model(directory, 2, averages=True)
+    np.testing.assert_array_equal(found.tower[0], [2.0, 2.0])
+    with pytest.raises(errors.UserError, match=r"after round 2 .* edges have models of their own"):
+        checkpoints.read_model(directory, 2, averages=False)
