@@ -47,8 +47,8 @@ _MEASURE_HELD_OUT = flags.DEFINE_bool(
 _FORMATS = flags.DEFINE_list(
     "formats",
     [],
-    "Files to write of each form besides: saved_model, tflite. They hold decoded numbers, so they "
-    "are smaller than the model's own for distil alone.",
+    "Files to write of each form besides, for programs without this project: saved_model, tflite. "
+    "They hold the form's codes, and decode what is read.",
 )
 
 

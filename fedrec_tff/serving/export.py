@@ -74,7 +74,7 @@ def _write(
         about = item_index.write(exact, config.index, folder.index)
     manifest = create_manifest(run, model.embedding.shape, exact.history_length, config.default_k)
     export_folder.write_manifest(folder, manifest)
-    contents = Contents(_measure(folder.root), lite_files, about, command)
+    contents = Contents(measure_files(folder.root), lite_files, about, command)
     folder.card.write_text(model_card.write(run, contents, config.shows_non_private))
     return contents
 
@@ -118,8 +118,15 @@ def write_items(path: pathlib.Path, items: item_catalogue.ItemCatalogue) -> None
     pd.DataFrame(known).to_csv(path, index_label="index")
 
 
-def _measure(root: pathlib.Path) -> dict[str, int]:
-    """Bytes by name: of a SavedModel and an index as a whole, of other folders a file each."""
+def measure_files(root: pathlib.Path) -> dict[str, int]:
+    """Measures an export.
+
+    Args:
+      root: The folder.
+
+    Returns:
+      Bytes by name: of a SavedModel and an index as a whole, of other folders a file each.
+    """
     found: dict[str, int] = {}
     for path in sorted(root.rglob("*")):
         if path.is_file():

@@ -10,11 +10,12 @@ Weights are made smaller by what they are themselves (float16, or int8 by dynami
 calibrated, so no history is read for it, neither a user's nor one that was made up.
 """
 
+import abc
 import dataclasses
 import enum
 import itertools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -59,28 +60,77 @@ class LiteFile:
     overlap: float
 
 
-class LiteModule(tf.Module):
-    """A model as TensorFlow Lite can have it."""
+class LiteScorer(abc.ABC):
+    """What scores in a file.
+
+    Attributes:
+      num_items: Size of the catalogue.
+      history_length: Number of the newest items that the model reads.
+    """
+
+    num_items: int
+    history_length: int
+
+    @abc.abstractmethod
+    def encode(self, history: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """Encodes a history.
+
+        Args:
+          history: int32 [1, history_length], oldest first, padded at the end with any valid index.
+          mask: float32 [1, history_length], 1 for an item and 0 for padding.
+
+        Returns:
+          float32 [1, dim].
+        """
+
+    @abc.abstractmethod
+    def score(self, query: tf.Tensor) -> tf.Tensor:
+        """Scores all items: from float32 [1, dim] to float32 [1, num_items]."""
+
+
+class PlainScorer(LiteScorer):
+    """Scores by numbers as they are."""
 
     def __init__(
-        self, model: BakedModel, k: int, hold_fn: Callable[[np.ndarray], Any] = tf.constant
+        self, model: BakedModel, hold_fn: Callable[[np.ndarray], Any] = tf.constant
     ) -> None:
         """Makes constants of a model.
 
         Args:
           model: The model.
-          k: Length of the lists; all items where there are fewer.
           hold_fn: Function that makes what the functions read of an array.
         """
-        super().__init__()
-        self._config, self._num_items = model.config, len(model.bias)
-        self._k = min(k, self._num_items)
+        self._config = model.config
+        self.num_items, self.history_length = len(model.bias), model.config.history_length
         self._embedding = self._vectors = hold_fn(model.embedding)
         if model.has_candidates_of_their_own:
             self._vectors = hold_fn(model.create_vectors())
         self._bias = hold_fn(model.bias)
         self._tower = tuple(map(hold_fn, model.tower))
-        history = tf.TensorSpec([1, model.config.history_length], tf.int32, HISTORY)
+
+    def encode(self, history: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """See `LiteScorer`."""
+        return baked_model.encode(self._config, self._embedding, self._tower, history, mask)
+
+    def score(self, query: tf.Tensor) -> tf.Tensor:
+        """See `LiteScorer`."""
+        return tf.linalg.matmul(query, self._vectors, transpose_b=True) + self._bias
+
+
+class LiteModule(tf.Module):
+    """A model as TensorFlow Lite can have it."""
+
+    def __init__(self, scorer: LiteScorer, k: int) -> None:
+        """Makes functions of a model.
+
+        Args:
+          scorer: The model.
+          k: Length of the lists; all items where there are fewer.
+        """
+        super().__init__()
+        self._scorer, self._num_items = scorer, scorer.num_items
+        self._k = min(k, self._num_items)
+        history = tf.TensorSpec([1, scorer.history_length], tf.int32, HISTORY)
         seen = tf.TensorSpec([1, None], tf.int32, SEEN)
         self.functions = {
             ENCODER: tf.function(self._encode, [history], autograph=False),
@@ -90,12 +140,10 @@ class LiteModule(tf.Module):
     def _encode(self, history: tf.Tensor) -> dict[str, tf.Tensor]:
         is_item = history >= 0
         known, mask = tf.where(is_item, history, 0), tf.cast(is_item, tf.float32)
-        query = baked_model.encode(self._config, self._embedding, self._tower, known, mask)
-        return {"query": query}
+        return {"query": self._scorer.encode(known, mask)}
 
     def _recommend(self, history: tf.Tensor, seen: tf.Tensor) -> dict[str, tf.Tensor]:
-        query = self._encode(history)["query"]
-        scores = tf.linalg.matmul(query, self._vectors, transpose_b=True) + self._bias
+        scores = self._scorer.score(self._encode(history)["query"])
         # Beyond all items is a row of zeros; a negative index counts from the end in ONNX.
         row = tf.where(seen[0] >= 0, seen[0], self._num_items)
         is_seen = tf.reduce_max(tf.one_hot(row, self._num_items), axis=0)
@@ -150,14 +198,40 @@ def write(model: BakedModel, exact: Recommender, folder: pathlib.Path, k: int) -
     Raises:
       UserError: If the model has operations that TensorFlow Lite lacks.
     """
+    precisions = {each.value: each for each in Precision}
+    return write_scorer(PlainScorer(model), exact, folder, k, precisions)
+
+
+def write_scorer(
+    scorer: LiteScorer,
+    exact: Recommender,
+    folder: pathlib.Path,
+    k: int,
+    precisions: Mapping[str, Precision],
+) -> list[LiteFile]:
+    """As `write`, for a model whose numbers are in any form.
+
+    Args:
+      scorer: The model.
+      exact: Recommender of the same model, which the files are compared with.
+      folder: Folder that is to hold the files; made here.
+      k: Length of a recommender's lists.
+      precisions: How weights are stored, by the endings of the files' names.
+
+    Returns:
+      What was written.
+
+    Raises:
+      UserError: If the model has operations that TensorFlow Lite lacks.
+    """
     folder.mkdir()
-    histories = made_up_histories.create(len(model.bias), model.config.history_length)
+    histories = made_up_histories.create(scorer.num_items, scorer.history_length)
     expected, _ = exact.top_k(histories, NUM_COMPARED)
-    module, written = LiteModule(model, max(k, NUM_COMPARED)), []
-    files = itertools.product(list_kinds(len(model.bias)), Precision)
-    for kind, precision in files:
+    module, written = LiteModule(scorer, max(k, NUM_COMPARED)), []
+    files = itertools.product(list_kinds(scorer.num_items), precisions.items())
+    for kind, (ending, precision) in files:
         content = convert(module, module.functions[kind], precision)
-        path = folder / f"{kind}_{precision.value}.tflite"
+        path = folder / f"{kind}_{ending}.tflite"
         path.write_bytes(content)
         found = _LISTS[kind](content, histories, exact)
         overlap = made_up_histories.measure_overlap(found, expected)

@@ -31,7 +31,7 @@ def write(model: BakedModel, folder: pathlib.Path, k: int) -> None:
       UserError: If tf2onnx is not installed, or does not know an operation of the model.
     """
     folder.mkdir()
-    module = lite_model.LiteModule(model, k, tf.Variable)
+    module = lite_model.LiteModule(lite_model.PlainScorer(model, tf.Variable), k)
     for kind in lite_model.list_kinds(len(model.bias)):
         (folder / f"{kind}.onnx").write_bytes(convert(module, kind))
 

@@ -30,7 +30,7 @@ def _create(name):
 @pytest.mark.parametrize("name", _MODELS)
 def test_whole_files_rank_as_the_model_does(name):
     model, k = _create(name), 56
-    module = lite_model.LiteModule(model, k)
+    module = lite_model.LiteModule(lite_model.PlainScorer(model), k)
     precision = lite_model.Precision.FLOAT32
     content = lite_model.convert(module, module.functions[lite_model.RECOMMENDER], precision)
     run = tf.lite.Interpreter(model_content=content).get_signature_runner()

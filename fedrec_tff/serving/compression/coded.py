@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from fedrec_tff.serving.compression.array_store import ArrayStore, RowsFn
 
 # So many numbers are decoded at a time.
 _NUMBERS_PER_BLOCK = 2**22
@@ -56,6 +59,25 @@ class Coded(abc.ABC):
         Returns:
           float32, of the shape `dimensions`.
         """
+
+    @abc.abstractmethod
+    def hold_rows(self, arrays: ArrayStore) -> RowsFn:
+        """Puts the form into a graph of TensorFlow, which decodes rows.
+
+        Rows are those of a matrix: of a tensor with more dimensions, all but the last are rows; a
+        vector is one row.
+
+        Args:
+          arrays: Where arrays are put.
+
+        Returns:
+          Function from int32 [n] to those rows: float32 [n, width].
+        """
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows that `hold_rows` tells of."""
+        return math.prod(self.dimensions[:-1])
 
     def multiply(self, queries: np.ndarray) -> np.ndarray:
         """Multiplies a matrix with queries, block by block: the whole is never decoded at once.
@@ -129,6 +151,10 @@ class Plain(Coded):
     def to_tensor(self, to_variable: Callable[[Plain], tf.Tensor]) -> tf.Tensor:
         """See `Coded`."""
         return to_variable(self)
+
+    def hold_rows(self, arrays: ArrayStore) -> RowsFn:
+        """See `Coded`."""
+        return arrays.hold(self.values.reshape(self.num_rows, -1))
 
     def map_plain(self, code: Callable[[Plain], Coded]) -> Coded:
         """See `Coded`."""

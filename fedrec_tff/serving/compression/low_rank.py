@@ -22,6 +22,8 @@ from fedrec_tff.serving.compression.method import Inputs, WeighingMethod
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from fedrec_tff.serving.compression.array_store import ArrayStore, RowsFn
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LowRank(Coded):
@@ -58,6 +60,15 @@ class LowRank(Coded):
 
         left, right = (part.to_tensor(to_variable) for part in (self.left, self.right))
         return tf.linalg.matmul(left, right)
+
+    def hold_rows(self, arrays: ArrayStore) -> RowsFn:
+        """See `Coded`."""
+        import tensorflow as tf
+
+        from fedrec_tff.serving.compression import graph_arrays
+
+        left, right = self.left.hold_rows(arrays), graph_arrays.read_all(self.right, arrays)
+        return lambda index: tf.linalg.matmul(left(index), right())
 
 
 @dataclasses.dataclass(frozen=True)

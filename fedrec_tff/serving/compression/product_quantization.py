@@ -25,6 +25,8 @@ from fedrec_tff.serving.compression.method import Inputs, WeighingMethod
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from fedrec_tff.serving.compression.array_store import ArrayStore, RowsFn
+
 _WIDTH_OF_PART = 2
 _ROTATIONS = 12
 _ITERATIONS = 30
@@ -85,6 +87,24 @@ class ProductQuantized(Coded):
             return rows
         return tf.linalg.matmul(rows, self.rotation.to_tensor(to_variable))
 
+    def hold_rows(self, arrays: ArrayStore) -> RowsFn:
+        """See `Coded`."""
+        import tensorflow as tf
+
+        from fedrec_tff.serving.compression import graph_arrays
+
+        codes = arrays.hold(self.codes)
+        centroids = graph_arrays.read_all(self.codebooks, arrays)
+        turn = None if self.rotation is None else graph_arrays.read_all(self.rotation, arrays)
+
+        def decode_rows(index: tf.Tensor) -> tf.Tensor:
+            places = graph_arrays.unpack(codes(index), self.bits, self.num_parts)
+            parts = tf.gather(centroids(), places + self._first_of_parts)
+            rows = tf.reshape(parts, [-1, self.dimensions[1]])
+            return rows if turn is None else tf.linalg.matmul(rows, turn())
+
+        return decode_rows
+
     @functools.cached_property
     def _centroids(self) -> np.ndarray:
         return self.codebooks.decode()
@@ -93,8 +113,13 @@ class ProductQuantized(Coded):
     def _places(self) -> np.ndarray:
         """Rows of `codebooks`: int32 [rows, parts]."""
         codes = bit_packing.unpack(self.codes, self.bits, self.num_parts)
+        return codes + self._first_of_parts
+
+    @property
+    def _first_of_parts(self) -> np.ndarray:
+        """Where the codebook of each part begins: int32 [parts]."""
         per_part = self.codebooks.dimensions[0] // self.num_parts
-        return codes + np.arange(self.num_parts, dtype=np.int32) * per_part
+        return np.arange(self.num_parts, dtype=np.int32) * per_part
 
 
 @dataclasses.dataclass(frozen=True)

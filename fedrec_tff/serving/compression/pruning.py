@@ -22,6 +22,8 @@ from fedrec_tff.serving.compression.method import ArrayMethod, Inputs
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from fedrec_tff.serving.compression.array_store import ArrayStore, RowsFn
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sparse(Coded):
@@ -62,6 +64,28 @@ class Sparse(Coded):
         values = self.values.to_tensor(to_variable)
         place = tf.constant(self._places[:, np.newaxis])
         return tf.reshape(tf.scatter_nd(place, values, [size]), self.shape)
+
+    def hold_rows(self, arrays: ArrayStore) -> RowsFn:
+        """See `Coded`; besides, where the values of each row begin."""
+        import tensorflow as tf
+
+        from fedrec_tff.serving.compression import graph_arrays
+
+        width = self.shape[-1]
+        mask, values = arrays.hold(self.mask), graph_arrays.read_all(self.values, arrays)
+        starts = arrays.hold(self._matrix.indptr[:-1].astype(np.int32))
+        weights = tf.constant([128, 64, 32, 16, 8, 4, 2, 1])
+
+        def decode_rows(index: tf.Tensor) -> tf.Tensor:
+            place = index[:, tf.newaxis] * width + tf.range(width)
+            bytes_ = tf.reshape(mask(tf.reshape(place // 8, [-1])), [-1, width])
+            is_kept = tf.math.floormod(bytes_ // tf.gather(weights, place % 8), 2)
+            before = starts(index)[:, tf.newaxis] + tf.cumsum(is_kept, axis=1) - is_kept
+            last = self.values.dimensions[0] - 1
+            kept = tf.gather(values(), tf.minimum(before, last))
+            return kept * tf.cast(is_kept, tf.float32)
+
+        return decode_rows
 
     @functools.cached_property
     def _places(self) -> np.ndarray:

@@ -25,6 +25,8 @@ from fedrec_tff.serving.compression.method import ArrayMethod, Inputs
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from fedrec_tff.serving.compression.array_store import ArrayStore, RowsFn
+
 # Numbers to a scale where there are no rows.
 _GROUP_OF_VECTOR = 256
 _SHARES = tuple(np.linspace(0.5, 1.0, 6))
@@ -73,6 +75,23 @@ class Quantized(Coded):
 
         del to_variable
         return tf.constant(self.decode())
+
+    def hold_rows(self, arrays: ArrayStore) -> RowsFn:
+        """See `Coded`."""
+        import tensorflow as tf
+
+        from fedrec_tff.serving.compression import graph_arrays
+
+        codes, scales = arrays.hold(self.codes), arrays.hold(self.scales)
+
+        def decode_rows(index: tf.Tensor) -> tf.Tensor:
+            signed = graph_arrays.unpack(codes(index), self.bits, self.width) - 2 ** (self.bits - 1)
+            scaled = scales(index) * tf.constant(self.unit, tf.float32)
+            groups = tf.cast(signed, tf.float32) * scaled[:, :, tf.newaxis]
+            whole = self.codes.shape[1] * self.width
+            return tf.reshape(groups, [-1, whole])[:, : self.shape[-1]]
+
+        return decode_rows
 
 
 @dataclasses.dataclass(frozen=True)

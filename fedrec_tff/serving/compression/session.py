@@ -16,15 +16,14 @@ from fedrec_tff.serving import (
     baked_model,
     export,
     export_folder,
-    lite_model,
     made_up_histories,
     model_card,
     run_recommender,
-    saved_model,
 )
 from fedrec_tff.serving.baked_model import BakedModel
 from fedrec_tff.serving.compression import (
     access,
+    coded_files,
     compact_file,
     compact_model,
     history_source,
@@ -43,6 +42,7 @@ from fedrec_tff.serving.compression.compression_config import (
 from fedrec_tff.serving.compression.method import Inputs
 from fedrec_tff.serving.compression.report import FULL, FormResult, Results
 from fedrec_tff.serving.export_folder import ExportFolder
+from fedrec_tff.serving.lite_model import LiteFile
 
 _NUM_COMPARED, _NUM_TIMED = 1000, 200
 _DEFAULT_K = 10
@@ -90,9 +90,9 @@ def run(
         with output_folder.open_whole_folder(path) as partial:
             for text, model in made.items():
                 folder = ExportFolder(partial / to_name(text))
-                _write(finished, model, full, folder, config)
+                lite_files = _write(finished, model, full, folder, config)
                 command = report.to_command(finished.directory.root, path, text, config.seed)
-                card = _write_card(finished, folder, command)
+                card = _write_card(finished, folder, lite_files, command)
                 folder.card.write_text(f"{card}\n{report.to_card(results, text)}\n")
             (partial / _RESULTS).write_text(report.to_json(results))
     return results
@@ -165,24 +165,27 @@ def _write(
     full: BakedModel,
     folder: ExportFolder,
     config: CompressionConfig,
-) -> None:
-    """Writes an export, its manifest last."""
+) -> list[LiteFile]:
+    """Writes an export, its manifest last, and tells its files of TensorFlow Lite."""
     folder.root.mkdir()
     export.write_items(folder.items, full.items)
     compact_file.save(folder.compact, model)
-    decoded = model.decode(full.items) if config.formats else full
+    lite_files: list[LiteFile] = []
     if SAVED_MODEL in config.formats:
-        saved_model.save(decoded, folder.saved_model, _DEFAULT_K)
+        coded_files.save(model, full.items, folder.saved_model, _DEFAULT_K)
     if TFLITE in config.formats:
-        exact = run_recommender.BakedRecommender(decoded)
-        lite_model.write(decoded, exact, folder.tflite, _DEFAULT_K)
+        exact = CompactRecommender(model, full.items)
+        lite_files = coded_files.write_lite(model, exact, folder.tflite, _DEFAULT_K)
     shape, length = model.embedding.dimensions, model.config.history_length
     manifest = export.create_manifest(finished, shape, length, _DEFAULT_K)
     export_folder.write_manifest(folder, manifest)
+    return lite_files
 
 
-def _write_card(finished: FinishedRun, folder: ExportFolder, command: list[str]) -> str:
+def _write_card(
+    finished: FinishedRun, folder: ExportFolder, lite_files: list[LiteFile], command: list[str]
+) -> str:
     """The card of the model itself, with this folder's files; no exact metric of a private run."""
-    sizes = {path.name: path.stat().st_size for path in folder.root.iterdir() if path.is_file()}
-    contents = model_card.Contents(sizes, [], None, command)
+    sizes = export.measure_files(folder.root)
+    contents = model_card.Contents(sizes, lite_files, None, command)
     return model_card.write(finished, contents, shows_non_private=False)

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from fedrec_tff.datasets import sequences
-from fedrec_tff.serving.compression import chain
+from fedrec_tff.serving.compression import bit_packing, chain, graph_arrays
 from fedrec_tff.serving.compression.coded import Plain
 from fedrec_tff.serving.compression.method import Inputs
 
@@ -43,6 +43,9 @@ def test_a_form_tells_the_same_numbers_in_every_way(text, table):
     np.testing.assert_allclose(coded.multiply(queries), queries @ decoded.T, atol=1e-4)
     tensor = coded.to_tensor(lambda plain: tf.constant(plain.decode()))
     np.testing.assert_allclose(tensor, decoded, atol=1e-5)
+    for arrays in (graph_arrays.Variables(), graph_arrays.Constants(tf.constant(0))):
+        rows = coded.hold_rows(arrays)
+        np.testing.assert_allclose(rows(tf.constant(index, tf.int32)), decoded[index], atol=1e-5)
 
 
 def test_products_of_many_rows_are_made_in_blocks(table, monkeypatch):
@@ -61,8 +64,25 @@ def test_vectors_and_tensors_of_a_tower_keep_their_shapes(text):
         values = rng.normal(size=shape).astype(np.float32)
         decoded = _code(text, Plain(values)).decode()
         assert decoded.shape == shape
+        read = graph_arrays.read_all(_code(text, Plain(values)), graph_arrays.Variables())
+        np.testing.assert_allclose(read(), decoded, atol=1e-6)
         if text in ("low_rank", "pq"):
             np.testing.assert_array_equal(decoded, values)
+
+
+def test_graphs_without_half_precision_know_its_bytes():
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    finite = every[np.isfinite(every)][:, np.newaxis]
+    rows = graph_arrays.Constants(tf.constant(0)).hold(finite)
+    found = rows(tf.range(len(finite)))
+    np.testing.assert_array_equal(found, finite.astype(np.float32))
+
+
+@pytest.mark.parametrize("bits", bit_packing.WIDTHS)
+def test_graphs_unpack_what_is_packed(bits):
+    codes = np.random.default_rng(bits).integers(0, 2**bits, [4, 3, 7]).astype(np.uint8)
+    packed = tf.constant(bit_packing.pack(codes, bits).astype(np.int32))
+    np.testing.assert_array_equal(graph_arrays.unpack(packed, bits, 7), codes)
 
 
 def test_half_precision_is_that_of_numpy(table):

@@ -81,7 +81,7 @@ def test_a_form_is_for_other_programs_too_where_asked_for(tmp_path):
     run, _ = _write(tmp_path / "run", **_FLAGS)
     small = tmp_path / "small"
     _run(run, "quantize", small, measures_held_out=False, formats=("saved_model", "tflite"))
-    assert (small / "quantize" / "tflite" / "encoder_float32.tflite").exists()
+    assert (small / "quantize" / "tflite" / "encoder_coded.tflite").exists()
     found = opening.open_recommender(small / "quantize")
     (small / "quantize" / "compact.npz").unlink()
     other = opening.open_recommender(small / "quantize")
