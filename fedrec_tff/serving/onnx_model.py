@@ -8,6 +8,7 @@ Inputs and outputs are those that `lite_model` has; weights are float32.
 import importlib
 import pathlib
 from types import ModuleType
+from typing import Any
 
 import tensorflow as tf
 
@@ -55,7 +56,8 @@ def convert(module: lite_model.LiteModule, kind: str) -> bytes:
         converted, _ = tf2onnx.convert.from_function(
             function, input_signature=function.input_signature, opset=_OPSET
         )
-        # Loops are written with types that no runtime takes, without a word.
+        _cast_for_loops(converted.graph, onnx)
+        # What no runtime takes is written without a word.
         onnx.checker.check_model(converted, full_check=True)
     # Neither has one class of errors.
     except Exception as error:
@@ -64,6 +66,26 @@ def convert(module: lite_model.LiteModule, kind: str) -> bytes:
             f"(--formats={export_checks.TFLITE})"
         ) from error
     return converted.SerializeToString()
+
+
+def _cast_for_loops(graph: Any, onnx: ModuleType) -> None:
+    """Gives loops whole numbers of the types that they say.
+
+    TensorFlow counts in int32 and ONNX in int64; a number that is both the count of a loop and read
+    in it is written in one of them.
+    """
+    int32, int64 = onnx.TensorProto.INT32, onnx.TensorProto.INT64
+    for place, node in reversed(list(enumerate(graph.node))):
+        if node.op_type != "Loop":
+            continue
+        [body] = [attribute.g for attribute in node.attribute if attribute.name == "body"]
+        types = [int64, None, *(given.type.tensor_type.elem_type for given in body.input[2:])]
+        for number, (name, dtype) in enumerate(zip(node.input, types, strict=True)):
+            if name and dtype in (int32, int64):
+                cast = f"{node.name}/cast_{number}"
+                added = onnx.helper.make_node("Cast", [name], [cast], name=cast, to=dtype)
+                node.input[number] = cast
+                graph.node.insert(place, added)
 
 
 def _load() -> tuple[ModuleType, ModuleType]:

@@ -22,7 +22,7 @@ def _installed():
             pytest.skip(f"{name} is not installed")
 
 
-@pytest.mark.parametrize("tower", ["recency", "attention", "attention_and_mean"])
+@pytest.mark.parametrize("tower", ["recency", "attention", "attention_and_mean", "gru"])
 def test_files_rank_as_the_model_does(installed, tmp_path, tower):
     import onnxruntime
 
@@ -47,8 +47,11 @@ def test_files_rank_as_the_model_does(installed, tmp_path, tower):
 
 
 def test_a_tower_that_cannot_be_written_is_refused(installed):
-    config = TwoTowerConfig(embedding_dim=8, history_length=5, query_tower="gru")
-    module = lite_model.LiteModule(shipped_models.create_model(config), 3, tf.Variable)
+    module = lite_model.LiteModule(lite_model.PlainScorer(shipped_models.create_model()), 3)
+    module.functions[lite_model.ENCODER] = tf.function(
+        lambda history: tf.raw_ops.Igamma(a=history, x=history),
+        [tf.TensorSpec([1], tf.float32, "history")],
+    )
     with pytest.raises(errors.UserError, match="--formats=tflite"):
         onnx_model.convert(module, lite_model.ENCODER)
 
