@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _WIDTH_OF_PART = 2
 _ROTATIONS = 12
+# Of a larger table a sample says how to turn it.
+_MOST_ROWS_TO_TURN = 65_536
 _ITERATIONS = 30
 _SMALLEST = 1e-12
 
@@ -152,7 +154,7 @@ def build_pq(
     *,
     subvectors: int | None = None,
     bits: int = 6,
-    rotation: bool = False,
+    rotation: bool = True,
     weighting: str = "sampled",
 ) -> ProductQuantization:
     """Each item as a few codewords of small codebooks.
@@ -160,7 +162,8 @@ def build_pq(
     Args:
       subvectors: Parts that a vector is cut into; none for parts of two numbers.
       bits: Bits of a codeword, from 2 to 8.
-      rotation: Whether vectors are turned first, so that less is lost.
+      rotation: Whether vectors are turned first, so that less is lost. The matrix that turns them
+        back is stored with them: width * width numbers.
       weighting: What errors of an item count: none (all alike), sampled (as often as it is in
         histories that are made up), released (by the popularity that the run released with noise)
         or counted (by exact counts of training data).
@@ -240,6 +243,10 @@ def _find_rotation(
     rotation, and the best rotation for the decoded rows, which is that of the orthogonal Procrustes
     problem (Schönemann 1966).
     """
+    if len(table) > _MOST_ROWS_TO_TURN:
+        rng = np.random.default_rng(seed)
+        rows = rng.choice(len(table), _MOST_ROWS_TO_TURN, replace=False)
+        table, weights = table[rows], weights[rows]
     turn = _balance_parts(table, num_parts, weights)
     for _ in range(_ROTATIONS):
         codes, centroids = _fit_parts(table @ turn.T, num_parts, bits, weights, seed, 3)

@@ -12,6 +12,12 @@ from fedrec_tff.serving.compression.product_quantization import ProductQuantized
 _CENTROIDS = np.float32([[1, 0], [0, 1], [5, 5], [-5, 5]])
 
 
+def _make_long_directions():
+    """Rows with two long directions, both in the first of two parts until they are turned."""
+    rows = np.random.default_rng(0).normal(size=[400, 4]) * [3.0, 3.0, 0.1, 0.1]
+    return rows.astype(np.float32)
+
+
 def test_rows_decoded_by_hand():
     codes = bit_packing.pack(np.array([[0, 1], [1, 0]], np.uint8), 4)
     coded = ProductQuantized(codes, Plain(_CENTROIDS), None, 2, 4)
@@ -49,10 +55,7 @@ def test_each_row_is_coded_by_its_nearest_centroids():
 
 
 def test_a_rotation_loses_less_of_numbers_that_go_together():
-    rng = np.random.default_rng(0)
-    # Two long directions, both in the first part until they are turned.
-    table = rng.normal(size=[400, 4]) * [3.0, 3.0, 0.1, 0.1]
-    table = table.astype(np.float32)
+    table = _make_long_directions()
     lost = []
     for rotation in (False, True):
         coded = product_quantization.fit(table, 2, 4, rotation, np.ones(400), seed=1)
@@ -60,6 +63,28 @@ def test_a_rotation_loses_less_of_numbers_that_go_together():
     turn = coded.rotation.decode()
     np.testing.assert_allclose(turn @ turn.T, np.eye(4), atol=1e-5)
     assert lost[1] < 0.8 * lost[0]
+
+
+def test_a_sample_of_the_rows_says_how_to_turn_them_all(monkeypatch):
+    table = _make_long_directions()
+    plain = product_quantization.fit(table, 2, 4, False, np.ones(400), seed=1)
+    monkeypatch.setattr(product_quantization, "_MOST_ROWS_TO_TURN", 100)
+    turned = product_quantization.fit(table, 2, 4, True, np.ones(400), seed=1)
+    lost = [np.square(coded.decode() - table).mean() for coded in (plain, turned)]
+    assert lost[1] < 0.8 * lost[0]
+
+
+def test_vectors_are_turned_unless_it_is_refused():
+    table = _make_long_directions()
+    plain = Plain(table, of_items=True)
+    lost = [
+        np.square(build.code(plain, Inputs()).decode() - table).mean()
+        for build in (
+            product_quantization.build_pq(bits=4, weighting="none"),
+            product_quantization.build_pq(bits=4, weighting="none", rotation=False),
+        )
+    ]
+    assert lost[0] < 0.8 * lost[1]
 
 
 @pytest.mark.parametrize(("width", "parts"), [(6, 3), (5, 5), (1, 1)])
