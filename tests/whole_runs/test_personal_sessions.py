@@ -104,7 +104,7 @@ def test_both_models_are_measured_and_the_finetuned_one_is_shown(whole):
     for name in ("validation", "test"):
         assert f"non_private/{name}/recall@10" in outcome.results
         assert 0.0 <= outcome.results[f"non_private/personalized/{name}/recall@10"] <= 1.0
-    events = b"".join(path.read_bytes() for path in (root / "end").glob("events*"))
+    events = b"".join(path.read_bytes() for path in root.glob("events*.once"))
     assert b"non_private/personalized/test/recall@10" in events
 
     assert "fine-tuned on devices" in summary.describe_results(outcome.results, root)
