@@ -190,6 +190,20 @@ _ROBUST = (
     ),
 )
 
+FREEZE_ITEMS = "freeze_items"
+
+_PARTIAL = (
+    Aggregator(
+        FREEZE_ITEMS,
+        "leaves the item table as it is: clients send the towers alone",
+        f"{_PACKAGE}.frozen_items:build_freeze_items",
+        kind=TRANSFORM,
+        supports_row_sparse=True,
+        keeps_row_sparse=False,
+        keeps_structure=False,
+    ),
+)
+
 _COMPRESSED = (
     Aggregator(
         "quantize",
@@ -279,4 +293,4 @@ _SECURE = (
     ),
 )
 
-AGGREGATORS = (*_MEANS, *_PRIVATE, *_ROBUST, *_COMPRESSED, *_HIERARCHICAL, *_SECURE)
+AGGREGATORS = (*_MEANS, *_PRIVATE, *_ROBUST, *_PARTIAL, *_COMPRESSED, *_HIERARCHICAL, *_SECURE)

@@ -25,8 +25,14 @@ _CAUSAL_TOWER = Need(
     lambda config: config.model is not None or config.two_tower.is_causal,
 )
 _FEATURES = Need(
-    "--item_features or --user_features",
-    lambda config: bool(config.item_features or config.user_features),
+    f"--item_features, --user_features or --item_embedding={shapes.HASHED}",
+    lambda config: (
+        bool(config.item_features or config.user_features) or config.item_embedding == shapes.HASHED
+    ),
+)
+_LOW_RANK = Need(
+    f"--item_embedding={shapes.LOW_RANK}",
+    lambda config: config.item_embedding == shapes.LOW_RANK,
 )
 
 
@@ -110,6 +116,23 @@ class ModelConfig:
         "column holds categories, separated by |; of column:words each word counts; year is that "
         "at the end of a title. Public, so they cost no privacy.",
     )
+    item_embedding: str = declare(
+        shapes.TABLE,
+        "Parts of an item's embedding: table, a trained row; low_rank, a trained row of "
+        "--item_rank numbers times a trained matrix; projection, a random row that stays as it is "
+        "times a trained matrix; hashed, two rows of a trained table of --feature_buckets rows, to "
+        "which ids are hashed; features, --item_features alone.",
+        choices=shapes.ITEM_EMBEDDINGS,
+        costs_privacy=False,
+    )
+    item_rank: int = declare(
+        8,
+        "Width of each item's row where a matrix makes embeddings of --embedding_dim of it.",
+        low=1,
+        high=65_536,
+        needs=(_LOW_RANK,),
+        costs_privacy=False,
+    )
     user_features: tuple[str, ...] = declare(
         (),
         "Columns of what is known of users, added to their queries; each device knows its own "
@@ -135,11 +158,17 @@ class ModelConfig:
             self.query_tower,
             self.num_heads,
             self.dropout,
-            item_feature_buckets=self.feature_buckets if self.item_features else 0,
+            item_feature_buckets=self.feature_buckets if self._has_item_buckets else 0,
             user_feature_buckets=self.feature_buckets if self.user_features else 0,
             similarity=self.similarity,
             plugin=self.model_plugin,
+            item_embedding=self.item_embedding,
+            item_rank=self.item_rank if self.item_embedding == shapes.LOW_RANK else 0,
         )
+
+    @property
+    def _has_item_buckets(self) -> bool:
+        return bool(self.item_features) or self.item_embedding == shapes.HASHED
 
     @property
     def model_plugin(self) -> Chosen | None:

@@ -9,6 +9,7 @@ one topic takes the whole run. The flags of the experiment binaries are generate
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from fedrec_tff.aggregators import builtin
 from fedrec_tff.aggregators import chain as chain_lib
 from fedrec_tff.config import field_spec
 from fedrec_tff.config.client_config import ClientConfig
@@ -27,6 +28,7 @@ from fedrec_tff.config.server_config import ServerConfig
 from fedrec_tff.config.simulation_config import SimulationConfig
 from fedrec_tff.config.stopping_config import StoppingConfig
 from fedrec_tff.learning import config as learning_config
+from fedrec_tff.models import config as shapes
 from fedrec_tff.privacy import sampling
 from fedrec_tff.privacy.mechanisms import kinds
 from fedrec_tff.privacy.mechanisms.base import MechanismKind
@@ -83,7 +85,10 @@ class RunConfig(
     def aggregator_chain(self) -> chain_lib.Chain:
         """The way of updates to the server; chosen by the privacy flags where none is named."""
         default = kinds.DEFAULT.name if self.asks_for_privacy else "mean"
-        return chain_lib.parse(self.aggregator or default, self.aggregator_param)
+        text = self.aggregator or default
+        if shapes.TwoTowerConfig(item_embedding=self.item_embedding).freezes_items:
+            text = f"{builtin.FREEZE_ITEMS},{text}"
+        return chain_lib.parse(text, self.aggregator_param)
 
     @property
     def aggregator_name(self) -> str:

@@ -81,6 +81,31 @@ def create_feature_values(
     return FeatureValues(np.concatenate(parts, axis=1), tuple(part.shape[1] for part in parts))
 
 
+def hash_ids(ids: Sequence[str], num_buckets: int) -> FeatureValues:
+    """Hashes each id to two rows, by two functions.
+
+    Two items have both rows in common with a probability of about 2 / num_buckets^2 alone, though
+    each row is shared by many (Svenstrup et al. 2017, "Hash embeddings for efficient word
+    representations", arXiv 1709.03933, without weights of importance).
+
+    Args:
+      ids: Raw ids of items, in the order of their indices.
+      num_buckets: Rows of the table.
+
+    Returns:
+      The rows, two columns of one slot each.
+    """
+    functions = ("id, first", "id, second")
+    columns = [[_bucket(name, str(raw), num_buckets) for raw in ids] for name in functions]
+    return FeatureValues(np.array(columns, np.int32).T.reshape(-1, len(functions)), (1, 1))
+
+
+def join(first: FeatureValues, second: FeatureValues) -> FeatureValues:
+    """The columns of both, of the same items and table."""
+    index = np.concatenate([first.index, second.index], axis=1)
+    return FeatureValues(index, first.widths + second.widths)
+
+
 def find_columns(columns: Sequence[str]) -> tuple[str, ...]:
     """Returns the columns of a table that features are made from.
 

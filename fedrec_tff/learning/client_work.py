@@ -243,7 +243,7 @@ def build_row_sparse_client_update(
             ),
             delta.tower,
         )
-        row_bytes = 4 * (model.embedding_dim + 2)
+        row_bytes = 4 * (model.table_width + 2)
         upload_bytes = row_bytes * tf.reduce_sum(used) + _num_bytes(delta.tower)
         weight = algorithm.weigh(examples.num_examples)
         metrics = _create_metrics(loss_sum, num_examples, upload_bytes)

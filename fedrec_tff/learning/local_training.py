@@ -226,7 +226,10 @@ def _compute_gradients(
         known = add_item_features(model, weights, examples)
         query = adapt_fn(encode(model, known, examples, positions, dropout_seed))
         loss, total = compute_loss(model, work, known, examples, positions, query, mask)
-    return tape.gradient(loss, weights, unconnected_gradients="zero"), total
+    gradients = tape.gradient(loss, weights, unconnected_gradients="zero")
+    if model.freezes_items:
+        gradients = gradients._replace(items=tf.nest.map_structure(tf.zeros_like, gradients.items))
+    return gradients, total
 
 
 def _shuffle(length: tf.Tensor, examples: Examples, seed: tf.Tensor, step: tf.Tensor) -> tf.Tensor:

@@ -16,6 +16,13 @@ QUERY_TOWERS = tuple(TOWERS)
 DOT = "dot"
 COSINE = "cosine"
 SIMILARITIES = (DOT, COSINE)
+# What an item's embedding is made of: see `TwoTowerConfig.item_embedding`.
+TABLE = "table"
+LOW_RANK = "low_rank"
+PROJECTION = "projection"
+HASHED = "hashed"
+FEATURES = "features"
+ITEM_EMBEDDINGS = (TABLE, LOW_RANK, PROJECTION, HASHED, FEATURES)
 
 _SMALL_STDDEV = 0.02
 
@@ -39,6 +46,11 @@ class TwoTowerConfig:
         by the temperature.
       plugin: A query tower of somebody's own, in place of `query_tower`; None for none. It is
         imported, and TensorFlow with it, when its tensors are asked for.
+      item_embedding: What an item's embedding is made of, one of `ITEM_EMBEDDINGS`: a row of its
+        own (`table`); a shorter row of its own times a trained matrix (`low_rank`); a row that
+        stays as it was drawn times a trained matrix (`projection`); or no row of its own, but what
+        its features add, its id being one if it is `hashed`.
+      item_rank: Width of an item's own row (`low_rank`).
     """
 
     embedding_dim: int = 32
@@ -52,6 +64,8 @@ class TwoTowerConfig:
     user_feature_buckets: int = 0
     similarity: str = DOT
     plugin: Chosen | None = None
+    item_embedding: str = TABLE
+    item_rank: int = 0
 
     @property
     def context(self) -> ModelContext:
@@ -91,18 +105,53 @@ class TwoTowerConfig:
     def embedding_stddev(self) -> float:
         """What item embeddings are drawn with; features should not drown in it."""
         stddev = self.loaded_tower.embedding_stddev
+        if self.multiplies_rows:
+            return self.table_width**-0.5
         if stddev is None:
             stddev = _SMALL_STDDEV if self.item_feature_buckets else self.embedding_dim**-0.5
         return stddev
 
     @property
+    def multiplies_rows(self) -> bool:
+        """Whether an item's own row is multiplied with a matrix, which is a part of the towers."""
+        return self.item_embedding in (LOW_RANK, PROJECTION)
+
+    @property
+    def freezes_items(self) -> bool:
+        """Whether the item table, biases included, stays as it is: towers alone are trained."""
+        return self.item_embedding in (PROJECTION, HASHED, FEATURES)
+
+    @property
+    def table_width(self) -> int:
+        """Width of an item's own row."""
+        if self.item_embedding in (HASHED, FEATURES):
+            return 0
+        return self.item_rank if self.item_embedding == LOW_RANK else self.embedding_dim
+
+    @property
+    def baked(self) -> "TwoTowerConfig":
+        """The shape of `side_features.bake`'s result."""
+        return dataclasses.replace(self, item_embedding=TABLE)
+
+    @property
     def tower(self) -> tuple[TowerTensor, ...]:
-        """All tensors but the item table: the query tower's, then the tables of features."""
-        tables = (
-            (self.item_feature_buckets, self.embedding_dim + 1),
-            (self.user_feature_buckets, self.embedding_dim),
+        """All tensors but the item table.
+
+        The query tower's, then the matrix that items' rows are multiplied with, then the tables of
+        features.
+        """
+        width, stddev = self.embedding_dim, self.embedding_dim**-0.5
+        # Items without rows of their own would all be alike if what is added began with zeros.
+        only_added = 0.0 if self.table_width else stddev
+        added = (
+            (self.multiplies_rows, TowerTensor((self.table_width, width), 0.0, stddev)),
+            (
+                self.item_feature_buckets,
+                TowerTensor((self.item_feature_buckets, width + 1), 0.0, only_added),
+            ),
+            (self.user_feature_buckets, TowerTensor((self.user_feature_buckets, width))),
         )
-        return self.query_tensors + tuple(TowerTensor(shape) for shape in tables if shape[0])
+        return self.query_tensors + tuple(tensor for is_there, tensor in added if is_there)
 
     @property
     def query_tensors(self) -> tuple[TowerTensor, ...]:
@@ -112,4 +161,4 @@ class TwoTowerConfig:
     def num_weights(self, num_items: int) -> int:
         """Returns how many trainable weights a model over a catalogue of this size has."""
         tower = sum(math.prod(tensor.shape) for tensor in self.tower)
-        return num_items * (self.embedding_dim + 1) + tower
+        return num_items * (self.table_width + 1) + tower

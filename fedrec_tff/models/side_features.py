@@ -3,6 +3,9 @@
 A feature's value is a row of a table of embeddings, which is part of the towers' weights. An item's
 embedding and bias are its own plus, for each column of features, the mean over the item's values;
 so an item that nobody has taken yet has an embedding, too. A user's values are added to the query.
+
+An item's own embedding may be its row of the table times a matrix, or nothing: then features alone
+make it (`TwoTowerConfig.item_embedding`).
 """
 
 from collections.abc import Sequence
@@ -17,7 +20,7 @@ from fedrec_tff.models.config import TwoTowerConfig
 
 def split_tower(
     config: TwoTowerConfig, tower: Sequence[tf.Tensor]
-) -> tuple[tuple[tf.Tensor, ...], tf.Tensor | None, tf.Tensor | None]:
+) -> tuple[tuple[tf.Tensor, ...], tf.Tensor | None, tf.Tensor | None, tf.Tensor | None]:
     """Splits the weights of the towers.
 
     Args:
@@ -25,14 +28,16 @@ def split_tower(
       tower: Tensors of the towers, as `TwoTowerConfig.tower` lists them.
 
     Returns:
-      The query tower's; the table of items' features, float32 [item_feature_buckets, dim + 1], the
+      The query tower's; the matrix that items' rows are multiplied with, float32 [table_width,
+      dim]; the table of items' features, float32 [item_feature_buckets, dim + 1], the
       last column for the bias; that of users' features, float32 [user_feature_buckets, dim]. None
-      for a table that the model lacks.
+      for what the model lacks.
     """
     rest = list(tower)
     user_table = rest.pop() if config.user_feature_buckets else None
     item_table = rest.pop() if config.item_feature_buckets else None
-    return tuple(rest), item_table, user_table
+    matrix = rest.pop() if config.multiplies_rows else None
+    return tuple(rest), matrix, item_table, user_table
 
 
 def add_item_features(
@@ -53,12 +58,15 @@ def add_item_features(
     Returns:
       The rows, as the losses and scores read them.
     """
-    _, table, _ = split_tower(config, weights.tower)
-    if table is None or index is None:
-        return weights.items
-    added = sum(_mean_rows(table, column) for column in tf.split(index, list(widths), axis=1))
+    _, matrix, table, _ = split_tower(config, weights.tower)
     embedding, bias = weights.items
-    return two_tower.ItemRows(embedding + added[:, :-1], bias + added[:, -1])
+    if matrix is not None:
+        embedding = tf.matmul(embedding, matrix)
+    if table is None or index is None:
+        return two_tower.ItemRows(embedding, bias)
+    added = sum(_mean_rows(table, column) for column in tf.split(index, list(widths), axis=1))
+    own = embedding if config.table_width else 0.0
+    return two_tower.ItemRows(own + added[:, :-1], bias + added[:, -1])
 
 
 def embed_users(
@@ -74,7 +82,7 @@ def embed_users(
     Returns:
       float32 [..., dim], the sum over the values.
     """
-    _, _, table = split_tower(config, tower)
+    *_, table = split_tower(config, tower)
     valid = tf.cast(index >= 0, tf.float32)[..., tf.newaxis]
     return tf.reduce_sum(tf.gather(table, tf.maximum(index, 0)) * valid, axis=-2)
 
@@ -82,7 +90,7 @@ def embed_users(
 def bake(
     config: TwoTowerConfig, weights: two_tower.TwoTowerWeights, values: FeatureValues | None
 ) -> two_tower.TwoTowerWeights:
-    """Puts what features add into the item table, once, for scoring.
+    """Puts all that makes an item's embedding into the item table, once, for scoring.
 
     Args:
       config: The model's shape.
@@ -90,15 +98,17 @@ def bake(
       values: Features of all items; None where there are none.
 
     Returns:
-      Weights of the same structure, whose items need no features any more.
+      Weights of the shape `TwoTowerConfig.baked`, whose items need no features any more.
     """
-    if not config.item_feature_buckets or values is None:
+    has_values = bool(config.item_feature_buckets) and values is not None
+    if not has_values and not config.multiplies_rows:
         return weights
-    items = add_item_features(config, weights, tf.constant(values.index), values.widths)
-    last = -2 if config.user_feature_buckets else -1
-    tower = list(weights.tower)
-    tower[last] = tf.zeros_like(tower[last])
-    return two_tower.TwoTowerWeights(items, tuple(tower))
+    index, widths = (tf.constant(values.index), values.widths) if has_values else (None, ())
+    items = add_item_features(config, weights, index, widths)
+    query, _, item_table, user_table = split_tower(config, weights.tower)
+    tables = [] if item_table is None else [tf.zeros_like(item_table)]
+    tables += [] if user_table is None else [user_table]
+    return two_tower.TwoTowerWeights(items, (*query, *tables))
 
 
 def embed_new_items(
@@ -117,7 +127,7 @@ def embed_new_items(
     """
     count = len(values.index)
     rows = two_tower.ItemRows(
-        tf.zeros([count, config.embedding_dim]),
+        tf.zeros([count, config.table_width]),
         tf.fill([count], np.float32(np.median(weights.items.bias))),
     )
     new = two_tower.TwoTowerWeights(rows, weights.tower)

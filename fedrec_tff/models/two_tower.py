@@ -22,7 +22,8 @@ class ItemRows(NamedTuple):
     """Rows of the item table: all of them, or those that one client touches.
 
     Attributes:
-      embedding: float32 [rows, embedding_dim].
+      embedding: float32 [rows, table_width], which is embedding_dim unless `item_embedding` says
+        otherwise.
       bias: float32 [rows].
     """
 
@@ -62,7 +63,7 @@ def create_initial_weights(config: TwoTowerConfig, num_items: int, seed: int) ->
         index = next(indices)
         return stddev * tf.random.stateless_normal(shape, seed=[seed, index], alg="philox")
 
-    embedding = normal((num_items, config.embedding_dim), config.embedding_stddev)
+    embedding = normal((num_items, config.table_width), config.embedding_stddev)
     tower = [
         normal(tensor.shape, tensor.initial_stddev)
         if tensor.initial_stddev

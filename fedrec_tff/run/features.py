@@ -13,6 +13,7 @@ import numpy as np
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import feature_values, loading
 from fedrec_tff.datasets.feature_values import FeatureValues
+from fedrec_tff.models import config as shapes
 from fedrec_tff.run import group_attendance
 
 
@@ -80,8 +81,12 @@ def create_features(config: RunConfig, dataset: loading.LoadedDataset) -> Featur
             return None
         return feature_values.create_feature_values(table, columns, buckets, name, has_fixed_widths)
 
+    items = create("item_features", log.item_features, has_fixed_widths=False)
+    if config.two_tower.item_embedding == shapes.HASHED:
+        ids = feature_values.hash_ids(log.item_ids, buckets)
+        items = ids if items is None else feature_values.join(items, ids)
     return Features(
-        create("item_features", log.item_features, has_fixed_widths=False),
+        items,
         create("user_features", log.user_features, has_fixed_widths=config.is_private),
         group_attendance.find_shares(config, dataset),
     )

@@ -86,7 +86,7 @@ def build_private_evaluate_fn(session: Session) -> Callable[..., np.ndarray]:
     """
     config, split = session.config, session.dataset.split
     computation = private_evaluation.build_private_evaluation(
-        config.two_tower,
+        config.two_tower.baked,
         split.num_items,
         config.evaluation_release,
         config.seed if config.insecure_deterministic_noise else None,

@@ -297,5 +297,5 @@ def _create_initial_embedding(
     if item_features is None:
         item_features = pd.DataFrame(index=range(num_items))
     return feature_embedding.create_feature_embedding(
-        item_features, config.embedding_dim, config.seed
+        item_features, config.two_tower.table_width, config.seed
     )

@@ -102,6 +102,8 @@ def bake(run: finished_run.FinishedRun) -> BakedModel:
     weights = model_file.load(run.directory.model)
     if config.item_feature_buckets:
         weights = side_features.bake(config, weights, run.reopened.features.items)
+    elif config.multiplies_rows:
+        weights = side_features.bake(config, weights, None)
     embedding, bias = (np.asarray(part, np.float32) for part in weights.items)
     if len(embedding) != len(run.items.ids):
         raise errors.UserError(
@@ -109,5 +111,5 @@ def bake(run: finished_run.FinishedRun) -> BakedModel:
             f"{len(run.items.ids)}: restore the files of one run"
         )
     tower = tuple(np.asarray(part) for part in weights.tower[: len(config.query_tensors)])
-    shape = dataclasses.replace(config, item_feature_buckets=0, user_feature_buckets=0)
+    shape = dataclasses.replace(config.baked, item_feature_buckets=0, user_feature_buckets=0)
     return BakedModel(shape, embedding, bias, tower, run.items)

@@ -65,7 +65,7 @@ def test_help_stands_alone():
         ({"finetuning_learning_rate": 0.5}, "--finetuning_epochs"),
         ({"population_delta": 1e-6, "target_epsilon": 1.0}, "--population_ledger"),
         ({"catalogue_delta": 1e-6, "target_epsilon": 1.0}, "--catalogue=selected"),
-        ({"feature_buckets": 8}, "--item_features or --user_features"),
+        ({"feature_buckets": 8}, "--item_features, --user_features or --item_embedding=hashed"),
     ],
 )
 def test_whoever_changes_a_flag_without_its_need_hears_of_it(flags, need):
@@ -92,6 +92,7 @@ def test_every_need_is_met_by_some_run_and_not_by_another():
             popularity_noise_multiplier=1.0,
         ),
         RunConfig(report_to=("wandb", "mlflow", "mine.py:build")),
+        RunConfig(item_embedding="low_rank"),
     ]
     needs = {need for spec in _SPECS.values() for need in spec.needs}
     assert len(needs) > 20
@@ -128,7 +129,9 @@ def test_data_are_made_from_the_flags_that_say_so_and_the_seed():
     about_data = set(field_spec.find_names(RunConfig, lambda spec: spec.about_data))
     # Whether the catalogue will be chosen depends on whether the run is private, too.
     assert about_data | {"seed"} <= watched.read
+    # What the aggregator is, all that decides about it tells.
+    of_aggregator = {"aggregator", "aggregator_param", "item_embedding"}
     # So do which columns of the events are read for features.
     of_columns = {"item_features", "user_features", "group_attendance"}
     others = watched.read - about_data - {"seed"} - of_columns
-    assert others <= {"aggregator", "aggregator_param", "target_epsilon", "noise_multiplier"}
+    assert others <= of_aggregator | {"target_epsilon", "noise_multiplier"}

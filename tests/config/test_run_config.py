@@ -257,6 +257,8 @@ def test_flags_reach_the_parts_unchanged():
         query_tower="attention",
         num_heads=3,
         dropout=0.2,
+        item_embedding="low_rank",
+        item_rank=2,
         client_optimizer="adam",
         client_learning_rate=0.7,
         loss="in_batch_softmax",
@@ -268,7 +270,8 @@ def test_flags_reach_the_parts_unchanged():
         server_epsilon=1.3,
     )
     model, work, server = config.two_tower, config.client_work, config.server
-    assert dataclasses.astuple(model) == (3, 4, 5, 0.6, "attention", 3, 0.2, 0, 0, "dot", None)
+    expected = (3, 4, 5, 0.6, "attention", 3, 0.2, 0, 0, "dot", None, "low_rank", 2)
+    assert dataclasses.astuple(model) == expected
     assert (work.optimizer.name, work.optimizer.learning_rate) == ("adam", 0.7)
     assert (work.loss, work.batch_size, work.local_epochs) == ("in_batch_softmax", 8, 9)
     assert dataclasses.astuple(server) == ("sgd", 1.1, 0.12, 1.3, None)

@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -187,3 +188,25 @@ def test_json_with_a_mistake_is_refused_in_one_line(tmp_path, text, message):
     with pytest.raises(errors.UserError, match=message) as caught:
         feature_tables.read(path, "item_id")
     assert "\n" not in str(caught.value)
+
+
+def test_ids_have_two_rows_each_by_functions_of_their_own():
+    ids = [f"item {i}" for i in range(20_000)]
+    values = feature_values.hash_ids(ids, 100)
+    assert values.widths == (1, 1)
+    first, second = values.index.T
+    for rows in (first, second):
+        # 200 on average, and Poisson: within 6 standard deviations.
+        counts = np.bincount(rows, minlength=100)
+        assert np.abs(counts - 200).max() < 6 * np.sqrt(200)
+    # Independent: as many pairs as there are, about twice each.
+    assert np.bincount(100 * first + second, minlength=10_000).max() < 15
+    # An id's rows are its own, whoever else is there.
+    alone = feature_values.hash_ids(ids[7:8], 100)
+    np.testing.assert_array_equal(alone.index, values.index[7:8])
+
+
+def test_columns_of_two_kinds_stand_side_by_side():
+    joined = feature_values.join(_create("genres"), feature_values.hash_ids(list("abcd"), 50))
+    assert joined.widths == (2, 1, 1)
+    np.testing.assert_array_equal(joined.index[:, :2], _create("genres").index)

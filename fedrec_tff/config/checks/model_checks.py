@@ -2,6 +2,7 @@
 
 from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.models import config as shapes
 from fedrec_tff.models import plugin
 from fedrec_tff.plugins import loading
 
@@ -22,8 +23,35 @@ def check(config: RunConfig) -> None:
         raise errors.UserError(
             f"--num_heads={config.num_heads} does not divide --embedding_dim={config.embedding_dim}"
         )
+    _check_item_embedding(config)
     if config.model is not None:
         plugin.parse(config.model, config.model_param)
+
+
+def _check_item_embedding(config: RunConfig) -> None:
+    """Refuses items without anything, and what would have to know how they are made."""
+    made = config.item_embedding
+    if made == shapes.FEATURES and not config.item_features:
+        raise errors.UserError(
+            f"--item_embedding={made}: name them by --item_features, or choose another"
+        )
+    if made == shapes.LOW_RANK and config.item_rank >= config.embedding_dim:
+        raise errors.UserError(
+            f"--item_rank={config.item_rank}: must be below --embedding_dim={config.embedding_dim}"
+        )
+    if made in (shapes.HASHED, shapes.FEATURES) and config.initial_embedding == "features":
+        raise errors.UserError(
+            f"--initial_embedding=features: with --item_embedding={made} items have no rows to "
+            "begin with: drop one of them"
+        )
+    if made == shapes.TABLE:
+        return
+    for flag in ("attack", "finetuning_epochs"):
+        if getattr(config, flag):
+            raise errors.UserError(
+                f"--{flag} is about rows of the item table, which --item_embedding={made} makes "
+                f"embeddings of: drop one of them, or --item_embedding={shapes.TABLE}"
+            )
 
 
 def check_size(config: RunConfig, num_items: int) -> None:

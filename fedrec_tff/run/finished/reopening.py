@@ -134,7 +134,9 @@ def _refuse_missing(
 
 def needs_data(config: RunConfig) -> bool:
     """Whether a model scores by more than its weights and a history."""
-    return config.personal is not None or bool(config.item_features or config.user_features)
+    shape = config.two_tower
+    has_features = bool(shape.item_feature_buckets or shape.user_feature_buckets)
+    return config.personal is not None or has_features
 
 
 def build_score_fn(config: RunConfig, weights: "two_tower.TwoTowerWeights") -> ScoreFn:

@@ -203,7 +203,7 @@ def _read_json(folder: run_directory.RunDirectory) -> dict[str, Any]:
 def _check_shapes(config: RunConfig, path: pathlib.Path, arrays: model_file.ModelArrays) -> None:
     expected = [tuple(tensor.shape) for tensor in config.two_tower.tower]
     found = [array.shape for array in arrays.tower]
-    dim = config.embedding_dim
+    dim = config.two_tower.table_width
     if arrays.embedding.shape != (len(arrays.bias), dim) or found != expected:
         raise errors.UserError(
             f"{_FLAG}={path} has embeddings {list(arrays.embedding.shape)} and towers "

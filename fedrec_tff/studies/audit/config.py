@@ -178,6 +178,7 @@ def _check_run(config: RunConfig) -> None:
         "initial_bias",
         "initial_embedding",
         "initial_model",
+        "item_embedding",
         "item_features",
         "user_features",
         "negative_sampling",

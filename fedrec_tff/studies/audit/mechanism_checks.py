@@ -113,7 +113,7 @@ def _keep_noised(releases: Sequence[np.ndarray]) -> list[np.ndarray]:
 def _check_choice(subject: AggregatorUnderTest, noise: Noise) -> checks.Check:
     """Counts the chosen rows of an aggregate of nothing."""
     mechanism, num_items = subject.context.mechanism, subject.context.num_items
-    table = noise.first[: num_items * subject.model.embedding_dim].reshape(num_items, -1)
+    table = noise.first[: num_items * subject.model.table_width].reshape(num_items, -1)
     num_chosen = int(np.count_nonzero(np.any(table != 0.0, axis=1)))
     probability = mechanism.kind.needless_probability(mechanism)
     return checks.check_choice(num_chosen, num_items, probability)
@@ -215,7 +215,7 @@ def _create_process(
     rows = None if context.row_sparse else context.num_items
     value = two_tower.TwoTowerWeights(
         two_tower.ItemRows(
-            tff.TensorType(np.float32, [rows, model.embedding_dim]),
+            tff.TensorType(np.float32, [rows, model.table_width]),
             tff.TensorType(np.float32, [rows]),
         ),
         tuple(tff.TensorType(np.float32, s) for s in _shapes(model, context.num_items)[2:]),

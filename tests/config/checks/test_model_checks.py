@@ -44,3 +44,30 @@ def test_mistakes_are_told_with_the_way_out():
     _refuse("there is no file", model="nowhere.py:build")
     with pytest.raises(errors.UserError, match="there is no module a_module"):
         model_check_config.create_config("a_module:build")
+
+
+@pytest.mark.parametrize(
+    ("message", "flags"),
+    [
+        ("--item_embedding=features: name them by --item_features", {"item_embedding": "features"}),
+        (
+            "--item_rank=32: must be below --embedding_dim=32",
+            {"item_embedding": "low_rank", "item_rank": 32},
+        ),
+        ("--item_rank means nothing without --item_embedding=low_rank", {"item_rank": 4}),
+        (
+            "--initial_embedding=features: with --item_embedding=hashed",
+            {"item_embedding": "hashed", "initial_embedding": "features"},
+        ),
+        (
+            "--finetuning_epochs is about rows of the item table",
+            {"item_embedding": "projection", "finetuning_epochs": 1},
+        ),
+        (
+            "--attack is about rows of the item table",
+            {"item_embedding": "low_rank", "attack": "sign_flip"},
+        ),
+    ],
+)
+def test_items_that_cannot_be_made_so_are_refused(message, flags):
+    _refuse(message, **flags)
