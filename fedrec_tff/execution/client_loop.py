@@ -12,7 +12,7 @@ import tensorflow as tf
 from fedrec_tff.execution import values
 from fedrec_tff.execution.forms import ClientForm
 from fedrec_tff.execution.shares import NOWHERE, OVERFLOW
-from fedrec_tff.execution.stacking import LeafStack
+from fedrec_tff.execution.stacking import LeafStack, StoredRows
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -140,8 +140,9 @@ class ClientLoop:
             self._programs[key] = self._block.get_concrete_function(*arguments)
         return self._programs[key](*arguments)
 
-    def _pad(self, array: np.ndarray) -> tf.Tensor:
+    def _pad(self, array: np.ndarray | StoredRows) -> tf.Tensor:
         """A full block; rows without a client are never read."""
+        array = np.asarray(array)
         if len(array) == self._clients_per_block:
             return tf.convert_to_tensor(array)
         padded = np.zeros([self._clients_per_block, *array.shape[1:]], array.dtype)

@@ -30,7 +30,7 @@ from fedrec_tff.execution.secure_sum import SecureSum
 from fedrec_tff.execution.stacking import LeafStack
 
 DEFAULT_CLIENTS_PER_BLOCK = 128
-_CLIENTS_PER_STEP_ON_ACCELERATORS = 32
+CLIENTS_PER_STEP_ON_ACCELERATORS = 32
 # TensorFlow's vectoriser fails on these, at length.
 _UNVECTORISABLE = (
     "Case",
@@ -98,10 +98,8 @@ class CompiledContext(contexts.InProcessContext):
           ValueError: If a number is not positive.
         """
         options = options or CompiledOptions()
-        for name in ("num_parallel_shards", "num_shares", "clients_per_block", "clients_per_step"):
-            value = getattr(options, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
+        _check_positive(options, "num_parallel_shards", "num_shares")
+        _check_positive(options, "clients_per_block", "clients_per_step")
         self._devices = devices.find_devices(options.device)
         self._options = _fill_in(options, self._devices)
         if "CPU" in self._devices[0]:
@@ -123,13 +121,20 @@ class CompiledContext(contexts.InProcessContext):
         return CompiledRound(form, self._options, self._devices)
 
 
+def _check_positive(options: CompiledOptions, *names: str) -> None:
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}")
+
+
 def _fill_in(options: CompiledOptions, names: Sequence[str]) -> CompiledOptions:
     is_cpu = "CPU" in names[0]
     threads = options.num_parallel_shards
     if threads is None:
         threads = len(os.sched_getaffinity(0)) if is_cpu else len(names)
     num_shares = options.num_shares or threads
-    step = 1 if is_cpu else _CLIENTS_PER_STEP_ON_ACCELERATORS
+    step = 1 if is_cpu else CLIENTS_PER_STEP_ON_ACCELERATORS
     step = min(options.clients_per_step or step, options.clients_per_block)
     return dataclasses.replace(
         options,
@@ -173,12 +178,17 @@ class CompiledRound(rounds.FederatedRound):
         """Whether XLA compiles the client work."""
         return self._shares is not None
 
+    @property
+    def clients_per_step(self) -> int:
+        """How many clients are worked on at once, where client work is compiled."""
+        return self._shares.loop.clients_per_step
+
     def run_clients(
         self, clients: Any, prepared: list[tf.Tensor], keys: entropy.RoundKeys
     ) -> rounds.ClientTotals:
         """Runs the clients of one round."""
         if self._shares is None:
-            return self._run_one_by_one(clients, prepared, keys)
+            return self.run_one_by_one(clients, prepared, keys)
         start = time.monotonic()
         stacks = stacking.stack_cohort(clients, self._form.client_type)
         num_clients = sum(stack.num_clients for stack in stacks)
@@ -227,7 +237,7 @@ class CompiledRound(rounds.FederatedRound):
 
         Compiling is given up only if the clients come through without: if not, it was they.
         """
-        if _is_out_of_memory(failure):
+        if exceptions.is_out_of_memory(failure):
             raise exceptions.OutOfMemoryError(
                 "out of memory in client work: choose clients_per_block smaller than "
                 f"{self._options.clients_per_block}, or num_parallel_shards smaller than "
@@ -235,13 +245,13 @@ class CompiledRound(rounds.FederatedRound):
             )
         if isinstance(failure, exceptions.ExecutionError):
             raise failure
-        if self._shares.loop.clients_per_step > 1:
+        if self.clients_per_step > 1:
             _logger.warning(_NOT_VECTORISED, type(failure).__name__)
             self._shares = self._create_shares(1)
             return self.run_clients(clients, prepared, keys)
         if not isinstance(failure, exceptions.COMPILATION_ERRORS):
             raise failure
-        totals = self._run_one_by_one(clients, prepared, keys)
+        totals = self.run_one_by_one(clients, prepared, keys)
         self._stop_compiling(exceptions.summarize(failure))
         return totals
 
@@ -249,9 +259,10 @@ class CompiledRound(rounds.FederatedRound):
         _logger.warning("client work runs client by client, not compiled: %s", reason)
         self._shares = None
 
-    def _run_one_by_one(
+    def run_one_by_one(
         self, clients: Any, prepared: list[tf.Tensor], keys: entropy.RoundKeys
     ) -> rounds.ClientTotals:
+        """Runs the clients of one round as plain graphs, one after the other in each share."""
         self._one_by_one.times = self.times
         return self._one_by_one.run_clients(clients, prepared, keys)
 
@@ -266,13 +277,31 @@ class CompiledRound(rounds.FederatedRound):
         random_input = self._draw_random_input(num_clients, keys)
         self.times.compilations = self._count_new_shapes(stacks)
         options = self._options
-        return self._shares.run(
-            shares_lib.split(stacks, options.num_shares, options.clients_per_block, random_input),
-            prepared,
-            self.create_merge_fn(keys),
-            self.run_parallel,
-            None if self._sums is None else sums.add,
+        shares = shares_lib.split(
+            stacks, options.num_shares, options.clients_per_block, random_input
         )
+        return self.run_shares(shares, prepared, self.create_merge_fn(keys), sums)
+
+    def run_shares(
+        self,
+        shares: Sequence[Sequence[shares_lib.Block]],
+        prepared: list[tf.Tensor],
+        merge_fn: shares_lib.MergeFn,
+        sums: rounds.SecureSumCollector,
+    ) -> shares_lib.ShareTotals:
+        """Runs the shares of one round by the compiled loop.
+
+        Args:
+          shares: Blocks of each share.
+          prepared: Tensors that the server sends to every client.
+          merge_fn: Function that merges two accumulators.
+          sums: Collector of what clients send to secure sums, if these are not in the clear.
+
+        Returns:
+          The totals of all shares.
+        """
+        add_integers = None if self._sums is None else sums.add
+        return self._shares.run(shares, prepared, merge_fn, self.run_parallel, add_integers)
 
     def _draw_random_input(self, num_clients: int, keys: entropy.RoundKeys) -> np.ndarray:
         """uint64 [num_clients, 2, 2]: keys of the clients, or zeros that nothing reads."""
@@ -284,9 +313,3 @@ class CompiledRound(rounds.FederatedRound):
         before = len(self._compiled_shapes)
         self._compiled_shapes.update(stack.shapes for stack in stacks)
         return len(self._compiled_shapes) - before
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, (tf.errors.ResourceExhaustedError, MemoryError)):
-        return True
-    return "out of memory" in str(error).lower()

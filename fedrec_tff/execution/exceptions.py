@@ -37,6 +37,21 @@ class DeviceNotFoundError(ValueError):
     """A device that this machine does not have."""
 
 
+class WorkerLostError(ExecutionError):
+    """Processes that were to do the work have ended before their time."""
+
+
+class WorkerUnfitError(ExecutionError):
+    """A process that was to do the work cannot: it lacks something, or has another version."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error, of TensorFlow's or another's, means that memory did not suffice."""
+    if isinstance(error, (tf.errors.ResourceExhaustedError, MemoryError)):
+        return True
+    return "out of memory" in str(error).lower()
+
+
 def describe_failure(where: str, error: tf.errors.OpError) -> ExecutionError:
     """The error to raise for one of TensorFlow's.
 

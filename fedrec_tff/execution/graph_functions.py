@@ -21,6 +21,7 @@ class GraphFunction:
     are in the order of TFF's types: declaration order, where `tf.nest` would sort keys.
 
     Attributes:
+      computation: The computation itself.
       type_signature: Type signature of the computation.
       ops: Number of operations of each kind, in the graph and in its functions.
       is_random: Whether it draws random numbers from what `random_input` gives it.
@@ -41,6 +42,7 @@ class GraphFunction:
         proto = tff.framework.ConcreteComputation.get_proto(computation)
         if proto.WhichOneof("computation") != "tensorflow":
             raise TypeError(f"expected plain TensorFlow, found {computation.type_signature}")
+        self.computation = computation
         self.type_signature = computation.type_signature
         graph_def = _read_graph(proto.tensorflow)
         self.draws_stateless_floats = stateless_random.draws_stateless_floats(graph_def)

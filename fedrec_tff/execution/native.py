@@ -11,7 +11,8 @@ import contextlib
 import os
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import grpc
 import portpicker
@@ -20,10 +21,12 @@ import tree
 
 from fedrec_tff import child_processes
 from fedrec_tff.execution import stacking
+from fedrec_tff.execution.exceptions import WorkerLostError
 
 _START_TIMEOUT_SECONDS = 300.0
 _POLL_SECONDS = 0.05
 _MAX_EXECUTORS = 4
+_ANSWER_SECONDS = 10.0
 # TFF's own settings: models and cohorts travel in one message.
 _MAX_MESSAGE_BYTES = 2 * 1000 * 1000 * 1000
 _CHANNEL_OPTIONS = (
@@ -31,10 +34,6 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
 )
-
-
-class WorkerLostError(RuntimeError):
-    """The worker process ended before its time."""
 
 
 class WorkerProcess:
@@ -95,6 +94,44 @@ class WorkerProcess:
         self._child.end()
 
 
+class RemoteWorker:
+    """TFF's `worker_binary` that somebody started, on this machine or another."""
+
+    def __init__(self, address: str) -> None:
+        """Initialises the worker's channel.
+
+        Args:
+          address: Address of the worker, HOST:PORT.
+        """
+        self._address = address
+        self._channel = grpc.insecure_channel(address, _CHANNEL_OPTIONS)
+
+    def connect(self) -> tff.framework.RemoteExecutorGrpcStub:
+        """Returns a stub of the worker, once it answers; errors are those of `check_alive`."""
+        self.check_alive()
+        return tff.framework.RemoteExecutorGrpcStub(self._channel)
+
+    def check_alive(self) -> None:
+        """Does nothing while the worker answers.
+
+        Raises:
+          WorkerLostError: If it does not.
+        """
+        try:
+            grpc.channel_ready_future(self._channel).result(_ANSWER_SECONDS)
+            return
+        except grpc.FutureTimeoutError:
+            pass
+        raise WorkerLostError(
+            f"no worker of TFF's answers at {self._address} (it is started as "
+            "`worker_binary --port=N`, from the folder data/ of the package tensorflow_federated)"
+        )
+
+    def close(self) -> None:
+        """Leaves the worker to itself."""
+        self._channel.close()
+
+
 class _ClosingExecutorFactory(tff.framework.ExecutorFactory):
     """Keeps the executors of the latest cohort sizes, and closes the others.
 
@@ -103,7 +140,7 @@ class _ClosingExecutorFactory(tff.framework.ExecutorFactory):
     without bound. A worker that died is an error here; TFF would try it again for ever.
     """
 
-    def __init__(self, worker: WorkerProcess) -> None:
+    def __init__(self, worker: WorkerProcess | RemoteWorker) -> None:
         self._worker = worker
         self._stub = worker.connect()
         self._executors: collections.OrderedDict[int, tff.framework.RemoteExecutor] = (
@@ -129,32 +166,64 @@ class _ClosingExecutorFactory(tff.framework.ExecutorFactory):
             executor.close()
 
 
+class _SharedContext(tff.framework.SyncContext):
+    """Several workers that share the clients of a computation.
+
+    TFF takes the computation apart into what can be done for some clients, the merging of what
+    comes of it, and what follows, which one worker does. Values are merged as they come.
+    """
+
+    def __init__(self, factories: Sequence[tff.framework.ExecutorFactory]) -> None:
+        self._context = tff.backends.native.create_mergeable_comp_execution_context(
+            [
+                tff.framework.AsyncExecutionContext(
+                    executor_fn=factory,
+                    compiler_fn=tff.backends.native.desugar_and_transform_to_native,
+                    transform_args=tff.tensorflow.transform_args,
+                    transform_result=tff.tensorflow.transform_result,
+                )
+                for factory in factories
+            ]
+        )
+
+    def invoke(self, comp: tff.Computation, arg: Any) -> Any:
+        """Runs a computation; called by TFF."""
+        return self._context.invoke(comp, tree.traverse(_unstack, arg))
+
+
 @contextlib.contextmanager
 def native_context(
-    max_concurrent_calls: int | None = None,
-) -> Iterator[tff.framework.SyncExecutionContext]:
+    max_concurrent_calls: int | None = None, workers: Sequence[str] = ()
+) -> Iterator[tff.framework.SyncContext]:
     """Runs computations in TFF's C++ runtime inside a `with` block.
 
     Args:
-      max_concurrent_calls: Number of clients that are worked on at once; by default, one for each
-        core that this process may use.
+      max_concurrent_calls: Number of clients that a worker of ours works on at once; by default,
+        one for each core that this process may use.
+      workers: Addresses of workers, HOST:PORT, that share the clients of each computation; without
+        any, one is started, and ends with the block.
 
     Yields:
-      The context, installed as TFF's current one; its worker ends with the block.
+      The context, installed as TFF's current one.
+
+    Raises:
+      WorkerLostError: If a worker does not answer.
     """
-    worker = WorkerProcess(max_concurrent_calls or len(os.sched_getaffinity(0)))
-    try:
-        factory = _ClosingExecutorFactory(worker)
-        context = tff.framework.SyncExecutionContext(
-            executor_fn=factory,
-            compiler_fn=tff.backends.native.desugar_and_transform_to_native,
-            transform_args=_transform_args,
-            transform_result=tff.tensorflow.transform_result,
-        )
-        with tff.framework.get_context_stack().install(context):
-            yield context
-    finally:
-        worker.close()
+    with contextlib.ExitStack() as stack:
+        if workers:
+            joined = [stack.enter_context(contextlib.closing(RemoteWorker(w))) for w in workers]
+            context = _SharedContext([_ClosingExecutorFactory(worker) for worker in joined])
+        else:
+            started = WorkerProcess(max_concurrent_calls or len(os.sched_getaffinity(0)))
+            stack.callback(started.close)
+            context = tff.framework.SyncExecutionContext(
+                executor_fn=_ClosingExecutorFactory(started),
+                compiler_fn=tff.backends.native.desugar_and_transform_to_native,
+                transform_args=_transform_args,
+                transform_result=tff.tensorflow.transform_result,
+            )
+        stack.enter_context(tff.framework.get_context_stack().install(context))
+        yield context
 
 
 def _transform_args(arguments: object) -> object:

@@ -6,9 +6,50 @@ from typing import Any
 
 import numpy as np
 import tensorflow_federated as tff
+import tree
 
 from fedrec_tff.execution import values
 from fedrec_tff.execution.exceptions import ClientStructureError
+
+
+class StoredRows:
+    """Rows of a table that are read where they are needed, and when.
+
+    Stands for the array `table[rows]`, and becomes it when it is asked for one.
+
+    Attributes:
+      table: Whatever has `shape` and `dtype`, and returns an array for `table[rows]`: an array, a
+        file that is mapped into memory. One that is no array is pickled where it travels to other
+        machines, and should then be small, as a path is.
+      rows: int64 [num_rows], the rows.
+    """
+
+    def __init__(self, table: Any, rows: np.ndarray) -> None:
+        """Initialises the rows; reads nothing."""
+        self.table = table
+        self.rows = rows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array."""
+        return (len(self.rows), *self.table.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the array."""
+        return np.dtype(self.table.dtype)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Rows of a slice, still unread; the values of any other index into the rows."""
+        if isinstance(index, slice):
+            return StoredRows(self.table, self.rows[index])
+        return self.table[self.rows[index]]
+
+    def __array__(self, dtype: Any = None) -> np.ndarray:
+        return np.asarray(self.table[self.rows], dtype)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -16,13 +57,20 @@ class StackedClients:
     """Clients whose tensors have the same shapes.
 
     Attributes:
-      structure: The structure of one client; each array has one more axis, the first, over the
-        clients.
+      structure: The structure of one client; each array, or `StoredRows`, has one more axis, the
+        first, over the clients.
       positions: int64 [num_clients], the clients' positions in the cohort.
     """
 
     structure: Any
     positions: np.ndarray
+
+    def load(self) -> "StackedClients":
+        """The same clients, with all that was stored read."""
+        loaded = tree.map_structure(
+            lambda leaf: np.asarray(leaf) if isinstance(leaf, StoredRows) else leaf, self.structure
+        )
+        return StackedClients(loaded, self.positions)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,11 +103,11 @@ class LeafStack:
 
     Attributes:
       leaves: Arrays of the clients' leaves, one [num_clients, ...] for each leaf of the client
-        type.
+        type; or rows that are still to be read.
       positions: int64 [num_clients], the clients' positions in the cohort.
     """
 
-    leaves: tuple[np.ndarray, ...]
+    leaves: tuple[np.ndarray | StoredRows, ...]
     positions: np.ndarray
 
     @property
@@ -77,6 +125,14 @@ class LeafStack:
         return LeafStack(
             tuple(leaf[start:stop] for leaf in self.leaves), self.positions[start:stop]
         )
+
+    def take(self, rows: np.ndarray) -> "LeafStack":
+        """The clients of some rows."""
+        leaves = (
+            StoredRows(leaf.table, leaf.rows[rows]) if isinstance(leaf, StoredRows) else leaf[rows]
+            for leaf in self.leaves
+        )
+        return LeafStack(tuple(leaves), self.positions[rows])
 
 
 def stack_cohort(clients: Any, client_type: tff.Type) -> list[LeafStack]:
@@ -200,7 +256,7 @@ def _flatten_part(part: StackedClients, client_type: tff.Type) -> LeafStack:
     try:
         leaves = values.flatten(part.structure, client_type)
         arrays = tuple(
-            values.to_array(leaf, tff.TensorType(leaf_type.dtype, [num_clients, *leaf_type.shape]))
+            _check_leaf(leaf, tff.TensorType(leaf_type.dtype, [num_clients, *leaf_type.shape]))
             for leaf, leaf_type in zip(leaves, types, strict=True)
         )
         return LeafStack(arrays, np.asarray(part.positions, np.int64))
@@ -210,9 +266,18 @@ def _flatten_part(part: StackedClients, client_type: tff.Type) -> LeafStack:
     raise ClientStructureError(f"{where}: {reason}")
 
 
+def _check_leaf(leaf: Any, tensor_type: tff.TensorType) -> np.ndarray | StoredRows:
+    if not isinstance(leaf, StoredRows):
+        return values.to_array(leaf, tensor_type)
+    is_of_type = leaf.dtype == tensor_type.dtype and values.has_shape(leaf.shape, tensor_type)
+    if not is_of_type:
+        raise TypeError(f"expected {tensor_type}, found {leaf.dtype}{list(leaf.shape)}")
+    return leaf
+
+
 def _take(structure: Any, row: int) -> Any:
     """Row `row` of every array in a structure of TFF's containers."""
-    if isinstance(structure, np.ndarray):
+    if isinstance(structure, (np.ndarray, StoredRows)):
         return structure[row]
     if isinstance(structure, dict):
         return type(structure)((name, _take(value, row)) for name, value in structure.items())

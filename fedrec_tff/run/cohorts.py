@@ -94,9 +94,12 @@ class CohortIterator(tff.program.FederatedDataSourceIterator):
         seeds = self._draws.take(rows).seeds(_CLIENT, round_number)
         self._next_round += 1
 
-        def create(part: clients_lib.CohortArrays) -> Any:
+        def create(part: clients_lib.CohortPart) -> Any:
+            bucket = self._population.buckets[part.bucket_index]
             data = client_work.ClientData(
-                part.item_index, part.num_interactions, seeds[part.positions]
+                stacking.StoredRows(bucket.item_index, part.bucket_rows),
+                stacking.StoredRows(bucket.num_interactions, part.bucket_rows),
+                seeds[part.positions],
             )
             members = rows[part.positions]
             if self._user_features is not None:
@@ -109,7 +112,7 @@ class CohortIterator(tff.program.FederatedDataSourceIterator):
 
         parts = tuple(
             stacking.StackedClients(create(part), part.positions)
-            for part in clients_lib.client_arrays(self._population, rows)
+            for part in clients_lib.select(self._population, rows)
         )
         return Cohort(parts, rows)
 

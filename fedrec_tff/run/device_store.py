@@ -58,7 +58,7 @@ class DeviceStore:
           The cohort, with the devices' new personal parts.
         """
         parts = []
-        for part in cohort.parts:
+        for part in map(stacking.StackedClients.load, cohort.parts):
             users = user_index[cohort.rows[part.positions]]
             if len(users):
                 found = part.structure._replace(personal=self.states[users])

@@ -15,8 +15,7 @@ import tensorflow_federated as tff
 from fedrec_tff import errors
 from fedrec_tff.config import run_config
 from fedrec_tff.datasets import clients
-from fedrec_tff.execution import native
-from fedrec_tff.execution.secure_sum import SecureSum
+from fedrec_tff.execution.exceptions import WorkerLostError
 from fedrec_tff.learning import guidance_memory
 from fedrec_tff.privacy import accounting, calibration, departures, statement
 from fedrec_tff.privacy import ledger as ledger_lib
@@ -77,7 +76,7 @@ def execute(session: Session) -> SessionOutcome:
     )
     with (
         _shortage_as_user_error(session.directory),
-        execution.execution_context(session.config) as secure_sum,
+        execution.execution_context(session.config) as executed,
         _open_ledger(session) as ledger,
         interruption.stop_on_signals() as stop,
         # Before anything is spent: a tracker that cannot be built ends the session.
@@ -101,7 +100,7 @@ def execute(session: Session) -> SessionOutcome:
         popular = popularity_prior.obtain(session, population, ledger)
         devices = devices_lib.Devices(session, popular)
         result = event_loop.run(
-            _train(session, population, popular, ledger, stop, secure_sum, devices, reporters)
+            _train(session, population, popular, ledger, stop, executed, devices, reporters)
         )
         if not result.is_complete:
             notices.say(f"stopped after round {result.rounds}; the same command resumes")
@@ -136,7 +135,7 @@ async def _train(
     popular: known_popularity.Popularity | None,
     ledger: ledger_lib.PrivacyLedger | None,
     stop: interruption.StopRequest,
-    secure_sum: SecureSum | None,
+    executed: execution.Execution,
     devices: devices_lib.Devices,
     reporters: reporting.Reporters,
 ) -> training.TrainingResult:
@@ -190,7 +189,7 @@ async def _train(
             release_manager,
             state_manager,
             ledger,
-            _create_options(session, start.state.global_model_weights, secure_sum, devices),
+            _create_options(session, start.state.global_model_weights, executed, devices),
             stop,
             profiler,
             divergence.create_watch(
@@ -316,7 +315,7 @@ def _select_user_features(session: Session) -> np.ndarray | None:
 def _create_options(
     session: Session,
     weights: tff.learning.models.ModelWeights,
-    secure_sum: SecureSum | None,
+    executed: execution.Execution,
     devices: devices_lib.Devices,
 ) -> training.TrainingOptions:
     config = session.config
@@ -331,7 +330,8 @@ def _create_options(
         averaging_decay=config.averaging_decay,
         download_megabytes=config.clients_per_round * num_weights * _BYTES_PER_WEIGHT / 1e6,
         sums_client_metrics=config.server_sees_sums,
-        read_secure_sum_costs_fn=lambda: getattr(secure_sum, "costs", None),
+        read_secure_sum_costs_fn=lambda: getattr(executed.secure_sum, "costs", None),
+        read_worker_rates_fn=executed.read_worker_rates,
         learning_rates=run_process.create_learning_rates(config),
         prepare_cohort_fn=devices.prepare_cohort,
         selection_rule=_create_selection_rule(config),
@@ -404,7 +404,7 @@ def _shortage_as_user_error(directory: run_directory.RunDirectory) -> Iterator[N
     """A full disk, which TensorFlow tells in an error of its own, and a worker that was killed."""
     try:
         yield
-    except native.WorkerLostError as error:
+    except WorkerLostError as error:
         raise errors.UserError(
             f"{error}: the same command resumes {directory.root} from its last checkpoint; a "
             "smaller --clients_per_round or --embedding_dim needs less memory"

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow_federated as tff
 
 from fedrec_tff import errors
+from fedrec_tff.execution.exceptions import WorkerLostError
 from fedrec_tff.learning import averaging
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.run import divergence, model_selection
@@ -50,6 +51,8 @@ class TrainingOptions:
       sums_client_metrics: Whether clients' metrics are summed; they are zeros otherwise.
       read_secure_sum_costs_fn: Function that reads what the latest round's secure sum cost, if
         there was one.
+      read_worker_rates_fn: Function that reads the users a second of each worker of a cluster in
+        the latest round.
       learning_rates: float32 [rounds] of each side, client or server, that has a schedule.
       prepare_cohort_fn: Preparation of the devices before a round, by themselves.
       selection_rule: Rule by which validation decides which model is released, and when training
@@ -67,6 +70,7 @@ class TrainingOptions:
     averaging_decay: float = 0.0
     sums_client_metrics: bool = True
     read_secure_sum_costs_fn: ReadCostsFn = lambda: None
+    read_worker_rates_fn: Callable[[], Mapping[int, float]] = dict
     learning_rates: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     prepare_cohort_fn: PrepareCohortFn = lambda state, cohort: cohort
     selection_rule: model_selection.SelectionRule | None = None
@@ -210,6 +214,7 @@ async def train(
 
     Raises:
       DivergedError: If no round is worth its cost any more; nothing is entered for it.
+      WorkerLostError: If those who compute have ended; the rounds before are checkpointed.
     """
     progress, saved_round = start, start.round_number
     ended_by = _find_end(progress, options)
@@ -221,8 +226,13 @@ async def train(
                 ended_by = PRIVACY_BUDGET
                 break
             ledger.append(round_number)
-        with profiler.trace(round_number):
-            progress, metrics = _run_round(process, cohorts, progress, ledger, options, watch)
+        try:
+            with profiler.trace(round_number):
+                progress, metrics = _run_round(process, cohorts, progress, ledger, options, watch)
+        except WorkerLostError:
+            if saved_round < progress.round_number:
+                await _save(state_manager, _note_ledger(progress, ledger))
+            raise
         # The last round always has an evaluation, whatever makes it the last.
         is_last = _find_end(progress, options) is not None
         if is_last or round_number % options.rounds_per_evaluation == 0:
@@ -295,6 +305,7 @@ def _run_round(
                     **round_metrics.create_measurement_metrics(output.metrics["aggregator"]),
                     **communication.describe_messages(output.metrics["aggregator"]),
                     **communication.describe_secure_sum(options.read_secure_sum_costs_fn()),
+                    **round_metrics.create_worker_metrics(options.read_worker_rates_fn()),
                 },
                 seconds,
             ),

@@ -17,7 +17,7 @@ _DEFINED = re.compile(r"DEFINE_\w+\(\s*\"(\w+)\"|define\(\s*\"(\w+)\"")
 # Of programs that are not ours (XLA, TFF's worker, git, TensorBoard, pip), and a placeholder.
 _FOREIGN = {
     *("xla_cpu_enable_fast_min_max", "port", "max_concurrent_computation_calls"),
-    *("always", "dirty", "abbrev", "logdir", "no", "name"),
+    *("always", "dirty", "abbrev", "logdir", "no", "name", "head"),
 }
 # Settings of functions that a run's user cannot reach; messages about them are for programmers,
 # and must not come from where every run passes.

@@ -1,3 +1,4 @@
+import contextlib
 import signal
 
 import numpy as np
@@ -5,7 +6,7 @@ import psutil
 import pytest
 import tensorflow_federated as tff
 
-from fedrec_tff.execution import native
+from fedrec_tff.execution import native, stacking
 
 
 @tff.federated_computation(tff.FederatedType(np.int32, tff.CLIENTS))
@@ -43,3 +44,26 @@ def test_executors_of_other_cohort_sizes_are_closed(monkeypatch):
         assert len(set(closed)) >= 10 - native._MAX_EXECUTORS
         # A size that was closed comes back.
         assert _add([7]) == 7
+
+
+def test_workers_that_somebody_started_share_the_clients():
+    with contextlib.ExitStack() as stack:
+        workers = [native.WorkerProcess(1) for _ in range(2)]
+        for worker in workers:
+            stack.callback(worker.close)
+            worker.connect()
+        before = _our_workers()
+        addresses = [f"localhost:{worker._port}" for worker in workers]
+        with native.native_context(workers=addresses):
+            for size in (0, 1, 2, 7):
+                clients = list(range(size))
+                assert _add(clients) == sum(clients)
+            part = stacking.StackedClients(np.int32([4, 5, 6]), np.arange(3))
+            assert _add(stacking.StackedCohort((part,))) == 15
+            # No worker was started.
+            assert _our_workers() == before
+            workers[1].close()
+            with pytest.raises(native.WorkerLostError, match=f"answers at {addresses[1]}"):
+                _add([1, 2, 3])
+    with pytest.raises(native.WorkerLostError), native.native_context(workers=addresses):
+        pass

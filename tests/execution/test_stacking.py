@@ -93,3 +93,45 @@ def test_a_wrong_client_is_named():
     clients = [_create_client(2, 0), _create_client(2, 1), {"z": [1.0], "a": (1.5, True)}]
     with pytest.raises(exceptions.ClientStructureError, match=r"client 2 .* expected int32"):
         stacking.stack_cohort(clients, _TYPE)
+
+
+def test_stored_rows_stand_for_the_array_and_are_read_when_it_is_asked_for():
+    table = np.arange(12, dtype=np.float32).reshape(6, 2)
+    reads = []
+
+    class Table:
+        shape, dtype = table.shape, table.dtype
+
+        def __getitem__(self, rows):
+            reads.append(np.shape(rows))
+            return table[rows]
+
+    rows = stacking.StoredRows(Table(), np.array([5, 0, 3]))
+    numbers = np.arange(3)
+    part = stacking.StackedClients(
+        collections.OrderedDict(z=rows, a=(numbers.astype(np.int32), numbers > 0)), numbers
+    )
+    cohort = stacking.StackedCohort((part,))
+    (stack,) = stacking.stack_cohort(cohort, _TYPE)
+    sliced, taken = stack.slice(1, 3), stack.take(np.array([2, 0]))
+    assert (stack.shapes[0], len(rows), rows.shape, reads) == ((2,), 3, (3, 2), [])
+    np.testing.assert_array_equal(sliced.leaves[0], table[[0, 3]])
+    np.testing.assert_array_equal(taken.leaves[0], table[[3, 5]])
+    assert reads == [(2,), (2,)]
+    np.testing.assert_array_equal(part.load().structure["z"], table[[5, 0, 3]])
+    np.testing.assert_array_equal(cohort.unstack()[2]["z"], table[3])
+
+
+def test_stored_rows_of_another_type_are_refused():
+    def stack(table):
+        structure = collections.OrderedDict(
+            z=stacking.StoredRows(table, np.array([1])),
+            a=(np.zeros(1, np.int32), np.zeros(1, np.bool_)),
+        )
+        part = stacking.StackedClients(structure, np.array([0]))
+        return stacking.stack_cohort(stacking.StackedCohort((part,)), _TYPE)
+
+    assert len(stack(np.zeros([3, 2], np.float32))) == 1
+    for table in (np.zeros([3, 2]), np.zeros([3, 2, 2], np.float32)):
+        with pytest.raises(exceptions.ClientStructureError, match="expected float32"):
+            stack(table)

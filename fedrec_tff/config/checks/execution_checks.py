@@ -1,4 +1,4 @@
-"""Refuses devices that there are not, and traces that would tell of users."""
+"""Refuses devices and addresses that there are not, and traces that would tell of users."""
 
 # Tested in tests/config/test_run_config.py.
 
@@ -8,11 +8,13 @@ from fedrec_tff import errors
 from fedrec_tff.config.output_config import ROUND_RANGE
 from fedrec_tff.config.run_config import RunConfig
 
+_HOST_AND_PORT = re.compile(r"[^\s:/@,]+:\d{1,5}|\[[\da-fA-F:]+\]:\d{1,5}")
+_RAY_ADDRESSES = ("auto", "local")
 _DEVICE = re.compile(r"cpu|(gpu|tpu)(:\d{1,4})?")
 
 
 def check(config: RunConfig) -> None:
-    """Checks the device, and the rounds to trace.
+    """Checks the device, addresses of other machines, and the rounds to trace.
 
     Args:
       config: The run's flags.
@@ -22,8 +24,25 @@ def check(config: RunConfig) -> None:
     """
     if _DEVICE.fullmatch(config.device) is None:
         raise errors.UserError(f"--device={config.device}: choose cpu, gpu, gpu:N, tpu or tpu:N")
+    _check_addresses(config)
     if config.profile_rounds is not None:
         _check_profile(config)
+
+
+def _check_addresses(config: RunConfig) -> None:
+    address = config.ray_address
+    if address not in _RAY_ADDRESSES and _HOST_AND_PORT.fullmatch(address) is None:
+        raise errors.UserError(
+            f"--ray_address={address}: choose auto, local or the address of a cluster that this "
+            "machine is a node of, as in 10.0.0.1:6379"
+        )
+    for worker in config.workers:
+        if _HOST_AND_PORT.fullmatch(worker) is None:
+            raise errors.UserError(
+                f"--workers={','.join(config.workers)}: {worker!r} is no HOST:PORT"
+            )
+    if len(set(config.workers)) < len(config.workers):
+        raise errors.UserError(f"--workers={','.join(config.workers)}: one of them is there twice")
 
 
 def _check_profile(config: RunConfig) -> None:

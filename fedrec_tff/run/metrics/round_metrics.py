@@ -119,6 +119,11 @@ def create_cohort_metrics(
     return metrics | measured
 
 
+def create_worker_metrics(rates: Mapping[int, float]) -> dict[str, float]:
+    """Names how fast each worker of a cluster was in a round, in users a second."""
+    return {f"time/users_per_second_of_worker/{index}": rate for index, rate in rates.items()}
+
+
 def create_aggregate_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Names what is computed from the aggregate alone, and is as private as the aggregate.
 

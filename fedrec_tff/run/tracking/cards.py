@@ -67,6 +67,10 @@ _DESCRIPTIONS = (
     (r"time/seconds$", "Seconds that fitting took"),
     (r"time/round_seconds$", "Seconds of the round, without its evaluation"),
     (r"time/evaluation_seconds$", "Seconds of the evaluation"),
+    (
+        r"time/users_per_second_of_worker/(\d+)$",
+        "Clients of the round that worker {} of the cluster worked on, by the seconds that it took",
+    ),
     (r"time/users_per_second$", "Clients of the round by the seconds that it took"),
     (r"time/examples_per_second$", "Training examples of the round by the seconds that it took"),
     (

@@ -1,0 +1,169 @@
+"""What driver and workers send each other: plain records of bytes, arrays and numbers."""
+
+# Tested in tests/cluster/test_messages.py.
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_federated as tff
+from tensorflow_federated.proto.v0 import computation_pb2
+
+from fedrec_tff.execution import stacking
+from fedrec_tff.execution.forms import ClientForm
+from fedrec_tff.execution.graph_functions import GraphFunction
+from fedrec_tff.execution.secure_sum import SecureSumSlot
+from fedrec_tff.execution.shares import Block
+
+# What `Work.clients_per_step` is where clients are called one by one.
+ONE_BY_ONE = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class FormMessage:
+    """A form's clients' part: its computations as serialised protocol buffers."""
+
+    work: bytes
+    zero: bytes
+    accumulate: bytes
+    merge: bytes
+    slots: tuple[SecureSumSlot, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TableRows:
+    """Rows of a table that the worker has, or reads where it lies.
+
+    Attributes:
+      key: Key of the table.
+      rows: int64 [num_rows], the rows.
+    """
+
+    key: str
+    rows: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BlockMessage:
+    """A `shares.Block`, with keys in the place of tables."""
+
+    leaves: tuple[np.ndarray | TableRows, ...]
+    positions: np.ndarray
+    random_input: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Work:
+    """Neighbouring shares of a round, which one worker runs and merges.
+
+    Attributes:
+      form: Key of the form.
+      prepared: Key of what the server sends to every client.
+      shares: Blocks of each share.
+      clients_per_block: Number of clients whose data are on the device at once, for each share.
+      clients_per_step: Number of clients that are worked on at once; `ONE_BY_ONE` for plain graphs.
+      sums_in_the_clear: Whether the worker adds up secure sums; if not, it returns each client's
+        integers.
+    """
+
+    form: str
+    prepared: str
+    shares: tuple[tuple[BlockMessage, ...], ...]
+    clients_per_block: int
+    clients_per_step: int
+    sums_in_the_clear: bool
+
+    @property
+    def num_clients(self) -> int:
+        """The number of clients in all shares."""
+        return sum(len(block.positions) for share in self.shares for block in share)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came out of a `Work`.
+
+    Attributes:
+      accumulator: Leaves of the accumulator of all shares; None if there were no clients.
+      secure_sums: Secure sums in the clear, int64, one for each slot.
+      integers: The clients' integers for each slot, and their positions, where sums are not in the
+        clear.
+      seconds: Seconds that the work took.
+      failure: The error that ended it; None if all is well.
+    """
+
+    accumulator: list[np.ndarray] | None = None
+    secure_sums: list[np.ndarray] = dataclasses.field(default_factory=list)
+    integers: list[tuple[list[np.ndarray], np.ndarray]] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
+    failure: Exception | None = None
+
+
+def pack_form(form: ClientForm) -> FormMessage:
+    """Serialises a form's clients' part."""
+    return FormMessage(
+        *(_serialize(getattr(form, name)) for name in ("work", "zero", "accumulate", "merge")),
+        form.slots,
+    )
+
+
+def unpack_form(message: FormMessage) -> ClientForm:
+    """Imports the graphs of a form that was packed."""
+    work = _deserialize(message.work)
+    return ClientForm(
+        work=work,
+        zero=_deserialize(message.zero),
+        accumulate=_deserialize(message.accumulate),
+        merge=_deserialize(message.merge),
+        slots=message.slots,
+        client_type=work.type_signature.parameter[0],
+    )
+
+
+def pack_block(block: Block, keys: Mapping[int, str]) -> BlockMessage:
+    """Replaces tables by their keys.
+
+    Args:
+      block: Block of a share.
+      keys: Key of each table, by the table's `id`.
+
+    Returns:
+      The message.
+    """
+    leaves = tuple(
+        TableRows(keys[id(leaf.table)], leaf.rows)
+        if isinstance(leaf, stacking.StoredRows)
+        else leaf
+        for leaf in block.clients.leaves
+    )
+    return BlockMessage(leaves, block.clients.positions, block.random_input)
+
+
+def unpack_block(message: BlockMessage, tables: Mapping[str, Any]) -> Block:
+    """Reverses `pack_block`, with the worker's tables by key."""
+    leaves = tuple(
+        stacking.StoredRows(tables[leaf.key], leaf.rows) if isinstance(leaf, TableRows) else leaf
+        for leaf in message.leaves
+    )
+    return Block(stacking.LeafStack(leaves, message.positions), message.random_input)
+
+
+def find_tables(shares: Sequence[Sequence[Block]]) -> dict[int, Any]:
+    """The tables that shares read from, by `id`."""
+    return {
+        id(leaf.table): leaf.table
+        for share in shares
+        for block in share
+        for leaf in block.clients.leaves
+        if isinstance(leaf, stacking.StoredRows)
+    }
+
+
+def _serialize(function: GraphFunction) -> bytes:
+    return tff.framework.serialize_computation(function.computation).SerializeToString()
+
+
+def _deserialize(message: bytes) -> GraphFunction:
+    proto = computation_pb2.Computation.FromString(message)
+    return GraphFunction(tff.framework.deserialize_computation(proto))

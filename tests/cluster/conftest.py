@@ -1,0 +1,76 @@
+"""A real Ray cluster of two nodes on this machine, and workers on it; skipped without Ray."""
+
+import importlib.util
+import os
+import signal
+
+import cluster_computations
+import pytest
+
+from fedrec_tff.cluster import connection, ray_package
+from fedrec_tff.cluster.worker import WorkerOptions
+from fedrec_tff.cluster.worker_pool import Workers
+
+_STORE_BYTES = 80 * 2**20
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is not installed (requirements-ray.txt)")
+    ray_package.import_ray()
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": _STORE_BYTES}
+    made = Cluster(initialize_head=True, head_node_args=head)
+    made.add_node(num_cpus=1, object_store_memory=_STORE_BYTES)
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture(scope="session")
+def ray(cluster):
+    with connection.connect(cluster.address) as module:
+        # Workers do not find the modules of tests.
+        module.cloudpickle.register_pickle_by_value(cluster_computations)
+        yield module
+
+
+class Striking:
+    """The module `ray`, which does something at the first waiting for work that is under way."""
+
+    def __init__(self, module):
+        self._module = module
+        self._strike = None
+        self.workers = None
+
+    def __getattr__(self, name):
+        return getattr(self._module, name)
+
+    def strike(self, what):
+        """Has `what` called with a worker that has just been given work."""
+        self._strike = what
+
+    def wait(self, references, **options):
+        busy = [seat for seat in self.workers._seats if seat.task is not None]
+        if self._strike is not None and busy:
+            strike, self._strike = self._strike, None
+            strike(busy[0])
+        return self._module.wait(references, **options)
+
+    def find_process(self, seat):
+        """The process of a worker that has nothing to do."""
+        return self._module.get(seat.actor.__ray_call__.remote(lambda worker: os.getpid()))
+
+
+def kill(process):
+    os.kill(process, signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def striking(ray):
+    """Two workers, of which any may be struck down."""
+    module = Striking(ray)
+    with Workers(module, WorkerOptions(), 2, 16) as workers:
+        module.workers = workers
+        yield module
