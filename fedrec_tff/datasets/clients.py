@@ -1,7 +1,8 @@
 """Client tensors: each training user's sequence once, padded, in buckets of similar length.
 
 To which length a sequence is padded follows from its own length: a client computes the same,
-whoever else is there.
+whoever else is there. Sequences stay where they are, in memory or in a mapped file; what is padded
+is a cohort, when it is asked for.
 """
 
 from __future__ import annotations
@@ -24,14 +25,16 @@ class ClientBucket:
     """Clients whose sequences are padded to the same length.
 
     Attributes:
-      item_index: int32 [num_clients, padded_length], oldest first, left-aligned, padded with 0.
+      sequences: The rows of all clients, those of other buckets among them.
+      client_row: int64 [num_clients], the row of each client in `sequences`.
       num_interactions: int32 [num_clients], the number of cells that are not padding.
-      client_row: int64 [num_clients], the row of each client in `Split.train`.
+      padded_length: The number of cells of each client.
     """
 
-    item_index: np.ndarray
-    num_interactions: np.ndarray
+    sequences: Sequences
     client_row: np.ndarray
+    num_interactions: np.ndarray
+    padded_length: int
 
     @property
     def num_clients(self) -> int:
@@ -39,9 +42,23 @@ class ClientBucket:
         return len(self.client_row)
 
     @property
-    def padded_length(self) -> int:
-        """The number of cells of each client."""
-        return self.item_index.shape[1]
+    def item_index(self) -> np.ndarray:
+        """The tensors of all clients, as `gather` returns them: made anew each time."""
+        return self.gather(np.arange(self.num_clients))
+
+    def gather(self, bucket_rows: np.ndarray) -> np.ndarray:
+        """Stacks the tensors of some clients, at a cost that follows from these alone.
+
+        Args:
+          bucket_rows: int64 [c], rows of this bucket.
+
+        Returns:
+          int32 [c, padded_length], oldest first, left-aligned, padded with 0.
+        """
+        taken = self.sequences.take_newest(
+            self.client_row[bucket_rows], self.num_interactions[bucket_rows]
+        )
+        return taken.to_padded(self.padded_length)[0]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,7 +145,7 @@ def stack_clients(
     bucket_lengths: Sequence[int] | None = None,
     max_length: int | None = None,
 ) -> ClientPopulation:
-    """Stacks each row as one client, in the shortest bucket that holds it.
+    """Makes each row one client, in the shortest bucket that holds it.
 
     Args:
       sequences: One row per client.
@@ -142,11 +159,11 @@ def stack_clients(
     Raises:
       UserError: If a length is not positive, or the longest bucket is too short.
     """
+    if max_length is not None and max_length < 1:
+        raise errors.UserError(f"max_length must be at least 1, not {max_length}")
+    lengths = sequences.lengths.astype(np.int32)
     if max_length is not None:
-        if max_length < 1:
-            raise errors.UserError(f"max_length must be at least 1, not {max_length}")
-        sequences = sequences.last(max_length)
-    lengths = sequences.lengths
+        lengths = np.minimum(lengths, np.int32(max_length))
     longest = int(lengths.max(initial=0))
     sizes = np.unique(default_bucket_lengths(longest) if bucket_lengths is None else bucket_lengths)
     if sizes.size == 0 or sizes[0] < 1:
@@ -162,8 +179,7 @@ def stack_clients(
     for index, padded_length in enumerate(sizes[used]):
         rows = np.flatnonzero(bucket_index == index)
         bucket_row[rows] = np.arange(len(rows))
-        items, counts = sequences.take(rows).to_padded(int(padded_length))
-        buckets.append(ClientBucket(items, counts, rows))
+        buckets.append(ClientBucket(sequences, rows, lengths[rows], int(padded_length)))
     return ClientPopulation(
         tuple(buckets), sequences.num_rows, bucket_index.astype(np.int32), bucket_row
     )
@@ -207,7 +223,7 @@ def client_arrays(population: ClientPopulation, clients: np.ndarray) -> list[Coh
     return [
         CohortArrays(
             part.bucket_index,
-            population.buckets[part.bucket_index].item_index[part.bucket_rows],
+            population.buckets[part.bucket_index].gather(part.bucket_rows),
             population.buckets[part.bucket_index].num_interactions[part.bucket_rows],
             part.positions,
         )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from fedrec_tff.datasets import interactions as interactions_lib
+
+# Entries that are counted at once: a copy of all of them may be more than memory holds.
+_BLOCK = 2**22
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,6 +57,35 @@ class Sequences:
         taken = gather_ranges(self.items, self.offsets[:-1][rows], self.lengths[rows])
         user_index = None if self.user_index is None else self.user_index[rows]
         return dataclasses.replace(taken, user_index=user_index)
+
+    def take_newest(self, rows: np.ndarray, lengths: np.ndarray) -> Sequences:
+        """Returns the newest items of the given rows, still oldest first.
+
+        Args:
+          rows: Integers [m]; rows may repeat.
+          lengths: Integers [m], how many items of each, no more than it has.
+        """
+        return gather_ranges(self.items, self.offsets[1:][rows] - lengths, lengths)
+
+    def count_items(self, num_items: int) -> np.ndarray:
+        """Counts how often each item occurs, int64 [num_items]; a block of entries at a time."""
+        counts = np.zeros(num_items, np.int64)
+        for start in range(0, len(self.items), _BLOCK):
+            counts += np.bincount(self.items[start : start + _BLOCK], minlength=num_items)
+        return counts
+
+    def count_takers(self, num_items: int) -> np.ndarray:
+        """Counts in how many rows each item occurs, int64 [num_items]; a block at a time."""
+        counts = np.zeros(num_items, np.int64)
+        edges = np.arange(0, len(self.items) + _BLOCK, _BLOCK)
+        cuts = np.unique(np.searchsorted(self.offsets, edges))
+        for first, last in itertools.pairwise(cuts):
+            last = min(last, self.num_rows)
+            items = self.items[self.offsets[first] : self.offsets[last]]
+            row = np.repeat(np.arange(last - first), np.diff(self.offsets[first : last + 1]))
+            pairs = np.unique(row * num_items + items)
+            counts += np.bincount(pairs % num_items, minlength=num_items)
+        return counts
 
     def last(self, max_length: int) -> Sequences:
         """Returns each row's newest `max_length` items, still oldest first."""

@@ -17,7 +17,7 @@ class PopularityRecommender:
           train: Training sequences.
           num_items: Size of the catalogue.
         """
-        self._counts = np.bincount(train.items, minlength=num_items).astype(np.float32)
+        self._counts = train.count_items(num_items).astype(np.float32)
 
     @classmethod
     def from_counts(cls, counts: np.ndarray) -> PopularityRecommender:

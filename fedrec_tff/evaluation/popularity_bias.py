@@ -22,8 +22,7 @@ def popularity_of_items(train: Sequences, num_items: int) -> np.ndarray:
     Returns:
       float64 [num_items], in [0, 1].
     """
-    pairs = np.unique(train.row_index.astype(np.int64) * num_items + train.items)
-    return np.bincount(pairs % num_items, minlength=num_items) / max(train.num_rows, 1)
+    return train.count_takers(num_items) / max(train.num_rows, 1)
 
 
 def find_popular(popularity: np.ndarray, fraction: float) -> np.ndarray:

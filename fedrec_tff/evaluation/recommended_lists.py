@@ -24,8 +24,7 @@ def information_of_items(train: Sequences, num_items: int) -> np.ndarray:
     Returns:
       float64 [num_items], not negative.
     """
-    pairs = np.unique(train.row_index.astype(np.int64) * num_items + train.items)
-    counts = np.bincount(pairs % num_items, minlength=num_items)
+    counts = train.count_takers(num_items)
     return np.log2(max(train.num_rows, 1)) - np.log2(np.maximum(counts, 1))
 
 

@@ -175,7 +175,7 @@ def train(
     sampler = negative_sampling.NegativeSampler(
         split.num_items,
         num_negatives,
-        negative_sampling.create_popularity_probabilities(train_sequences.items, split.num_items),
+        negative_sampling.create_popularity_probabilities(train_sequences, split.num_items),
     )
     initial = two_tower.create_initial_weights(config, split.num_items, seed)
     batches_per_epoch = -(-train_sequences.num_rows // sequences_per_batch)

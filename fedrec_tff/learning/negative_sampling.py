@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from fedrec_tff.datasets.sequences import Sequences
 from fedrec_tff.learning import alias_table
 
 
@@ -55,15 +56,15 @@ class NegativeSampler:
         return tf.gather(tf.constant(np.log(self.probabilities), tf.float32), item_index)
 
 
-def create_popularity_probabilities(item_index: np.ndarray, num_items: int) -> np.ndarray:
+def create_popularity_probabilities(train: Sequences, num_items: int) -> np.ndarray:
     """Probabilities proportional to one more than an item's count in the training data.
 
     Args:
-      item_index: int [n], the items of all training interactions.
+      train: Training sequences.
       num_items: Size of the catalogue.
 
     Returns:
       float64 [num_items]; no item has probability zero.
     """
-    counts = np.bincount(item_index, minlength=num_items) + 1.0
+    counts = train.count_items(num_items) + 1.0
     return counts / counts.sum()

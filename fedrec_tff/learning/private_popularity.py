@@ -36,7 +36,7 @@ def stack(
     """Makes one cohort of all users.
 
     Args:
-      population: All users; the arrays are not copied.
+      population: All users.
       draws: Keyed draws of the population, for which items users with too many count for. Their key
         must be as secret as the sampling of users, and a key of all bits: one for everybody would
         be one of 2**32.

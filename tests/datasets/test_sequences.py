@@ -2,6 +2,7 @@
 
 import hypothesis
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from fedrec_tff.datasets import interactions as interactions_lib
@@ -30,6 +31,16 @@ def test_take(rows, data):
     chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=10)) if rows else []
     taken = sequences_lib.from_rows(rows).take(np.array(chosen, np.int64))
     assert _to_lists(taken) == [rows[i] for i in chosen]
+
+
+@hypothesis.given(_ROWS, st.integers(1, 9))
+def test_items_are_counted_in_blocks(rows, block):
+    sequences = sequences_lib.from_rows(rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sequences_lib, "_BLOCK", block)
+        counts, takers = sequences.count_items(100), sequences.count_takers(100)
+    assert counts.tolist() == [sum(row.count(item) for row in rows) for item in range(100)]
+    assert takers.tolist() == [sum(item in row for row in rows) for item in range(100)]
 
 
 @hypothesis.given(_ROWS, st.integers(0, 8))

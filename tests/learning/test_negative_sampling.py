@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
+from fedrec_tff.datasets import sequences
 from fedrec_tff.learning import negative_sampling
 
 _SKEWED = np.array([0.4, 0.3, 0.1, 0.1, 0.05, 0.03, 0.01, 0.01])
@@ -52,7 +53,7 @@ def test_probabilities_that_do_not_quite_sum_to_one_give_no_index_out_of_range()
 
 def test_popularity_by_hand():
     probabilities = negative_sampling.create_popularity_probabilities(
-        np.array([3, 0, 3, 3, 1], np.int32), num_items=5
+        sequences.from_rows([[3, 0], [], [3, 3, 1]]), num_items=5
     )
     # Counts 1, 1, 0, 3, 0, each one more: 10 in all.
     np.testing.assert_allclose(probabilities, [0.2, 0.2, 0.1, 0.4, 0.1], rtol=1e-12)

@@ -164,12 +164,12 @@ class LocalModelScorer:
         population = clients_lib.stack_clients(history, sizes, max(longest, 1))
         devices = []
         for bucket in population.buckets:
-            rows = bucket.client_row
+            rows, item_index = bucket.client_row, bucket.item_index
             client = client_work.ClientData(
                 # One more cell: the query is that of the position after the last item.
-                np.pad(bucket.item_index, [(0, 0), (0, 1)]),
+                np.pad(item_index, [(0, 0), (0, 1)]),
                 bucket.num_interactions,
-                _create_seeds(self._seed, bucket.item_index),
+                _create_seeds(self._seed, item_index),
                 self._take_user_features(history, rows),
                 self._take_states(history, rows, states),
             )

@@ -188,7 +188,7 @@ def _find_popularity(run: ReopenedRun) -> Any:
         return None
     if release is None:
         probabilities = negative_sampling.create_popularity_probabilities(
-            split.train.items, split.num_items
+            split.train, split.num_items
         )
     else:
         probabilities = private_popularity.create_popularity_probabilities_from_counts(

@@ -62,7 +62,7 @@ def obtain(
     if not config.uses_popularity:
         return None
     return Popularity(
-        negative_sampling.create_popularity_probabilities(split.train.items, split.num_items)
+        negative_sampling.create_popularity_probabilities(split.train, split.num_items)
     )
 
 

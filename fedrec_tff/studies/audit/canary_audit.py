@@ -222,7 +222,7 @@ def _build_process(
     probabilities = None
     if config.negative_sampling == POPULARITY:
         probabilities = negative_sampling.create_popularity_probabilities(
-            split.train.items, split.num_items
+            split.train, split.num_items
         )
     sampler = negative_sampling.NegativeSampler(
         split.num_items, config.num_negatives, probabilities
