@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -37,12 +37,14 @@ class ParsedColumns:
       malformed: How many of them were skipped.
       billionths: The parts of times beyond the whole numbers of `frame`, by column: int32 [rows of
         `frame`]. A column that is missing here has nothing.
+      first_error: Where the first malformed row is, and what is wrong with it; empty without any.
     """
 
     frame: pd.DataFrame
     rows_read: int
     malformed: int
     billionths: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    first_error: str = ""
 
 
 def parse_rows(
@@ -50,7 +52,6 @@ def parse_rows(
     rows: Iterable[Row],
     names: list[str],
     kinds: Mapping[str, str],
-    max_malformed_fraction: float = 0.0,
     time_format: str | None = None,
 ) -> ParsedColumns:
     """Parses row by row, and counts the rows that cannot be.
@@ -60,14 +61,10 @@ def parse_rows(
       rows: The rows.
       names: The columns of each row, in order.
       kinds: The kind of each column asked for, as `delimited.read_columns` takes it.
-      max_malformed_fraction: The fraction of rows that may be malformed and skipped.
       time_format: As `times.parse` takes it.
 
     Returns:
       The columns; they may have no rows.
-
-    Raises:
-      UserError: If more rows are malformed than allowed.
     """
     parse_fns = find_parsers(time_format)
     parsers = [(names.index(name), name, parse_fns[kind]) for name, kind in kinds.items()]
@@ -84,7 +81,6 @@ def parse_rows(
             continue
         for name, value in values:
             columns[name].append(value)
-    check_malformed(malformed, rows_read, max_malformed_fraction, first_error)
     billionths = {}
     for name, kind in kinds.items():
         if kind == "time":
@@ -93,12 +89,39 @@ def parse_rows(
     frame = pd.DataFrame(
         {name: np.array(columns[name], _DTYPES[kind]) for name, kind in kinds.items()}
     )
-    return ParsedColumns(frame, rows_read, malformed, billionths)
+    return ParsedColumns(frame, rows_read, malformed, billionths, first_error)
 
 
 def find_parsers(time_format: str | None = None) -> dict[str, Callable[[str], object]]:
     """Returns what parses the text of a cell of each kind, or raises `ValueError`."""
     return _PARSERS | {"time": functools.partial(times.parse, time_format=time_format)}
+
+
+def check_batches(
+    batches: Iterable[ParsedColumns], max_malformed_fraction: float
+) -> Iterator[ParsedColumns]:
+    """Passes on the batches of a file, and refuses it where too many rows are malformed.
+
+    Args:
+      batches: The file's rows, in order.
+      max_malformed_fraction: The fraction of all rows that may be malformed and skipped.
+
+    Yields:
+      The batches.
+
+    Raises:
+      UserError: If more rows are malformed than allowed: behind the last batch, or, where none is
+        allowed, in place of the batch that has one.
+    """
+    rows_read, malformed, first_error = 0, 0, ""
+    for batch in batches:
+        rows_read += batch.rows_read
+        malformed += batch.malformed
+        first_error = first_error or batch.first_error
+        if not max_malformed_fraction:
+            check_malformed(malformed, rows_read, 0.0, first_error)
+        yield batch
+    check_malformed(malformed, rows_read, max_malformed_fraction, first_error)
 
 
 def check_malformed(malformed: int, rows: int, max_fraction: float, first_error: str) -> None:

@@ -5,9 +5,12 @@ The last suffix tells which: `events.csv.gz` is a CSV file in gzip.
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import zipfile
 import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import pyarrow as pa
 
@@ -47,15 +50,34 @@ def read(path: pathlib.Path) -> bytes:
     Raises:
       UserError: If it cannot be read or unpacked, or is an archive of none or several files.
     """
+    with open_stream(path) as stream:
+        return stream.read()
+
+
+@contextlib.contextmanager
+def open_stream(path: pathlib.Path) -> Iterator[BinaryIO]:
+    """Opens a file to be read from its begin to its end, unpacked on the way.
+
+    Args:
+      path: A file that is there.
+
+    Yields:
+      The stream of its content.
+
+    Raises:
+      UserError: If it cannot be read or unpacked, or is an archive of none or several files.
+    """
     suffix = path.suffix.lower()
     try:
         if suffix == _ZIP:
-            with _open_zip(path) as archive:
-                return archive.read(_find_member(path, archive))
-        if suffix in _CODECS:
+            with _open_zip(path) as archive, archive.open(_find_member(path, archive)) as stream:
+                yield stream
+        elif suffix in _CODECS:
             with pa.input_stream(str(path), compression=_CODECS[suffix]) as stream:
-                return stream.read()
-        return path.read_bytes()
+                yield stream
+        else:
+            with path.open("rb") as stream:
+                yield stream
     except (OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         # RuntimeError: an archive with a password.
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())

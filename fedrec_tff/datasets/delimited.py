@@ -89,30 +89,43 @@ def read_columns(
       UserError: If the file is missing, no file, empty, of another encoding or without a column
         asked for, or has more malformed rows than allowed.
     """
-    text, delimiter = _read_text(path, text_format)
-    quoting = text_format.quoting
-    names, header_lines = list(text_format.column_names), 0
-    if not names:
-        names, header_lines = _read_header(path, text, delimiter, quoting)
-        _check_is_header(path, names, kinds)
-    cells.check_names(path, names, list(kinds))
-    spans_lines = not (max_malformed_fraction or text_format.isolates_rows)
-    parsed = None
-    if not _needs_care(text, delimiter, quoting, spans_lines, kinds):
-        parsed = _parse_fast(
-            text, delimiter, quoting, names, header_lines, kinds, text_format.time_format
-        )
-    if parsed is None:
-        if spans_lines:
-            rows = itertools.islice(_rows(text, delimiter, quoting), bool(header_lines), None)
-        else:
-            rows = _lines(text, delimiter, quoting, header_lines)
-        parsed = cells.parse_rows(
-            path, rows, names, kinds, max_malformed_fraction, text_format.time_format
-        )
+    pieces = [read_text(path, text_format.encoding)]
+    (parsed,) = read_pieces(path, pieces, text_format, kinds, max_malformed_fraction)
     if not (may_be_empty or len(parsed.frame)):
         raise errors.UserError(f"{path} has no rows of data")
     return parsed
+
+
+def read_pieces(
+    path: pathlib.Path,
+    pieces: Iterable[str],
+    text_format: TextFormat,
+    kinds: Mapping[str, str],
+    max_malformed_fraction: float = 0.0,
+) -> Iterator[ParsedColumns]:
+    """Reads some columns of a text file that comes in pieces.
+
+    Args:
+      path: The file, for errors.
+      pieces: The text, cut where rows end; the first piece is not blank.
+      text_format: The layout of the file.
+      kinds: As `read_columns` takes it.
+      max_malformed_fraction: As `read_columns` takes it, of the rows of all pieces.
+
+    Returns:
+      The columns, piece by piece; a piece may have no rows.
+
+    Raises:
+      UserError: As `read_columns`; what is only known at the end is told behind the last piece.
+    """
+    spans = spans_lines(text_format, max_malformed_fraction)
+    batches = _parse_pieces(path, pieces, text_format, kinds, spans)
+    return cells.check_batches(batches, max_malformed_fraction)
+
+
+def spans_lines(text_format: TextFormat, max_malformed_fraction: float) -> bool:
+    """Whether a field in quotes may hold line ends, so that a row may have several lines."""
+    return not (max_malformed_fraction or text_format.isolates_rows)
 
 
 def read_names(path: pathlib.Path, text_format: TextFormat) -> list[str]:
@@ -158,11 +171,9 @@ def read_text(path: pathlib.Path, encoding: str = "utf-8") -> str:
 def read_first_line(path: pathlib.Path, encoding: str = "utf-8") -> str:
     """Returns the first line that is not blank, by which the layout is told; empty if none is."""
     check_is_file(path)
-    if compression.is_compressed(path):
-        lines = io.StringIO(_decode(read_bytes(path), path, encoding))
-        return next(line for line in lines if line.strip())
     try:
-        with path.open(encoding=encoding, errors="replace") as lines:
+        with compression.open_stream(path) as stream:
+            lines = io.TextIOWrapper(stream, encoding, errors="replace")
             return next((line for line in lines if line.strip()), "").removeprefix("\ufeff")
     except LookupError as error:
         raise errors.UserError(f"there is no text encoding {encoding!r}") from error
@@ -176,6 +187,39 @@ def check_is_file(path: pathlib.Path) -> None:
         raise errors.UserError(f"there is no file {path}: check the path")
     if not os.access(path, os.R_OK):
         raise errors.UserError(f"{path} may not be read: change its permissions")
+
+
+def _parse_pieces(
+    path: pathlib.Path,
+    pieces: Iterable[str],
+    text_format: TextFormat,
+    kinds: Mapping[str, str],
+    spans: bool,
+) -> Iterator[ParsedColumns]:
+    quoting, time_format = text_format.quoting, text_format.time_format
+    names: list[str] = []
+    lines_before = 0
+    for piece in pieces:
+        text, delimiter = _separate(piece, text_format)
+        header_lines = 0
+        if not names:
+            names = list(text_format.column_names)
+            if not names:
+                names, header_lines = _read_header(path, text, delimiter, quoting)
+                _check_is_header(path, names, kinds)
+            cells.check_names(path, names, list(kinds))
+        parsed = None
+        if not _needs_care(text, delimiter, quoting, spans, kinds):
+            parsed = _parse_fast(text, delimiter, quoting, names, header_lines, kinds, time_format)
+        if parsed is None:
+            if spans:
+                rows = itertools.islice(_rows(text, delimiter, quoting), bool(header_lines), None)
+            else:
+                rows = _lines(text, delimiter, quoting, header_lines)
+            numbered = ((lines_before + line, fields) for line, fields in rows)
+            parsed = cells.parse_rows(path, numbered, names, kinds, time_format)
+        yield parsed
+        lines_before += text.count("\n")
 
 
 def _read_text(path: pathlib.Path, text_format: TextFormat) -> tuple[str, str]:

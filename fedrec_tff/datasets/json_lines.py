@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from fedrec_tff import errors
 from fedrec_tff.datasets import cells, delimited, json_features
@@ -35,13 +35,35 @@ def read_columns(
     Raises:
       UserError: If the file is missing or empty, or more lines are malformed than allowed.
     """
-    text = delimited.read_text(path, encoding)
-    if text.lstrip().startswith("["):
-        raise errors.UserError(
-            f"{path} is one JSON array, whose rows have no lines: write an object a line"
-        )
-    rows = _find_rows(text, kinds)
-    return cells.parse_rows(path, rows, list(kinds), kinds, max_malformed_fraction, time_format)
+    pieces = [delimited.read_text(path, encoding)]
+    (parsed,) = read_pieces(path, pieces, kinds, max_malformed_fraction, time_format)
+    return parsed
+
+
+def read_pieces(
+    path: pathlib.Path,
+    pieces: Iterable[str],
+    kinds: Mapping[str, str],
+    max_malformed_fraction: float = 0.0,
+    time_format: str | None = None,
+) -> Iterator[ParsedColumns]:
+    """Reads some keys of the objects of a file that comes in pieces.
+
+    Args:
+      path: The file, for errors.
+      pieces: The text, cut at ends of lines; the first piece is not blank.
+      kinds: As `read_columns` takes it.
+      max_malformed_fraction: As `read_columns` takes it, of the lines of all pieces.
+      time_format: As `times.parse` takes it.
+
+    Returns:
+      The columns, piece by piece; a piece may have no rows.
+
+    Raises:
+      UserError: As `read_columns`; what is only known at the end is told behind the last piece.
+    """
+    batches = _parse_pieces(path, pieces, kinds, time_format)
+    return cells.check_batches(batches, max_malformed_fraction)
 
 
 def read_names(path: pathlib.Path, encoding: str = "utf-8") -> list[str]:
@@ -58,8 +80,22 @@ def read_names(path: pathlib.Path, encoding: str = "utf-8") -> list[str]:
     raise errors.UserError(f"{path} holds no JSON, of which an object a line is needed: {reason}")
 
 
-def _find_rows(text: str, kinds: Mapping[str, str]) -> Iterator[cells.Row]:
-    for number, line in enumerate(text.split("\n"), start=1):
+def _parse_pieces(
+    path: pathlib.Path, pieces: Iterable[str], kinds: Mapping[str, str], time_format: str | None
+) -> Iterator[ParsedColumns]:
+    lines_before = 0
+    for text in pieces:
+        if not lines_before and text.lstrip().startswith("["):
+            raise errors.UserError(
+                f"{path} is one JSON array, whose rows have no lines: write an object a line"
+            )
+        rows = _find_rows(text, kinds, lines_before)
+        yield cells.parse_rows(path, rows, list(kinds), kinds, time_format)
+        lines_before += text.count("\n")
+
+
+def _find_rows(text: str, kinds: Mapping[str, str], lines_before: int) -> Iterator[cells.Row]:
+    for number, line in enumerate(text.split("\n"), start=lines_before + 1):
         if line.strip():
             yield number, _read_row(line, kinds)
 

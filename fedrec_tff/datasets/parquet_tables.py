@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -45,16 +46,78 @@ def read_columns(
     Raises:
       UserError: If the file or a column is missing, or more rows are malformed than allowed.
     """
+    with _reading(path) as file:
+        cells.check_names(path, file.schema_arrow.names, list(kinds))
+        table = file.read(columns=list(kinds))
+    batches = [_convert_table(path, table, kinds, time_format, 0)]
+    (parsed,) = cells.check_batches(batches, max_malformed_fraction)
+    return parsed
+
+
+def read_batches(
+    path: pathlib.Path,
+    kinds: Mapping[str, str],
+    max_malformed_fraction: float = 0.0,
+    time_format: str | None = None,
+    batch_rows: int = 2**20,
+) -> Iterator[ParsedColumns]:
+    """Reads some columns of a file, a batch of rows at a time.
+
+    Args:
+      path: The file.
+      kinds: As `read_columns` takes it.
+      max_malformed_fraction: As `read_columns` takes it, of the rows of all batches.
+      time_format: As `read_columns` takes it.
+      batch_rows: The most rows of a batch.
+
+    Returns:
+      The columns, batch by batch; a batch may have no rows.
+
+    Raises:
+      UserError: As `read_columns`; what is only known at the end is told behind the last batch.
+    """
+    batches = _convert_batches(path, kinds, time_format, batch_rows)
+    return cells.check_batches(batches, max_malformed_fraction)
+
+
+def read_names(path: pathlib.Path) -> list[str]:
+    """Returns the names of a file's columns."""
+    with _reading(path) as file:
+        return file.schema_arrow.names
+
+
+@contextlib.contextmanager
+def _reading(path: pathlib.Path) -> Iterator[parquet.ParquetFile]:
+    """Opens a file; what is wrong with it is one line."""
     delimited.check_is_file(path)
     try:
-        file = parquet.ParquetFile(_open(path))
-        names = file.schema_arrow.names
-        cells.check_names(path, names, list(kinds))
-        table = file.read(columns=list(kinds))
+        yield parquet.ParquetFile(_open(path))
     except (pa.ArrowException, OSError) as error:
         raise errors.UserError(
             f"{path} is no readable Parquet file ({_one_line(error)}): check that it is complete"
         ) from error
+
+
+def _convert_batches(
+    path: pathlib.Path, kinds: Mapping[str, str], time_format: str | None, batch_rows: int
+) -> Iterator[ParsedColumns]:
+    rows_before = 0
+    with _reading(path) as file:
+        cells.check_names(path, file.schema_arrow.names, list(kinds))
+        for batch in file.iter_batches(batch_rows, columns=list(kinds)):
+            table = pa.Table.from_batches([batch])
+            yield _convert_table(path, table, kinds, time_format, rows_before)
+            rows_before += table.num_rows
+
+
+def _convert_table(
+    path: pathlib.Path,
+    table: pa.Table,
+    kinds: Mapping[str, str],
+    time_format: str | None,
+    rows_before: int,
+) -> ParsedColumns:
+    """Converts rows of a file, of which some come before."""
     columns, billionths = {}, {}
     bad = np.zeros(table.num_rows, bool)
     first_error = ""
@@ -67,24 +130,13 @@ def read_columns(
         except (pa.ArrowInvalid, TypeError) as error:
             raise errors.UserError(f"{path}: column {name!r}: {_one_line(error)}") from error
         if bad_here.any() and not first_error:
-            first_error = f"{path}: row {bad_here.argmax() + 1}: {name} is {_WHAT_IS_BAD[kind]}"
+            row = rows_before + bad_here.argmax() + 1
+            first_error = f"{path}: row {row}: {name} is {_WHAT_IS_BAD[kind]}"
         bad |= bad_here
     malformed = int(np.count_nonzero(bad))
-    cells.check_malformed(malformed, table.num_rows, max_malformed_fraction, first_error)
     frame = pd.DataFrame(columns)[~bad]
     billionths = {name: part[~bad] for name, part in billionths.items()}
-    return ParsedColumns(frame, table.num_rows, malformed, billionths)
-
-
-def read_names(path: pathlib.Path) -> list[str]:
-    """Returns the names of a file's columns."""
-    delimited.check_is_file(path)
-    try:
-        return parquet.read_schema(_open(path)).names
-    except (pa.ArrowException, OSError) as error:
-        raise errors.UserError(
-            f"{path} is no readable Parquet file ({_one_line(error)}): check that it is complete"
-        ) from error
+    return ParsedColumns(frame, table.num_rows, malformed, billionths, first_error)
 
 
 def _open(path: pathlib.Path) -> pathlib.Path | pa.BufferReader:
