@@ -193,6 +193,11 @@ class MechanismKind(abc.ABC):
         del terms
         return 1.0
 
+    def num_clients_to_choose(self, terms: terms_lib.Terms) -> int:
+        """How many clients must change a row for it to have noise on it, all but surely."""
+        del terms
+        return 0
+
     def sum_noise_stddev(self, terms: terms_lib.Terms, rounds: int) -> float:
         """Standard deviation of the noise on each weight of a round's sum.
 

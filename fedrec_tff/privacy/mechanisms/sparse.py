@@ -17,6 +17,8 @@ from fedrec_tff.privacy import grid
 from fedrec_tff.privacy.mechanisms import base, central
 from fedrec_tff.privacy.mechanisms import terms as terms_lib
 
+# So many standard deviations of noise take a count below its threshold once in 10^15 times.
+_SURELY = 8.0
 _OWN = ("histogram_share", "rows_per_user", "row_threshold", "row_selection")
 
 
@@ -63,6 +65,12 @@ class SparseKind(central.CentralKind):
         if terms.noise_multiplier == 0.0:
             return 1.0
         return 0.5 * math.erfc(terms.row_threshold / math.sqrt(2.0))
+
+    def num_clients_to_choose(self, terms: terms_lib.Terms) -> int:
+        """As in the base class."""
+        histogram, _ = split_noise(terms)
+        stddev = histogram * math.sqrt(terms.rows_per_user) * terms.noise_scale
+        return math.ceil((terms.row_threshold + _SURELY) * stddev)
 
     def what_is_done(self, terms: terms_lib.Terms) -> str:
         """As in the base class."""

@@ -21,6 +21,8 @@ BuildFactoryFn = Callable[[registry.AggregatorContext], Any]
 
 # Larger than any clip norm, and small enough for its square to be a float32.
 _HUGE = 1e15
+# More clients than twice that are not made up to have rows chosen.
+_MOST_PAIRS = 1_000
 # So many standard deviations of noise are taken for chance.
 _NOISE_ALLOWANCE = 6.0
 
@@ -56,7 +58,7 @@ def check_aggregator(subject: AggregatorUnderTest) -> tuple[checks.Check, ...]:
     noise = _measure_noise(subject)
     found = (*check_noise(subject.context.mechanism, noise), _check_sensitivity(subject))
     if subject.context.mechanism.kind.chooses_rows:
-        found += (_check_choice(subject, noise),)
+        found += (_check_choice(subject),)
     return found
 
 
@@ -110,10 +112,14 @@ def _keep_noised(releases: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [release[is_noised] for release in releases]
 
 
-def _check_choice(subject: AggregatorUnderTest, noise: Noise) -> checks.Check:
+def _check_choice(subject: AggregatorUnderTest) -> checks.Check:
     """Counts the chosen rows of an aggregate of nothing."""
     mechanism, num_items = subject.context.mechanism, subject.context.num_items
-    table = noise.first[: num_items * subject.model.table_width].reshape(num_items, -1)
+    process = _create_process(subject.build_factory, subject.context, subject.model)
+    nothing = np.zeros(subject.model.num_weights(num_items), np.float32)
+    cohort = _create_cohort(subject, nothing, 1)
+    released = flatten(process.next(process.initialize(), cohort).result)
+    table = released[: num_items * subject.model.table_width].reshape(num_items, -1)
     num_chosen = int(np.count_nonzero(np.any(table != 0.0, axis=1)))
     probability = mechanism.kind.needless_probability(mechanism)
     return checks.check_choice(num_chosen, num_items, probability)
@@ -122,12 +128,10 @@ def _check_choice(subject: AggregatorUnderTest, noise: Noise) -> checks.Check:
 def _measure_noise(subject: AggregatorUnderTest) -> Noise:
     """As many clients as the noise is claimed for: one where each adds all of its own."""
     mechanism = subject.context.mechanism
-    num_clients = max(1, mechanism.kind.num_noisy_clients(mechanism))
     process = _create_process(subject.build_factory, subject.context, subject.model)
-    nothing = np.zeros(subject.model.num_weights(subject.context.num_items), np.float32)
+    cohort = _create_silent_cohort(subject)
 
     def release(state: Any) -> tuple[Any, np.ndarray]:
-        cohort = _create_cohort(subject, nothing, num_clients)
         output = process.next(state, cohort)
         return output.state, mechanism.clients_per_round * flatten(output.result)
 
@@ -135,6 +139,21 @@ def _measure_noise(subject: AggregatorUnderTest) -> Noise:
     _, second = release(state)
     _, other = release(process.initialize())
     return Noise(first, second, other)
+
+
+def _create_silent_cohort(subject: AggregatorUnderTest) -> stacking.StackedCohort:
+    """Clients whose updates add up to nothing: zeros or, to have rows chosen, pairs of opposites.
+
+    All of these change the same rows, as many as one of them counts in.
+    """
+    mechanism = subject.context.mechanism
+    update = np.zeros(subject.model.num_weights(subject.context.num_items), np.float32)
+    num_pairs = -(-mechanism.kind.num_clients_to_choose(mechanism) // 2)
+    if not 0 < num_pairs <= _MOST_PAIRS:
+        num_clients = max(1, mechanism.kind.num_noisy_clients(mechanism))
+        return _create_cohort(subject, update, num_clients)
+    update[: mechanism.rows_per_user * subject.model.table_width] = 1.0
+    return _create_cohort(subject, update, 2 * num_pairs, has_opposites=True)
 
 
 def _check_sensitivity(subject: AggregatorUnderTest) -> checks.Check:
@@ -226,15 +245,21 @@ def _create_process(
 
 
 def _create_cohort(
-    subject: AggregatorUnderTest, vector: np.ndarray, num_clients: int
+    subject: AggregatorUnderTest,
+    vector: np.ndarray,
+    num_clients: int,
+    has_opposites: bool = False,
 ) -> stacking.StackedCohort:
-    """Clients who all send the same."""
+    """Clients who all send the same, or every other one its opposite."""
     shapes = _shapes(subject.model, subject.context.num_items)
     ends = np.cumsum([math.prod(shape) for shape in shapes])
     parts = [
         np.broadcast_to(part.reshape(shape), (num_clients, *shape))
         for part, shape in zip(np.split(vector, ends[:-1]), shapes, strict=True)
     ]
+    if has_opposites:
+        signs = np.resize(np.float32([1.0, -1.0]), num_clients)
+        parts = [(part.T * signs).T for part in parts]
     value = two_tower.TwoTowerWeights(two_tower.ItemRows(*parts[:2]), tuple(parts[2:]))
     if subject.context.row_sparse:
         ids = np.arange(subject.context.num_items, dtype=np.int32)

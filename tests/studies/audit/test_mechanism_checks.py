@@ -15,8 +15,8 @@ _SPARSE = dataclasses.replace(
     name="dp_sparse",
     histogram_share=0.2,
     rows_per_user=20,
-    # Which half of the rows passes.
-    row_threshold=0.0,
+    # Passed by one untouched row in six.
+    row_threshold=1.0,
     row_selection="round",
 )
 
@@ -104,7 +104,7 @@ def test_rows_that_are_chosen_without_noise_are_found():
     """Rows are left out because nobody touched them, which noise would hide."""
     found = check(audit_faults.build_exact_choice, _SPARSE)
     assert failed(found) == {"choice of rows"}
-    assert found["choice of rows"].detail == "0 of 160 untouched rows, claimed 0.5 of them"
+    assert found["choice of rows"].detail == "0 of 160 untouched rows, claimed 0.1587 of them"
 
 
 def test_noise_that_was_not_split_with_the_histogram_is_found():
