@@ -62,11 +62,19 @@ def test_a_run_recommends_as_it_does_from_python(tmp_path):
     np.testing.assert_allclose(found["score"], expected["score"], atol=1e-5)
 
 
-def test_features_of_items_are_in_the_vectors(tmp_path):
-    from fedrec_tff.config.run_config import RunConfig
-    from fedrec_tff.run import data, features
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"item_features": ("genres",)},
+        {"item_features": ("genres",), "item_embedding": "features"},
+        {"item_embedding": "hashed", "feature_buckets": 20},
+        {"item_embedding": "low_rank", "item_rank": 3},
+    ],
+)
+def test_all_that_makes_items_is_in_the_vectors(tmp_path, made):
+    from fedrec_tff.run import features
 
-    flags = {"synthetic_users": 30, "synthetic_items": 40, "item_features": ("genres",)}
+    flags = {"synthetic_users": 30, "synthetic_items": 40, **made}
     config = RunConfig(embedding_dim=8, history_length=5, **flags)
     dataset = data.load_data(config)
     values = features.create_features(config, dataset).items
