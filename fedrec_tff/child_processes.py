@@ -11,7 +11,7 @@ import dataclasses
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
 # A background job of a shell has no standard input, hence the descriptor 3. The watcher is nobody's
@@ -20,6 +20,8 @@ _SUPERVISED = (
     'exec 3<&0; ({ read -r line <&3 || kill -KILL "$$"; } >/dev/null 2>&1 &); '
     'exec "$@" 3<&- </dev/null'
 )
+# The same for processes that somebody else started.
+_WATCHING = 'read -r line || kill -KILL "$@"'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +111,33 @@ class Child:
         with self._process:
             self._process.kill()
         self.poll()
+
+
+@contextlib.contextmanager
+def ending_with_us(process_ids: Sequence[int]) -> Iterator[None]:
+    """Has processes that others started killed if we end, however that is, inside of the block.
+
+    Args:
+      process_ids: Ids of processes that end by themselves, or by others, not before the block does.
+    """
+    read_end, write_end = os.pipe()
+    try:
+        watcher = subprocess.Popen(
+            ["/bin/sh", "-c", _WATCHING, "sh", *map(str, process_ids)],
+            stdin=read_end,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    finally:
+        os.close(read_end)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            os.write(write_end, b"\n")
+        os.close(write_end)
+        watcher.wait()
 
 
 def run(command: Sequence[str], timeout_seconds: float) -> Ended:

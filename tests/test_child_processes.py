@@ -123,3 +123,28 @@ def test_a_child_ends_with_its_parent(tmp_path, number):
             child.kill()
     assert alive == []
     wait_for_end_of_session(child.pid)
+
+
+WATCHER = """
+import os, signal, sys
+from fedrec_tff import child_processes
+with child_processes.ending_with_us([int(sys.argv[1])]):
+    if sys.argv[2] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("how", ["killed", "returns"])
+def test_processes_that_others_started_end_with_us_if_we_are_killed(how):
+    other = subprocess.Popen(["/bin/sleep", "3600"], start_new_session=True)
+    try:
+        ended = run_code(WATCHER, str(other.pid), how)
+        assert ended.status == (-signal.SIGKILL if how == "killed" else 0), ended.stderr
+        if how == "killed":
+            assert other.wait(TIMEOUT_SECONDS) == -signal.SIGKILL
+        else:
+            time.sleep(0.5)
+            assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()

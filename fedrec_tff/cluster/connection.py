@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from fedrec_tff import errors
+from fedrec_tff import child_processes, errors
 from fedrec_tff.cluster import ray_package
 
 AUTO = "auto"
@@ -50,10 +50,11 @@ def connect(address: str, num_cpus: int | None = None) -> Iterator[Any]:
     if address not in (AUTO, LOCAL):
         _check_answers(flag, address)
     _init(ray, flag, address, num_cpus)
-    try:
+    with contextlib.ExitStack() as stack:
+        if address == LOCAL:
+            stack.enter_context(_ending_descendants())
+        stack.callback(ray.shutdown)
         yield ray
-    finally:
-        ray.shutdown()
 
 
 def _init(ray: Any, flag: str, address: str, num_cpus: int | None) -> None:
@@ -80,6 +81,20 @@ def _init(ray: Any, flag: str, address: str, num_cpus: int | None) -> None:
     except (RuntimeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise errors.UserError(f"{flag}: this cluster cannot be joined: {reason}") from error
+
+
+@contextlib.contextmanager
+def _ending_descendants() -> Iterator[None]:
+    """Ends the processes of a Ray that was just started here, some of which stay for a minute."""
+    # In the lock, and Ray brings its own.
+    import psutil
+
+    started = psutil.Process().children(recursive=True)
+    with child_processes.ending_with_us([process.pid for process in started]):
+        yield
+        for process in started:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _check_answers(flag: str, address: str) -> None:
