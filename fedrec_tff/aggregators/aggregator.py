@@ -37,6 +37,8 @@ class AggregatorContext:
       model: The model's shape.
       server_sees_sums: Whether the server may see exact sums over clients, such as how long their
         messages were; not where the guarantee, or a secure sum, is against the server.
+      max_sent_rows: The most table rows that the clients of a round may send together, where the
+        aggregate is to stay row-sparse; None where it must be dense.
     """
 
     num_items: int
@@ -49,6 +51,7 @@ class AggregatorContext:
     seed: int = 0
     model: TwoTowerConfig | None = None
     server_sees_sums: bool = True
+    max_sent_rows: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +73,8 @@ class Aggregator:
         ones.
       keeps_row_sparse: Whether a step hands on `RowSparse` values if it gets such.
       keeps_structure: Whether a step hands on what has the structure of updates.
+      keeps_aggregate: Whether the aggregate may stay row-sparse: the aggregator makes one, and a
+        step takes it as it is.
       uses_clip_norm: Whether the aggregator reads `--clip_norm`.
       uses_secure_sum: Whether the aggregator sums integers by the context's secure sum.
       not_private_because: Reason why the aggregator cannot stand in a differentially private run;
@@ -89,6 +94,7 @@ class Aggregator:
     supports_row_sparse: bool = False
     keeps_row_sparse: bool = True
     keeps_structure: bool = True
+    keeps_aggregate: bool = False
     uses_clip_norm: bool = False
     uses_secure_sum: bool = False
     not_private_because: str | None = None

@@ -16,12 +16,14 @@ _MEANS = (
         "every client counts the same",
         f"{_PACKAGE}.means:build_mean",
         supports_row_sparse=True,
+        keeps_aggregate=True,
     ),
     Aggregator(
         "weighted_mean",
         "clients count by their examples",
         f"{_PACKAGE}.means:build_weighted_mean",
         supports_row_sparse=True,
+        keeps_aggregate=True,
         not_private_because=(
             "weights are how much a user did, and one user's weight would have to be bounded and "
             "noised too: under differential privacy everybody counts the same"
@@ -160,6 +162,7 @@ _ROBUST = (
         f"{_PACKAGE}.robust.norm_clip:build_clip",
         kind=TRANSFORM,
         supports_row_sparse=True,
+        keeps_aggregate=True,
         uses_clip_norm=True,
         excludes_non_finite=True,
     ),
@@ -169,6 +172,7 @@ _ROBUST = (
         f"{_PACKAGE}.robust.row_clip:build_clip_rows",
         kind=TRANSFORM,
         supports_row_sparse=True,
+        keeps_aggregate=True,
         excludes_non_finite=True,
     ),
     Aggregator(

@@ -4,7 +4,7 @@
 
 import tensorflow_federated as tff
 
-from fedrec_tff.aggregators import registry, row_sparse
+from fedrec_tff.aggregators import registry, row_lists, row_sparse
 
 
 def build_mean(
@@ -12,7 +12,7 @@ def build_mean(
 ) -> tff.aggregators.UnweightedAggregationFactory:
     """Every client counts the same."""
     if context.row_sparse:
-        return row_sparse.RowSparseMeanFactory(context.num_items)
+        return row_sparse.RowSparseMeanFactory(context.num_items, _create_sum_factory(context))
     return tff.aggregators.UnweightedMeanFactory()
 
 
@@ -21,5 +21,16 @@ def build_weighted_mean(
 ) -> tff.aggregators.WeightedAggregationFactory:
     """Clients count by their examples (McMahan et al. 2017, arXiv 1602.05629)."""
     if context.row_sparse:
-        return row_sparse.RowSparseWeightedMeanFactory(context.num_items)
+        return row_sparse.RowSparseWeightedMeanFactory(
+            context.num_items, _create_sum_factory(context)
+        )
     return tff.aggregators.MeanFactory()
+
+
+def _create_sum_factory(
+    context: registry.AggregatorContext,
+) -> tff.aggregators.UnweightedAggregationFactory | None:
+    """What sums row-sparse updates where the server's step takes rows; None for a dense sum."""
+    if context.max_sent_rows is None:
+        return None
+    return row_lists.RowListSumFactory(context.num_items, context.max_sent_rows)

@@ -92,7 +92,7 @@ class RowSparseSumFactory(tff.aggregators.UnweightedAggregationFactory):
         Raises:
           TypeError: If `value_type` is no `RowSparse`.
         """
-        _check_row_sparse(value_type)
+        check_row_sparse(value_type)
         value_specs = tff.types.type_to_tf_tensor_specs(value_type.value)
 
         @tff.tensorflow.computation
@@ -156,19 +156,25 @@ def build_sum(
 
 
 class RowSparseWeightedMeanFactory(tff.aggregators.WeightedAggregationFactory):
-    """The weighted mean of `RowSparse` values, dense.
+    """The weighted mean of `RowSparse` values, in the form that their sum has.
 
     Not a number where all weights are zero, as in TFF's own means: the finalizer then leaves model
     and server optimizer as they are.
     """
 
-    def __init__(self, num_rows: int) -> None:
+    def __init__(
+        self,
+        num_rows: int,
+        sum_factory: tff.aggregators.UnweightedAggregationFactory | None = None,
+    ) -> None:
         """Initialises the factory.
 
         Args:
           num_rows: Rows of the dense table.
+          sum_factory: What sums `RowSparse` values, if not a `RowSparseSumFactory`: its result may
+            be a `RowSparse` again.
         """
-        self._sum_factory = RowSparseSumFactory(num_rows)
+        self._sum_factory = sum_factory or RowSparseSumFactory(num_rows)
 
     def create(
         self, value_type: tff.Type, weight_type: tff.Type
@@ -185,7 +191,7 @@ class RowSparseWeightedMeanFactory(tff.aggregators.WeightedAggregationFactory):
         Raises:
           TypeError: If `value_type` is no `RowSparse`.
         """
-        _check_row_sparse(value_type)
+        check_row_sparse(value_type)
         sum_process = self._sum_factory.create(value_type)
 
         @tff.tensorflow.computation(value_type, weight_type)
@@ -197,7 +203,9 @@ class RowSparseWeightedMeanFactory(tff.aggregators.WeightedAggregationFactory):
             sum_process.next.type_signature.result.result.member, weight_type
         )
         def divide_fn(total, weight):
-            return tf.nest.map_structure(lambda t: t / weight, total)
+            if isinstance(total, RowSparse):
+                return total._replace(value=_divide(total.value, weight))
+            return _divide(total, weight)
 
         @tff.federated_computation(
             sum_process.initialize.type_signature.result,
@@ -213,15 +221,20 @@ class RowSparseWeightedMeanFactory(tff.aggregators.WeightedAggregationFactory):
 
 
 class RowSparseMeanFactory(tff.aggregators.UnweightedAggregationFactory):
-    """The plain mean of `RowSparse` values, dense; not a number for an empty cohort."""
+    """The plain mean of `RowSparse` values; not a number for an empty cohort."""
 
-    def __init__(self, num_rows: int) -> None:
+    def __init__(
+        self,
+        num_rows: int,
+        sum_factory: tff.aggregators.UnweightedAggregationFactory | None = None,
+    ) -> None:
         """Initialises the factory.
 
         Args:
           num_rows: Rows of the dense table.
+          sum_factory: As in `RowSparseWeightedMeanFactory`.
         """
-        self._weighted_factory = RowSparseWeightedMeanFactory(num_rows)
+        self._weighted_factory = RowSparseWeightedMeanFactory(num_rows, sum_factory)
 
     def create(self, value_type: tff.Type) -> tff.templates.AggregationProcess:
         """Creates the process.
@@ -305,11 +318,28 @@ def _find_distinct(ids: tf.Tensor, num_rows: int) -> tf.Tensor:
     return is_new & is_ascending & (ids >= 0) & (ids < num_rows)
 
 
+def _divide(value: Any, weight: tf.Tensor) -> Any:
+    return tf.nest.map_structure(lambda t: t / weight, value)
+
+
 def _zeros(spec: tf.TensorSpec) -> tf.Tensor:
     return tf.zeros(spec.shape, spec.dtype)
 
 
-def _check_row_sparse(value_type: tff.Type) -> None:
-    is_struct = isinstance(value_type, tff.types.StructWithPythonType)
-    if not is_struct or value_type.python_container is not RowSparse:
+def check_row_sparse(value_type: tff.Type) -> None:
+    """Refuses a type that is not that of a `RowSparse`.
+
+    Args:
+      value_type: Type to check.
+
+    Raises:
+      TypeError: If it is any other.
+    """
+    if not is_row_sparse_type(value_type):
         raise TypeError(f"expected the type of a RowSparse, found {value_type}")
+
+
+def is_row_sparse_type(value_type: tff.Type) -> bool:
+    """Whether a type is that of a `RowSparse`."""
+    is_struct = isinstance(value_type, tff.types.StructWithPythonType)
+    return is_struct and value_type.python_container is RowSparse

@@ -13,7 +13,8 @@ SECURE_SUMS = ("plain", "masked", "bfv", "ckks")
 
 _SERVER_SGD = Need("--server_optimizer=sgd", lambda config: config.server_optimizer == "sgd")
 _ADAPTIVE_SERVER = Need(
-    "--server_optimizer=adam, adagrad or yogi", lambda config: config.server_optimizer != "sgd"
+    "--server_optimizer=adam, lazy_adam, adagrad or yogi",
+    lambda config: config.server_optimizer != "sgd",
 )
 
 
@@ -55,8 +56,9 @@ class ServerConfig:
     server_optimizer: str = declare(
         "adam",
         "Optimizer that applies the aggregate: sgd is FedAvg (FedAvgM with momentum), the others "
-        "FedAdam, FedAdagrad, FedYogi.",
-        choices=learning_config.OPTIMIZERS,
+        "FedAdam, FedAdagrad, FedYogi. lazy_adam is Adam that leaves alone the rows of the item "
+        "table that no client of the round sent: for large catalogues, without noise.",
+        choices=learning_config.SERVER_OPTIMIZERS,
         costs_privacy=False,
     )
     server_momentum: float = declare(

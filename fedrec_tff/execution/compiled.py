@@ -20,6 +20,7 @@ from fedrec_tff.execution import (
     exceptions,
     forms,
     rounds,
+    row_writes,
     stacking,
     xla_flags,
 )
@@ -67,6 +68,8 @@ class CompiledOptions:
       secure_sum: Protocol that does secure sums; None for sums in the clear.
       has_protective_client_noise: Whether clients draw noise that must protect them: then client
         work that this context cannot feed with entropy is refused.
+      updates_in_place: Whether rounds may write new rows into the tables of the state that they are
+        given, which is used up by that; see `row_writes`.
     """
 
     device: str = "cpu"
@@ -77,6 +80,7 @@ class CompiledOptions:
     random_seed: int | None = None
     secure_sum: SecureSum | None = None
     has_protective_client_noise: bool = False
+    updates_in_place: bool = False
 
 
 class CompiledContext(contexts.InProcessContext):
@@ -107,7 +111,7 @@ class CompiledContext(contexts.InProcessContext):
             if self._options.num_shares > 1 or options.num_shares is not None:
                 xla_flags.keep_matrix_products_in_their_thread()
             xla_flags.keep_nan()
-        super().__init__(self._devices[0], options.random_seed)
+        super().__init__(self._devices[0], options.random_seed, options.updates_in_place)
 
     @property
     def options(self) -> CompiledOptions:
@@ -118,7 +122,7 @@ class CompiledContext(contexts.InProcessContext):
         """Makes a form ready to run."""
         if self._options.has_protective_client_noise:
             client_calls.check_client_noise(form)
-        return CompiledRound(form, self._options, self._devices)
+        return CompiledRound(form, self._options, self._devices, self.tables)
 
 
 def _check_positive(options: CompiledOptions, *names: str) -> None:
@@ -148,7 +152,11 @@ class CompiledRound(rounds.FederatedRound):
     """A form whose clients are compiled, or, where that is impossible, called one by one."""
 
     def __init__(
-        self, form: forms.FederatedForm, options: CompiledOptions, names: Sequence[str]
+        self,
+        form: forms.FederatedForm,
+        options: CompiledOptions,
+        names: Sequence[str],
+        tables: row_writes.Tables | None = None,
     ) -> None:
         """Initialises the round.
 
@@ -156,8 +164,9 @@ class CompiledRound(rounds.FederatedRound):
           form: Form of the computation to run.
           options: Options of compiled rounds, with nothing left to default.
           names: TensorFlow's names of the devices.
+          tables: Tables that rounds may write in place; None where results must be copies.
         """
-        super().__init__(form, names[0], options.secure_sum, options.num_parallel_shards)
+        super().__init__(form, names[0], options.secure_sum, options.num_parallel_shards, tables)
         self._options = options
         self._thread_devices = [names[i % len(names)] for i in range(options.num_parallel_shards)]
         self._compiled_shapes: set[Any] = set()

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fedrec_tff.execution import entropy, forms, rounds, tensors, values
+from fedrec_tff.execution import entropy, forms, rounds, row_writes, tensors, values
 
 _MAX_COMPUTATIONS = 64
 
@@ -21,14 +21,19 @@ class InProcessContext(tff.framework.SyncContext):
     `tff.framework.set_default_context(context)`.
     """
 
-    def __init__(self, device: str, random_seed: int | None = None) -> None:
+    def __init__(
+        self, device: str, random_seed: int | None = None, updates_in_place: bool = False
+    ) -> None:
         """Initialises the context.
 
         Args:
           device: TensorFlow's name of the device on which computations without clients run.
           random_seed: Seed of random numbers; None for secret ones. See `entropy.RandomSource`.
+          updates_in_place: Whether rounds may use up the state that they are given; see
+            `row_writes`.
         """
         self._device = device
+        self.tables = row_writes.Tables() if updates_in_place else None
         self._random = entropy.RandomSource(random_seed)
         self._latest_times: rounds.RoundTimes | None = None
         self._computations: collections.OrderedDict[int, tuple[Any, Any]] = (
@@ -64,6 +69,7 @@ class InProcessContext(tff.framework.SyncContext):
           ClientStructureError: If a client is not of the expected type.
           ExecutionError: If an operation fails.
           TypeError: If another argument is not of the expected type.
+          UsedUpError: If the state was given to a round before that wrote into it.
         """
         form, federated_round = self._prepare(comp)
         result_type = comp.type_signature.result
@@ -97,6 +103,7 @@ class InProcessContext(tff.framework.SyncContext):
         leaves = [] if parameter_type is None else values.flatten(argument, parameter_type)
         inputs = tensors.to_tensors(leaves, values.leaf_types(parameter_type))
         with tf.device(self._device):
-            return rounds.run_stage(
+            results = rounds.run_stage(
                 "the computation", form.function, inputs, self._random.start_round()
             )
+        return results if self.tables is None else self.tables.protect(results)

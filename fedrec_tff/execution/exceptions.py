@@ -33,6 +33,10 @@ class ClientStructureError(TypeError):
     """A client whose data do not have the type that the computation expects."""
 
 
+class UsedUpError(ValueError):
+    """A value whose memory a later round has written into."""
+
+
 class DeviceNotFoundError(ValueError):
     """A device that this machine does not have."""
 

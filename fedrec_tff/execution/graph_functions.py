@@ -3,8 +3,9 @@
 # Tested in tests/execution/test_forms.py.
 
 import collections
+import copy
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -28,6 +29,8 @@ class GraphFunction:
       draws_stateless_floats: Whether it draws numbers that would be others under XLA.
       is_seeded: Whether it draws random numbers that are the same at each call.
       stateful_random_ops: Kinds of random operations that draw from TensorFlow's own state.
+      inputs: Symbolic tensors of the leaves of the parameter.
+      outputs: Symbolic tensors of the leaves of the result.
     """
 
     def __init__(self, computation: tff.Computation) -> None:
@@ -53,23 +56,19 @@ class GraphFunction:
         self.stateful_random_ops = stateless_random.stateful_ops(graph_def)
         self.ops = _count_ops(graph_def)
         input_names = _bound_names(proto.tensorflow.parameter)
-        if random_inputs is not None:
-            input_names += [random_inputs.key, random_inputs.counter]
         output_names = _bound_names(proto.tensorflow.result)
         imported = tf.compat.v1.wrap_function(
             lambda: tf.graph_util.import_graph_def(graph_def, name=""), []
         )
         graph = imported.graph
-        inputs = [graph.get_tensor_by_name(name) for name in input_names]
-        outputs = [graph.get_tensor_by_name(name) for name in output_names]
-        # Pruning leaves TFF's session token behind, a placeholder that XLA refuses.
-        pruned = imported.prune(inputs, outputs)
-        # A concrete function of known signature: calls of the others cost milliseconds.
-        self._function = tf.function(
-            lambda *arguments: pruned(*arguments),
-            input_signature=[tf.TensorSpec(t.shape, t.dtype) for t in inputs],
-            autograph=False,
-        ).get_concrete_function()
+        self._imported = imported
+        self.inputs = [graph.get_tensor_by_name(name) for name in input_names]
+        self.outputs = [graph.get_tensor_by_name(name) for name in output_names]
+        self._random_inputs = []
+        if random_inputs is not None:
+            names = (random_inputs.key, random_inputs.counter)
+            self._random_inputs = [graph.get_tensor_by_name(name) for name in names]
+        self._function = self._build_function(self.outputs)
         self._initialize = None
         if proto.tensorflow.initialize_op:
             operation = graph.get_operation_by_name(proto.tensorflow.initialize_op)
@@ -96,6 +95,31 @@ class GraphFunction:
         if not self.is_random:
             return list(self._function(*inputs))
         return list(self._function(*inputs, random_input[:1], random_input[1]))
+
+    def replace_outputs(self, outputs: Sequence[tf.Tensor]) -> "GraphFunction":
+        """The same computation with other results.
+
+        Args:
+          outputs: Symbolic tensors of this computation's graph.
+
+        Returns:
+          A function like this one; its `type_signature` is still that of this one.
+        """
+        other = copy.copy(self)
+        other.outputs = list(outputs)
+        other._function = other._build_function(other.outputs)
+        return other
+
+    def _build_function(self, outputs: Sequence[tf.Tensor]) -> Callable[..., list[tf.Tensor]]:
+        inputs = [*self.inputs, *self._random_inputs]
+        # Pruning leaves TFF's session token behind, a placeholder that XLA refuses.
+        pruned = self._imported.prune(inputs, outputs)
+        # A concrete function of known signature: calls of the others cost milliseconds.
+        return tf.function(
+            lambda *arguments: pruned(*arguments),
+            input_signature=[tf.TensorSpec(t.shape, t.dtype) for t in inputs],
+            autograph=False,
+        ).get_concrete_function()
 
     def initialize(self) -> None:
         """Initialises variables and tables; does nothing where there are none."""

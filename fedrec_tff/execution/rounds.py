@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fedrec_tff.execution import client_calls, entropy, exceptions, shares, stacking, values
+from fedrec_tff.execution import (
+    client_calls,
+    entropy,
+    exceptions,
+    row_writes,
+    shares,
+    stacking,
+    values,
+)
 from fedrec_tff.execution.forms import FederatedForm
 from fedrec_tff.execution.graph_functions import GraphFunction
 from fedrec_tff.execution.secure_sum import SecureSum, SumInTheClear, check_bounds, does_not_fit
@@ -65,6 +73,7 @@ class FederatedRound(abc.ABC):
         device: str,
         sums: SecureSum | None,
         num_parallel_shards: int,
+        tables: row_writes.Tables | None = None,
     ) -> None:
         """Initialises the round.
 
@@ -73,6 +82,7 @@ class FederatedRound(abc.ABC):
           device: Device on which the server's stages run.
           sums: Protocol that does the form's secure sums; None for sums in the clear.
           num_parallel_shards: Number of threads that shares of the clients are run by.
+          tables: Tables that rounds may write in place; None where results must be copies.
 
         Raises:
           UnsupportedComputationError: If a part calls Python.
@@ -83,6 +93,7 @@ class FederatedRound(abc.ABC):
         self._form = form
         self._device = device
         self._sums = sums
+        self._writing = _create_writing_function(form, tables)
 
     def run(self, server: list[tf.Tensor], clients: Any, keys: entropy.RoundKeys) -> list[Any]:
         """Runs one round.
@@ -111,9 +122,15 @@ class FederatedRound(abc.ABC):
             merged = self.run_stage("zero", form.zero, [], keys)
         reported = self.run_stage("report", form.report, merged, keys)
         sums = _to_slot_dtypes(form, totals.secure_sums)
-        results = self.run_stage("update", form.update, [*server, *reported, *sums], keys)
+        results = self._update([*server, *reported, *sums], keys)
         self.times.server += time.monotonic() - start
         return results[form.num_server_leaves :]
+
+    def _update(self, inputs: list[tf.Tensor], keys: entropy.RoundKeys) -> list[tf.Tensor]:
+        if self._writing is None:
+            return self.run_stage("update", self._form.update, inputs, keys)
+        results = self.run_stage("update", self._writing.function, inputs, keys)
+        return self._writing.finish(inputs, results)
 
     @abc.abstractmethod
     def run_clients(
@@ -149,6 +166,17 @@ class FederatedRound(abc.ABC):
         """Runs a part of the form as a plain graph."""
         with tf.device(self._device):
             return run_stage(stage, function, inputs, keys)
+
+
+def _create_writing_function(
+    form: FederatedForm, tables: row_writes.Tables | None
+) -> row_writes.WritingFunction | None:
+    """What writes the server's tables in place, where there are such."""
+    if tables is None:
+        return None
+    num_server_leaves = form.num_server_leaves
+    writes = row_writes.find(form.update, num_server_leaves, num_server_leaves)
+    return row_writes.WritingFunction(form.update, writes, tables) if writes else None
 
 
 def _check_is_graph_alone(form: FederatedForm) -> None:

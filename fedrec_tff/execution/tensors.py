@@ -8,10 +8,18 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fedrec_tff.execution import values
+from fedrec_tff.execution import exceptions, values
 
 # The tensor behind each array that was handed out, for as long as the array lives.
 _tensor_of_array: dict[int, tuple[weakref.ref, tf.Tensor]] = {}
+# Tensors whose memory was written since, for as long as they live.
+_used_up: dict[int, weakref.ref] = {}
+
+
+def mark_used_up(tensor: tf.Tensor) -> None:
+    """Has `to_tensors` refuse the tensor, and arrays that it was handed out as."""
+    key = id(tensor)
+    _used_up[key] = weakref.ref(tensor, lambda _: _used_up.pop(key, None))
 
 
 def to_tensors(
@@ -31,6 +39,7 @@ def to_tensors(
 
     Raises:
       TypeError: If a leaf is not of its type.
+      UsedUpError: If a later round has written into a leaf's memory.
     """
     return [_to_tensor(leaf, t) for leaf, t in zip(leaves, leaf_types, strict=True)]
 
@@ -55,8 +64,20 @@ def _to_tensor(leaf: Any, leaf_type: tff.TensorType | tff.SequenceType) -> tf.Te
         return tf.data.experimental.to_variant(_to_dataset(leaf, leaf_type))
     known = _tensor_of_array.get(id(leaf))
     if known is not None and known[0]() is leaf and _is_of_type(leaf, leaf_type):
+        _check_is_not_used_up(known[1])
         return known[1]
+    if isinstance(leaf, tf.Tensor):
+        _check_is_not_used_up(leaf)
     return tf.convert_to_tensor(values.to_array(leaf, leaf_type))
+
+
+def _check_is_not_used_up(tensor: tf.Tensor) -> None:
+    known = _used_up.get(id(tensor))
+    if known is not None and known() is tensor:
+        raise exceptions.UsedUpError(
+            "this state was given to a round before, which wrote its new rows into it: go on with "
+            "what that round returned, or copy a state that is to be used twice"
+        )
 
 
 def _is_of_type(array: np.ndarray, leaf_type: tff.TensorType) -> bool:

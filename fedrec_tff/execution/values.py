@@ -13,7 +13,7 @@ def flatten(value: Any, type_spec: tff.Type) -> list[Any]:
 
     Args:
       value: Value to flatten, in any containers that TFF knows, nested.
-      type_spec: Type that the value should have, unplaced.
+      type_spec: Type that the value should have; of what is placed, the member.
 
     Returns:
       One leaf for each tensor or sequence of the type.
@@ -27,6 +27,8 @@ def flatten(value: Any, type_spec: tff.Type) -> list[Any]:
 
 
 def _flatten_into(leaves: list[Any], value: Any, type_spec: tff.Type, path: str) -> None:
+    if isinstance(type_spec, tff.FederatedType):
+        type_spec = type_spec.member
     if not isinstance(type_spec, tff.StructType):
         leaves.append(value)
         return

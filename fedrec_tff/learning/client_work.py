@@ -83,6 +83,25 @@ def _vector_type(dtype: type, size: int) -> tff.Type:
 CLIENT_DATA_TYPE = create_client_data_type()
 
 
+def create_row_sparse_type(weights_type: tff.Type) -> tff.Type:
+    """The type of the updates of `build_row_sparse_client_update`.
+
+    Args:
+      weights_type: Type of the model's `tff.learning.models.ModelWeights`.
+
+    Returns:
+      The type of a `RowSparse` of the trainable weights.
+    """
+    specs = tff.types.type_to_tf_tensor_specs(weights_type.trainable)
+    rows = tf.nest.map_structure(
+        lambda spec: tf.TensorSpec([None, *spec.shape[1:]], spec.dtype), specs.items
+    )
+    value = two_tower.TwoTowerWeights(rows, specs.tower)
+    return tff.types.tensorflow_to_type(
+        row_sparse.RowSparse(tf.TensorSpec([None], tf.int32), value)
+    )
+
+
 class ClientMetrics(NamedTuple):
     """Sums over one client's round; exact, hence not private.
 

@@ -13,6 +13,9 @@ from fedrec_tff.plugins.chosen import Chosen
 SAMPLED_SOFTMAX = "sampled_softmax"
 LOSSES = tuple(losses.LOSSES)
 OPTIMIZERS = ("sgd", "adam", "adagrad", "yogi")
+# Adam that leaves alone the rows of the item table that no client of the round sent.
+LAZY_ADAM = "lazy_adam"
+SERVER_OPTIMIZERS = (*OPTIMIZERS, LAZY_ADAM)
 UNIFORM = "uniform"
 POPULARITY = "popularity"
 NEGATIVE_SAMPLINGS = (UNIFORM, POPULARITY)
@@ -58,7 +61,7 @@ class OptimizerConfig:
     and FedYogi (Reddi et al. 2021, arXiv 2003.00295).
 
     Attributes:
-      name: Name of the optimiser, one of `OPTIMIZERS`.
+      name: Name of the optimiser, one of `OPTIMIZERS`, on the server of `SERVER_OPTIMIZERS`.
       learning_rate: The step size.
       momentum: Momentum of `sgd`; 0 for none.
       epsilon: The adaptivity constant of the others (tau in Reddi et al.).
@@ -75,6 +78,11 @@ class OptimizerConfig:
     def is_stateless(self) -> bool:
         """Whether nothing is kept for each weight."""
         return self.name == "sgd" and not self.momentum
+
+    @property
+    def moves_rows_alone(self) -> bool:
+        """Whether a weight without a gradient stays where it is, or its row of the item table."""
+        return self.is_stateless or self.name in ("adagrad", LAZY_ADAM)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff import errors
-from fedrec_tff.learning.config import OPTIMIZERS, OptimizerConfig
+from fedrec_tff.learning.config import SERVER_OPTIMIZERS, OptimizerConfig
 
 
 def create_optimizer(config: OptimizerConfig) -> tff.learning.optimizers.Optimizer:
@@ -26,7 +26,8 @@ def create_optimizer(config: OptimizerConfig) -> tff.learning.optimizers.Optimiz
     match config.name:
         case "sgd":
             return tff.learning.optimizers.build_sgdm(rate, config.momentum or None)
-        case "adam":
+        # What is lazy about it is the finalizer.
+        case "adam" | "lazy_adam":
             return tff.learning.optimizers.build_adam(rate, epsilon=epsilon)
         case "adagrad":
             # TFF adds its epsilon under the root, where it would act as its own square root. An
@@ -39,7 +40,7 @@ def create_optimizer(config: OptimizerConfig) -> tff.learning.optimizers.Optimiz
                 rate, epsilon=epsilon, initial_preconditioner_value=epsilon**2
             )
     raise errors.UserError(
-        f"optimizer {config.name!r}: unknown; choose one of {', '.join(OPTIMIZERS)}"
+        f"optimizer {config.name!r}: unknown; choose one of {', '.join(SERVER_OPTIMIZERS)}"
     )
 
 

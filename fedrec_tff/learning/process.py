@@ -38,6 +38,7 @@ def build_learning_process(
     server_learning_rates: np.ndarray | None = None,
     edges: server_part.Edges | None = None,
     known_weights: initial_weights.KnownWeights | None = None,
+    aggregate_is_row_sparse: bool = False,
 ) -> tff.learning.templates.LearningProcess:
     """Composes broadcast, client work, aggregation and the server's step.
 
@@ -66,6 +67,9 @@ def build_learning_process(
         Not with edges that sync every few rounds.
       edges: Edges between clients and server; None for nothing.
       known_weights: Weights of another model to begin with; None for none.
+      aggregate_is_row_sparse: Whether the factory's result is a `RowSparse` of the trainable
+        weights: then the server's step leaves all other rows alone, see `row_finalizer`. Not with
+        edges that sync every few rounds, nor with a memory of models.
 
     Returns:
       A process whose `next` takes the state and a list of clients of that type, and whose
@@ -81,8 +85,11 @@ def build_learning_process(
         model, num_items, seed, initial_item_bias, initial_item_embedding, known_weights
     )
     weights_type = initial_weights_fn.type_signature.result
+    update_type = weights_type.trainable
+    if aggregate_is_row_sparse:
+        update_type = client_work.create_row_sparse_type(weights_type)
     finalizer = scheduled_finalizer.build_finalizer(
-        server_optimizer, weights_type, server_learning_rates
+        server_optimizer, weights_type, update_type, server_learning_rates
     )
     server = server_part.create_server_part(edges, weights_type, finalizer)
 

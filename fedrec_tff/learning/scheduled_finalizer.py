@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fedrec_tff.learning import optimizers
+from fedrec_tff.aggregators import row_sparse
+from fedrec_tff.learning import optimizers, row_finalizer
 
 
 class ScheduledState(NamedTuple):
@@ -56,6 +57,7 @@ _reject_non_finite_update = tf.autograph.experimental.do_not_convert(
 def build_finalizer(
     optimizer: tff.learning.optimizers.Optimizer,
     weights_type: tff.Type,
+    update_type: tff.Type,
     learning_rates: np.ndarray | None = None,
 ) -> tff.learning.templates.FinalizerProcess:
     """Applies the aggregate as if it were a gradient.
@@ -63,15 +65,20 @@ def build_finalizer(
     Args:
       optimizer: Optimiser that takes the step.
       weights_type: Type of the model's `tff.learning.models.ModelWeights`.
+      update_type: Type of the aggregate: that of the trainable weights, or a `RowSparse` of them.
       learning_rates: float32 [rounds], that of each round, the last one's ever after; None for the
         optimizer's own.
 
     Returns:
-      TFF's finalizer; with `learning_rates` its state is a `ScheduledState`.
+      TFF's finalizer, or one that takes rows; with `learning_rates` its state is a
+      `ScheduledState`.
     """
-    finalizer = tff.learning.templates.build_apply_optimizer_finalizer(
-        _AsItIs(optimizer), weights_type, _reject_non_finite_update
-    )
+    if row_sparse.is_row_sparse_type(update_type):
+        finalizer = row_finalizer.build_row_finalizer(_AsItIs(optimizer), weights_type, update_type)
+    else:
+        finalizer = tff.learning.templates.build_apply_optimizer_finalizer(
+            _AsItIs(optimizer), weights_type, _reject_non_finite_update
+        )
     if learning_rates is None:
         return finalizer
     optimizer_type = finalizer.initialize.type_signature.result.member
@@ -98,7 +105,7 @@ def build_finalizer(
     @tff.federated_computation(
         initialize_fn.type_signature.result,
         tff.FederatedType(weights_type, tff.SERVER),
-        tff.FederatedType(weights_type.trainable, tff.SERVER),
+        tff.FederatedType(update_type, tff.SERVER),
     )
     def next_fn(state, weights, update):
         scheduled = tff.federated_map(set_learning_rate, (state.optimizer, state.round_index))

@@ -6,7 +6,12 @@ from fedrec_tff.run import privacy_plan
 
 
 def create_context(
-    config: RunConfig, plan: privacy_plan.PrivacyPlan, num_items: int, *, row_sparse: bool
+    config: RunConfig,
+    plan: privacy_plan.PrivacyPlan,
+    num_items: int,
+    *,
+    row_sparse: bool,
+    max_sent_rows: int | None = None,
 ) -> registry.AggregatorContext:
     """Creates the context of a run's aggregator, wherever that is built.
 
@@ -15,6 +20,8 @@ def create_context(
       plan: Sampler and mechanism.
       num_items: Size of the catalogue.
       row_sparse: Whether clients send the rows that they touch, and no others.
+      max_sent_rows: The most rows that a round's clients may send together, where the aggregate is
+        to stay row-sparse; None where it is to be dense.
 
     Returns:
       The context.
@@ -30,4 +37,5 @@ def create_context(
         seed=config.seed,
         model=config.two_tower,
         server_sees_sums=config.server_sees_sums,
+        max_sent_rows=max_sent_rows,
     )

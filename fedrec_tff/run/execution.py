@@ -109,6 +109,8 @@ def _create_context(config: RunConfig, secure_sum: SecureSum | None) -> Iterator
         random_seed=random_seed,
         secure_sum=secure_sum,
         has_protective_client_noise=is_protective,
+        # Training goes on with what a round returns.
+        updates_in_place=True,
     )
     if config.execution == "ray":
         with _ray_context(config, options) as context:

@@ -31,6 +31,7 @@ from fedrec_tff.run import (
     model_selection,
     notices,
     rehearsal,
+    row_room,
     run_process,
     training,
 )
@@ -235,16 +236,20 @@ def build_process(
     Returns:
       The process.
     """
-    dataset = session.dataset
+    config, dataset = session.config, session.dataset
+    num_items = dataset.split.num_items
     return run_process.build_process(
-        session.config,
-        dataset.split.num_items,
+        config,
+        num_items,
         session.plan,
         popular,
         dataset.interactions.item_features,
         _create_simulation(session),
         session.features,
         _read_initial_model(session),
+        row_room.find_max_sent_rows(
+            config, num_items, session.plan.max_clients, dataset.split.train.lengths
+        ),
     )
 
 

@@ -48,6 +48,7 @@ def build_process(
     simulation: client_simulation.ClientSimulation | None = None,
     features: features_lib.Features = features_lib.NO_FEATURES,
     known: initial_model.KnownWeights | None = None,
+    max_sent_rows: int | None = None,
 ) -> tff.learning.templates.LearningProcess:
     """Builds the learning process of a run.
 
@@ -60,6 +61,8 @@ def build_process(
       simulation: Simulated attackers and failures of devices; None for no simulation.
       features: Features of items and users that the model reads.
       known: Initial weights from another run's model; None for none.
+      max_sent_rows: The most rows that a round's clients may send together, from
+        `row_room.find_max_sent_rows`; None where the server's step goes over the whole table.
 
     Returns:
       The process; row-sparse where aggregator and client optimiser allow it.
@@ -73,7 +76,9 @@ def build_process(
     row_sparse = _is_row_sparse(config)
     sampler = create_sampler(config, num_items, popular)
     build_update = _bind_client_update(config, features)
-    context = aggregator_context.create_context(config, plan, num_items, row_sparse=row_sparse)
+    context = aggregator_context.create_context(
+        config, plan, num_items, row_sparse=row_sparse, max_sent_rows=max_sent_rows
+    )
     factory = building.build_factory(chain, context)
     _check_weighs(config, factory)
     if chain.has_plugin:
@@ -115,6 +120,7 @@ def build_process(
         server_learning_rates=schedules.create_learning_rates(config.server),
         edges=edges,
         known_weights=_create_known_weights(known),
+        aggregate_is_row_sparse=max_sent_rows is not None,
     )
 
 

@@ -1,0 +1,156 @@
+"""Large tables at the server that a round changes in a few rows, written in place.
+
+A computation says so by `tf.tensor_scatter_nd_update` of a table that came in: in the graph of
+`update` such a result is told apart into which rows change, and to what. Then TensorFlow need not
+copy the table, which takes as long as it is large, and there is one of it in memory, not two.
+
+What the caller gave is used up by that, as JAX's donated buffers are: it is an error to give it to
+a computation again, and arrays that were read of it show the new rows.
+"""
+
+# Tested in tests/execution/test_row_writes.py.
+
+import dataclasses
+import weakref
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from fedrec_tff.execution import tensors
+from fedrec_tff.execution.graph_functions import GraphFunction
+
+
+@dataclasses.dataclass(frozen=True)
+class RowWrite:
+    """A result that is an input but for some of its rows.
+
+    Attributes:
+      input_index: Position of the table among the inputs.
+      output_index: Position of the table among the outputs.
+      row_ids: Symbolic int32 or int64 [rows, 1], which rows are written.
+      rows: Symbolic tensor [rows, ...], what is written.
+    """
+
+    input_index: int
+    output_index: int
+    row_ids: tf.Tensor
+    rows: tf.Tensor
+
+
+def find(function: GraphFunction, num_tables: int, first_result: int) -> tuple[RowWrite, ...]:
+    """Finds the results that are an input but for some of its rows.
+
+    Args:
+      function: The graph.
+      num_tables: Number of inputs, the first ones, that may be written.
+      first_result: Position of the first output that counts; those before are dropped.
+
+    Returns:
+      One for each such output. Not those whose table is a result as it was, too, nor those of a
+      table that is written twice.
+    """
+    places = {tensor.name: index for index, tensor in enumerate(function.inputs[:num_tables])}
+    found, sources = [], []
+    for index, output in enumerate(function.outputs[first_result:], first_result):
+        output = _skip_identities(output)
+        if output.op.type == "TensorScatterUpdate":
+            table, row_ids, rows = output.op.inputs
+            place = places.get(_skip_identities(table).name)
+            if place is not None and row_ids.shape[-1] == 1 and row_ids.shape.rank == 2:
+                found.append(RowWrite(place, index, row_ids, rows))
+                sources.append(place)
+                continue
+        sources.append(places.get(output.name))
+    return tuple(write for write in found if sources.count(write.input_index) == 1)
+
+
+class Tables:
+    """The tables that rounds may write in place, because nobody else holds their memory."""
+
+    def __init__(self) -> None:
+        """Begins without any."""
+        self._owned: dict[int, weakref.ref] = {}
+
+    def write(self, table: tf.Tensor, row_ids: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        """Writes rows: in place if the table is one of these, else into a copy that becomes one.
+
+        Args:
+          table: Table to write; used up, if it was one of these.
+          row_ids: int32 or int64 [rows, 1].
+          rows: What is written, [rows, ...].
+
+        Returns:
+          The table as it is then.
+        """
+        known = self._owned.pop(_address(table), None)
+        if known is None or known() is not table:
+            table = tf.convert_to_tensor(np.array(table))
+        else:
+            tensors.mark_used_up(table)
+        if tf.size(rows):
+            ids = tf.cast(row_ids[:, 0], tf.int32)
+            tf.raw_ops.InplaceUpdate(x=table, i=ids, v=rows)
+        # Another tensor of the same memory, so that the one that came in can be told from it.
+        written = tf.identity(table)
+        address = _address(written)
+        self._owned[address] = weakref.ref(written, lambda _: self._owned.pop(address, None))
+        return written
+
+    def protect(self, results: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Copies what shares the memory of one of the tables, so that it stays as it is."""
+        return [self._copy_if_owned(tensor) for tensor in results]
+
+    def _copy_if_owned(self, tensor: tf.Tensor) -> tf.Tensor:
+        if not self._owned or tensor.dtype in (tf.string, tf.variant) or not tensor.shape.rank:
+            return tensor
+        is_owned = _address(tensor) in self._owned
+        return tf.convert_to_tensor(np.array(tensor)) if is_owned else tensor
+
+
+def _address(tensor: tf.Tensor) -> int:
+    return np.asarray(tensor).__array_interface__["data"][0]
+
+
+def _skip_identities(tensor: tf.Tensor) -> tf.Tensor:
+    while tensor.op.type == "Identity":
+        tensor = tensor.op.inputs[0]
+    return tensor
+
+
+class WritingFunction:
+    """A graph whose results are written into its inputs where they differ in a few rows alone."""
+
+    def __init__(self, function: GraphFunction, writes: Sequence[RowWrite], tables: Tables) -> None:
+        """Initialises the function.
+
+        Args:
+          function: The graph.
+          writes: What `find` found in it.
+          tables: Tables that may be written.
+        """
+        self._writes = writes
+        self._tables = tables
+        written = {write.output_index for write in writes}
+        self._others = [i for i in range(len(function.outputs)) if i not in written]
+        outputs = [function.outputs[index] for index in self._others]
+        for write in writes:
+            outputs += [write.row_ids, write.rows]
+        self.function = function.replace_outputs(outputs)
+
+    def finish(self, inputs: Sequence[tf.Tensor], results: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Writes the rows, once the graph is done with the tables.
+
+        Args:
+          inputs: The inputs that `function` was called with.
+          results: What it returned.
+
+        Returns:
+          The outputs of the graph that this stands for.
+        """
+        outputs = dict(zip(self._others, results, strict=False))
+        rows = list(results[len(self._others) :])
+        for write, row_ids, new_rows in zip(self._writes, rows[::2], rows[1::2], strict=True):
+            table = inputs[write.input_index]
+            outputs[write.output_index] = self._tables.write(table, row_ids, new_rows)
+        return [outputs[index] for index in range(len(outputs))]
