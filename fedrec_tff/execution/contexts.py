@@ -106,4 +106,6 @@ class InProcessContext(tff.framework.SyncContext):
             results = rounds.run_stage(
                 "the computation", form.function, inputs, self._random.start_round()
             )
-        return results if self.tables is None else self.tables.protect(results)
+        if self.tables is None:
+            return results
+        return self.tables.protect(results) if inputs else self.tables.adopt(results)

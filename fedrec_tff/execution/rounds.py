@@ -130,7 +130,7 @@ class FederatedRound(abc.ABC):
         if self._writing is None:
             return self.run_stage("update", self._form.update, inputs, keys)
         results = self.run_stage("update", self._writing.function, inputs, keys)
-        return self._writing.finish(inputs, results)
+        return self._writing.finish(inputs, results, self.run_parallel)
 
     @abc.abstractmethod
     def run_clients(

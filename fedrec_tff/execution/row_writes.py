@@ -12,7 +12,8 @@ a computation again, and arrays that were read of it show the new rows.
 
 import dataclasses
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -85,27 +86,51 @@ class Tables:
         """
         known = self._owned.pop(_address(table), None)
         if known is None or known() is not table:
-            table = tf.convert_to_tensor(np.array(table))
+            table = tf.raw_ops.DeepCopy(x=table)
         else:
             tensors.mark_used_up(table)
         if tf.size(rows):
             ids = tf.cast(row_ids[:, 0], tf.int32)
             tf.raw_ops.InplaceUpdate(x=table, i=ids, v=rows)
         # Another tensor of the same memory, so that the one that came in can be told from it.
-        written = tf.identity(table)
-        address = _address(written)
-        self._owned[address] = weakref.ref(written, lambda _: self._owned.pop(address, None))
-        return written
+        return self._own(tf.identity(table))
+
+    def adopt(self, results: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Makes results one's own, by copies: each lets go of what it is a copy of.
+
+        What a graph returns may be a constant of it, or the same memory twice.
+
+        Args:
+          results: Results of a computation without arguments, such as a first state; emptied.
+
+        Returns:
+          The results.
+        """
+        adopted = []
+        while results:
+            tensor = results.pop(0)
+            if _may_be_table(tensor):
+                tensor = self._own(tf.raw_ops.DeepCopy(x=tensor))
+            adopted.append(tensor)
+        return adopted
 
     def protect(self, results: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Copies what shares the memory of one of the tables, so that it stays as it is."""
-        return [self._copy_if_owned(tensor) for tensor in results]
+        return [
+            tf.raw_ops.DeepCopy(x=tensor)
+            if _may_be_table(tensor) and _address(tensor) in self._owned
+            else tensor
+            for tensor in results
+        ]
 
-    def _copy_if_owned(self, tensor: tf.Tensor) -> tf.Tensor:
-        if not self._owned or tensor.dtype in (tf.string, tf.variant) or not tensor.shape.rank:
-            return tensor
-        is_owned = _address(tensor) in self._owned
-        return tf.convert_to_tensor(np.array(tensor)) if is_owned else tensor
+    def _own(self, table: tf.Tensor) -> tf.Tensor:
+        address = _address(table)
+        self._owned[address] = weakref.ref(table, lambda _: self._owned.pop(address, None))
+        return table
+
+
+def _may_be_table(tensor: tf.Tensor) -> bool:
+    return tensor.dtype not in (tf.string, tf.variant) and bool(tensor.shape.rank)
 
 
 def _address(tensor: tf.Tensor) -> int:
@@ -138,19 +163,27 @@ class WritingFunction:
             outputs += [write.row_ids, write.rows]
         self.function = function.replace_outputs(outputs)
 
-    def finish(self, inputs: Sequence[tf.Tensor], results: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    def finish(
+        self,
+        inputs: Sequence[tf.Tensor],
+        results: Sequence[tf.Tensor],
+        run_parallel: Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]],
+    ) -> list[tf.Tensor]:
         """Writes the rows, once the graph is done with the tables.
 
         Args:
           inputs: The inputs that `function` was called with.
           results: What it returned.
+          run_parallel: Function that calls another with each of some arguments, at once.
 
         Returns:
           The outputs of the graph that this stands for.
         """
         outputs = dict(zip(self._others, results, strict=False))
         rows = list(results[len(self._others) :])
-        for write, row_ids, new_rows in zip(self._writes, rows[::2], rows[1::2], strict=True):
-            table = inputs[write.input_index]
-            outputs[write.output_index] = self._tables.write(table, row_ids, new_rows)
+        tables = [inputs[write.input_index] for write in self._writes]
+        jobs = list(zip(tables, rows[::2], rows[1::2], strict=True))
+        written = run_parallel(lambda job: self._tables.write(*job), jobs)
+        for write, table in zip(self._writes, written, strict=True):
+            outputs[write.output_index] = table
         return [outputs[index] for index in range(len(outputs))]

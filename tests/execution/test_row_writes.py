@@ -113,3 +113,19 @@ def test_a_round_that_fails_leaves_the_state_as_it_was(context, start):
         after, _ = next_fn(table, [np.array([0], np.int32)])
     before[0] += 1
     np.testing.assert_array_equal(after, before)
+
+
+def test_a_first_state_is_written_where_it_lies_and_made_anew_as_it_was(context):
+    @tff.tensorflow.computation
+    def create():
+        zeros = tf.zeros([6, 2])
+        return zeros, zeros
+
+    next_fn = _build_process()
+    with context.install():
+        first, other = create()
+        address = _address(first)
+        table, _ = next_fn(first, [np.array([1], np.int32)])
+        assert _address(table) == address
+        np.testing.assert_array_equal(other, 0.0)
+        np.testing.assert_array_equal(create()[0], 0.0)
