@@ -116,8 +116,13 @@ class GaussianSumQuery(tfp.SumAggregationDPQuery):
           The noised sum, float32; the next state; the event of one release.
         """
         values = tf.nest.flatten(sample_state)
-        noised = noise.add_noise(values, self._grid.noise_variance, self.draw_seed(global_state))
-        result = self.to_floats(tf.nest.pack_sequence_as(sample_state, noised), global_state)
+        noised = noise.add_noise(
+            values,
+            self._grid.noise_variance,
+            self.draw_seed(global_state),
+            then=lambda integers: self.to_floats(integers, global_state),
+        )
+        result = tf.nest.pack_sequence_as(sample_state, noised)
         event = dp_accounting.GaussianDpEvent(tf.constant(self._noise_multiplier, tf.float32))
         return result, self.count_release(global_state), event
 

@@ -179,8 +179,8 @@ def test_every_release_reads_the_kernel_unless_a_seed_is_given(name, row_sparse,
     ops = _op_names(factory.create(value_type).next._computation_proto)
     # One release of the sum, one more of the count.
     releases = 2 if name == "dp_adaptive" else 1
-    # More bits for the words that do not decide; the words themselves are a seed's own draw.
-    assert ops.count("StatelessRandomUniformIntV2") == releases
+    # The words of a release, and more bits for those that do not decide.
+    assert ops.count("StatelessRandomUniformFullIntV2") == 2 * releases
     assert ops.count("TextLineDataset") == (releases if insecure_seed is None else 0)
     # TensorFlow's own generators are seeded with 32 bits: none of them may be there.
     assert not [op for op in ops if op.startswith("Random") or op == "NonDeterministicInts"]
