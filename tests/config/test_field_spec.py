@@ -92,7 +92,7 @@ def test_every_need_is_met_by_some_run_and_not_by_another():
             popularity_noise_multiplier=1.0,
         ),
         RunConfig(report_to=("wandb", "mlflow", "mine.py:build")),
-        RunConfig(item_embedding="low_rank"),
+        RunConfig(item_embedding="low_rank", execution="ray"),
     ]
     needs = {need for spec in _SPECS.values() for need in spec.needs}
     assert len(needs) > 20

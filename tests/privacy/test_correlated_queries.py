@@ -284,8 +284,8 @@ def test_a_release_reads_the_kernel_once_unless_a_seed_is_given(create, seed):
     graph = release.get_concrete_function(state).graph.as_graph_def()
     ops = [node.op for node in graph.node]
     ops += [node.op for function in graph.library.function for node in function.node_def]
-    # More bits for the words that do not decide; the words themselves are a seed's own draw.
-    assert ops.count("StatelessRandomUniformIntV2") == 1
+    # The words, and more bits for those that do not decide.
+    assert ops.count("StatelessRandomUniformFullIntV2") == 2
     assert ops.count("TextLineDataset") == (1 if seed is None else 0)
     # TensorFlow's own generators are seeded with 32 bits; the clock is no secret.
     assert not [op for op in ops if op.startswith("Random") or op == "Timestamp"]
