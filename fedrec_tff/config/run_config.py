@@ -14,6 +14,7 @@ from fedrec_tff.aggregators import chain as chain_lib
 from fedrec_tff.config import field_spec
 from fedrec_tff.config.client_config import ClientConfig
 from fedrec_tff.config.data_config import DataConfig
+from fedrec_tff.config.device_config import DeviceConfig
 from fedrec_tff.config.execution_config import ExecutionConfig
 from fedrec_tff.config.model_config import ModelConfig
 from fedrec_tff.config.on_device_config import OnDeviceConfig
@@ -28,6 +29,7 @@ from fedrec_tff.config.server_config import ServerConfig
 from fedrec_tff.config.simulation_config import SimulationConfig
 from fedrec_tff.config.stopping_config import StoppingConfig
 from fedrec_tff.learning import config as learning_config
+from fedrec_tff.learning.simulation import failure_config
 from fedrec_tff.models import config as shapes
 from fedrec_tff.privacy import sampling
 from fedrec_tff.privacy.mechanisms import kinds
@@ -49,6 +51,7 @@ TOPICS = {
     "A budget over several runs": PopulationConfig,
     "Personal parts and fine-tuning on devices": OnDeviceConfig,
     "Simulated attacks and failures": SimulationConfig,
+    "Simulated devices and time": DeviceConfig,
     "Execution": ExecutionConfig,
     "Evaluation, checkpoints and traces": OutputConfig,
     "Trackers of metrics": ReportConfig,
@@ -67,6 +70,7 @@ class RunConfig(
     ReportConfig,
     OutputConfig,
     ExecutionConfig,
+    DeviceConfig,
     SimulationConfig,
     OnDeviceConfig,
     PopulationConfig,
@@ -115,6 +119,8 @@ class RunConfig(
         """The law by which cohorts are drawn."""
         if self.sampling is not None:
             return self.sampling
+        if self.is_buffered and not self.is_private:
+            return sampling.SHUFFLED_EPOCHS
         return self.mechanism_kind.samplings[0] if self.is_private else sampling.POISSON
 
     @property
@@ -236,6 +242,21 @@ class RunConfig(
             personal=self.personal,
             loss_plugin=self.loss_plugin,
         )
+
+    @property
+    def num_asked(self) -> float:
+        """The expected number of users who are asked in a round."""
+        return self.clients_per_round * self.over_selection
+
+    @property
+    def marks_clients(self) -> bool:
+        """Whether client work is told of each client whether it attacks, fails, or is behind."""
+        return self.attack is not None or self.failure is not None or self.is_buffered
+
+    @property
+    def has_absent_devices(self) -> bool:
+        """Whether not all who are asked take part."""
+        return self.failure in failure_config.ABSENCES or self.device_profile is not None
 
     @property
     def num_stored_weights(self) -> int:

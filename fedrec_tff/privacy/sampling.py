@@ -31,10 +31,10 @@ CYCLIC_POISSON = "cyclic_poisson"
 SHUFFLED_EPOCHS = "shuffled_epochs"
 LAWS = (POISSON, FIXED_SIZE, CYCLIC_POISSON, SHUFFLED_EPOCHS)
 
-# What is drawn.
+# What is drawn; the orders of epochs also by whoever asks users in these one by one.
+EPOCH = "epoch"
 _COHORT = "cohort"
 _GROUP = "group"
-_EPOCH = "epoch"
 _ATTENDANCE = "attendance"
 # A run asks for a round again soon: to check its cohort, to compute it.
 _NUM_COHORTS_KEPT = 16
@@ -168,7 +168,7 @@ class ShuffledEpochsSampler:
         self._cohort_size = _check_cohort_size(cohort_size, draws)
         self._rounds_per_epoch = draws.num_users // self._cohort_size
         self._order_of_epoch = functools.lru_cache(maxsize=1)(
-            lambda epoch: draws.order(_EPOCH, epoch)
+            lambda epoch: draws.order(EPOCH, epoch)
         )
 
     def sample(self, round_number: int) -> np.ndarray:

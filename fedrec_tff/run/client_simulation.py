@@ -27,6 +27,7 @@ class ClientSimulation:
       failure: Failures of devices; None for devices that never fail.
       is_attacker: bool [num_users].
       failure_rate: float64 [num_users], rate at which each user's device fails.
+      is_buffered: Whether clients may train older models.
     """
 
     draws: keyed_draws.KeyedDraws
@@ -34,6 +35,7 @@ class ClientSimulation:
     failure: FailureConfig | None
     is_attacker: np.ndarray
     failure_rate: np.ndarray
+    is_buffered: bool = False
 
     def keep_available(self, round_number: int, rows: np.ndarray) -> np.ndarray:
         """Leaves out the clients of whom nothing will arrive.
@@ -50,7 +52,11 @@ class ClientSimulation:
         return rows[~self._draw_failures(round_number, rows)]
 
     def mark(
-        self, round_number: int, rows: np.ndarray, data: client_work.ClientData
+        self,
+        round_number: int,
+        rows: np.ndarray,
+        data: client_work.ClientData,
+        ages: np.ndarray | None = None,
     ) -> simulated_clients.SimulatedClient:
         """Says of clients what becomes of them.
 
@@ -58,6 +64,7 @@ class ClientSimulation:
           round_number: The round.
           rows: int64 [clients], rows of the population.
           data: Data of these clients, stacked.
+          ages: int32 [clients], ages of their models in rounds, where there is a buffer.
 
         Returns:
           The clients, stacked.
@@ -65,7 +72,9 @@ class ClientSimulation:
         has_failed = np.zeros(len(rows), np.bool_)
         if self.failure is not None and self.failure.name not in failure_config.ABSENCES:
             has_failed = self._draw_failures(round_number, rows)
-        return simulated_clients.SimulatedClient(data, self.is_attacker[rows], has_failed)
+        return simulated_clients.SimulatedClient(
+            data, self.is_attacker[rows], has_failed, ages if self.is_buffered else ()
+        )
 
     def _draw_failures(self, round_number: int, rows: np.ndarray) -> np.ndarray:
         """Who of some users fails in a round: bool [rows], a coin for each user and round."""
@@ -89,7 +98,7 @@ def create_simulation(
     Raises:
       UserError: If a named target is not in the catalogue, or there are too few items.
     """
-    if config.attack_config is None and config.failure_config is None:
+    if not config.marks_clients:
         return None
     train, attack = dataset.split.train, None
     if config.attack_config is not None:
@@ -109,6 +118,7 @@ def create_simulation(
         config.failure_config,
         choose_attackers(config.attack_config, draws, config.is_private),
         _find_failure_rates(config.failure_config, np.asarray(train.lengths)),
+        config.is_buffered,
     )
 
 

@@ -13,6 +13,7 @@ from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.execution import stacking
 from fedrec_tff.learning import client_work
 from fedrec_tff.learning.simulation import simulated_clients
+from fedrec_tff.learning.simulation.fleet import timed_round
 from fedrec_tff.privacy import sampling
 from fedrec_tff.run import client_simulation
 
@@ -26,9 +27,11 @@ class Cohort(stacking.StackedCohort):
 
     Attributes:
       rows: int64 [num_clients], by position: the row of the population.
+      timed: The round on the clock of simulated devices; None where there are none.
     """
 
     rows: np.ndarray
+    timed: timed_round.TimedRound | None = None
 
 
 class CohortIterator(tff.program.FederatedDataSourceIterator):
@@ -43,6 +46,7 @@ class CohortIterator(tff.program.FederatedDataSourceIterator):
         simulation: client_simulation.ClientSimulation | None,
         user_features: np.ndarray | None,
         edge: np.ndarray | None,
+        timed_rounds: timed_round.TimedRounds | None,
     ) -> None:
         """Initialises the iterator; see `CohortDataSource`."""
         self._population = population
@@ -52,6 +56,7 @@ class CohortIterator(tff.program.FederatedDataSourceIterator):
         self._simulation = simulation
         self._user_features = user_features
         self._edge = edge
+        self._timed_rounds = timed_rounds
 
     @classmethod
     def from_bytes(cls, buffer: bytes) -> "CohortIterator":
@@ -70,7 +75,9 @@ class CohortIterator(tff.program.FederatedDataSourceIterator):
             num_slots, has_edge=self._edge is not None
         )
         if self._simulation is not None:
-            client_type = simulated_clients.create_simulated_client_type(client_type)
+            client_type = simulated_clients.create_simulated_client_type(
+                client_type, self._simulation.is_buffered
+            )
         return tff.FederatedType(client_type, tff.CLIENTS)
 
     def select(self, k: int | None = None) -> Cohort:
@@ -88,7 +95,8 @@ class CohortIterator(tff.program.FederatedDataSourceIterator):
         if k is not None:
             raise ValueError("the sampler determines the cohort's size")
         round_number = self._next_round
-        rows = self._sampler.sample(round_number)
+        timed = None if self._timed_rounds is None else self._timed_rounds.find(round_number)
+        rows = self._sampler.sample(round_number) if timed is None else timed.rows
         if self._simulation is not None:
             rows = self._simulation.keep_available(round_number, rows)
         seeds = self._draws.take(rows).seeds(_CLIENT, round_number)
@@ -108,13 +116,14 @@ class CohortIterator(tff.program.FederatedDataSourceIterator):
                 data = data._replace(edge=self._edge[members])
             if self._simulation is None:
                 return data
-            return self._simulation.mark(round_number, members, data)
+            ages = None if timed is None else timed.ages[part.positions]
+            return self._simulation.mark(round_number, members, data, ages)
 
         parts = tuple(
             stacking.StackedClients(create(part), part.positions)
             for part in clients_lib.select(self._population, rows)
         )
-        return Cohort(parts, rows)
+        return Cohort(parts, rows, timed)
 
 
 class CohortDataSource(tff.program.FederatedDataSource):
@@ -129,6 +138,7 @@ class CohortDataSource(tff.program.FederatedDataSource):
         simulation: client_simulation.ClientSimulation | None = None,
         user_features: np.ndarray | None = None,
         edge: np.ndarray | None = None,
+        timed_rounds: timed_round.TimedRounds | None = None,
     ) -> None:
         """Initialises the source.
 
@@ -141,6 +151,8 @@ class CohortDataSource(tff.program.FederatedDataSource):
           user_features: int32 [num_clients, slots], known features of each user, as
             `ClientData.user_features`; None for no features.
           edge: int32 [num_clients], as `ClientData.edge`; None where there are no edges.
+          timed_rounds: Rounds on the clock of simulated devices, which decide who of those whom the
+            sampler draws takes part; None for no devices.
         """
         self._arguments = (
             population,
@@ -150,6 +162,7 @@ class CohortDataSource(tff.program.FederatedDataSource):
             simulation,
             user_features,
             edge,
+            timed_rounds,
         )
 
     @property

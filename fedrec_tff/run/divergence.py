@@ -211,5 +211,4 @@ def _find_guidance(
 ) -> guidance_lib.Guidance:
     """What the server tells honest clients besides the model."""
     found = state.client_work
-    is_simulated = config.attack is not None or config.failure is not None
-    return found[-1] if is_simulated else found
+    return found[-1] if config.marks_clients else found

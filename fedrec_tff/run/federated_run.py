@@ -22,6 +22,7 @@ from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.run import (
     client_simulation,
     cohorts,
+    device_rounds,
     divergence,
     event_loop,
     execution,
@@ -45,7 +46,7 @@ from fedrec_tff.run.folder import (
     run_identity,
 )
 from fedrec_tff.run.item_releases import catalogue_selection, popularity_prior
-from fedrec_tff.run.metrics import metric_names
+from fedrec_tff.run.metrics import metric_names, simulated_time
 from fedrec_tff.run.records import Session, SessionOutcome
 from fedrec_tff.run.tracking import (
     description,
@@ -55,6 +56,7 @@ from fedrec_tff.run.tracking import (
     projector,
     reporting,
     round_events,
+    simulated_events,
 )
 from fedrec_tff.run.tracking.reported_run import ReportedRun
 
@@ -93,6 +95,7 @@ def execute(session: Session) -> SessionOutcome:
             f"As planned: {_state_planned_privacy(session)}",
             session.config.is_private,
             session.config.ks,
+            session.config.devices is not None,
         )
         rehearsal.rehearse(session)
         session = catalogue_selection.apply(session, ledger)
@@ -162,6 +165,7 @@ async def _train(
         notices.say(f"resuming after round {start.round_number}")
     next_round = start.round_number + 1
     source = create_source(session, population, next_round)
+    earlier = round_events.read_rounds(directory.metrics, start.round_number)
     with (
         progress_lib.ProgressReleaseManager(
             config.rounds, next_round, config.clients_per_round, config.ks[0]
@@ -169,14 +173,16 @@ async def _train(
         profiling.RoundProfiler(config.rounds_to_profile, directory.root) as profiler,
         round_events.RoundEventsReleaseManager(
             directory.root,
-            round_events.read_rounds(directory.metrics, start.round_number),
+            earlier,
             config.rounds,
             config.rounds_per_evaluation,
         ) as events,
+        simulated_events.SimulatedEventsReleaseManager(directory.root, earlier) as on_clock,
     ):
         release_manager = tff.program.GroupingReleaseManager(
             [
                 events,
+                on_clock,
                 *reporters.managers,
                 tff.program.CSVFileReleaseManager(directory.metrics, key_fieldname="round"),
                 progress,
@@ -276,7 +282,16 @@ def create_source(
     Returns:
       The source.
     """
-    num_items, draws = session.dataset.split.num_items, session.draws
+    config, draws = session.config, session.draws
+    train, num_items = session.dataset.split.train, session.dataset.split.num_items
+    timed_rounds = device_rounds.create_rounds(
+        config,
+        train,
+        num_items,
+        session.plan.sampler,
+        draws,
+        run_process.is_row_sparse(config),
+    )
     return cohorts.CohortDataSource(
         population,
         session.plan.sampler,
@@ -284,7 +299,8 @@ def create_source(
         next_round,
         _create_simulation(session),
         _select_user_features(session),
-        run_process.choose_edges(session.config, num_items, session.plan, draws.public),
+        run_process.choose_edges(config, num_items, session.plan, draws.public),
+        timed_rounds,
     )
 
 
@@ -333,7 +349,7 @@ def _create_options(
         target_epsilon=config.target_epsilon,
         release_non_private_metrics=config.release_non_private_metrics,
         averaging_decay=config.averaging_decay,
-        download_megabytes=config.clients_per_round * num_weights * _BYTES_PER_WEIGHT / 1e6,
+        download_megabytes=config.num_asked * num_weights * _BYTES_PER_WEIGHT / 1e6,
         sums_client_metrics=config.server_sees_sums,
         read_secure_sum_costs_fn=lambda: getattr(executed.secure_sum, "costs", None),
         read_worker_rates_fn=executed.read_worker_rates,
@@ -341,6 +357,7 @@ def _create_options(
         prepare_cohort_fn=devices.prepare_cohort,
         selection_rule=_create_selection_rule(config),
         time_budget_seconds=config.time_budget_seconds,
+        describe_cohort_fn=simulated_time.describe,
     )
 
 

@@ -30,7 +30,7 @@ from fedrec_tff.run import (
     training,
 )
 from fedrec_tff.run.folder import provenance
-from fedrec_tff.run.metrics import communication, metric_names, round_metrics
+from fedrec_tff.run.metrics import communication, metric_names, round_metrics, simulated_time
 from fedrec_tff.run.records import Session
 
 _PACKAGES = (
@@ -224,6 +224,7 @@ def measure(
         "ended_by": result.ended_by,
         **_describe_time(config, result),
         **communication.summarize(session.directory.metrics),
+        **simulated_time.summarize(config, session.directory.metrics),
         "execution": execution.describe(config),
         "git_revision": provenance.git_revision(),
         "versions": provenance.versions(_PACKAGES),

@@ -7,7 +7,6 @@ import dataclasses
 from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import keyed_draws
-from fedrec_tff.learning.simulation import failure_config
 from fedrec_tff.privacy import accounting, calibration, mechanisms, sampling
 from fedrec_tff.privacy import departures as departures_lib
 from fedrec_tff.privacy.mechanisms import terms as terms_lib
@@ -72,7 +71,7 @@ def find_departures(config: RunConfig) -> departures_lib.Departures:
             has_public_roster=config.has_public_roster,
             has_edges=config.aggregator_chain.terminal.has_edges,
             keeps_weights_on_devices=bool(config.personal or config.finetuning_epochs),
-            has_absent_devices=config.failure in failure_config.ABSENCES,
+            has_absent_devices=config.has_absent_devices,
             has_group_attendance=config.group_attendance is not None,
             has_initial_model=config.initial_model is not None,
         )
@@ -107,6 +106,7 @@ def create_plan(
             f"--clients_per_round={config.clients_per_round:g} is more than the {num_clients} "
             "training users there are"
         )
+    _check_enough_devices(config, num_clients)
     mechanism, releases = None, ()
     if config.is_private:
         mechanism, releases = _plan_mechanism(config, num_clients, num_weights, noise_multiplier)
@@ -133,10 +133,25 @@ def create_sampler(config: RunConfig, draws: keyed_draws.KeyedDraws) -> sampling
     return sampling.create_sampler(
         config.sampling_law,
         draws,
-        config.clients_per_round,
+        config.num_asked,
         min_separation=config.min_separation,
         max_rounds_per_user=config.max_rounds_per_user,
     )
+
+
+def _check_enough_devices(config: RunConfig, num_clients: int) -> None:
+    """Refuses to ask more devices than there are."""
+    if config.num_asked > num_clients:
+        raise errors.UserError(
+            f"--over_selection={config.over_selection:g}: {config.num_asked:g} users a round are "
+            f"more than the {num_clients} there are: lower it, or --clients_per_round"
+        )
+    if config.is_buffered and config.buffer_concurrency + config.clients_per_round > num_clients:
+        raise errors.UserError(
+            f"--buffer_concurrency={config.buffer_concurrency}: with a buffer of "
+            f"--clients_per_round={config.clients_per_round:g} all are busy of the {num_clients} "
+            "users there are: lower one of them"
+        )
 
 
 def _plan_mechanism(

@@ -27,6 +27,7 @@ from fedrec_tff.run.records import Session
 _BYTES_PER_NUMBER = 4
 # Model, average and what an optimiser keeps, in each of a few checkpoints.
 _NUMBERS_PER_WEIGHT = 16
+_CHECKPOINTS_WITH_PAST_MODELS = 3
 
 
 def rehearse(session: Session) -> None:
@@ -113,8 +114,12 @@ def _check_evaluation(session: Session) -> None:
 
 
 def _check_space(session: Session) -> None:
-    num_weights = session.config.two_tower.num_weights(session.dataset.split.num_items)
-    needed = num_weights * _NUMBERS_PER_WEIGHT * _BYTES_PER_NUMBER
+    config = session.config
+    num_weights = config.two_tower.num_weights(session.dataset.split.num_items)
+    numbers = _NUMBERS_PER_WEIGHT
+    if config.is_buffered:
+        numbers += _CHECKPOINTS_WITH_PAST_MODELS * config.buffer_max_age
+    needed = num_weights * numbers * _BYTES_PER_NUMBER
     free = shutil.disk_usage(session.directory.root).free
     if free < needed:
         raise errors.UserError(

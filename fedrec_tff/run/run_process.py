@@ -28,7 +28,7 @@ from fedrec_tff.learning import (
 )
 from fedrec_tff.learning import process as process_lib
 from fedrec_tff.learning.config import EVERYBODY_THE_SAME, POPULARITY
-from fedrec_tff.learning.simulation import simulated_clients
+from fedrec_tff.learning.simulation import buffering, simulated_clients
 from fedrec_tff.models import tower_contract, two_tower
 from fedrec_tff.models.losses import contract as loss_contract
 from fedrec_tff.run import aggregator_context, client_simulation, known_popularity, privacy_plan
@@ -73,7 +73,7 @@ def build_process(
     """
     _check_model(config)
     chain, work = config.aggregator_chain, config.client_work
-    row_sparse = _is_row_sparse(config)
+    row_sparse = is_row_sparse(config)
     sampler = create_sampler(config, num_items, popular)
     build_update = _bind_client_update(config, features)
     context = aggregator_context.create_context(
@@ -92,13 +92,16 @@ def build_process(
     if simulation is None:
         client_update_fn = build_update(sampler)
     else:
-        client_type = simulated_clients.create_simulated_client_type(client_type)
+        client_type = simulated_clients.create_simulated_client_type(
+            client_type, config.is_buffered
+        )
         client_update_fn, memory = simulated_clients.build_simulated_client_work(
             build_update,
             sampler,
             simulation.attack,
             simulation.failure,
             memory,
+            _create_buffering_rule(config),
         )
     edges, excludes_non_finite = None, _excludes_non_finite(chain)
     if chain.terminal.has_edges:
@@ -185,7 +188,7 @@ def choose_edges(
     if not chain.terminal.has_edges:
         return None
     context = aggregator_context.create_context(
-        config, plan, num_items, row_sparse=_is_row_sparse(config)
+        config, plan, num_items, row_sparse=is_row_sparse(config)
     )
     num_edges = _find_hierarchy(chain, context).num_edges
     return draws.integers(num_edges, _EDGE).astype(np.int32)
@@ -205,7 +208,7 @@ def check_builders(config: RunConfig, num_items: int, plan: privacy_plan.Privacy
     _check_model(config)
     chain = config.aggregator_chain
     context = aggregator_context.create_context(
-        config, plan, num_items, row_sparse=_is_row_sparse(config)
+        config, plan, num_items, row_sparse=is_row_sparse(config)
     )
     _check_weighs(config, building.build_factory(chain, context))
 
@@ -249,18 +252,31 @@ def _bind_client_update(
 ) -> simulated_clients.BuildClientUpdateFn:
     """Client work but for where negatives come from."""
     build = client_work.build_dense_client_update
-    if _is_row_sparse(config):
+    if is_row_sparse(config):
         build = client_work.build_row_sparse_client_update
     return functools.partial(
         build, config.two_tower, config.client_work, item_features=features.items
     )
 
 
-def _is_row_sparse(config: RunConfig) -> bool:
-    """Whether clients send the rows that they touch: if all that stands in their way allows it."""
+def is_row_sparse(config: RunConfig) -> bool:
+    """Whether clients send the rows that they touch: if all that stands in their way allows it.
+
+    Args:
+      config: The run's flags.
+
+    Returns:
+      False where they send updates as large as the model.
+    """
     work = config.client_work
     can_be = building.can_be_row_sparse(config.aggregator_chain)
     return can_be and work.optimizer.is_stateless and not work.needs_whole_table
+
+
+def _create_buffering_rule(config: RunConfig) -> buffering.BufferingRule | None:
+    if not config.is_buffered:
+        return None
+    return buffering.BufferingRule(config.buffer_max_age, config.staleness_exponent)
 
 
 def _edges_exclude_non_finite(chain: chain_lib.Chain) -> bool:

@@ -17,7 +17,7 @@ from fedrec_tff.learning import averaging
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.run import divergence, model_selection
 from fedrec_tff.run.interruption import StopRequest
-from fedrec_tff.run.metrics import communication, round_metrics
+from fedrec_tff.run.metrics import communication, round_metrics, simulated_time
 from fedrec_tff.run.tracking.profiling import RoundProfiler
 
 # What ended the training of a complete run, as `results.json` says it.
@@ -31,6 +31,8 @@ EvaluateFn = Callable[[tff.learning.models.ModelWeights], dict[str, float]]
 ReadCostsFn = Callable[[], communication.SecureSumCosts | None]
 # From the process's state and a cohort to the cohort as its devices then are.
 PrepareCohortFn = Callable[[Any, Any], Any]
+# From a cohort to what is simulated of its round.
+DescribeCohortFn = Callable[[Any], simulated_time.CohortDescription]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +61,7 @@ class TrainingOptions:
         ends; None where it decides nothing.
       time_budget_seconds: Seconds of training after which the round under way is the last; None for
         no limit.
+      describe_cohort_fn: Function that finds when a cohort's round was, where time is simulated.
     """
 
     rounds: int
@@ -75,6 +78,7 @@ class TrainingOptions:
     prepare_cohort_fn: PrepareCohortFn = lambda state, cohort: cohort
     selection_rule: model_selection.SelectionRule | None = None
     time_budget_seconds: float | None = None
+    describe_cohort_fn: DescribeCohortFn = lambda cohort: simulated_time.NOTHING
 
 
 @dataclasses.dataclass(frozen=True)
@@ -291,9 +295,11 @@ def _run_round(
     output = process.next(progress.state, cohort)
     seconds = time.monotonic() - start
     sums = output.metrics["client_work"] if options.sums_client_metrics else None
+    simulated = options.describe_cohort_fn(cohort)
     watch.observe(output.metrics["finalizer"]["update_non_finite"], sums)
     metrics = {
         "communication/download_megabytes": options.download_megabytes,
+        **simulated.times,
         **round_metrics.create_learning_rate_metrics(
             options.learning_rates, progress.round_number + 1
         ),
@@ -306,6 +312,7 @@ def _run_round(
                     **communication.describe_messages(output.metrics["aggregator"]),
                     **communication.describe_secure_sum(options.read_secure_sum_costs_fn()),
                     **round_metrics.create_worker_metrics(options.read_worker_rates_fn()),
+                    **simulated.counts,
                 },
                 seconds,
             ),

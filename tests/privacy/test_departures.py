@@ -130,6 +130,11 @@ def test_an_epsilon_is_found_under_its_name(values, expected):
         ),
         ({"failure": "dropout"}, {"absent_devices"}, "epsilon"),
         (
+            {"device_profile": "phones", "round_deadline_seconds": 60.0},
+            {"absent_devices"},
+            "epsilon",
+        ),
+        (
             {"initial_model": "runs/other", "initial_model_is_public": True},
             {"initial_model"},
             "epsilon",

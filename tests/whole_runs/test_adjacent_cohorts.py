@@ -1,5 +1,6 @@
 """What happens to a user in a private run is the same whoever else is there, whatever they did."""
 
+import dataclasses
 import functools
 import types
 
@@ -16,6 +17,7 @@ from fedrec_tff.privacy import sampling
 from fedrec_tff.run import (
     client_simulation,
     cohorts,
+    device_rounds,
     federated_run,
     privacy_plan,
     run_process,
@@ -65,6 +67,17 @@ def _create_run(failure=None):
     )
 
 
+def _create_run_with_devices():
+    """Rounds that are hours apart, which about half of the users miss."""
+    return dataclasses.replace(
+        _create_run(),
+        failure_rate=0.2,
+        device_profile="phones",
+        device_seconds_per_example=1000.0,
+        round_deadline_seconds=18_000.0,
+    )
+
+
 def _watch(users, law, max_rounds_per_user=None):
     """By raw id, all that the parts of a private run do to each user."""
     names, rows = list(users), list(users.values())
@@ -88,14 +101,17 @@ def _watch(users, law, max_rounds_per_user=None):
         min_separation=_MIN_SEPARATION,
         max_rounds_per_user=max_rounds_per_user,
     )
-    for failure in ("dropout", "straggler"):
-        config = _create_run(failure)
+    runs = {name: _create_run(name) for name in ("dropout", "straggler")}
+    for failure, config in {**runs, "devices": _create_run_with_devices()}.items():
         source = cohorts.CohortDataSource(
             population,
             sampler,
             draws.secret,
             simulation=client_simulation.create_simulation(config, dataset, draws.public),
             edge=_choose_edges(draws),
+            timed_rounds=device_rounds.create_rounds(
+                config, dataset.split.train, _NUM_ITEMS, sampler, draws, is_row_sparse=True
+            ),
         ).iterator()
         for number in _ROUNDS:
             cohort = source.select()

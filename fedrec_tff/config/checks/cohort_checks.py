@@ -66,10 +66,13 @@ def _check_secure_cohorts(config: RunConfig) -> None:
     tosses_coins = law in _LAWS_OF_COINS
     if config.failure in failure_config.ABSENCES:
         tosses_coins, clients = True, clients * (1.0 - config.failure_rate)
+    elif config.devices is not None and not config.is_buffered:
+        tosses_coins, clients = True, clients * (1.0 - config.devices.dropout)
     least = _LEAST_EXPECTED_CLIENTS if tosses_coins else _LEAST_CLIENTS
     if config.secure_sum != "plain" and clients < least:
         raise errors.UserError(
             f"--clients_per_round={config.clients_per_round:g}: --secure_sum={config.secure_sum} "
             f"sums {_LEAST_CLIENTS} clients or more, and of {clients:g} expected ones "
-            f"(--sampling={law}, --failure) fewer may come: expect at least {least}"
+            f"(--sampling={law}, --failure, --device_dropout) fewer may come: expect "
+            f"at least {least}"
         )

@@ -27,7 +27,7 @@ def check(config: RunConfig) -> None:
     if config.is_private:
         _check_private(config)
     else:
-        _check_metric(config, _list_exact_metrics(config))
+        _check_metric(config, list_exact_metrics(config))
     if config.releases_best and config.num_stored_weights:
         raise errors.UserError(
             "--released_model=best: with --personal_state=persistent devices keep what fits the "
@@ -67,7 +67,14 @@ def _check_metric(config: RunConfig, known: tuple[str, ...]) -> None:
         )
 
 
-def _list_exact_metrics(config: RunConfig) -> tuple[str, ...]:
-    """What `evaluation.ranking` computes over the full catalogue."""
+def list_exact_metrics(config: RunConfig) -> tuple[str, ...]:
+    """What `evaluation.ranking` computes over the full catalogue.
+
+    Args:
+      config: The run's flags.
+
+    Returns:
+      The names of the metrics.
+    """
     at_k = [f"{name}@{k}" for k in config.ks for name in ("recall", "ndcg", "map", "hit_rate")]
     return (*at_k, "mrr")

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from fedrec_tff.learning import client_memory, client_work
-from fedrec_tff.learning.simulation import failure_config
+from fedrec_tff.learning.simulation import failure_config, past_models
 from fedrec_tff.models import two_tower
 
 _STRAGGLER_STREAM = 0x57A6
@@ -22,7 +22,7 @@ def create_memory(
 ) -> client_memory.ClientMemory:
     """The models that clients may still have, where not all have the newest."""
     if failure.name == failure_config.STALE:
-        return _PastModels(failure.staleness)
+        return past_models.PastModels(failure.staleness)
     return client_memory.NO_MEMORY
 
 
@@ -72,30 +72,4 @@ def choose_weights(
     """
     if failure.name != failure_config.STALE:
         return weights
-    return tf.nest.map_structure(
-        lambda new, past: tf.where(has_failed, past[0], new), weights, state
-    )
-
-
-class _PastModels(client_memory.ClientMemory):
-    """The models of the last rounds, the oldest first."""
-
-    def __init__(self, staleness: int) -> None:
-        self._staleness = staleness
-
-    def create_initial_state(self, weights: two_tower.TwoTowerWeights) -> two_tower.TwoTowerWeights:
-        """The initial model, as often as needed."""
-        return tf.nest.map_structure(lambda w: tf.stack([w] * self._staleness), weights)
-
-    def update(
-        self,
-        state: two_tower.TwoTowerWeights,
-        reports: Any,
-        weights: two_tower.TwoTowerWeights,
-        new_weights: two_tower.TwoTowerWeights,
-    ) -> two_tower.TwoTowerWeights:
-        """Forgets the oldest, adds the model that was trained in this round."""
-        del reports, new_weights
-        return tf.nest.map_structure(
-            lambda past, w: tf.concat([past[1:], w[tf.newaxis]], 0), state, weights
-        )
+    return past_models.choose(weights, state, tf.where(has_failed, failure.staleness, 0))

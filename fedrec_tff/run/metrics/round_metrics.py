@@ -26,7 +26,7 @@ import numpy as np
 from fedrec_tff.aggregators import transforms
 from fedrec_tff.learning import client_work
 from fedrec_tff.privacy import departures, sparse_queries
-from fedrec_tff.run.metrics import metric_names
+from fedrec_tff.run.metrics import metric_names, simulated_time
 
 PUBLIC = "public"
 AGGREGATE = "aggregate"
@@ -46,6 +46,9 @@ _CLASSES = {
     "communication/download_entropy_coded_megabytes": AGGREGATE,
     "communication/": COHORT,
     "aggregator/": COHORT,
+    # Under differential privacy rounds last as long as a flag says.
+    **dict.fromkeys(simulated_time.TIMES, PUBLIC),
+    "devices/": COHORT,
     "train/update_rejected": AGGREGATE,
     "train/learning_rate/": PUBLIC,
     "train/": COHORT,
@@ -63,6 +66,8 @@ _CLASSES = {
     **dict.fromkeys(("privacy_statement", "rounds", "execution"), ABOUT),
     **dict.fromkeys(("released_round", "ended_by"), ABOUT),
     **dict.fromkeys(("git_revision", "versions"), ABOUT),
+    simulated_time.HOURS_TO_TARGET: HELD_OUT,
+    simulated_time.ROUNDS_TO_TARGET: HELD_OUT,
     "seconds": COHORT,
     "users_per_second": COHORT,
 }

@@ -7,9 +7,9 @@ name of a card is the metric's name behind a number, by topic.
 import re
 
 from fedrec_tff.privacy import departures
-from fedrec_tff.run.metrics import metric_names
+from fedrec_tff.run.metrics import metric_names, simulated_time
 
-QUALITY, PRIVACY, TRAINING, COMMUNICATION, TIME, END, OTHER = range(1, 8)
+QUALITY, PRIVACY, TRAINING, COMMUNICATION, TIME, END, DEVICES, OTHER = range(1, 9)
 
 # By the beginnings of names, without the mark of what no noise covers.
 _TOPICS = {
@@ -19,6 +19,7 @@ _TOPICS = {
     COMMUNICATION: ("communication/",),
     TIME: ("time/",),
     END: (metric_names.TEST, metric_names.PERSONALIZED, "robustness/"),
+    DEVICES: (simulated_time.FOLDER,),
 }
 EPSILON_NAMES = tuple(f"privacy/{name}" for name in departures.EPSILON_NAMES.values())
 
@@ -96,6 +97,12 @@ _DESCRIPTIONS = (
     ),
     (r"audit/", "What an attack found; see docs/audits.md"),
     (r"robustness/", "A measure of a cell of a robustness study; see docs/aggregators.md"),
+    (r"devices/hours$", "Hours on the clock of simulated devices at the end of the round"),
+    (r"devices/num_reported$", "Devices whose update the round has"),
+    (r"devices/num_away$", "Devices that were asked, and could not be reached at that hour"),
+    (r"devices/num_dropped$", "Devices that were gone before they reported"),
+    (r"devices/num_late$", "Devices that reported when nobody waited any more"),
+    (r"devices/model_age$", "Mean age in rounds of the models that the round's clients trained"),
     (r"aggregator/", "A number that the aggregator measured over the round's cohort"),
 )
 _OF_WHAT = {
@@ -120,6 +127,16 @@ def name_card(metric: str) -> str:
       The tag; what follows its first space is the metric's name.
     """
     return f"{find_topic(metric)} {metric}"
+
+
+def name_card_on_clock(metric: str) -> str:
+    """The tag of a metric over simulated seconds, apart from that over rounds."""
+    return f"{DEVICES} by_simulated_seconds/{metric}"
+
+
+def describe_on_clock(metric: str) -> str:
+    """What that card shows, in a sentence or two of Markdown."""
+    return f"{describe(metric)} The step is a second of simulated time."
 
 
 def find_topic(metric: str) -> int:

@@ -10,6 +10,7 @@ from tensorboard.plugins.custom_scalar import summary as custom_scalar
 
 from fedrec_tff.config import field_spec
 from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.run.metrics import simulated_time
 from fedrec_tff.run.tracking import cards, event_files, markdown
 
 _NAMES = (
@@ -29,6 +30,7 @@ def write(
     privacy_statement: str,
     is_private: bool,
     list_lengths: Sequence[int],
+    has_devices: bool = False,
 ) -> None:
     """Writes a run's description, in the place of that of an earlier session.
 
@@ -39,6 +41,7 @@ def write(
       privacy_statement: Statement of what the run is planned to promise, in plain words.
       is_private: Whether the run claims differential privacy.
       list_lengths: The k of metrics at k.
+      has_devices: Whether the run has a simulated clock.
     """
     event_files.remove(folder, event_files.DESCRIPTION)
     writer = event_files.create_writer(folder, event_files.DESCRIPTION)
@@ -50,7 +53,9 @@ def write(
         tf.summary.text("privacy/statement", privacy_statement, step=0)
         if is_private:
             tf.summary.text("privacy/names", _NAMES, step=0)
-        layout = custom_scalar.pb(create_layout(list_lengths, is_private)).SerializeToString()
+        layout = custom_scalar.pb(
+            create_layout(list_lengths, is_private, has_devices)
+        ).SerializeToString()
         tf.summary.experimental.write_raw_pb(layout, step=0)
     writer.close()
 
@@ -137,12 +142,15 @@ def tabulate_flags(flags: Mapping[str, Any], derived: Mapping[str, Any]) -> str:
     )
 
 
-def create_layout(list_lengths: Sequence[int], is_private: bool) -> layout_pb2.Layout:
+def create_layout(
+    list_lengths: Sequence[int], is_private: bool, has_devices: bool = False
+) -> layout_pb2.Layout:
     """The tab Custom Scalars: what matters, whatever a run may call it.
 
     Args:
       list_lengths: The k of metrics at k.
       is_private: Whether the run has an epsilon to show.
+      has_devices: Whether the run has a simulated clock.
 
     Returns:
       The layout. The line of popularity is in each chart of quality: it is a run of its own, whose
@@ -168,12 +176,20 @@ def create_layout(list_lengths: Sequence[int], is_private: bool) -> layout_pb2.L
         "users per second": f"{cards.TIME} {_MARK}time/users_per_second",
         "seconds of an evaluation": f"{cards.TIME} {_MARK}time/evaluation_seconds",
     }
+    devices = {
+        f"validation {name} over simulated seconds": (
+            f"{cards.DEVICES} by_simulated_seconds/({_MARK}validation|private)/{name}"
+        )
+        for name in at_k
+    }
+    devices["simulated hours"] = f"{cards.DEVICES} {simulated_time.HOURS}"
     topics = {
         "quality": quality,
         **({"privacy": privacy} if is_private else {}),
         "training": {"loss": f"{cards.TRAINING} {_MARK}train/loss"},
         "communication": communication,
         "time": time,
+        **({"devices": devices} if has_devices else {}),
     }
     return layout_pb2.Layout(
         category=[

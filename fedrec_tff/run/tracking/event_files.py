@@ -15,8 +15,9 @@ from tensorboard.compat.proto import event_pb2
 # what was measured once, where that is no column of HParams.
 DESCRIPTION, ROUNDS, MEASURED_ONCE = ".description", ".rounds", ".once"
 # Folders beside the files, which TensorBoard shows as runs of their own: what was measured once, at
-# the end, and the lines of recommenders that the model is to beat.
+# the end, quality over simulated time, and the lines of recommenders that the model is to beat.
 END = "end"
+CLOCK = "clock"
 POPULARITY, PRIVATE_POPULARITY = "popularity", "private_popularity"
 
 _PATTERN = "events.out.tfevents.*"

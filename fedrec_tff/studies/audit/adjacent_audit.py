@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.learning.simulation import failure_config
 from fedrec_tff.privacy import accounting
 from fedrec_tff.privacy.audit import (
     adjacency,
@@ -180,7 +179,7 @@ def check_keys(identities: Sequence[run_identity.RunIdentity]) -> Iterator[check
 def check_cohorts(session: Session) -> Iterator[checks.Check]:
     """Compares cohorts with their law; where devices are absent, fewer take part than are drawn."""
     config = session.config
-    if config.failure in failure_config.ABSENCES:
+    if config.has_absent_devices:
         return
     source = federated_run.create_source(session, federated_run.stack_clients(session))
     iterator = source.iterator()

@@ -108,7 +108,7 @@ def _describe_rounds(
     }
     if session.config.aggregator_chain.terminal.has_edges:
         describe_fns[EDGES] = lambda client: _describe_tensor(_data_of(client).edge)
-    if session.config.attack_config is not None or session.config.failure_config is not None:
+    if session.config.marks_clients:
         describe_fns[SIMULATION] = lambda client: _join(
             map(_describe_tensor, (client.is_attacker, client.has_failed))
         )
