@@ -28,6 +28,7 @@ from fedrec_tff.datasets import cells, compression, times
 from fedrec_tff.datasets.cells import ParsedColumns
 
 _TYPED = re.compile(r"(?P<name>.+):(?P<type>token|token_seq|float|float_seq)")
+_TWO_COLONS = "::"
 _UNIT_SEPARATOR = "\x1f"
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 _HEXADECIMAL = re.compile(r"\b0[xX]")
@@ -134,7 +135,7 @@ def read_names(path: pathlib.Path, text_format: TextFormat) -> list[str]:
     Raises:
       UserError: If the file is missing, empty or of another encoding.
     """
-    first, delimiter = _separate(read_first_line(path, text_format.encoding), text_format)
+    first, delimiter = separate(read_first_line(path, text_format.encoding), text_format)
     _, fields = next(_rows(first, delimiter, text_format.quoting), (0, csv.Error()))
     if isinstance(fields, csv.Error):
         # Empty, or a name with a line end in it.
@@ -189,6 +190,13 @@ def check_is_file(path: pathlib.Path) -> None:
         raise errors.UserError(f"{path} may not be read: change its permissions")
 
 
+def separate(text: str, text_format: TextFormat) -> tuple[str, str]:
+    """Returns text in which one character stands between two fields, and that character."""
+    if text_format.delimiter == _TWO_COLONS:
+        return text.replace(_TWO_COLONS, _UNIT_SEPARATOR), _UNIT_SEPARATOR
+    return text, text_format.delimiter
+
+
 def _parse_pieces(
     path: pathlib.Path,
     pieces: Iterable[str],
@@ -200,7 +208,7 @@ def _parse_pieces(
     names: list[str] = []
     lines_before = 0
     for piece in pieces:
-        text, delimiter = _separate(piece, text_format)
+        text, delimiter = separate(piece, text_format)
         header_lines = 0
         if not names:
             names = list(text_format.column_names)
@@ -224,13 +232,7 @@ def _parse_pieces(
 
 def _read_text(path: pathlib.Path, text_format: TextFormat) -> tuple[str, str]:
     """Returns the text of a file and the one character that stands between its fields."""
-    return _separate(read_text(path, text_format.encoding), text_format)
-
-
-def _separate(text: str, text_format: TextFormat) -> tuple[str, str]:
-    if text_format.delimiter == "::":
-        return text.replace("::", _UNIT_SEPARATOR), _UNIT_SEPARATOR
-    return text, text_format.delimiter
+    return separate(read_text(path, text_format.encoding), text_format)
 
 
 def _decode(data: bytes, path: pathlib.Path, encoding: str) -> str:

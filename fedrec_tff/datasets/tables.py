@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
 from fedrec_tff import errors
-from fedrec_tff.datasets import compression, delimited, json_lines, parquet_tables, parts
+from fedrec_tff.datasets import (
+    compression,
+    delimited,
+    json_lines,
+    parquet_tables,
+    parts,
+    text_pieces,
+)
 from fedrec_tff.datasets import interactions as interactions_lib
 from fedrec_tff.datasets.cells import ParsedColumns
 from fedrec_tff.datasets.delimited import TextFormat
@@ -207,12 +215,41 @@ def find_text_format(path: pathlib.Path, layout: TableLayout = TableLayout()) ->
     )
 
 
-def _read_columns(
+def read_batches(
     path: pathlib.Path,
     kinds: dict[str, str],
-    layout: TableLayout,
+    layout: TableLayout = TableLayout(),
     max_malformed_fraction: float = 0.0,
-) -> ParsedColumns:
+) -> Iterator[ParsedColumns]:
+    """Reads columns of one file of a table, some of its rows at a time, as `read` reads them.
+
+    Args:
+      path: The file.
+      kinds: The kind of each column asked for, as `delimited.read_columns` takes it.
+      layout: The layout of the file.
+      max_malformed_fraction: The fraction of the file's rows that may be malformed and skipped.
+
+    Returns:
+      The columns, batch by batch; a batch may have no rows.
+
+    Raises:
+      UserError: As `read`; what is only known at the end is told behind the last batch.
+    """
+    suffix = _find_suffix(path, layout)
+    if suffix in PARQUET_SUFFIXES:
+        return parquet_tables.read_batches(path, kinds, max_malformed_fraction, layout.time_format)
+    if suffix in JSON_SUFFIXES:
+        pieces = text_pieces.read(path, layout.encoding)
+        return json_lines.read_pieces(
+            path, pieces, kinds, max_malformed_fraction, layout.time_format
+        )
+    text_format = find_text_format(path, layout)
+    pieces = _split_into_pieces(path, text_format, max_malformed_fraction)
+    return delimited.read_pieces(path, pieces, text_format, kinds, max_malformed_fraction)
+
+
+def _find_suffix(path: pathlib.Path, layout: TableLayout) -> str:
+    """What tells a file's kind; refuses a layout that is not for it."""
     delimited.check_is_file(path)
     suffix = compression.find_suffix(path)
     has_names = suffix in (*PARQUET_SUFFIXES, *JSON_SUFFIXES)
@@ -221,6 +258,16 @@ def _read_columns(
         raise errors.UserError(
             f"{path} is {kind}, which has names: drop --column_names and --delimiter"
         )
+    return suffix
+
+
+def _read_columns(
+    path: pathlib.Path,
+    kinds: dict[str, str],
+    layout: TableLayout,
+    max_malformed_fraction: float = 0.0,
+) -> ParsedColumns:
+    suffix = _find_suffix(path, layout)
     if suffix in PARQUET_SUFFIXES:
         return parquet_tables.read_columns(path, kinds, max_malformed_fraction, layout.time_format)
     if suffix in JSON_SUFFIXES:
@@ -231,6 +278,14 @@ def _read_columns(
     return delimited.read_columns(
         path, text_format, kinds, max_malformed_fraction, may_be_empty=True
     )
+
+
+def _split_into_pieces(
+    path: pathlib.Path, text_format: TextFormat, max_malformed_fraction: float
+) -> Iterator[str]:
+    """The text of a file in pieces, cut by the rows that its reader will see."""
+    spans = text_format.quoting and delimited.spans_lines(text_format, max_malformed_fraction)
+    return text_pieces.read(path, text_format.encoding, text_format if spans else None)
 
 
 def _join(found: list[ParsedColumns], place: str | pathlib.Path) -> ParsedColumns:
