@@ -8,10 +8,12 @@ from fedrec_tff.config.field_spec import MOST, Need, declare
 
 _MOVIELENS_CSV = ("ml-20m", "ml-25m", "ml-32m", "ml-latest", "ml-latest-small")
 _DATASETS_WITH_ITEM_TABLE = ("synthetic", "ml-100k", "ml-1m", *_MOVIELENS_CSV)
-DATASETS = (*_DATASETS_WITH_ITEM_TABLE, "csv", "sequences", "adjacency")
+# A folder that was written by `experiments.data prepare`.
+PREPARED = "prepared"
+DATASETS = (*_DATASETS_WITH_ITEM_TABLE, "csv", "sequences", "adjacency", PREPARED)
 # Files of one's own, which may have tables of users and of items beside them.
 OWN_DATASETS = ("csv", "sequences")
-NEED_DATA_DIR = (*_MOVIELENS_CSV, *OWN_DATASETS, "adjacency")
+NEED_DATA_DIR = (*_MOVIELENS_CSV, *OWN_DATASETS, "adjacency", PREPARED)
 SPLITS = ("leave_last_out", "unseen_users", "global_time", "published")
 TIES = ("file", "random")
 CATALOGUES = ("table", "selected", "data")
@@ -50,8 +52,8 @@ class DataConfig:
         "Folder of the original files (ml-...; ml-100k and ml-1m are downloaded if it is not "
         "given), or of train.txt and test.txt (adjacency); the table itself (csv): delimited text, "
         "Parquet, JSON lines or a RecBole .inter file, also as .gz, .bz2, .zst or .zip, or a "
-        "folder or a quoted pattern (*) of its parts; or the text file of sequences, or a folder "
-        "with sequences.txt (sequences).",
+        "folder or a quoted pattern (*) of its parts; the text file of sequences, or a folder "
+        "with sequences.txt (sequences); or a folder of experiments.data prepare (prepared).",
         about_data=True,
         is_place=True,
     )
@@ -208,6 +210,9 @@ class DataConfig:
     @property
     def has_item_table(self) -> bool:
         """Whether a table of all items comes with the data."""
+        if self.dataset == PREPARED:
+            # The folder has one if it was prepared so, and is held against the flag.
+            return self.catalogue == "table"
         return self.item_table is not None or self.dataset in _DATASETS_WITH_ITEM_TABLE
 
     @property
@@ -215,7 +220,7 @@ class DataConfig:
         """Whether interactions have times, and not just an order."""
         if self.dataset == "csv":
             return self.time_column is not None
-        return self.dataset not in ("sequences", "adjacency")
+        return self.dataset not in ("sequences", "adjacency", PREPARED)
 
     @property
     def has_public_roster(self) -> bool:

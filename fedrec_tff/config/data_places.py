@@ -4,7 +4,7 @@
 
 import pathlib
 
-from fedrec_tff.config.data_config import DATASETS
+from fedrec_tff.config.data_config import DATASETS, PREPARED
 
 _MOVIES = "movies.csv"
 _FOLDERS = {
@@ -12,6 +12,7 @@ _FOLDERS = {
     "u.data": {"dataset": "ml-100k"},
     "test.txt": {"dataset": "adjacency", "split": "published"},
     "sequences.txt": {"dataset": "sequences"},
+    "prepared.json": {"dataset": PREPARED},
     _MOVIES: {"dataset": "ml-latest"},
 }
 FILES = tuple(_FOLDERS)

@@ -22,7 +22,9 @@ from fedrec_tff.datasets.tables import TableColumns
 
 _DOWNLOADED = tuple(download.ARCHIVES)
 _MOVIELENS = (*_DOWNLOADED, *movielens_csv.NAMES)
-DATASETS = ("synthetic", *_MOVIELENS, "csv", "sequences", "adjacency")
+# A folder that `experiments.data prepare` wrote, of data that were read, prepared and split before.
+PREPARED = "prepared"
+DATASETS = ("synthetic", *_MOVIELENS, "csv", "sequences", "adjacency", PREPARED)
 
 # Where the catalogue comes from.
 DATA, TABLE, SELECTED = "data", "table", "selected"
@@ -35,8 +37,8 @@ class DatasetConfig:
 
     Attributes:
       name: One of `DATASETS`; "csv" is any table, Parquet too.
-      data_dir: The folder of a MovieLens or adjacency set, or the file or folder of sequences;
-        MovieLens sets are downloaded if None.
+      data_dir: The folder of a MovieLens, adjacency or prepared set, or the file or folder of
+        sequences; MovieLens sets are downloaded if None.
       data_path: The file of a table, a folder or a pattern of its parts.
       allow_download: Whether a MovieLens set without `data_dir` may be downloaded.
       columns: Which columns of a table hold what.
@@ -147,6 +149,10 @@ class DatasetConfig:
             raise errors.UserError(f"--data_dir means nothing with --dataset={self.name}")
         if self.name == "csv" and self.data_path is None:
             raise errors.UserError("--dataset=csv needs --data_dir: the table to read")
+        if self.name == PREPARED and self.data_dir is None:
+            raise errors.UserError(
+                "--dataset=prepared needs --data_dir: the folder of experiments.data prepare"
+            )
         if self.name == "adjacency" and self.data_dir is None:
             raise errors.UserError(
                 f"--dataset=adjacency needs --data_dir: the folder that holds {adjacency.TEST_NAME}"
@@ -185,11 +191,27 @@ class DatasetConfig:
             )
         if self.split_name == "global_time" and self.name == "csv" and self.columns.time is None:
             raise errors.UserError("--split=global_time needs a --time_column: name it")
+        if self.name == PREPARED:
+            self._check_is_prepared()
         cores = (self.preparation.k_core_user, self.preparation.k_core_item)
         if self.is_private and (self.split_name == "global_time" or max(cores) > 1):
             raise errors.UserError(
                 "--split=global_time and --k_core go by the data of all users together, which no "
                 "noise covers: drop them"
+            )
+
+    def _check_is_prepared(self) -> None:
+        """Refuses to do to data what can only be done before they are prepared."""
+        is_asked = (
+            self.preparation != PreparationConfig()
+            or self.max_malformed_fraction > 0.0
+            or self.catalogue_ids is not None
+            or self.ties != tied_order.FILE
+        )
+        if is_asked:
+            raise errors.UserError(
+                "--dataset=prepared was prepared before: give thresholds, caps, ties and the "
+                "fraction of malformed rows to experiments.data prepare"
             )
 
     def _check_has_values(self) -> None:
@@ -203,7 +225,7 @@ class DatasetConfig:
             raise errors.UserError(
                 f"there is no catalogue {self.catalogue!r}; choose one of: {', '.join(CATALOGUES)}"
             )
-        has_table = self.item_table is not None or self.name in ("synthetic", *_MOVIELENS)
+        has_table = self.item_table is not None or self.name in ("synthetic", PREPARED, *_MOVIELENS)
         if self.catalogue == TABLE and not has_table:
             raise errors.UserError(
                 f"--catalogue=table: --dataset={self.name} comes without a table of its items: add "

@@ -124,7 +124,7 @@ def create_interactions(
     user_index, user_ids = _dense_ids(user, "users")
     item_index, item_ids = _dense_ids(item, "items")
     if timestamp is None:
-        order = _order_without_duplicates(user_index, item_index, ())
+        order = order_without_duplicates(user_index, item_index, ())
         timestamp = np.arange(len(user_index), dtype=np.int64)
     else:
         timestamp = np.asarray(timestamp).astype(np.int64, casting="same_kind")
@@ -132,7 +132,7 @@ def create_interactions(
         if billionths is not None:
             billionths = np.asarray(billionths).astype(np.int32, casting="same_kind")
             time = (timestamp, billionths)
-        order = _order_without_duplicates(user_index, item_index, time)
+        order = order_without_duplicates(user_index, item_index, time)
     if value is not None:
         value = np.asarray(value, np.float32)
         if not np.isfinite(value).all():
@@ -145,8 +145,8 @@ def create_interactions(
         value=value,
         user_ids=user_ids,
         item_ids=item_ids,
-        user_features=_align_features(user_features, user_ids, "user"),
-        item_features=_align_features(item_features, item_ids, "item"),
+        user_features=align_features(user_features, user_ids, "user"),
+        item_features=align_features(item_features, item_ids, "item"),
         billionths=None if billionths is None else billionths[order],
     )
 
@@ -212,13 +212,13 @@ def place_users(
     Returns:
       The log, in which users are numbered by their sorted ids.
     """
-    listed, index = _index_in(user_ids, interactions.user_ids, "user", "users")
-    placed = _replace_index(interactions, "user_index", index)
+    listed, index = index_in(user_ids, interactions.user_ids, "user", "users")
+    placed = replace_index(interactions, "user_index", index)
     order = np.argsort(placed.user_index, kind="stable")
     return dataclasses.replace(
         select_interactions(placed, order),
         user_ids=listed,
-        user_features=_align_features(features, listed, "user"),
+        user_features=align_features(features, listed, "user"),
     )
 
 
@@ -236,11 +236,11 @@ def place_items(
     Returns:
       The log, in which items are numbered by their sorted ids.
     """
-    listed, index = _index_in(item_ids, interactions.item_ids, "item", "items")
+    listed, index = index_in(item_ids, interactions.item_ids, "item", "items")
     return dataclasses.replace(
-        _replace_index(interactions, "item_index", index),
+        replace_index(interactions, "item_index", index),
         item_ids=listed,
-        item_features=_align_features(features, listed, "item"),
+        item_features=align_features(features, listed, "item"),
     )
 
 
@@ -287,14 +287,14 @@ def _dense_ids(raw: Sequence | np.ndarray, what: str) -> tuple[np.ndarray, np.nd
     else:
         if (codes < 0).any() or not all(isinstance(raw_id, str) for raw_id in unique):
             raise errors.UserError(f"the raw ids of {what} must be all strings or all integers")
-        order = _sorted_order(unique)
+        order = sort_ids(unique)
     rank = np.empty(len(unique), np.int32)
     rank[order] = np.arange(len(unique), dtype=np.int32)
     ids = np.array([str(raw_id) for raw_id in unique[order]], dtype=object)
     return rank[codes], ids
 
 
-def _sorted_order(ids: np.ndarray) -> np.ndarray:
+def sort_ids(ids: Sequence[str] | np.ndarray) -> np.ndarray:
     """Returns the positions that sort string ids: integers by value, then the others as text."""
 
     def key_fn(position: int) -> tuple[bool, int, str]:
@@ -305,13 +305,26 @@ def _sorted_order(ids: np.ndarray) -> np.ndarray:
     return np.array(sorted(range(len(ids)), key=key_fn), dtype=np.int64)
 
 
-def _index_in(
+def index_in(
     listed: Collection[str], ids: np.ndarray, what: str, plural: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a list of raw ids, sorted, and where each of some ids is in it: int32, -1 if not."""
+    """Finds ids in a list.
+
+    Args:
+      listed: Raw ids, all different, in any order.
+      ids: The raw ids to find, [n].
+      what: What an id is of, for errors.
+      plural: The same of several.
+
+    Returns:
+      The list, sorted, and where each of the ids is in it: int32 [n], -1 for one that is not.
+
+    Raises:
+      UserError: If an id is listed twice.
+    """
     listed = np.array([str(raw_id) for raw_id in listed], dtype=object)
     check_index_range(len(listed), plural)
-    listed = listed[_sorted_order(listed)]
+    listed = listed[sort_ids(listed)]
     index = pd.Index(listed)
     if not index.is_unique:
         repeated = index[index.duplicated()][0]
@@ -319,14 +332,23 @@ def _index_in(
     return listed, index.get_indexer(pd.Index(ids, dtype=object)).astype(np.int32)
 
 
-def _replace_index(interactions: Interactions, name: str, index: np.ndarray) -> Interactions:
-    """Numbers users or items anew, and drops the rows of those that are numbered -1."""
+def replace_index(interactions: Interactions, name: str, index: np.ndarray) -> Interactions:
+    """Numbers users or items anew, and drops the rows of those that are numbered -1.
+
+    Args:
+      interactions: The log.
+      name: `user_index` or `item_index`.
+      index: int32 [num_users] or [num_items], the new numbers.
+
+    Returns:
+      The log, whose ids and features are still those of the old numbers.
+    """
     column = index[getattr(interactions, name)]
     renumbered = dataclasses.replace(interactions, **{name: column})
     return select_interactions(renumbered, column >= 0)
 
 
-def _order_without_duplicates(
+def order_without_duplicates(
     user_index: np.ndarray, item_index: np.ndarray, time: tuple[np.ndarray, ...]
 ) -> np.ndarray:
     """Returns the rows sorted by user, time and file order, the first of equal rows only.
@@ -335,6 +357,9 @@ def _order_without_duplicates(
       user_index: int32 [n].
       item_index: int32 [n].
       time: The parts of times, the coarsest first; empty where there are none.
+
+    Returns:
+      int64 [rows that are left], their positions.
     """
     by_time = (*reversed(time), user_index)
     grouped = np.lexsort((item_index, *by_time))  # stable: file order breaks ties
@@ -347,10 +372,22 @@ def _order_without_duplicates(
     return order[first[order]]
 
 
-def _align_features(
+def align_features(
     features: pd.DataFrame | None, ids: np.ndarray, what: str
 ) -> pd.DataFrame | None:
-    """Orders a feature table as `ids`; ids that it does not name get empty cells."""
+    """Orders a feature table as `ids`; ids that it does not name get empty cells.
+
+    Args:
+      features: A row per raw id, the index; None for nothing.
+      ids: object (str) [n], raw ids.
+      what: What an id is of, for errors.
+
+    Returns:
+      A row for each of the ids, in their order; None for nothing.
+
+    Raises:
+      UserError: If the table names an id twice.
+    """
     if features is None:
         return None
     features = features.set_axis(features.index.map(str), axis="index")

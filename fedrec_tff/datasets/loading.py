@@ -23,6 +23,7 @@ from fedrec_tff.datasets import (
     movielens_csv,
     parts,
     preparation,
+    roster,
     sequence_files,
     sources,
     splits,
@@ -34,6 +35,7 @@ from fedrec_tff.datasets import interactions as interactions_lib
 from fedrec_tff.datasets.dataset_config import DATA, DatasetConfig
 from fedrec_tff.datasets.interactions import Interactions
 from fedrec_tff.datasets.preparation import DataCounts
+from fedrec_tff.datasets.prepared import folder as prepared_folder
 from fedrec_tff.datasets.sources import Source
 from fedrec_tff.datasets.splits import Split
 from fedrec_tff.datasets.tables import TableColumns
@@ -62,6 +64,8 @@ class LoadedDataset:
       catalogue_kind: Where the catalogue comes from: a kind of `dataset_config`.
       ties: How interactions of the same time were ordered, one of `tied_order.ORDERS`.
       roster_digest: A SHA-256 over the roster; None where the users are those of the data.
+      num_tied_users: The users whose last interaction shares its time with the one before, if the
+        split goes by it.
     """
 
     name: str
@@ -73,6 +77,7 @@ class LoadedDataset:
     catalogue_kind: str = DATA
     ties: str = tied_order.FILE
     roster_digest: str | None = None
+    num_tied_users: int = 0
 
     @property
     def has_public_roster(self) -> bool:
@@ -118,12 +123,11 @@ class LoadedDataset:
 
     def _describe_ties(self) -> str:
         """A clause on users whose last interaction is told by the order of ties, if there are."""
-        tied = 0 if self.split_name == "global_time" else tied_order.count_users(self.interactions)
-        if not tied:
+        if not self.num_tied_users:
             return ""
         return (
-            f"; of {tied:,} users the last interaction shares its time with the one before, and "
-            f"--ties={self.ties} orders them"
+            f"; of {self.num_tied_users:,} users the last interaction shares its time with the one "
+            f"before, and --ties={self.ties} orders them"
         )
 
 
@@ -139,6 +143,8 @@ def load(config: DatasetConfig) -> LoadedDataset:
     Raises:
       UserError: If files are missing or malformed, or too little is left for the split.
     """
+    if config.name == dataset_config.PREPARED:
+        return _open_prepared(config)
     source = read(config)
     roster_digest = None
     if config.roster is not None:
@@ -156,7 +162,7 @@ def load(config: DatasetConfig) -> LoadedDataset:
             log, config.preparation, config.keeps_all_users, has_public_catalogue
         )
         counts += dropped
-        split = _split(log, config)
+        split = split_log(log, config)
     return LoadedDataset(
         name=config.name,
         split_name=config.split_name,
@@ -167,6 +173,7 @@ def load(config: DatasetConfig) -> LoadedDataset:
         catalogue_kind=config.catalogue_kind,
         ties=config.ties,
         roster_digest=roster_digest,
+        num_tied_users=count_tied_users(log, config),
     )
 
 
@@ -192,6 +199,10 @@ def read(config: DatasetConfig) -> Source:
         )
     if config.name == "csv":
         return _read_table(config)
+    if config.name == dataset_config.PREPARED:
+        folder = prepared_folder.open_folder(config.data_dir)
+        log = folder.interactions
+        return Source((log,), folder.facts.counts)
     if config.name == "sequences":
         return _read_sequences(config)
     if config.name in movielens_csv.NAMES:
@@ -214,7 +225,24 @@ def read(config: DatasetConfig) -> Source:
 
 
 def _read_table(config: DatasetConfig) -> Source:
-    layout = tables.TableLayout(
+    layout = create_layout(config)
+
+    def read_fn(users: pd.DataFrame | None, items: pd.DataFrame | None) -> tuple:
+        return tables.read(
+            config.data_path,
+            find_event_columns(config, layout, users is None, items is None),
+            layout,
+            config.max_malformed_fraction,
+            users,
+            items,
+        )
+
+    return _read_with_features(config, read_fn, *find_feature_tables(config))
+
+
+def create_layout(config: DatasetConfig) -> tables.TableLayout:
+    """The layout of a table's files, as far as it was told."""
+    return tables.TableLayout(
         config.column_names,
         config.delimiter,
         config.encoding,
@@ -223,27 +251,34 @@ def _read_table(config: DatasetConfig) -> Source:
         isolates_rows=config.is_private,
     )
 
-    def read_fn(users: pd.DataFrame | None, items: pd.DataFrame | None) -> tuple:
-        return tables.read(
-            config.data_path,
-            _find_features_of_events(config, layout, users is None, items is None),
-            layout,
-            config.max_malformed_fraction,
-            users,
-            items,
-        )
 
-    items_path, users_path = (
-        table or feature_tables.find_beside(config.data_path, suffix)
-        for table, suffix in ((config.item_table, ".item"), (config.user_table, ".user"))
+def find_feature_tables(
+    config: DatasetConfig,
+) -> tuple[str | pathlib.Path | None, str | pathlib.Path | None]:
+    """Finds the files that tell of a table's items and of its users, named or beside it."""
+    return (
+        config.item_table or feature_tables.find_beside(config.data_path, ".item"),
+        config.user_table or feature_tables.find_beside(config.data_path, ".user"),
     )
-    return _read_with_features(config, read_fn, items_path, users_path)
 
 
-def _find_features_of_events(
+def find_event_columns(
     config: DatasetConfig, layout: tables.TableLayout, asks_users: bool, asks_items: bool
 ) -> TableColumns:
-    """The columns to read: those that tell of users and items too, where no table does."""
+    """Finds the columns of a table to read: those that tell of users and items, too, if asked.
+
+    Args:
+      config: Which table, and what to do to it.
+      layout: Its layout.
+      asks_users: Whether no table tells of its users.
+      asks_items: Whether no table tells of its items.
+
+    Returns:
+      The columns.
+
+    Raises:
+      UserError: If rows of users would tell of items, and users are protected.
+    """
     columns = config.columns
     wanted_of_items = config.item_features if asks_items else ()
     if config.is_private and wanted_of_items:
@@ -280,9 +315,7 @@ def _read_with_features(
     users_path: str | pathlib.Path | None,
 ) -> Source:
     """Reads what is known of users and items, and then the log, which goes by their ids."""
-    users = _read_features(users_path, config.columns.user, config.is_private, config.encoding)
-    # Items are public.
-    items = _read_features(items_path, config.columns.item, False, config.encoding)
+    items, users = read_features(config, items_path, users_path)
     log, counts = read_fn(users, items)
     if users is not None:
         feature_tables.check_matches(users, users_path, log.user_ids)
@@ -295,13 +328,40 @@ def _read_with_features(
     return Source((log,), counts, users, items)
 
 
-def _read_features(
-    path: str | pathlib.Path | None, id_column: str, isolates_rows: bool, encoding: str
-) -> pd.DataFrame | None:
-    return None if path is None else feature_tables.read(path, id_column, isolates_rows, encoding)
+def read_features(
+    config: DatasetConfig,
+    items_path: str | pathlib.Path | None,
+    users_path: str | pathlib.Path | None,
+) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+    """Reads the tables that tell of items and of users; None for a table that is not there."""
+    encoding = config.encoding
+    users = items = None
+    if users_path is not None:
+        users = feature_tables.read(users_path, config.columns.user, config.is_private, encoding)
+    if items_path is not None:
+        # Items are public.
+        items = feature_tables.read(items_path, config.columns.item, False, encoding)
+    return items, users
 
 
-def _split(log: Interactions, config: DatasetConfig) -> Split:
+def count_tied_users(log: Interactions, config: DatasetConfig) -> int:
+    """Counts the users whose last interaction is told by the order of ties."""
+    return 0 if config.split_name == "global_time" else tied_order.count_users(log)
+
+
+def split_log(log: Interactions, config: DatasetConfig) -> Split:
+    """Makes the split that is asked for.
+
+    Args:
+      log: The prepared log.
+      config: Which split.
+
+    Returns:
+      The split.
+
+    Raises:
+      UserError: If too little is left for it.
+    """
     if config.split_name == "unseen_users":
         return splits.unseen_users(
             log, config.validation_fraction, config.test_fraction, config.seed
@@ -309,3 +369,29 @@ def _split(log: Interactions, config: DatasetConfig) -> Split:
     if config.split_name == "global_time":
         return splits.global_time(log, config.validation_quantile, config.test_quantile)
     return splits.leave_last_out(log)
+
+
+def _open_prepared(config: DatasetConfig) -> LoadedDataset:
+    folder = prepared_folder.open_folder(config.data_dir)
+    facts = folder.facts
+    digest = None
+    if config.roster is not None:
+        digest = roster.digest(roster.read(config.roster, config.columns.user))
+    facts.check(
+        prepared_folder.Claims(
+            config.split_name, config.seed, config.is_private, config.catalogue, digest
+        ),
+        config.data_dir,
+    )
+    return LoadedDataset(
+        name=facts.name,
+        split_name=facts.split_name,
+        interactions=folder.interactions,
+        split=folder.split,
+        counts=facts.counts,
+        fingerprint=facts.fingerprint,
+        catalogue_kind=facts.catalogue_kind,
+        ties=facts.ties,
+        roster_digest=facts.roster_digest,
+        num_tied_users=facts.num_tied_users,
+    )

@@ -86,6 +86,12 @@ def read_names(path: pathlib.Path) -> list[str]:
         return file.schema_arrow.names
 
 
+def count_rows(path: pathlib.Path) -> int:
+    """Returns how many rows a file says it has."""
+    with _reading(path) as file:
+        return file.metadata.num_rows
+
+
 @contextlib.contextmanager
 def _reading(path: pathlib.Path) -> Iterator[parquet.ParquetFile]:
     """Opens a file; what is wrong with it is one line."""

@@ -119,6 +119,7 @@ def prepare(
     config: PreparationConfig,
     keeps_users: bool = False,
     keeps_items: bool = False,
+    may_be_empty: bool = False,
 ) -> tuple[Interactions, DataCounts]:
     """Applies the threshold, drops short users' rows, takes the k-core, and caps each user.
 
@@ -128,6 +129,7 @@ def prepare(
       keeps_users: Whether users who are left without interactions stay, so that nobody's number
         depends on what others did.
       keeps_items: Whether items that are left without interactions stay.
+      may_be_empty: Whether nothing may be left, as of a part of a log.
 
     Returns:
       The prepared log, and how many rows each step took (`rows_read` and what readers count are
@@ -138,21 +140,22 @@ def prepare(
     """
     counts = {}
     log = interactions
+    refuse_fn = (lambda kept, cause: kept) if may_be_empty else _refuse_empty
     if config.minimum_value is not None:
         kept = threshold_values(log, config.minimum_value)
         counts["below_threshold"] = log.num_interactions - kept.num_interactions
-        log = _refuse_empty(kept, f"--minimum_value={config.minimum_value:g}")
+        log = refuse_fn(kept, f"--minimum_value={config.minimum_value:g}")
     least = config.min_interactions_per_user
     if least > 1:
         kept = drop_short_users(log, least)
         counts["short_users"] = _count_users(log) - _count_users(kept)
         counts["short_user_rows"] = log.num_interactions - kept.num_interactions
-        log = _refuse_empty(kept, f"a split that needs {least} interactions of each user")
+        log = refuse_fn(kept, f"a split that needs {least} interactions of each user")
     if config.k_core_user > 1 or config.k_core_item > 1:
         # The core may shorten users again, so it takes over the demand on their length.
         kept = filter_k_core(log, max(config.k_core_user, least), config.k_core_item)
         counts["k_core"] = log.num_interactions - kept.num_interactions
-        log = _refuse_empty(
+        log = refuse_fn(
             kept,
             f"--k_core, with {config.k_core_user} interactions a user and {config.k_core_item} an "
             "item,",

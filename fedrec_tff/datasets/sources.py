@@ -56,7 +56,7 @@ def place_on_roster(
       UserError: If the roster cannot be read, or nobody on it is in the log.
     """
     ids = roster.read(path, user_column)
-    _check_overlap(ids, source.logs[0].user_ids, f"{path}: no user of it")
+    check_overlap(ids, source.logs[0].user_ids, f"{path}: no user of it")
 
     def place_fn(log: Interactions) -> Interactions:
         return interactions_lib.place_users(log, ids, source.users)
@@ -78,7 +78,7 @@ def place_in_catalogue(source: Source, item_ids: Collection[str] | None = None) 
       UserError: If no item of the catalogue is in the log.
     """
     ids = source.items.index if item_ids is None else item_ids
-    _check_overlap(ids, source.logs[0].item_ids, "no item of the catalogue")
+    check_overlap(ids, source.logs[0].item_ids, "no item of the catalogue")
     return _place(
         source,
         lambda log: interactions_lib.place_items(log, ids, source.items),
@@ -93,7 +93,17 @@ def _place(source: Source, place_fn: Callable[[Interactions], Interactions], nam
     return dataclasses.replace(placed, counts=source.counts + dropped)
 
 
-def _check_overlap(listed: Collection[str], ids: Collection[str], subject: str) -> None:
+def check_overlap(listed: Collection[str], ids: Collection[str], subject: str) -> None:
+    """Refuses a list of which the log has nothing: its ids are written in another way.
+
+    Args:
+      listed: Raw ids.
+      ids: The raw ids of the log.
+      subject: What is missing, for errors.
+
+    Raises:
+      UserError: If no id is in both.
+    """
     if set(listed).isdisjoint(ids):
         raise errors.UserError(
             f"{subject} is in the log, whose ids are like {next(iter(ids))!r}: write them in the "

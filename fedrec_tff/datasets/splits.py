@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -138,25 +138,81 @@ def unseen_users(
     Raises:
       UserError: If a part has no users, or a user has one interaction.
     """
+    parts = draw_parts(interactions.user_ids, validation_fraction, test_fraction, seed)
+    check_parts(map(len, parts))
+    return hold_out_users(interactions, parts)
+
+
+def draw_parts(
+    user_ids: Sequence[str] | np.ndarray,
+    validation_fraction: float,
+    test_fraction: float,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draws each user's part for `unseen_users`, from the user's own raw id.
+
+    Args:
+      user_ids: The raw ids of the users.
+      validation_fraction: As `unseen_users` takes it.
+      test_fraction: As `unseen_users` takes it.
+      seed: Chooses the users.
+
+    Returns:
+      The users for training, validation and the test, int64 each, ascending; any may be empty.
+
+    Raises:
+      UserError: If the fractions are out of range.
+    """
     if not (validation_fraction > 0 and test_fraction > 0):
         raise errors.UserError("validation_fraction and test_fraction must be above 0")
     if not validation_fraction + test_fraction < 1:
         raise errors.UserError("validation_fraction and test_fraction must add up to less than 1")
-    _check_lengths(interactions, 2, "unseen_users")
-    num_items = interactions.num_items
-    draws = KeyedDraws(interactions.user_ids, seed)
+    draws = KeyedDraws(user_ids, seed)
     # Both from one number a user, so whoever is in validation is held out.
     is_held_out = draws.coins(validation_fraction + test_fraction, _PART)
     is_validation = draws.coins(validation_fraction, _PART)
     train, validation, test = (
         np.flatnonzero(part) for part in (~is_held_out, is_validation, is_held_out & ~is_validation)
     )
-    for part, name in ((train, "training"), (validation, "validation"), (test, "the test")):
-        if not part.size:
+    return train, validation, test
+
+
+def check_parts(sizes: Iterable[int]) -> None:
+    """Refuses a part of `unseen_users` without users.
+
+    Args:
+      sizes: How many users are in training, validation and the test.
+
+    Raises:
+      UserError: If nobody is in one of them.
+    """
+    sizes = list(sizes)
+    for size, name in zip(sizes, ("training", "validation", "the test"), strict=True):
+        if not size:
             raise errors.UserError(
-                f"unseen_users draws each user's part, and of {interactions.num_users} users none "
+                f"unseen_users draws each user's part, and of {sum(sizes)} users none "
                 f"is in {name}: take more users, another seed or another split"
             )
+
+
+def hold_out_users(
+    interactions: Interactions, parts: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> Split:
+    """Makes the split of `unseen_users` of parts that were drawn.
+
+    Args:
+      interactions: As `unseen_users` takes it.
+      parts: The users of each part, from `draw_parts`.
+
+    Returns:
+      The split.
+
+    Raises:
+      UserError: If a user has one interaction.
+    """
+    _check_lengths(interactions, 2, "unseen_users")
+    train, validation, test = parts
+    num_items = interactions.num_items
     sequences = sequences_lib.from_interactions(interactions)
     return Split(
         num_items=num_items,

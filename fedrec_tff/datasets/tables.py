@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -220,6 +220,7 @@ def read_batches(
     kinds: dict[str, str],
     layout: TableLayout = TableLayout(),
     max_malformed_fraction: float = 0.0,
+    count_fn: Callable[[int], None] = lambda num_bytes: None,
 ) -> Iterator[ParsedColumns]:
     """Reads columns of one file of a table, some of its rows at a time, as `read` reads them.
 
@@ -228,6 +229,7 @@ def read_batches(
       kinds: The kind of each column asked for, as `delimited.read_columns` takes it.
       layout: The layout of the file.
       max_malformed_fraction: The fraction of the file's rows that may be malformed and skipped.
+      count_fn: Told how many bytes of text were read each time, unpacked; of Parquet nothing is.
 
     Returns:
       The columns, batch by batch; a batch may have no rows.
@@ -239,12 +241,15 @@ def read_batches(
     if suffix in PARQUET_SUFFIXES:
         return parquet_tables.read_batches(path, kinds, max_malformed_fraction, layout.time_format)
     if suffix in JSON_SUFFIXES:
-        pieces = text_pieces.read(path, layout.encoding)
+        pieces = text_pieces.read(path, layout.encoding, count_fn=count_fn)
         return json_lines.read_pieces(
             path, pieces, kinds, max_malformed_fraction, layout.time_format
         )
     text_format = find_text_format(path, layout)
-    pieces = _split_into_pieces(path, text_format, max_malformed_fraction)
+    # Cut by the rows that the reader will see.
+    spans = text_format.quoting and delimited.spans_lines(text_format, max_malformed_fraction)
+    quoted = text_format if spans else None
+    pieces = text_pieces.read(path, text_format.encoding, quoted, count_fn=count_fn)
     return delimited.read_pieces(path, pieces, text_format, kinds, max_malformed_fraction)
 
 
@@ -278,14 +283,6 @@ def _read_columns(
     return delimited.read_columns(
         path, text_format, kinds, max_malformed_fraction, may_be_empty=True
     )
-
-
-def _split_into_pieces(
-    path: pathlib.Path, text_format: TextFormat, max_malformed_fraction: float
-) -> Iterator[str]:
-    """The text of a file in pieces, cut by the rows that its reader will see."""
-    spans = text_format.quoting and delimited.spans_lines(text_format, max_malformed_fraction)
-    return text_pieces.read(path, text_format.encoding, text_format if spans else None)
 
 
 def _join(found: list[ParsedColumns], place: str | pathlib.Path) -> ParsedColumns:

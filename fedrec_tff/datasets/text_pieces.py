@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from fedrec_tff import errors
@@ -23,6 +23,7 @@ def read(
     encoding: str = "utf-8",
     quoted: TextFormat | None = None,
     piece_bytes: int = PIECE_BYTES,
+    count_fn: Callable[[int], None] = lambda num_bytes: None,
 ) -> Iterator[str]:
     """Reads a file, unpacked on the way.
 
@@ -32,6 +33,7 @@ def read(
       quoted: The layout of a file whose rows may have several lines, within quotes; None where a
         line is a row.
       piece_bytes: How much to read at once.
+      count_fn: Told how many bytes were read each time, unpacked.
 
     Yields:
       The text, cut behind a row's end, but for the last piece; the first one is not blank.
@@ -42,7 +44,7 @@ def read(
     delimited.check_is_file(path)
     pending, is_first = "", True
     with compression.open_stream(path) as stream:
-        for text in _decode(path, stream, encoding, piece_bytes):
+        for text in _decode(path, stream, encoding, piece_bytes, count_fn):
             pending += text
             end = _find_end(pending, quoted)
             if is_first and not pending[:end].strip():
@@ -62,7 +64,13 @@ def read(
         raise errors.UserError(f"{path} is empty")
 
 
-def _decode(path: pathlib.Path, stream: BinaryIO, encoding: str, piece_bytes: int) -> Iterator[str]:
+def _decode(
+    path: pathlib.Path,
+    stream: BinaryIO,
+    encoding: str,
+    piece_bytes: int,
+    count_fn: Callable[[int], None],
+) -> Iterator[str]:
     try:
         decoder = codecs.getincrementaldecoder(encoding)()
     except LookupError as error:
@@ -70,6 +78,7 @@ def _decode(path: pathlib.Path, stream: BinaryIO, encoding: str, piece_bytes: in
     lines_before, is_first, data = 0, True, b" "
     while data:
         data = stream.read(piece_bytes)
+        count_fn(len(data))
         try:
             text = decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:

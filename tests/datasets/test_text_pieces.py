@@ -1,5 +1,6 @@
 """Tests of reading in pieces against reading at once, for pieces of a few bytes."""
 
+import functools
 import gzip
 
 import pandas as pd
@@ -89,7 +90,8 @@ def test_batches_of_parquet_and_json_are_those_read_at_once(tmp_path, monkeypatc
     frame = pd.DataFrame({"user": range(10), "title": list("abcdefghij"), "time": range(10)})
     frame.to_parquet(tmp_path / "a.parquet", row_group_size=4)
     frame.to_json(tmp_path / "a.jsonl", orient="records", lines=True)
-    monkeypatch.setattr(text_pieces.read, "__defaults__", ("utf-8", None, 50))
+    small = functools.partial(text_pieces.read, piece_bytes=50)
+    monkeypatch.setattr(tables.text_pieces, "read", small)
     for name in ("a.parquet", "a.jsonl"):
         found = list(tables.read_batches(tmp_path / name, _KINDS))
         joined = pd.concat([part.frame for part in found], ignore_index=True)

@@ -1,0 +1,174 @@
+"""Tables of numbers in Arrow files: written block by block, and mapped into memory when read.
+
+A file has one record batch, so a column is one piece of the file: reading it makes an array that
+takes no memory of its own. Ragged columns are lists: a row's items, one row after the other. Any
+program that knows Arrow's IPC format reads them.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Collection, Mapping
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import numpy as np
+import pyarrow as pa
+
+from fedrec_tff import errors
+from fedrec_tff.datasets.sequences import Sequences
+
+_OWNER_ONLY = 0o600
+_RAGGED = pa.large_list(pa.int32())
+Column = np.ndarray | Sequences
+
+
+class TableWriter:
+    """Writes a table whose rows come in blocks; only a block is in memory.
+
+    Columns are spooled to files beside the table, and joined when the `with` block ends well. Until
+    then nothing is at the table's path.
+    """
+
+    def __init__(
+        self, path: pathlib.Path, flat: Mapping[str, type], ragged: Collection[str] = ()
+    ) -> None:
+        """Opens the spools.
+
+        Args:
+          path: The table's file, whose folder exists.
+          flat: The NumPy type of each column of numbers, by name.
+          ragged: The names of the columns of lists of int32.
+        """
+        self._path, self._flat, self._ragged = path, dict(flat), tuple(ragged)
+        names = [*self._flat, *self._ragged, *map(_name_offsets, self._ragged)]
+        self._spools = {name: path.with_name(f"{path.name}.{name}.spool") for name in names}
+        self._files = {name: open_private(spool) for name, spool in self._spools.items()}
+        self._num_entries = dict.fromkeys(self._ragged, 0)
+        self._num_rows = 0
+        for name in self._ragged:
+            self._files[_name_offsets(name)].write(np.zeros(1, np.int64).tobytes())
+
+    def append(self, columns: Mapping[str, Column]) -> None:
+        """Appends rows.
+
+        Args:
+          columns: The values of every column, of the same number of rows.
+        """
+        for name, dtype in self._flat.items():
+            values = np.ascontiguousarray(columns[name], dtype)
+            self._files[name].write(values.data)
+            num_rows = len(values)
+        for name in self._ragged:
+            rows = columns[name]
+            self._files[name].write(np.ascontiguousarray(rows.items, np.int32).data)
+            offsets = rows.offsets[1:] + self._num_entries[name]
+            self._files[_name_offsets(name)].write(np.ascontiguousarray(offsets, np.int64).data)
+            self._num_entries[name] += len(rows.items)
+        self._num_rows += num_rows
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            for file in self._files.values():
+                file.close()
+            if kind is None:
+                self._join()
+        finally:
+            for spool in self._spools.values():
+                spool.unlink(missing_ok=True)
+
+    def _join(self) -> None:
+        arrays = {
+            name: pa.Array.from_buffers(
+                pa.from_numpy_dtype(dtype), self._num_rows, [None, _map(self._spools[name])]
+            )
+            for name, dtype in self._flat.items()
+        }
+        for name in self._ragged:
+            items = pa.Array.from_buffers(
+                pa.int32(), self._num_entries[name], [None, _map(self._spools[name])]
+            )
+            offsets = _map(self._spools[_name_offsets(name)])
+            arrays[name] = pa.Array.from_buffers(
+                _RAGGED, self._num_rows, [None, offsets], children=[items]
+            )
+        batch = pa.RecordBatch.from_pydict(arrays)
+        partial = self._path.with_name(f"{self._path.name}.partial")
+        open_private(partial).close()
+        # Arrow's own file writes what is mapped without a copy of it.
+        with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
+            writer.write_batch(batch)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(self._path)
+
+
+def write(path: pathlib.Path, columns: Mapping[str, Column]) -> None:
+    """Writes a table that is in memory.
+
+    Args:
+      path: The table's file.
+      columns: Its columns, of the same number of rows.
+    """
+    flat = {name: column.dtype for name, column in columns.items() if _is_flat(column)}
+    with TableWriter(path, flat, [name for name in columns if name not in flat]) as writer:
+        writer.append(columns)
+
+
+def read(path: pathlib.Path) -> dict[str, Column]:
+    """Maps a table into memory.
+
+    Args:
+      path: The table's file.
+
+    Returns:
+      Its columns, which cannot be written to; pages are read when they are looked at.
+
+    Raises:
+      UserError: If it is no such file, or is cut off.
+    """
+    try:
+        batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+    except (OSError, pa.ArrowException) as error:
+        raise errors.UserError(
+            f"{path} cannot be read ({' '.join(str(error).split())}): prepare the data again"
+        ) from error
+    return {name: _to_numpy(batch.column(name)) for name in batch.schema.names}
+
+
+def open_private(path: pathlib.Path) -> BinaryIO:
+    """Opens a file to be written that is its owner's alone."""
+    path.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    return os.fdopen(os.open(path, flags, _OWNER_ONLY), "wb")
+
+
+def _is_flat(column: Column) -> bool:
+    return isinstance(column, np.ndarray)
+
+
+def _to_numpy(column: pa.Array) -> Column:
+    if not pa.types.is_large_list(column.type):
+        return column.to_numpy(zero_copy_only=True)
+    return Sequences(
+        column.values.to_numpy(zero_copy_only=True), column.offsets.to_numpy(zero_copy_only=True)
+    )
+
+
+def _map(path: pathlib.Path) -> pa.Buffer:
+    if not path.stat().st_size:
+        return pa.py_buffer(b"")
+    return pa.memory_map(str(path)).read_buffer()
+
+
+def _name_offsets(name: str) -> str:
+    return f"{name}_offsets"
