@@ -28,6 +28,17 @@ def test_a_table_is_described_with_the_command_that_reads_it(tmp_path):
     assert "--user_column=who --time_column=when --time_format=%d.%m.%Y" in told.stdout
 
 
+def test_a_table_is_prepared_for_runs(tmp_path):
+    path, folder = tmp_path / "log.csv", tmp_path / "prepared"
+    rows = [f"{user},{item}" for user in range(9) for item in range(4)]
+    path.write_text("\n".join(["who,item_id", *rows]))
+    told = _run("prepare", path, "--user_column=who", f"--output_dir={folder}")
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith("36 rows read; 36 interactions kept\n")
+    assert f"--dataset=prepared --data_dir={folder}" in told.stdout
+    assert (folder / "train.arrow").is_file()
+
+
 def test_mistakes_are_one_line(tmp_path):
     for arguments, message in (
         ((), "data: name one file, folder, pattern (in quotes) or data set, as: events.csv\n"),
@@ -35,6 +46,14 @@ def test_mistakes_are_one_line(tmp_path):
         (
             ("x.csv", "--data_dir=y"),
             "data: --data_dir: the place is named without a flag: drop it\n",
+        ),
+        (
+            ("x.csv", "--output_dir=y"),
+            "data: --output_dir is for `prepare FILE`: write prepare before x.csv, or drop it\n",
+        ),
+        (
+            ("prepare", "x.csv"),
+            "data: prepare needs --output_dir: name a folder for what it writes\n",
         ),
     ):
         told = _run(*arguments)

@@ -3,11 +3,13 @@
 import dataclasses
 import shutil
 
+import numpy as np
 import pytest
 
 from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.run import session
+from fedrec_tff.run import data, session
+from fedrec_tff.studies.disk_population import job
 
 
 def _write(path, last_item="i0"):
@@ -44,6 +46,19 @@ def test_the_same_data_in_another_place_are_the_same_run(finished, tmp_path, mon
     (copy / "results.json").unlink()
     again = session.run(moved, copy).results
     assert again["test/recall@10"] == results["test/recall@10"]
+
+
+def test_data_prepared_on_disk_give_the_same_model_to_the_bit(finished, tmp_path):
+    config, folder, results = finished
+    job.prepare(data.create_dataset_config(config), tmp_path / "prepared", lambda line: None, 20)
+    on_disk = dataclasses.replace(config, dataset="prepared", data_dir=str(tmp_path / "prepared"))
+    found = session.run(on_disk, tmp_path / "run").results
+    for name in ("validation/recall@10", "test/recall@10", "test/coverage@10"):
+        assert found[name] == results[name]
+    models = [np.load(root / "model.npz") for root in (folder, tmp_path / "run")]
+    assert models[0].files == models[1].files
+    for name in models[0].files:
+        np.testing.assert_array_equal(models[0][name], models[1][name], name)
 
 
 def test_other_data_under_a_complete_run_are_told(finished, tmp_path):

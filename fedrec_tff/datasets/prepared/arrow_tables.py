@@ -5,6 +5,8 @@ takes no memory of its own. Ragged columns are lists: a row's items, one row aft
 program that knows Arrow's IPC format reads them.
 """
 
+# Tested in tests/studies/disk_population/test_job.py.
+
 from __future__ import annotations
 
 import os

@@ -15,6 +15,8 @@ alone.
 | `prepared.json` | | what was done, and how large each file is; written last |
 """
 
+# Tested in tests/studies/disk_population/test_job.py.
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,5 +1,7 @@
 """Numbers for raw ids, and the first of what is said of them, while rows stream by."""
 
+# Tested in tests/studies/disk_population/test_job.py.
+
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable

@@ -312,10 +312,13 @@ def _prepare_groups(
     say_fn: Callable[[str], None],
 ) -> list[GroupFacts]:
     found = []
-    clock = Clock(say_fn, "preparing", "groups of users")
+    clock = Clock(say_fn, "preparing", "rows")
+    slot_rows = np.sum([part.slot_rows for part in rows.parts], axis=0)
+    left, done = rows.num_rows, 0
     (work / _GROUPS).mkdir(exist_ok=True)
     num_before = 0
     for slots in planned:
+        num_rows = int(slot_rows[slots.start : slots.stop].sum())
         folder = _find_group(work, slots)
         facts = _restore_group(folder)
         if facts is None:
@@ -329,10 +332,12 @@ def _prepare_groups(
             digests = {name: digest_file(folder / name) for name in groups.FILES}
             stored = {**dataclasses.asdict(facts), "digests": digests}
             run_directory.write_json(folder / _FACTS, stored)
+            done += num_rows
         else:
             num_before += 1
+            left -= num_rows
         found.append(facts)
-        clock.tell(len(found) - num_before, len(planned) - num_before)
+        clock.tell(done, left)
     if num_before:
         say_fn(f"preparing: {num_before} of {len(planned)} groups of users were done before")
     return found
