@@ -33,6 +33,11 @@ _CSV_OR_ITEM_TABLE = Need(
 _TIME_COLUMN = Need("--time_column", lambda config: config.time_column is not None)
 _TIMES = Need("times (--time_column)", lambda config: config.has_times)
 _USER_FEATURES = Need("--user_features", lambda config: bool(config.user_features))
+_UNPREPARED = Need(
+    "data that are not prepared yet",
+    lambda config: config.dataset != PREPARED,
+    "drop it, or give it to experiments.data prepare",
+)
 _SYNTHETIC = Need("--dataset=synthetic", lambda config: config.dataset == "synthetic")
 
 
@@ -126,6 +131,7 @@ class DataConfig:
         "Fraction of a file's malformed rows, at most, to skip instead of refusing the first.",
         low=0.0,
         high=1.0,
+        needs=(_UNPREPARED,),
         about_data=True,
     )
     ties: str = declare(
@@ -139,6 +145,7 @@ class DataConfig:
     minimum_value: float | None = declare(
         None,
         "Least value (rating) of the interactions to keep; by default all are kept.",
+        needs=(_UNPREPARED,),
         about_data=True,
     )
     k_core: int = declare(
@@ -146,6 +153,7 @@ class DataConfig:
         "Number of interactions below which users and items are dropped, repeatedly.",
         low=1,
         high=MOST,
+        needs=(_UNPREPARED,),
         about_data=True,
     )
     max_interactions_per_user: int | None = declare(
@@ -153,6 +161,7 @@ class DataConfig:
         "Number of each user's newest interactions to keep at most: a cap on contributions.",
         low=3,
         high=MOST,
+        needs=(_UNPREPARED,),
         about_data=True,
     )
     roster: str | None = declare(

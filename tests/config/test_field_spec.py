@@ -77,6 +77,7 @@ def test_whoever_changes_a_flag_without_its_need_hears_of_it(flags, need):
 def test_every_need_is_met_by_some_run_and_not_by_another():
     runs = [
         RunConfig(dataset="sequences"),
+        RunConfig(dataset="prepared"),
         RunConfig(
             dataset="csv", time_column="t", loss="bce", client_optimizer="adam", execution="native"
         ),

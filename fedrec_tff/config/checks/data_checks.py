@@ -35,8 +35,11 @@ def check(config: RunConfig) -> None:
         )
     if config.dataset == "sequences":
         _check_sequences(config)
-    if config.dataset == PREPARED:
-        _check_prepared(config)
+    if config.dataset == PREPARED and config.catalogue == "selected":
+        raise errors.UserError(
+            "--catalogue=selected drops items from all users' data, and --dataset=prepared has "
+            "them on disk: prepare them with --item_table and --catalogue=table"
+        )
     _check_privacy(config)
     if config.catalogue == "selected":
         _check_selected_catalogue(config)
@@ -56,21 +59,6 @@ def _check_sequences(config: RunConfig) -> None:
         )
     if config.minimum_value is not None:
         raise errors.UserError("--minimum_value: sequences have no values: drop it")
-
-
-def _check_prepared(config: RunConfig) -> None:
-    """Refuses what is done to data when they are prepared, and cannot be done to them after."""
-    if config.catalogue == "selected":
-        raise errors.UserError(
-            "--catalogue=selected drops items from all users' data, and --dataset=prepared has "
-            "them on disk: prepare them with --item_table and --catalogue=table"
-        )
-    for name in ("minimum_value", "k_core", "max_interactions_per_user", "max_malformed_fraction"):
-        if getattr(config, name) != getattr(RunConfig, name):
-            raise errors.UserError(
-                f"--{name} is for the preparation, and --dataset=prepared is done with it: give it "
-                "to experiments.data prepare"
-            )
 
 
 def _check_privacy(config: RunConfig) -> None:

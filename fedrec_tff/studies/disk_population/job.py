@@ -41,7 +41,10 @@ from fedrec_tff.studies.disk_population.row_files import NUM_SLOTS, RowFiles, di
 
 ROWS_PER_GROUP = 2**20
 _JOB, _ROWS, _GROUPS, _GROUPED, _FACTS = "job.json", "rows", "groups", "grouped", "facts.json"
-_PLACES = ("data_path", "item_table", "user_table", "roster")
+# What is known of these are their files' sizes and times: they may be found elsewhere.
+_PLACES = tuple(
+    field.name for field in dataclasses.fields(DatasetConfig) if "pathlib.Path" in field.type
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -208,8 +211,8 @@ def _describe_job(config: DatasetConfig, rows_per_group: int) -> dict[str, Any]:
     flags = dataclasses.asdict(config)
     flags.pop("synthetic")
     paths = [pathlib.Path(path) for path in parts.find(config.data_path)]
-    beside = [flags[name] for name in _PLACES[1:]] + list(loading.find_feature_tables(config))
-    paths += sorted({pathlib.Path(path) for path in beside if path is not None})
+    beside = {config.roster, *loading.find_feature_tables(config)} - {None}
+    paths += sorted(map(pathlib.Path, beside))
     for name in _PLACES:
         flags.pop(name)
     files = [[path.name, *_describe_file(path)] for path in paths]

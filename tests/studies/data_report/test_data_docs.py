@@ -19,7 +19,7 @@ _RECIPES = [
 
 
 def test_flags_and_data_sets_are_those_that_there_are():
-    flags = set(field_spec.read_specs(RunConfig)) | {"output_dir"}
+    flags = set(field_spec.read_specs(RunConfig)) | {"output_dir", "for_private_runs"}
     named = {name for name in re.findall(r"--(?:no(?=quoting))?(\w+)", _TEXT) if name[0].isalpha()}
     assert not named - flags
     assert not [name for name in DATASETS if name != "synthetic" and name not in _TEXT]
