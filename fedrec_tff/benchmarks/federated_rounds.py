@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow_federated as tff
 
 from fedrec_tff.aggregators import registry, wrapping
@@ -14,7 +15,7 @@ from fedrec_tff.datasets import clients as clients_lib
 from fedrec_tff.execution import compiled, native, stacking
 from fedrec_tff.learning import client_work, negative_sampling, optimizers
 from fedrec_tff.learning import process as process_lib
-from fedrec_tff.run import aggregator_context, privacy_plan
+from fedrec_tff.run import aggregator_context, privacy_plan, row_room
 
 BuildFactoryFn = Callable[[registry.AggregatorContext], wrapping.AggregationFactory]
 
@@ -52,18 +53,19 @@ def measure(row: plan.Row, budget: timing.Budget) -> measurement.Measurement:
 def build_process(
     setting: plan.Setting, is_row_sparse: bool, build_factory: BuildFactoryFn | None = None
 ) -> tff.learning.templates.LearningProcess:
-    """Builds the process that `experiments.train` would: DP-FedAvg with its default loss.
+    """Builds the process that `experiments.train` would, with its default loss.
 
     Args:
       setting: Sizes of users, items and model.
       is_row_sparse: Whether clients train on the rows that they touch.
-      build_factory: Builder of another aggregator; None for that of DP-FedAvg.
+      build_factory: Builder of another aggregator; None for that of the setting.
 
     Returns:
       The process.
     """
     config = setting.run_config
-    build_factory = build_factory or registry.get(config.aggregator_name).build_factory
+    own_factory = registry.get(config.aggregator_name).build_factory
+    build_factory = build_factory or own_factory
     sampler = negative_sampling.NegativeSampler(setting.num_items, config.num_negatives)
     build_client_update = (
         client_work.build_row_sparse_client_update
@@ -73,8 +75,14 @@ def build_process(
     private = privacy_plan.create_plan(
         config, setting.num_users, config.two_tower.num_weights(setting.num_items)
     )
+    max_sent_rows = None
+    if is_row_sparse and build_factory is own_factory:
+        lengths = np.full(setting.num_users, setting.interactions_per_user)
+        max_sent_rows = row_room.find_max_sent_rows(
+            config, setting.num_items, private.max_clients, lengths
+        )
     context = aggregator_context.create_context(
-        config, private, setting.num_items, row_sparse=is_row_sparse
+        config, private, setting.num_items, row_sparse=is_row_sparse, max_sent_rows=max_sent_rows
     )
     return process_lib.build_learning_process(
         config.two_tower,
@@ -83,6 +91,7 @@ def build_process(
         build_factory(context),
         optimizers.create_optimizer(config.server),
         config.seed,
+        aggregate_is_row_sparse=max_sent_rows is not None,
     )
 
 
@@ -117,7 +126,8 @@ def _open_context(row: plan.Row) -> Iterator[Any]:
         with native.native_context() as context:
             yield context
         return
-    context = compiled.CompiledContext(compiled.CompiledOptions(num_parallel_shards=row.num_shards))
+    options = compiled.CompiledOptions(num_parallel_shards=row.num_shards, updates_in_place=True)
+    context = compiled.CompiledContext(options)
     with context.install():
         yield context
 

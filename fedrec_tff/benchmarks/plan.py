@@ -11,6 +11,7 @@ from typing import Any
 
 from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.learning.config import LAZY_ADAM
 from fedrec_tff.privacy.mechanisms import kinds
 
 NATIVE = "native"
@@ -27,6 +28,7 @@ GROUPS = {
     "cohort": "Growth with the cohort (compiled)",
     "catalogue": "Growth with the catalogue (compiled)",
     "embedding": "Growth with the embedding (compiled)",
+    "million": "A million items, 64 numbers each, 1,000 users a round (compiled)",
 }
 # Of differential privacy; the noise is drawn and added like any other.
 _NOISE_MULTIPLIER = 1.0
@@ -50,6 +52,8 @@ class Setting:
       num_blocks: Number of blocks of the query tower.
       num_heads: Number of heads of self-attention.
       history_length: Number of newest items that the model reads.
+      is_private: Whether updates are clipped and noised: DP-FedAvg; otherwise their plain mean.
+      server_optimizer: Name of the server's optimizer, as `experiments.train` has it.
       seed: Seed of users, cohorts, initial weights and clients' randomness.
     """
 
@@ -64,11 +68,13 @@ class Setting:
     num_blocks: int = RunConfig.num_blocks
     num_heads: int = RunConfig.num_heads
     history_length: int = RunConfig.history_length
+    is_private: bool = True
+    server_optimizer: str = RunConfig.server_optimizer
     seed: int = 0
 
     @property
     def run_config(self) -> RunConfig:
-        """The run of `experiments.train` with these sizes, the rest by default: DP-FedAvg."""
+        """The run of `experiments.train` with these sizes, the rest by default."""
         return RunConfig(
             embedding_dim=self.embedding_dim,
             num_negatives=self.num_negatives,
@@ -78,8 +84,9 @@ class Setting:
             num_heads=self.num_heads,
             history_length=self.history_length,
             clients_per_round=float(self.clients_per_round),
-            aggregator=kinds.DEFAULT.name,
-            noise_multiplier=_NOISE_MULTIPLIER,
+            aggregator=kinds.DEFAULT.name if self.is_private else "mean",
+            noise_multiplier=_NOISE_MULTIPLIER if self.is_private else None,
+            server_optimizer=self.server_optimizer,
             seed=self.seed,
         )
 
@@ -209,6 +216,7 @@ def _create_all_rows(setting: Setting) -> list[Row]:
         *_create_growth_rows(setting, "cohort", "clients_per_round", (10, 100, 1000, 10_000)),
         *_create_growth_rows(setting, "catalogue", "num_items", (4000, 40_000, 200_000, 1_000_000)),
         *_create_growth_rows(setting, "embedding", "embedding_dim", (16, 32, 64, 128)),
+        *_create_million_rows(setting),
     ]
 
 
@@ -287,3 +295,19 @@ def _create_growth_rows(
         grown = dataclasses.replace(grown, num_users=users)
         rows.append(Row(f"{group}_{value}", group, f"{value:,} {units[group]}", COMPILED, grown))
     return rows
+
+
+def _create_million_rows(setting: Setting) -> list[Row]:
+    """The server's step over the rows that were sent, over all, and with noise on all."""
+    wide = dataclasses.replace(setting, embedding_dim=64, clients_per_round=1000)
+    kinds_of_step = {
+        "lazy": ("lazy Adam", {"is_private": False, "server_optimizer": LAZY_ADAM}),
+        "adam": ("Adam", {"is_private": False}),
+        "noise": ("Adam, noise on all rows", {}),
+    }
+    return [
+        Row(f"{name}_{num_items}", "million", f"{num_items:,} items, {title}", COMPILED,
+            dataclasses.replace(wide, num_items=num_items, **fields))
+        for name, (title, fields) in kinds_of_step.items()
+        for num_items in (4000, 1_000_000)
+    ]  # fmt: skip

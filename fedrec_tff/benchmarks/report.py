@@ -40,7 +40,7 @@ _GROWTH_HEADER = (
     "peak MB",
     "rounds",
 )
-_GROWTH_GROUPS = ("cohort", "catalogue", "embedding")
+_GROWTH_GROUPS = ("cohort", "catalogue", "embedding", "million")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +87,10 @@ RATIOS = (
           (_COMPILED, _USERS), (_ONE_SHARD, _USERS)),
     Ratio("compiled_over_native_attention_ratio", "compiled over native, attention, examples/s",
           ("compiled_attention", _EXAMPLES), ("native_attention", _EXAMPLES)),
+    Ratio("lazy_million_over_4000_ratio", "a million items over 4,000, no noise, users/s",
+          ("lazy_1000000", _USERS), ("adam_4000", _USERS)),
+    Ratio("noise_million_over_4000_ratio", "a million items over 4,000, noise on all rows, users/s",
+          ("noise_1000000", _USERS), ("noise_4000", _USERS)),
     Ratio("row_sparse_over_dense_ratio", "compiled, row-sparse over dense, users/s",
           (_COMPILED, _USERS), ("compiled_dense", _USERS)),
 )  # fmt: skip

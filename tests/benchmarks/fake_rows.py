@@ -42,6 +42,10 @@ FIGURES = {
     "native_attention": create_measurement(8.0, 1_300.0),
     "compiled_attention": create_measurement(160.0, 26_000.0, client_users=170.0),
     "cohort_10": create_measurement(800.0, client_users=1600.0),
+    "lazy_1000000": create_measurement(1400.0, client_users=2000.0),
+    "adam_4000": create_measurement(2000.0, client_users=2100.0),
+    "noise_4000": create_measurement(1600.0, client_users=2100.0),
+    "noise_1000000": create_measurement(400.0, client_users=2000.0),
 }
 
 

@@ -19,6 +19,8 @@ _EXPECTED = {
     "compiled_client_work_over_bare_loop_ratio": 2400 / 3200,
     "all_shards_over_one_shard_ratio": 3000 / 2000,
     "compiled_over_native_attention_ratio": 26_000 / 1_300,
+    "lazy_million_over_4000_ratio": 1400 / 2000,
+    "noise_million_over_4000_ratio": 400 / 1600,
     "row_sparse_over_dense_ratio": 3000 / 500,
 }
 
