@@ -20,7 +20,6 @@ from absl import flags
 from experiments import app
 from fedrec_tff import errors
 from fedrec_tff.run.finished import finished_run
-from fedrec_tff.serving import export_checks
 from fedrec_tff.serving.compression import access, chain, compression_config
 
 _METHODS = flags.DEFINE_string(
@@ -63,7 +62,6 @@ def main(argv: list[str]) -> None:
     compression_config.check(config, _OUTPUT_DIR.value)
     run = finished_run.find(argv[1])
     access.check(run, forms)
-    export_checks.check_can_be_baked(run)
     _stay_on_one_core()
 
     # Imports TensorFlow.

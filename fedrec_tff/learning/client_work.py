@@ -4,6 +4,8 @@ Federated averaging's client work (McMahan et al. 2017, arXiv 1602.05629, algori
 `ClientUpdate`), over a padded tensor instead of a `tf.data` sequence, which XLA cannot compile.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -27,6 +29,9 @@ from fedrec_tff.models.config import TwoTowerConfig
 
 _NEGATIVES_STREAM = 0
 _WINDOW_STREAM = 2
+
+# From int32 [rows], indices of items, to their rows of the item table.
+GatherFn = Callable[[tf.Tensor], two_tower.ItemRows]
 
 
 class ClientData(NamedTuple):
@@ -394,15 +399,38 @@ def gather_local_table(
     Returns:
       The table, the examples, and which rows these are.
     """
+    gather_fn = functools.partial(two_tower.gather_items, weights.items)
+    return create_local_table(sampler, gather_fn, weights.tower, client, first, item_features)
+
+
+def create_local_table(
+    sampler: negative_sampling.NegativeSampler,
+    gather_fn: GatherFn,
+    tower: tuple[tf.Tensor, ...],
+    client: ClientData,
+    first: tf.Tensor,
+    item_features: feature_values.FeatureValues | None = None,
+) -> LocalTable:
+    """As `gather_local_table`, from an item table in any form.
+
+    Args:
+      sampler: Sampler of negatives; the client's seed draws them.
+      gather_fn: Function that reads rows of the item table.
+      tower: The towers' weights.
+      client: The client.
+      first: int32 scalar, the first position that is an example.
+      item_features: Known features of the items; None for nothing.
+
+    Returns:
+      The table, the examples, and which rows these are.
+    """
     negatives = sampler.sample(local_training.fold(client.seed, _NEGATIVES_STREAM))
     length = tf.shape(client.item_index)[0]
     valid = tf.concat(
         [tf.range(length) < client.num_interactions, tf.fill([sampler.num_negatives], True)], 0
     )
     rows = local_rows.build_local_rows(tf.concat([client.item_index, negatives], 0), valid)
-    local_weights = two_tower.TwoTowerWeights(
-        two_tower.gather_items(weights.items, rows.ids), weights.tower
-    )
+    local_weights = two_tower.TwoTowerWeights(gather_fn(rows.ids), tower)
     examples = _create_examples(
         client, first, negatives, rows.index[:length], rows.index[length:], sampler
     )

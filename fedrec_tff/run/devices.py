@@ -138,7 +138,6 @@ class Devices:
             config.two_tower,
             config.client_work,
             self._sampler,
-            config.seed,
             *self._session.features.both,
             finetuning=finetuning,
         )

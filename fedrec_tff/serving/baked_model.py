@@ -7,6 +7,7 @@ temperature were in training: the similarity is in the vectors, the temperature 
 # Tested in tests/serving/test_saved_model.py and tests/serving/test_run_recommender.py.
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +18,9 @@ from fedrec_tff.models import side_features, tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.run.finished import finished_run, item_catalogue
 from fedrec_tff.run.folder import model_file
-from fedrec_tff.serving import export_checks
+
+if TYPE_CHECKING:
+    from fedrec_tff.serving.personal_part import PersonalPart
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,6 +33,7 @@ class BakedModel:
       bias: float32 [num_items].
       tower: float32 arrays of the query tower, in its order.
       items: Raw ids and titles, in the order of the rows.
+      personal: What fits the part of the model that is made from each history; None for none.
     """
 
     config: TwoTowerConfig
@@ -37,6 +41,7 @@ class BakedModel:
     bias: np.ndarray
     tower: tuple[np.ndarray, ...]
     items: item_catalogue.ItemCatalogue
+    personal: "PersonalPart | None" = None
 
     def create_vectors(self) -> np.ndarray:
         """What queries are multiplied with: float32 [num_items, dim].
@@ -55,6 +60,11 @@ class BakedModel:
     def has_candidates_of_their_own(self) -> bool:
         """Whether the vectors of candidates are others than the embeddings of a history's items."""
         return has_candidates_of_their_own(self.config)
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether more of a history than its newest `history_length` items has a say."""
+        return self.personal is not None and not self.config.takes_one_step
 
 
 def has_candidates_of_their_own(config: TwoTowerConfig) -> bool:
@@ -81,15 +91,22 @@ def encode(
     Returns:
       float32 [batch, dim].
     """
-    query = tower_encoding.encode_histories(config, embedding, tower, history, mask)
-    return two_tower.scale_for(config.similarity, query) / config.temperature
+    return to_query(
+        config, tower_encoding.encode_histories(config, embedding, tower, history, mask)
+    )
+
+
+def to_query(config: TwoTowerConfig, encoded: tf.Tensor) -> tf.Tensor:
+    """What the query tower makes of histories, as it is multiplied with vectors: [batch, dim]."""
+    return two_tower.scale_for(config.similarity, encoded) / config.temperature
 
 
 def bake(run: finished_run.FinishedRun) -> BakedModel:
     """Takes the model of a finished run out of what it was trained with.
 
     Args:
-      run: The run; one whose model reads features of items needs its data, which are read again.
+      run: The run; one whose model reads features of items, or whose personal part is fitted
+        against items drawn by their exact popularity, needs its data, which are read again.
 
     Returns:
       The model.
@@ -97,7 +114,7 @@ def bake(run: finished_run.FinishedRun) -> BakedModel:
     Raises:
       UserError: If it cannot be used without the run, or files cannot be read.
     """
-    export_checks.check_can_be_baked(run)
+    run.check_history_is_enough()
     config = run.config.two_tower
     weights = model_file.load(run.directory.model)
     if config.item_feature_buckets:
@@ -112,4 +129,10 @@ def bake(run: finished_run.FinishedRun) -> BakedModel:
         )
     tower = tuple(np.asarray(part) for part in weights.tower[: len(config.query_tensors)])
     shape = dataclasses.replace(config.baked, item_feature_buckets=0, user_feature_buckets=0)
-    return BakedModel(shape, embedding, bias, tower, run.items)
+    personal = None
+    if run.config.personal is not None:
+        # Imports TensorFlow Federated.
+        from fedrec_tff.serving import personal_part
+
+        personal = personal_part.create(run)
+    return BakedModel(shape, embedding, bias, tower, run.items, personal)

@@ -72,7 +72,9 @@ def _write(
         onnx_model.write(model, folder.onnx, config.default_k)
     if config.index is not None:
         about = item_index.write(exact, config.index, folder.index)
-    manifest = create_manifest(run, model.embedding.shape, exact.history_length, config.default_k)
+    manifest = create_manifest(
+        run, model.embedding.shape, exact.history_length, config.default_k, model.reads_all
+    )
     export_folder.write_manifest(folder, manifest)
     contents = Contents(measure_files(folder.root), lite_files, about, command)
     folder.card.write_text(model_card.write(run, contents, config.shows_non_private))
@@ -80,7 +82,11 @@ def _write(
 
 
 def create_manifest(
-    run: finished_run.FinishedRun, shape: Sequence[int], history_length: int, default_k: int
+    run: finished_run.FinishedRun,
+    shape: Sequence[int],
+    history_length: int,
+    default_k: int,
+    reads_all: bool = False,
 ) -> Manifest:
     """Creates what an export says of itself.
 
@@ -89,6 +95,7 @@ def create_manifest(
       shape: Number of items, and width of their vectors.
       history_length: Number of the newest items of a history that the model reads.
       default_k: Number of items where a caller names none.
+      reads_all: Whether what is older has a say, too.
 
     Returns:
       The manifest.
@@ -102,6 +109,7 @@ def create_manifest(
         run.items.has_integer_ids,
         promise.select(run.results),
         run.config.withhold_held_out_metrics,
+        reads_all,
         dataclasses.asdict(portable_model.tell_data(run.config)),
     )
 

@@ -52,7 +52,14 @@ def check(
         raise errors.UserError(
             f"--formats={','.join(config.formats)}: {unknown[0]!r} is none of {', '.join(FORMATS)}"
         )
-    check_can_be_baked(run)
+    run.check_history_is_enough()
+    if config.formats and run.config.personal is not None:
+        raise errors.UserError(
+            f"--formats={','.join(config.formats)}: a part of the model is fitted to each history "
+            f"(--personal_tower={run.config.personal.tower}), by seeded draws and gradients, for "
+            "which TensorFlow Lite and ONNX have no operations: export the SavedModel alone "
+            "(--formats=)"
+        )
     output_folder.find_free(output_dir)
     if ONNX in config.formats:
         check_onnx()
@@ -71,22 +78,4 @@ def check_onnx() -> None:
         raise errors.UserError(
             f"--formats={ONNX} needs the package {missing[0]}, which is not installed: "
             f"pip install --no-deps -r {index_libraries.REQUIREMENTS}"
-        )
-
-
-def check_can_be_baked(run: finished_run.FinishedRun) -> None:
-    """Checks that a run's model needs nothing but its weights and a history.
-
-    Args:
-      run: The run.
-
-    Raises:
-      UserError: If it needs more; the message says what to do.
-    """
-    run.check_history_is_enough()
-    if run.config.personal is not None:
-        raise errors.UserError(
-            "a part of the model is fitted on each user's own device "
-            f"(--personal_tower={run.config.personal.tower}), which only this project does: "
-            "recommend from the run's folder itself, or train one with --personal_tower=none"
         )

@@ -27,6 +27,7 @@ class Manifest:
       privacy: Privacy statement, epsilon and delta, under their names in `results.json`.
       withholds: Whether the run withholds exact metrics of held-out interactions; None where that
         is not known.
+      reads_all: Whether what is older has a say, too, since a personal part is fitted to it.
       data: What is told of the run's data, `portable_model.ToldData` as JSON has it; None where
         nothing is.
     """
@@ -38,6 +39,7 @@ class Manifest:
     has_integer_ids: bool = False
     privacy: dict[str, Any] = dataclasses.field(default_factory=dict)
     withholds: bool | None = None
+    reads_all: bool = False
     data: dict[str, Any] | None = None
 
 

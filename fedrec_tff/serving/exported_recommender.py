@@ -34,6 +34,7 @@ class ExportedRecommender(Recommender):
         self.manifest = export_folder.read_manifest(folder)
         self.items = item_catalogue.read(folder.items, self.manifest.has_integer_ids)
         self.history_length = self.manifest.history_length
+        self.reads_all = self.manifest.reads_all
         path = folder.saved_model / saved_model.VERSION
         try:
             # Kept, for its functions do not keep it.
@@ -67,7 +68,7 @@ class ExportedRecommender(Recommender):
         """See `Recommender`."""
         encode = self._module.signatures["encode"]
         blocks = [
-            encode(history=_pad(histories.take(rows).last(self.history_length)))["query"].numpy()
+            encode(history=_pad(histories.take(rows)))["query"].numpy()
             for rows in self._split(histories)
         ]
         return np.concatenate([np.zeros([0, self.manifest.embedding_dim], np.float32), *blocks])

@@ -51,6 +51,7 @@ class IndexedRecommender(Recommender):
           index: The library's own object.
         """
         self.items, self.history_length = exact.items, exact.history_length
+        self.reads_all = exact.reads_all
         self._exact, self._index, self._library = exact, index, index_libraries.load(kind)
         self._rows = create_rows(exact)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from fedrec_tff.config import run_config
 from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.learning.config import POPULARITY
 from fedrec_tff.run.finished import finished_run
 from fedrec_tff.run.metrics import metric_names, round_metrics
 from fedrec_tff.run.tracking import markdown
@@ -78,13 +79,23 @@ def _describe_model(run: finished_run.FinishedRun) -> list[str]:
     config, model = run.config, run.config.two_tower
     tower = "a tower of its author's own" if model.plugin else f"the tower `{model.query_tower}`"
     num_items = len(run.items.ids)
+    completed = [] if config.personal is None else [_describe_personal(config)]
     return [
         f"A two-tower retrieval model: {tower} reads the newest {model.history_length} items that "
         f"somebody took, and its query is compared ({model.similarity}) with {num_items:,} "
         f"items, by vectors of {model.embedding_dim} numbers each and a bias.",
         f"Trained by federated learning in {run.results['rounds']} rounds, with the aggregator "
         f"`{config.aggregator_chain.name}`. It recommends items that are not in the history.",
+        *completed,
     ]
+
+
+def _describe_personal(config: RunConfig) -> str:
+    return (
+        f"A part of it (`{config.personal.tower}`) is in no file: it is fitted to each history "
+        f"that is served, from zeros, by {config.personal.reconstruction_steps} gradient steps "
+        "over all of it, and is forgotten. The same history gets the same list."
+    )
 
 
 def _describe_data(run: finished_run.FinishedRun) -> list[str]:
@@ -97,6 +108,12 @@ def _describe_data(run: finished_run.FinishedRun) -> list[str]:
     if config.item_features:
         text.append(
             f"Known features of items are in their vectors: {', '.join(config.item_features)}."
+        )
+    if config.personal is not None and config.negative_sampling == POPULARITY:
+        how = "as released with noise, a part of epsilon" if config.is_private else "exactly"
+        text.append(
+            "The export holds how often each item was taken, for what it is compared with when a "
+            f"history is served: {how}."
         )
     text.append(
         "The export holds raw ids and titles of items. Of users it holds nothing: neither ids nor "
@@ -150,11 +167,14 @@ def select_metrics(
 
 
 def _list_limits(config: RunConfig) -> list[str]:
+    model = config.two_tower
+    older = "of the older ones it only knows not to recommend them"
+    if config.personal is not None and not model.takes_one_step:
+        older = "to all of them it is fitted"
     limits = [
         "It recommends the items of its catalogue, and no others; ids that it does not know are "
         "skipped in a history.",
-        f"It reads the newest {config.two_tower.history_length} items of a history; of the older "
-        "ones it only knows not to recommend them.",
+        f"It reads the newest {model.history_length} items of a history; {older}.",
         "Scores order the items of one history. They are no probabilities, and those of two "
         "histories cannot be compared.",
         "It was measured on the data set above, offline. Of other people, other times, and of what "

@@ -38,11 +38,13 @@ class Recommender(abc.ABC):
 
     Attributes:
       items: Raw ids and titles of the items, by index.
-      history_length: Number of the newest items of a history that the model reads.
+      history_length: Number of the newest items of a history that the query tower reads.
+      reads_all: Whether what is older has a say, too, since a personal part is fitted to it.
     """
 
     items: item_catalogue.ItemCatalogue
     history_length: int
+    reads_all: bool = False
 
     @abc.abstractmethod
     def top_k(self, histories: Sequences, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -97,6 +99,10 @@ class Recommender(abc.ABC):
           UserError: As `encode` does.
         """
         return self.encode(histories) @ self.item_vectors.T + self.item_bias
+
+    def count_read(self, length: int) -> int:
+        """How many of the newest items of a history of this length have a say."""
+        return length if self.reads_all else min(length, self.history_length)
 
     def find_similar(self, items: np.ndarray, others: np.ndarray) -> np.ndarray:
         """How near items are to others in the model: the cosine of their vectors.

@@ -31,7 +31,7 @@ class RetrievalModule(tf.Module):
         """
         super().__init__()
         self._table, self._default_k = table, default_k
-        self._num_items, self._length = table.num_items, table.config.history_length
+        self._num_items = table.num_items
         # One more row each, for no item.
         self._ids = tf.Variable([*items.ids, ""], trainable=False)
         titles = [""] * self._num_items if items.titles is None else items.titles
@@ -128,10 +128,8 @@ class RetrievalModule(tf.Module):
             "score": scores,
         }
 
-    @tf.function(input_signature=[_BATCH_OF_INDICES])
+    @tf.function(input_signature=[_BATCH_OF_INDICES], autograph=False)
     def _encode(self, history: tf.Tensor) -> tf.Tensor:
         """Of indices, with `NO_ITEM` anywhere: float32 [batch, dim]."""
         known = tf.ragged.boolean_mask(history, tf.not_equal(history, NO_ITEM))
-        newest = known[:, -self._length :]
-        mask = tf.sequence_mask(newest.row_lengths(), self._length, tf.float32)
-        return self._table.encode(newest.to_tensor(shape=[None, self._length]), mask)
+        return self._table.encode_whole(known)

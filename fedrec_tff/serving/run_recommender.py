@@ -5,10 +5,9 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from fedrec_tff import errors
 from fedrec_tff.datasets.sequences import Sequences
+from fedrec_tff.models import two_tower
 from fedrec_tff.run.finished import finished_run, recommending
-from fedrec_tff.run.folder import model_file
 from fedrec_tff.serving import baked_model
 from fedrec_tff.serving.baked_model import BakedModel
 from fedrec_tff.serving.recommender import Recommender
@@ -24,7 +23,7 @@ class BakedRecommender(Recommender):
           model: The model.
         """
         self.items, self.history_length = model.items, model.config.history_length
-        self._model = model
+        self._model, self.reads_all = model, model.reads_all
         self._vectors = model.create_vectors()
         # Outside of the graph, which has no room for two gigabytes.
         self._embedding = tf.constant(model.embedding)
@@ -36,6 +35,9 @@ class BakedRecommender(Recommender):
 
     def encode(self, histories: Sequences) -> np.ndarray:
         """See `Recommender`."""
+        if self._model.personal is not None:
+            first, end = histories.offsets[[0, -1]]
+            return self._complete(histories.items[first:end], histories.lengths).numpy()
         padded, lengths = histories.to_padded(self.history_length)
         return self._encode(tf.constant(padded), tf.constant(lengths)).numpy()
 
@@ -64,45 +66,21 @@ class BakedRecommender(Recommender):
 
         return encode
 
+    @functools.cached_property
+    def _complete(self):
+        """As `_encode`, with the personal part fitted to each history, from all its items."""
+        model = self._model
+        items = two_tower.ItemRows(self._embedding, tf.constant(model.bias))
+        gather_fn = functools.partial(two_tower.gather_items, items)
+        signature = [tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.int64)]
 
-class PersonalRecommender(Recommender):
-    """Recommends by a run whose model is completed on each user's device, from a history."""
+        @tf.function(input_signature=signature, autograph=False)
+        def complete(values: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+            histories = tf.RaggedTensor.from_row_lengths(values, lengths)
+            encoded = model.personal.encode(model.config, gather_fn, model.tower, histories)
+            return baked_model.to_query(model.config, encoded)
 
-    def __init__(self, run: finished_run.FinishedRun) -> None:
-        """Wraps a run.
-
-        Args:
-          run: The run.
-        """
-        self.items, self.history_length = run.items, run.config.two_tower.history_length
-        self._arrays = model_file.read_arrays(run.directory.model)
-        self._score_fn = run.score_fn
-        self._top_k = recommending.rank_all(run.score_fn, len(self.items.ids))
-
-    def top_k(self, histories: Sequences, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """See `Recommender`."""
-        return self._top_k(histories, k)
-
-    def score(self, histories: Sequences) -> np.ndarray:
-        """See `Recommender`; with what devices add."""
-        return self._score_fn(histories)
-
-    def encode(self, histories: Sequences) -> np.ndarray:
-        """See `Recommender`; refused, for devices scale and shift what they encode themselves."""
-        raise errors.UserError(
-            "a part of the model is fitted on each user's own device (--personal_tower), so there "
-            "is no query that holds for a history: ask for recommendations"
-        )
-
-    @property
-    def item_vectors(self) -> np.ndarray:
-        """See `Recommender`; those of the global part."""
-        return self._arrays.embedding
-
-    @property
-    def item_bias(self) -> np.ndarray:
-        """See `Recommender`; those of the global part."""
-        return self._arrays.bias
+        return complete
 
 
 def open_run(run: finished_run.FinishedRun) -> Recommender:
@@ -117,7 +95,4 @@ def open_run(run: finished_run.FinishedRun) -> Recommender:
     Raises:
       UserError: If a history is not enough for it, or files cannot be read.
     """
-    run.check_history_is_enough()
-    if run.config.personal is not None:
-        return PersonalRecommender(run)
     return BakedRecommender(baked_model.bake(run))

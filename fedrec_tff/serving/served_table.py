@@ -7,13 +7,18 @@ asked for: see `compression.coded_table`.
 # Tested in tests/serving/test_saved_model.py.
 
 import abc
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from fedrec_tff.models import two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.serving import baked_model
 from fedrec_tff.serving.baked_model import BakedModel
+
+if TYPE_CHECKING:
+    from fedrec_tff.serving.personal_part import PersonalPart
 
 # So many items are scored at once, so that a million take no more memory than a hundred thousand.
 ITEMS_PER_BLOCK = 100_000
@@ -25,10 +30,12 @@ class ServedTable(tf.Module, abc.ABC):
     Attributes:
       config: The model's shape.
       num_items: Size of the catalogue.
+      personal: What fits the personal part of the model to a history; None without one.
     """
 
     config: TwoTowerConfig
     num_items: int
+    personal: "PersonalPart | None" = None
 
     @abc.abstractmethod
     def get_tower(self) -> tuple[tf.Tensor, ...]:
@@ -68,6 +75,28 @@ class ServedTable(tf.Module, abc.ABC):
         place = tf.reshape(tf.range(tf.size(history)), tf.shape(history))
         return baked_model.encode(self.config, rows, self.get_tower(), place, mask)
 
+    def encode_whole(self, histories: tf.RaggedTensor) -> tf.Tensor:
+        """Encodes histories, with what is fitted to them where the model has a personal part.
+
+        Args:
+          histories: int32 [batch, (length)], all that is known, oldest first.
+
+        Returns:
+          float32 [batch, dim].
+        """
+        if self.personal is not None:
+            encoded = self.personal.encode(
+                self.config, self._gather_items, self.get_tower(), histories
+            )
+            return baked_model.to_query(self.config, encoded)
+        length = self.config.history_length
+        newest = histories[:, -length:]
+        mask = tf.sequence_mask(newest.row_lengths(), length, tf.float32)
+        return self.encode(newest.to_tensor(shape=[None, length]), mask)
+
+    def _gather_items(self, index: tf.Tensor) -> two_tower.ItemRows:
+        return two_tower.ItemRows(self.embed(index), self.describe(index)[1])
+
 
 class PlainTable(ServedTable):
     """Numbers as they are; the search is TFRS's `BruteForce`."""
@@ -80,7 +109,7 @@ class PlainTable(ServedTable):
           items_per_block: Number of items that are scored at once, at most.
         """
         super().__init__()
-        self.config = model.config
+        self.config, self.personal = model.config, model.personal
         self.num_items, self._dim = model.embedding.shape
         self._tower = [tf.Variable(part, trainable=False) for part in model.tower]
         vectors = tf.concat([model.create_vectors(), model.bias[:, tf.newaxis]], axis=1)

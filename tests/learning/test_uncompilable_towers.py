@@ -73,9 +73,7 @@ def test_devices_score_by_a_model_that_xla_cannot_compile(finetunes, find_warnin
     for compiles in (True, False):
         finetuning = local_models.create_finetuning(_WORK, 1, 0.1) if finetunes else None
         model = _model(compiles)
-        scorer = local_models.LocalModelScorer(
-            model, _WORK, _SAMPLER, seed=0, finetuning=finetuning
-        )
+        scorer = local_models.LocalModelScorer(model, _WORK, _SAMPLER, finetuning=finetuning)
         found.append(scorer.build_score_fn(_weights(model))(history))
         assert len(find_warnings()) == (0 if compiles else 1)
     np.testing.assert_allclose(found[0], found[1], atol=1e-5)

@@ -10,8 +10,12 @@ import pytest
 import shipped_models
 
 import fedrec_tff
+from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import sequences
-from fedrec_tff.run.finished import finished_run
+from fedrec_tff.evaluation import recommend
+from fedrec_tff.run import data
+from fedrec_tff.run.finished import finished_run, held_out_data
+from fedrec_tff.run.finished.item_catalogue import ItemCatalogue
 from fedrec_tff.serving import export, export_checks, export_folder, opening
 from fedrec_tff.serving.export_checks import ExportConfig
 from fedrec_tff.serving.playground import shown_model
@@ -79,6 +83,36 @@ def test_a_page_shows_a_run_and_its_export_alike(run, exported):
         ]
 
 
+def test_an_export_of_a_personal_part_scores_as_the_run_was_evaluated(tmp_path):
+    flags = {"synthetic_users": 30, "synthetic_items": 40}
+    flags |= {"personal_tower": "embedding", "negative_sampling": "popularity"}
+    dataset = data.load_data(RunConfig(**flags))
+    items = ItemCatalogue(dataset.interactions.item_ids.astype(object), None)
+    directory = shipped_models.write_run(
+        tmp_path / "run", {"rounds": 3}, items, dataset.fingerprint, **flags
+    )
+    run = finished_run.find(directory.root)
+    export.export(run, tmp_path / "export", ExportConfig(formats=()))
+    held_out = held_out_data.open_own(run, "test")
+    histories = held_out.evaluation_set.history
+    # More than the history that the tower reads, and than the shortest that devices pad to.
+    assert histories.lengths.max() > 16 > 5
+    expected = held_out.score_fn(histories)
+    model = opening.open_portable(tmp_path / "export")
+    np.testing.assert_allclose(model.score_fn(histories), expected, atol=1e-5)
+    found, _ = opening.open_recommender(tmp_path / "export").top_k(histories, 5)
+    ranked, _ = recommend.top_k(held_out.score_fn, histories, 40, 5)
+    np.testing.assert_array_equal(found, ranked)
+    [page_model] = shown_model.open_models([tmp_path / "export"])
+    oldest = np.argmax(page_model.recommender.item_vectors @ np.ones(8))
+    reasons = page_model.recommend([oldest, *range(9)], 30)
+    assert page_model.recommender.count_read(10) == 10
+    assert any(reason.index == oldest for line in reasons for reason in line.reasons)
+    card = (tmp_path / "export" / "MODEL_CARD.md").read_text()
+    assert "fitted to each history that is served" in card
+    assert "how often each item was taken" in card
+
+
 def test_nothing_is_written_over_or_left_half_done(run, exported, tmp_path, monkeypatch):
     with pytest.raises(fedrec_tff.UserError, match="there is something already"):
         export.export(run, exported.root)
@@ -133,7 +167,11 @@ def test_a_private_export_holds_its_model_and_its_items_and_no_users(tmp_path):
     [
         ({"user_features": ("age",)}, {}, "user_features=age"),
         ({"personal_tower": "embedding", "personal_state": "persistent"}, {}, "own device"),
-        ({"personal_tower": "embedding"}, {}, r"--personal_tower=embedding.*run's folder itself"),
+        (
+            {"personal_tower": "embedding"},
+            {},
+            r"tower=embedding\).*no operations: .*\(--formats=\)",
+        ),
         ({}, {"formats": ("onxx",)}, "--formats=onxx: 'onxx' is none of tflite, onnx"),
     ],
 )

@@ -90,22 +90,23 @@ def test_all_that_makes_items_is_in_the_vectors(tmp_path, made):
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
-def test_what_a_device_completes_is_recommended_by_but_not_encoded(tmp_path):
-    from fedrec_tff.config.run_config import RunConfig
-    from fedrec_tff.run import data
-
+def test_what_a_device_completes_is_completed_from_the_history_alone(tmp_path, monkeypatch):
     flags = {"synthetic_users": 30, "synthetic_items": 40, "personal_tower": "scale_and_shift"}
     log = data.load_data(RunConfig(**flags))
-    items = shipped_models.ItemCatalogue(log.interactions.item_ids.astype(object), None)
+    items = ItemCatalogue(log.interactions.item_ids.astype(object), None)
     directory = shipped_models.write_run(
         tmp_path / "run", items=items, fingerprint=log.fingerprint, **flags
     )
+    # Nothing, few items, and more than the shortest lengths that devices pad to.
+    histories = sequences.from_rows([[], [3, 9, 3], np.arange(40), [*range(9), *range(9)]])
+    # By the devices that the run simulates, as its own evaluation has them.
+    expected = finished_run.find(directory.root).score_fn_of_users(histories)
+    monkeypatch.setattr(finished_run.FinishedRun, "reopened", None)
     found = opening.open_recommender(directory.root)
-    history = list(items.ids[:3])
-    expected = fedrec_tff.load(directory.root).recommend(history, k=4)
-    assert list(found.recommend(history, k=4)["item"]) == list(expected["item"])
-    with pytest.raises(fedrec_tff.UserError, match="fitted on each user's own device"):
-        found.encode(_HISTORIES)
+    np.testing.assert_allclose(found.score(histories), expected, atol=1e-5)
+    np.testing.assert_allclose(found.score(histories.take([2])), expected[2:3], atol=1e-5)
+    assert found.encode(histories.take([])).shape == (0, 8)
+    assert found.count_read(18) == 18
 
 
 @pytest.mark.parametrize(

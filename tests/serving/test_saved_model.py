@@ -1,5 +1,6 @@
 """The SavedModel, run by TensorFlow alone in a process that has nothing of this project."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -14,9 +15,11 @@ import tensorflow_federated  # noqa: F401
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import sequences
 from fedrec_tff.evaluation import recommend
+from fedrec_tff.learning.on_device import local_models
 from fedrec_tff.models import scoring
 from fedrec_tff.models.config import QUERY_TOWERS
-from fedrec_tff.serving import saved_model
+from fedrec_tff.run import known_popularity, run_process
+from fedrec_tff.serving import personal_part, saved_model
 
 _K = 6
 _HISTORIES = [[3, 9, 3, 1], [], [5, 6, 7, 8, 9, 10, 11, 12], [56, 0], list(range(53))]
@@ -29,8 +32,16 @@ _MODELS = {
     "deep": {"model": _DEEP, "temperature": 0.5},
     "blocks": {},
     "odd blocks": {"similarity": "cosine"},
+    # These are fitted to each history, and what they are fitted by is in the graph.
+    "personal": {"personal_tower": "scale_and_shift", "reconstruction_learning_rate": 0.8},
+    "personal gru": {"personal_tower": "embedding", "query_tower": "gru"},
+    "personal deep": {"personal_tower": "embedding", "model": _DEEP, "loss": "full_softmax"},
+    "personal blocks": {
+        **{"personal_tower": "scale_and_shift", "query_tower": "set", "temperature": 0.3},
+        **{"similarity": "cosine", "negative_sampling": "popularity"},
+    },
 }
-_ITEMS_PER_BLOCK = {"blocks": 19, "odd blocks": 20}
+_ITEMS_PER_BLOCK = {"blocks": 19, "odd blocks": 20, "personal blocks": 19}
 
 # Nothing but TensorFlow and NumPy, and no way to this project or to TFRS.
 _CHILD = """
@@ -68,16 +79,26 @@ json.dump(found, sys.stdout)
 
 @pytest.fixture(name="exported", scope="module")
 def _exported(tmp_path_factory):
-    """For each model what the child has found, and the scores of the model itself."""
+    """For each model what the child has found, and the scores of the run that it is of."""
     folder = tmp_path_factory.mktemp("exported")
     items = shipped_models.create_items()
     paths, scores = {}, {}
     for name, flags in _MODELS.items():
-        config = RunConfig(embedding_dim=8, history_length=5, **flags).two_tower
-        model = shipped_models.create_model(config)
+        run_config = RunConfig(embedding_dim=8, history_length=5, num_negatives=20, **flags)
+        config = run_config.two_tower
+        model, weights = shipped_models.create_model(config), shipped_models.create_weights(config)
+        score_fn = scoring.build_score_fn(config, weights)
+        if run_config.personal is not None:
+            counts = np.arange(1.0, len(items.ids) + 1.0)
+            popular = known_popularity.Popularity(counts / counts.sum())
+            parts = (
+                run_config.client_work,
+                run_process.create_sampler(run_config, len(items.ids), popular),
+            )
+            model = dataclasses.replace(model, personal=personal_part.PersonalPart(*parts))
+            score_fn = local_models.LocalModelScorer(config, *parts).build_score_fn(weights)
         items_per_block = _ITEMS_PER_BLOCK.get(name, 100)
         paths[name] = str(saved_model.save(model, folder / name, 3, items_per_block))
-        score_fn = scoring.build_score_fn(config, shipped_models.create_weights(config))
         scores[name] = score_fn(sequences.from_rows(_HISTORIES))
     # What is unknown is skipped, wherever it stands.
     ids = [["no such", *items.ids[history], ""] for history in _HISTORIES]
@@ -116,6 +137,12 @@ def test_tensorflow_alone_recommends_what_the_model_does(exported, name, signatu
         assert found["score"][row][len(left) :] == [-np.inf] * len(padding)
 
 
+def test_a_personal_part_changes_what_has_a_history(exported):
+    plain, personal = exported[1]["mean"], exported[1]["personal"]
+    changes = np.abs(personal - plain).max(axis=1)
+    np.testing.assert_array_equal(changes > 0.01, [len(history) > 0 for history in _HISTORIES])
+
+
 @pytest.mark.parametrize("name", _MODELS)
 def test_the_default_has_the_k_of_the_export(exported, name):
     found = exported[0][name]
@@ -124,8 +151,6 @@ def test_the_default_has_the_k_of_the_export(exported, name):
 
 
 def test_equal_scores_are_in_the_order_of_the_items(tmp_path):
-    import dataclasses
-
     import tensorflow as tf
 
     model = shipped_models.create_model()

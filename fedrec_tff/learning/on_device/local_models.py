@@ -26,17 +26,14 @@ from fedrec_tff.learning import (
     local_rows,
     local_training,
     negative_sampling,
-    personal_tower,
 )
 from fedrec_tff.learning import config as learning_config
 from fedrec_tff.learning.algorithms import registry
 from fedrec_tff.learning.config import ClientWorkConfig
-from fedrec_tff.learning.on_device import device_map
+from fedrec_tff.learning.on_device import device_map, own_history
 from fedrec_tff.models import side_features, tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
 
-# Keeps the negatives of these devices apart from those of training.
-_SCORING_STREAM = 0x5C0BE
 _SHORTEST_BUCKET = 16
 
 
@@ -44,13 +41,13 @@ class _Device(NamedTuple):
     """One device.
 
     Attributes:
-      client: Data that the device has; `personal` is what it begins with, () without a personal
-        part.
-      first: int32 scalar, the first position that is an example.
+      client: Data that the device has, without a seed; `personal` is what it begins with, ()
+        without a personal part.
+      length: int32 scalar, how many items the history has, those that were cut off among them.
     """
 
     client: client_work.ClientData
-    first: tf.Tensor
+    length: tf.Tensor
 
 
 class _DeviceScores(NamedTuple):
@@ -76,7 +73,6 @@ class LocalModelScorer:
         model: TwoTowerConfig,
         work: ClientWorkConfig,
         sampler: negative_sampling.NegativeSampler,
-        seed: int,
         item_features: FeatureValues | None = None,
         user_features: FeatureValues | None = None,
         finetuning: ClientWorkConfig | None = None,
@@ -87,16 +83,14 @@ class LocalModelScorer:
           model: The model's shape.
           work: Settings of client work; they have the personal part's configuration, if there is
             one.
-          sampler: Sampler of negatives.
-          seed: Seed for the negatives, with the user's history: the same history has the same
-            scores.
+          sampler: Sampler of negatives, which follow from the history: see `own_history`.
           item_features: Known features of the items; None for nothing.
           user_features: Known features of the users, a row for each; None for nothing.
           finetuning: Settings by which a device trains its copy of the global part; None for no
             fine-tuning.
         """
         self._model, self._personal = model, work.personal
-        self._item_features, self._user_features, self._seed = item_features, user_features, seed
+        self._item_features, self._user_features = item_features, user_features
         is_whole = (finetuning or work).needs_whole_table
         if finetuning is not None:
             # Features, or a candidate tower, that a device trains change every item.
@@ -150,10 +144,6 @@ class LocalModelScorer:
     ) -> Sequence[tuple[np.ndarray, _Device]]:
         """The devices by the lengths of their histories, each with its rows of `history`."""
         longest = int(history.lengths.max(initial=0))
-        first = np.zeros(history.num_rows, np.int32)
-        if self._model.is_causal:
-            # What came before the first of these is cut off, so it is no example.
-            first = (history.lengths > self._model.history_length).astype(np.int32)
         if self._model.takes_one_step:
             longest = min(longest, self._model.history_length)
         sizes = [_SHORTEST_BUCKET]
@@ -169,11 +159,11 @@ class LocalModelScorer:
                 # One more cell: the query is that of the position after the last item.
                 np.pad(item_index, [(0, 0), (0, 1)]),
                 bucket.num_interactions,
-                _create_seeds(self._seed, item_index),
+                (),
                 self._take_user_features(history, rows),
                 self._take_states(history, rows, states),
             )
-            devices.append((rows, _Device(client, first[rows])))
+            devices.append((rows, _Device(client, history.lengths[rows].astype(np.int32))))
         return devices
 
     def _take_user_features(self, history: Sequences, rows: np.ndarray) -> Any:
@@ -234,19 +224,17 @@ def _build_device_fn(
         algorithm = registry.create_algorithm(finetuning, model.takes_one_step)
 
     def compute_scores(weights: two_tower.TwoTowerWeights, device: _Device) -> _DeviceScores:
-        client = device.client
-        table = create_table(sampler, weights, client, device.first, item_features)
-        examples, trained, adapt_fn = table.examples, table.weights, tf.identity
-        if work.personal is not None:
-            personal = personal_tower.reconstruct(model, work, trained, examples, client.personal)
-            adapt_fn = personal_tower.build_adapt_fn(work.personal, personal)
+        client = own_history.add_seed(device.client)
+        first = own_history.find_first(model, device.length)
+        table = create_table(sampler, weights, client, first, item_features)
+        examples, trained = table.examples, table.weights
+        adapt_fn = own_history.fit(model, work, trained, examples, client.personal)
         if finetuning is not None:
             trained, _, _ = local_training.train(
                 model, finetuning, algorithm, trained, examples, client.seed, adapt_fn
             )
         known = local_training.add_item_features(model, trained, examples)
-        after_last = client.num_interactions[tf.newaxis]
-        query = adapt_fn(local_training.encode(model, known, examples, after_last, None))
+        query = own_history.encode_next(model, known, examples, adapt_fn)
         if finetuning is None:
             return _DeviceScores(query[0], (), ())
         candidates = tower_encoding.encode_candidates(model, known.tower, known.items)
@@ -258,12 +246,3 @@ def _build_device_fn(
         return _DeviceScores(query[0], table.rows.ids, tf.gather(logits, used_slot))
 
     return compute_scores
-
-
-def _create_seeds(seed: int, item_index: np.ndarray) -> np.ndarray:
-    """int32 [devices, 2]: of the run, and of the history itself, whoever asks and in what block."""
-    key = np.random.SeedSequence([seed, _SCORING_STREAM]).generate_state(1).astype(np.int32)[0]
-    places = np.arange(1, item_index.shape[1] + 1, dtype=np.int64)
-    # Padding is zero and does not count.
-    digests = (item_index.astype(np.int64) * places).sum(axis=1) % 2**31
-    return np.stack([np.full(len(digests), key), digests.astype(np.int32)], axis=1)

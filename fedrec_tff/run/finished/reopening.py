@@ -6,14 +6,15 @@ import dataclasses
 import glob
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fedrec_tff import errors
 from fedrec_tff.config import run_config
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.datasets import loading
+from fedrec_tff.datasets import loading, splits
 from fedrec_tff.evaluation.scoring import ScoreFn
 from fedrec_tff.run import data
 from fedrec_tff.run import features as features_lib
@@ -22,6 +23,7 @@ from fedrec_tff.run.folder import run_directory
 
 if TYPE_CHECKING:
     from fedrec_tff.models import two_tower
+    from fedrec_tff.run import known_popularity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,25 +175,40 @@ def build_score_fn_with_data(
     """
     from fedrec_tff.run import devices as devices_lib
 
-    devices = devices_lib.Devices(run, _find_popularity(run))
+    popular = find_popularity(run.config, run.directory, lambda: run.dataset.split)
+    devices = devices_lib.Devices(run, popular)
     devices.resume(rounds)
     return devices.build_score_fn(weights)
 
 
-def _find_popularity(run: ReopenedRun) -> Any:
-    """What is known of items' popularity, where the run uses it; nothing is released again."""
-    from fedrec_tff.learning import negative_sampling, private_popularity
-    from fedrec_tff.run.item_releases import popularity_prior
+def find_popularity(
+    config: RunConfig,
+    directory: run_directory.RunDirectory,
+    open_split_fn: Callable[[], splits.Split],
+) -> "known_popularity.Popularity | None":
+    """Finds what a run knows of items' popularity; nothing is released again.
 
-    config, split, release = run.config, run.dataset.split, run.config.popularity_release
+    Args:
+      config: The run's flags.
+      directory: The run's paths.
+      open_split_fn: Function that opens its data, where exact counts are used.
+
+    Returns:
+      The popularity; None where the run has no use for it.
+    """
+    from fedrec_tff.learning import negative_sampling, private_popularity
+    from fedrec_tff.run import known_popularity
+
+    release = config.popularity_release
     if not config.uses_popularity:
         return None
     if release is None:
+        split = open_split_fn()
         probabilities = negative_sampling.create_popularity_probabilities(
             split.train, split.num_items
         )
     else:
         probabilities = private_popularity.create_popularity_probabilities_from_counts(
-            np.load(run.directory.private_popularity), release.noise_stddev
+            np.load(directory.private_popularity), release.noise_stddev
         )
-    return popularity_prior.Popularity(probabilities)
+    return known_popularity.Popularity(probabilities)

@@ -13,7 +13,7 @@ from fedrec_tff.serving.compression.method import Inputs
 
 
 def check(run: FinishedRun, forms: Mapping[str, Chain]) -> None:
-    """Refuses methods that look at users' data of a private run.
+    """Refuses models that need more than their codes, and looking at a private run's users.
 
     Args:
       run: The run.
@@ -22,6 +22,13 @@ def check(run: FinishedRun, forms: Mapping[str, Chain]) -> None:
     Raises:
       UserError: If there is one.
     """
+    run.check_history_is_enough()
+    if run.config.personal is not None:
+        raise errors.UserError(
+            "a smaller form does not have the part of the model that is fitted to each history "
+            f"(--personal_tower={run.config.personal.tower}): export the model as it is "
+            "(experiments.export --formats=)"
+        )
     if not run.config.is_private:
         return
     for chain in forms.values():

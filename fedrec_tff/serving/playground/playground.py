@@ -122,7 +122,7 @@ class Playground:
         return {
             "items": [self._describe(model, one, best) for one in found],
             "not_known": [raw_id for raw_id in history if raw_id not in indices],
-            "num_read": min(len(row), model.recommender.history_length),
+            "num_read": model.recommender.count_read(len(row)),
         }
 
     def _describe(self, model: ShownModel, found: Recommendation, best: float) -> dict[str, Any]:

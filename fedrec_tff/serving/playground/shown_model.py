@@ -82,7 +82,7 @@ class ShownModel:
         [items], [scores] = self.recommender.top_k(sequences.from_rows([row]), k)
         is_item = items != NO_ITEM
         items, scores = items[is_item], scores[is_item]
-        read = row[-self.recommender.history_length :]
+        read = row[len(row) - self.recommender.count_read(len(row)) :]
         near = self.recommender.find_similar(items, read)
         return [
             Recommendation(int(item), float(score), _find_reasons(read, similarity))

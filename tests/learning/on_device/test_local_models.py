@@ -8,7 +8,7 @@ from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.evaluation import ranking
 from fedrec_tff.learning import client_work, personal_tower
 from fedrec_tff.learning.config import ClientWorkConfig, OptimizerConfig
-from fedrec_tff.learning.on_device import device_map, local_models
+from fedrec_tff.learning.on_device import device_map, local_models, own_history
 from fedrec_tff.learning.personal_config import PersonalConfig
 from fedrec_tff.models import scoring, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
@@ -51,7 +51,7 @@ def test_each_user_is_scored_by_a_copy_trained_on_their_own_history():
     model = TwoTowerConfig(4, 20)
     work = ClientWorkConfig(OptimizerConfig("adam", 0.1), batch_size=0)
     finetuning = local_models.create_finetuning(work, num_epochs=2, learning_rate=0.3)
-    scorer = local_models.LocalModelScorer(model, work, _SAMPLER, seed=0, finetuning=finetuning)
+    scorer = local_models.LocalModelScorer(model, work, _SAMPLER, finetuning=finetuning)
     found = scorer.build_score_fn(_create_weights(model))(_SHORT)
     plain = scoring.build_score_fn(model, _create_weights(model))(_SHORT)
 
@@ -73,7 +73,6 @@ def test_features_that_a_device_trains_count_for_items_it_never_touched(loss):
         model,
         work,
         _SAMPLER,
-        seed=0,
         item_features=features,
         finetuning=local_models.create_finetuning(work, 1, 0.3),
     )
@@ -90,7 +89,7 @@ def test_the_personal_part_is_fitted_to_all_of_the_history_from_what_the_device_
     work = ClientWorkConfig(_SGD, batch_size=0, personal=config)
     weights = _create_weights(model)
     states = _RNG.normal(size=(6, 8)).astype(np.float32)
-    scorer = local_models.LocalModelScorer(model, work, _SAMPLER, seed=0)
+    scorer = local_models.LocalModelScorer(model, work, _SAMPLER)
     with_states = scorer.build_score_fn(weights, states)
     found = with_states(_history())
 
@@ -131,6 +130,16 @@ def test_the_personal_part_is_fitted_to_all_of_the_history_from_what_the_device_
     np.testing.assert_allclose(with_states(_history().take(order)), found[order], atol=1e-6)
 
 
+def test_negatives_follow_from_the_history_whatever_its_padding():
+    # Beyond what 32 bits hold, and with an item whose index is that of padding.
+    history = np.array([2_000_000, 0, 5, 1_999_999] * 300, np.int32)
+    digest = sum(int(item) * place for place, item in enumerate(history, 1)) % 2**31
+    for padding in (0, 7):
+        client = client_work.ClientData(tf.constant(np.pad(history, [0, padding])), 1200, ())
+        seed = own_history.add_seed(client).seed
+        np.testing.assert_array_equal(seed, [0x5C0BE, digest])
+
+
 def test_no_device_sees_what_it_is_asked_for():
     """Another held-out item changes no score: a device gets the history and nothing else."""
     model = TwoTowerConfig(4, 5, num_blocks=0)
@@ -139,7 +148,6 @@ def test_no_device_sees_what_it_is_asked_for():
         model,
         work,
         _SAMPLER,
-        seed=0,
         finetuning=local_models.create_finetuning(work, 2, 0.5),
     )
     score_fn = scorer.build_score_fn(_create_weights(model))

@@ -42,6 +42,12 @@ def test_what_touches_users_data_is_refused_of_a_private_run(text, tmp_path, mon
             refused()
 
 
+def test_a_part_that_is_fitted_to_each_history_has_no_smaller_form(tmp_path):
+    run, _ = _write(tmp_path / "run", **_FLAGS, personal_tower="embedding")
+    with pytest.raises(fedrec_tff.UserError, match=r"\(--personal_tower=embedding\): export"):
+        access.check(run, chain.parse("float16"))
+
+
 @pytest.mark.parametrize("name", catalogue.METHODS)
 @pytest.mark.parametrize("flags", [_FLAGS, _PRIVATE], ids=["plain", "private"])
 def test_what_does_not_say_so_sees_no_data(name, flags, tmp_path, monkeypatch):
