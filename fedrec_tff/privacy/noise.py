@@ -62,7 +62,7 @@ def add_noise(
     itself: deriving a seed for each would shrink the key.
 
     Args:
-      values: int64 tensors to add noise to, of known shapes.
+      values: int64 tensors to add noise to; those of unknown shapes are taken whole.
       variance: Variance of the noise; without any, nothing is drawn.
       seed: int64 [2], seed of the draws.
       then: What becomes of noised integers, element by element.
@@ -72,7 +72,7 @@ def add_noise(
     """
     if variance == 0.0:
         return [then(value) for value in values]
-    blocked = [value.shape.num_elements() // _BLOCK_SIZE for value in values]
+    blocked = [(value.shape.num_elements() or 0) // _BLOCK_SIZE for value in values]
     # What does not fill a block: of all tensors together, the first stream.
     rests = [tf.reshape(v, [-1])[n * _BLOCK_SIZE :] for v, n in zip(values, blocked, strict=True)]
     sizes = [tf.size(rest) for rest in rests]
@@ -81,12 +81,12 @@ def add_noise(
     for value, num_blocks, rest, noise in zip(values, blocked, rests, drawn, strict=True):
         parts = [then(rest + noise)]
         if num_blocks:
-            blocks = tf.reshape(
-                tf.reshape(value, [-1])[: num_blocks * _BLOCK_SIZE], [num_blocks, -1]
-            )
+            whole = tf.reshape(value, [-1])[: num_blocks * _BLOCK_SIZE]
+            blocks = tf.reshape(whole, [num_blocks, _BLOCK_SIZE])
             parts.insert(0, _add_noise_to_blocks(blocks, variance, seed, stream, then))
             stream += num_blocks
-        noised.append(tf.reshape(tf.concat(parts, 0) if num_blocks else parts[0], value.shape))
+        flat = tf.concat(parts, 0) if num_blocks else parts[0]
+        noised.append(tf.ensure_shape(tf.reshape(flat, tf.shape(value)), value.shape))
     return noised
 
 

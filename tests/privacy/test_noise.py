@@ -185,3 +185,15 @@ def test_streams_add_to_the_upper_half_of_the_counter():
         expected = generator.uniform_full_int([6], tf.int32)
         found = noise._draw_words(tf.constant(6), seed, stream)
         np.testing.assert_array_equal(found, expected)
+
+
+def test_tensors_of_unknown_shapes_are_noised():
+    seed = noise.create_insecure_seed(3, tf.constant(1))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.int64)])
+    def release(value):
+        return noise.add_noise([value], _VARIANCE, seed)[0]
+
+    assert release.get_concrete_function().output_shapes.as_list() == [None, 2]
+    value = tf.zeros([3, 2], tf.int64)
+    np.testing.assert_array_equal(release(value), noise.add_noise([value], _VARIANCE, seed)[0])
