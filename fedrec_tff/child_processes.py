@@ -75,6 +75,11 @@ class Child:
         finally:
             os.close(read_end)
 
+    @property
+    def process_id(self) -> int:
+        """Its id, by which the system tells of it."""
+        return self._process.pid
+
     def poll(self) -> int | None:
         """The exit status, or None while it runs."""
         status = self._process.poll()

@@ -5,9 +5,11 @@ import pathlib
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
-from fedrec_tff.benchmarks import memory
+from fedrec_tff import errors
+from fedrec_tff.benchmarks import disk_population, memory
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MEGABYTE = 1_000_000
@@ -52,6 +54,35 @@ def test_children_count_while_they_live(seen):
     assert 100 * MEGABYTE < peak_with_child - peak < 130 * MEGABYTE
     assert abs(without - resident) < 20 * MEGABYTE
     assert peak_without - peak < 20 * MEGABYTE
+
+
+def test_a_command_is_watched_until_its_end(tmp_path):
+    # Anonymous memory is its own; a file that is mapped and read is not.
+    path = tmp_path / "file"
+    path.write_bytes(bytes(80_000_000))
+    code = (
+        "import mmap, time\n"
+        "own = bytearray(b'x') * 150_000_000\n"
+        f"file = open({str(path)!r}, 'rb')\n"
+        "mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)\n"
+        "sum(mapped[::4096]), time.sleep(0.5)\n"
+    )
+    peak = disk_population.watch([sys.executable, "-c", code])
+    assert 150 < peak.own < 190
+    assert 80 < peak.mapped < 120
+    assert peak.total >= 230
+    with pytest.raises(errors.UserError, match="failed with status 3"):
+        disk_population.watch([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_a_log_is_written_block_by_block(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk_population, "_ROWS_PER_GROUP", 300)
+    disk_population.write_table(tmp_path / "log.parquet", 50, 1000, 20, seed=1)
+    frame = pd.read_parquet(tmp_path / "log.parquet")
+    assert frame["timestamp"].is_monotonic_increasing
+    assert frame["user_id"].nunique() == 50
+    assert len(frame) == 1000
+    assert frame["item_id"].between(0, 19).all()
 
 
 def test_the_family_is_everyone_below():
