@@ -1,8 +1,10 @@
 """Tests of populations on disk against the same data in memory, to the bit."""
 
 import dataclasses
+import errno
 import pathlib
 import stat
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -191,6 +193,16 @@ def test_a_preparation_that_was_cut_short_goes_on(
     lines = []
     assert job.prepare(config, folder, lines.append, 100) == facts
     assert "already" in lines[0]
+
+
+def test_a_full_disk_is_one_line_and_what_is_done_stays(place, tmp_path, monkeypatch):
+    config, folder = _create_config(place), tmp_path / "prepared"
+    with monkeypatch.context() as patch:
+        full = OSError(errno.ENOSPC, "No space left on device")
+        patch.setattr(groups, "write_group", mock.Mock(side_effect=full))
+        with pytest.raises(errors.UserError, match=r"prepared: the disk is full .* same command"):
+            _prepare(config, folder)
+    assert _prepare(config, folder).fingerprint == loading.load(config).fingerprint
 
 
 def test_a_damaged_group_is_prepared_again(place, tmp_path, monkeypatch):
