@@ -91,10 +91,11 @@ def _describe_model(run: finished_run.FinishedRun) -> list[str]:
 
 
 def _describe_personal(config: RunConfig) -> str:
+    fitted_to = "what is read of it" if config.two_tower.takes_one_step else "all of it"
     return (
         f"A part of it (`{config.personal.tower}`) is in no file: it is fitted to each history "
         f"that is served, from zeros, by {config.personal.reconstruction_steps} gradient steps "
-        "over all of it, and is forgotten. The same history gets the same list."
+        f"over {fitted_to}, and is forgotten. The same history gets the same list."
     )
 
 

@@ -96,3 +96,21 @@ def test_a_card_without_metrics_says_why(tmp_path):
 )
 def test_paths_are_told_by_their_last_part(value, expected):
     assert model_card.shorten(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("query_tower", "fitted_to", "older"),
+    [
+        ("mean", "over all of it", "to all of them it is fitted"),
+        ("gru", "over what is read of it", "it only knows not to recommend them"),
+    ],
+)
+def test_a_card_tells_what_is_fitted_to_a_history(tmp_path, query_tower, fitted_to, older):
+    card = _write(tmp_path, personal_tower="embedding", query_tower=query_tower)
+    assert fitted_to in card
+    assert older in card
+    assert "how often" not in card
+    counted = {"personal_tower": "embedding", "negative_sampling": "popularity"}
+    assert "is served: exactly" in _write(tmp_path / "exact", **counted)
+    noised = _write(tmp_path / "noised", **counted, **_PRIVATE, popularity_noise_multiplier=2.0)
+    assert "is served: as released with noise, a part of epsilon" in noised
