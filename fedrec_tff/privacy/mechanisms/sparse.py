@@ -27,7 +27,7 @@ class SparseKind(central.CentralKind):
     """Two Gaussian mechanisms on one sample of users, the second on rows that the first chose."""
 
     def check(self, terms: terms_lib.Terms) -> None:
-        """Refuses shares that leave nothing for one of both, and thresholds that are no number."""
+        """Refuses what leaves nothing of counts or updates, and thresholds that are no number."""
         if not 0.0 < terms.histogram_share < 1.0:
             raise UserError(
                 "histogram_share must be above 0 and below 1, for the histogram and the updates "
@@ -41,6 +41,12 @@ class SparseKind(central.CentralKind):
             raise UserError(
                 f"row_selection must be {' or '.join(terms_lib.ROW_SELECTIONS)}, found "
                 f"{terms.row_selection}"
+            )
+        limit = self.noise_multiplier_limit(terms)
+        if terms.noise_multiplier >= limit:
+            raise UserError(
+                f"noise_multiplier={terms.noise_multiplier:g} leaves nothing of a count or an "
+                f"update: choose one below {limit:g}"
             )
 
     def unit_multiplier(self, terms: terms_lib.Terms) -> float:
