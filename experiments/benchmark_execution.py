@@ -10,6 +10,7 @@ over native, was asked for and a row of it failed.
 
 import os
 import pathlib
+from typing import Any
 
 from absl import flags
 
@@ -39,7 +40,15 @@ _SEED = flags.DEFINE_integer(
 _JSON = flags.DEFINE_bool("json", False, "Print one JSON object, and nothing else.")
 _MARKDOWN = flags.DEFINE_string("markdown", None, "Also write the tables to this file.")
 
+_PLOT = flags.DEFINE_string(
+    "plot",
+    None,
+    "Also draw how rounds grow with the cohort, the catalogue and the embedding, as far as these "
+    "groups are measured, into this file: .svg, .png or .pdf.",
+)
+
 _EXIT_WITHOUT_HEADLINE = 1
+_PLOT_ENDINGS = (".svg", ".png", ".pdf")
 
 
 def main(argv: list[str]) -> int | None:
@@ -52,7 +61,10 @@ def main(argv: list[str]) -> int | None:
         quick=_QUICK.value,
         seed=_SEED.value,
     )
-    markdown = _find_markdown_file()
+    markdown = _find_file("markdown", _MARKDOWN.value)
+    plot = _find_file("plot", _PLOT.value)
+    if plot is not None and plot.suffix not in _PLOT_ENDINGS:
+        raise errors.UserError(f"--plot={plot}: end it in {', '.join(_PLOT_ENDINGS)}")
 
     from fedrec_tff.benchmarks import benchmark
 
@@ -60,17 +72,28 @@ def main(argv: list[str]) -> int | None:
     print(found.to_json() if _JSON.value else found.to_text())
     if markdown is not None:
         markdown.write_text(found.to_markdown())
+    if plot is not None:
+        _draw(plot, found)
     return _EXIT_WITHOUT_HEADLINE if found.lacks_headline else None
 
 
-def _find_markdown_file() -> pathlib.Path | None:
+def _draw(path: pathlib.Path, found: Any) -> None:
+    from fedrec_tff.benchmarks import curves
+
+    if not curves.find_curves(found.results):
+        groups = ", ".join(plan.GROWTH)
+        raise errors.UserError(f"--plot={path}: nothing that grows was measured; --rows={groups}")
+    curves.save_curves(path, found.results)
+
+
+def _find_file(flag: str, name: str | None) -> pathlib.Path | None:
     """The file to write; refused now if it cannot be written in a quarter of an hour."""
-    if _MARKDOWN.value is None:
+    if name is None:
         return None
-    path = pathlib.Path(_MARKDOWN.value)
+    path = pathlib.Path(name)
     if not path.parent.is_dir() or path.is_dir() or not os.access(path.parent, os.W_OK):
         raise errors.UserError(
-            f"--markdown={path}: no file can be written there; name one in a folder that exists"
+            f"--{flag}={path}: no file can be written there; name one in a folder that exists"
         )
     return path
 

@@ -30,6 +30,12 @@ GROUPS = {
     "embedding": "Growth with the embedding (compiled)",
     "million": "A million items, 64 numbers each, 1,000 users a round (compiled)",
 }
+# What grows in these groups: a field of `Setting`, and its unit.
+GROWTH = {
+    "cohort": ("clients_per_round", "users a round"),
+    "catalogue": ("num_items", "items"),
+    "embedding": ("embedding_dim", "dimensions"),
+}
 # Of differential privacy; the noise is drawn and added like any other.
 _NOISE_MULTIPLIER = 1.0
 _SECONDS = 10.0
@@ -213,9 +219,9 @@ def _create_all_rows(setting: Setting) -> list[Row]:
         Row("tfrs_fit_1024", "central", "TFRS fit, batch 1024", TFRS_FIT, fit_1024),
         _create_bare_loop_row(setting),
         *_create_tower_rows(setting),
-        *_create_growth_rows(setting, "cohort", "clients_per_round", (10, 100, 1000, 10_000)),
-        *_create_growth_rows(setting, "catalogue", "num_items", (4000, 40_000, 200_000, 1_000_000)),
-        *_create_growth_rows(setting, "embedding", "embedding_dim", (16, 32, 64, 128)),
+        *_create_growth_rows(setting, "cohort", (10, 100, 1000, 10_000)),
+        *_create_growth_rows(setting, "catalogue", (4000, 40_000, 200_000, 1_000_000)),
+        *_create_growth_rows(setting, "embedding", (16, 32, 64, 128)),
         *_create_million_rows(setting),
     ]
 
@@ -283,17 +289,15 @@ def _create_tower_rows(setting: Setting) -> list[Row]:
     ]  # fmt: skip
 
 
-def _create_growth_rows(
-    setting: Setting, group: str, field: str, values: Sequence[int]
-) -> list[Row]:
+def _create_growth_rows(setting: Setting, group: str, values: Sequence[int]) -> list[Row]:
     """Rows that differ in one number; the population grows where a cohort needs it."""
-    units = {"cohort": "users a round", "catalogue": "items", "embedding": "dimensions"}
+    field, unit = GROWTH[group]
     rows = []
     for value in values:
         grown = dataclasses.replace(setting, **{field: value})
         users = max(grown.num_users, grown.clients_per_round)
         grown = dataclasses.replace(grown, num_users=users)
-        rows.append(Row(f"{group}_{value}", group, f"{value:,} {units[group]}", COMPILED, grown))
+        rows.append(Row(f"{group}_{value}", group, f"{value:,} {unit}", COMPILED, grown))
     return rows
 
 

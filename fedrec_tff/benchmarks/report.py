@@ -40,7 +40,7 @@ _GROWTH_HEADER = (
     "peak MB",
     "rounds",
 )
-_GROWTH_GROUPS = ("cohort", "catalogue", "embedding", "million")
+_GROWTH_GROUPS = (*plan.GROWTH, "million")
 
 
 @dataclasses.dataclass(frozen=True)
