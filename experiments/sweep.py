@@ -22,6 +22,7 @@ from absl import flags
 from experiments import app
 from experiments import flags as run_flags
 from fedrec_tff import errors
+from fedrec_tff.config.checks import execution_checks
 from fedrec_tff.studies.sweep import config as sweep_config
 from fedrec_tff.studies.sweep import space as sweep_space
 
@@ -57,7 +58,17 @@ _OBJECTIVE = flags.DEFINE_string(
 )
 _MINIMIZE = flags.DEFINE_bool("minimize", False, "Take less of the objective for better.")
 _NUM_PROCESSES = flags.DEFINE_integer(
-    "num_processes", None, "Runs at a time, at most; by default half of the cores.", lower_bound=1
+    "num_processes",
+    None,
+    "Runs at a time, at most; by default half of the cores, or what the cluster has room for.",
+    lower_bound=1,
+)
+_CLUSTER = flags.DEFINE_string(
+    "cluster",
+    None,
+    "Ray cluster on whose nodes runs are made, as processes there, instead of here: auto, the one "
+    "that this machine is a node of; HOST:PORT; or local. Each takes --num_parallel_shards "
+    "processors, by default two.",
 )
 _RETRY_FAILED = flags.DEFINE_bool(
     "retry_failed", False, "Try runs again that failed in an earlier session."
@@ -100,6 +111,8 @@ def main(argv: list[str]) -> int | None:
             f"--retry_failed: with --trials_distribution={config.trials_distribution} a trial that "
             "failed counts as drawn: drop it"
         )
+    if _CLUSTER.value is not None:
+        execution_checks.check_cluster("cluster", _CLUSTER.value, config.base)
     if config.search == sweep_config.TPE:
         sweep_config.check_extremes(config)
     elif not config.has_random_number:
@@ -111,7 +124,9 @@ def main(argv: list[str]) -> int | None:
     from fedrec_tff.studies.sweep import session as sweep_session
     from fedrec_tff.studies.sweep import text as sweep_text
 
-    options = sweep_session.Options(_NUM_PROCESSES.value, _RETRY_FAILED.value)
+    options = sweep_session.Options(
+        _NUM_PROCESSES.value, _RETRY_FAILED.value, cluster=_CLUSTER.value
+    )
     outcome = sweep_session.run(config, _OUTPUT_DIR.value, options)
     if outcome is None:
         return app.EXIT_INTERRUPTED

@@ -23,7 +23,7 @@ _FOLDER = str(pathlib.Path(__file__).parents[2])
 
 
 @contextlib.contextmanager
-def connect(address: str, num_cpus: int | None = None) -> Iterator[Any]:
+def connect(address: str, num_cpus: int | None = None, flag: str = "ray_address") -> Iterator[Any]:
     """Connects to Ray inside of a `with` block.
 
     What was started here ends with the block; a cluster that was joined is left as it is.
@@ -33,6 +33,7 @@ def connect(address: str, num_cpus: int | None = None) -> Iterator[Any]:
         machine is a node of; or its address, HOST:PORT.
       num_cpus: Number of processors that a local Ray says to have; None for those that this process
         may use.
+      flag: Name of the flag that gave the address, for messages.
 
     Yields:
       The module `ray`, connected.
@@ -40,7 +41,7 @@ def connect(address: str, num_cpus: int | None = None) -> Iterator[Any]:
     Raises:
       UserError: If Ray is not installed, or the cluster cannot be joined.
     """
-    flag = f"--ray_address={address}"
+    flag = f"--{flag}={address}"
     ray_package.check_is_installed(flag)
     ray = ray_package.import_ray()
     if ray.is_initialized():
@@ -64,6 +65,8 @@ def _init(ray: Any, flag: str, address: str, num_cpus: int | None) -> None:
             "num_cpus": num_cpus or len(os.sched_getaffinity(0)),
             "include_dashboard": False,
         }
+    # What a node says of processes that it lost, at length on standard output, we say in a line.
+    ray._private.worker.print_to_stdstream = lambda *args, **kwargs: None
     try:
         with _keeping_signals():
             ray.init(
@@ -76,7 +79,7 @@ def _init(ray: Any, flag: str, address: str, num_cpus: int | None) -> None:
     except ConnectionError as error:
         raise errors.UserError(
             f"{flag}: no Ray cluster was found here: start one with `ray start --head`, name one "
-            "as HOST:PORT, or use --ray_address=local"
+            "as HOST:PORT, or choose local"
         ) from error
     except (RuntimeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())

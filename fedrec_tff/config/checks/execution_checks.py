@@ -29,13 +29,35 @@ def check(config: RunConfig) -> None:
         _check_profile(config)
 
 
-def _check_addresses(config: RunConfig) -> None:
-    address = config.ray_address
+def check_cluster(flag: str, address: str, config: RunConfig) -> None:
+    """Checks a cluster on whose nodes whole runs are to be made.
+
+    Args:
+      flag: Name of the flag that names it.
+      address: Address of the cluster.
+      config: Flags of the runs.
+
+    Raises:
+      UserError: If it is no address, or the runs' own work is spread over a cluster too.
+    """
+    _check_ray_address(flag, address)
+    if config.execution == "ray":
+        raise errors.UserError(
+            f"--{flag}={address} makes whole runs on nodes, and --execution=ray spreads each over "
+            "them: choose one"
+        )
+
+
+def _check_ray_address(flag: str, address: str) -> None:
     if address not in _RAY_ADDRESSES and _HOST_AND_PORT.fullmatch(address) is None:
         raise errors.UserError(
-            f"--ray_address={address}: choose auto, local or the address of a cluster that this "
+            f"--{flag}={address}: choose auto, local or the address of a cluster that this "
             "machine is a node of, as in 10.0.0.1:6379"
         )
+
+
+def _check_addresses(config: RunConfig) -> None:
+    _check_ray_address("ray_address", config.ray_address)
     for worker in config.workers:
         if _HOST_AND_PORT.fullmatch(worker) is None:
             raise errors.UserError(

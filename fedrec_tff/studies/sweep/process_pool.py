@@ -37,8 +37,14 @@ class Ended:
 class ProcessPool:
     """Children by name; use as a context manager, at whose end none is left."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_threads: int) -> None:
+        """Initialises the pool.
+
+        Args:
+          num_threads: Number of threads of each child, as far as its environment says.
+        """
         self._children: dict[str, child_processes.Child] = {}
+        self.num_threads = num_threads
 
     def __enter__(self) -> Self:
         return self
@@ -57,24 +63,19 @@ class ProcessPool:
         """How many children there are."""
         return len(self._children)
 
-    def start(
-        self,
-        name: str,
-        command: Sequence[str],
-        log: pathlib.Path,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
+    def start(self, name: str, command: Sequence[str], log: pathlib.Path) -> None:
         """Starts a child.
 
         Args:
           name: Name of the child; no other running one has it.
           command: Program and arguments.
           log: File that its standard error is appended to; its output is discarded.
-          environment: Environment of the child; None for ours.
         """
         with log.open("ab") as errors:
             self._children[name] = child_processes.Child(
-                command, stderr=errors, environment=environment
+                command,
+                stderr=errors,
+                environment=limit_threads(os.environ, self.num_threads),
             )
 
     def wait_some(self, seconds: float) -> Iterator[Ended]:

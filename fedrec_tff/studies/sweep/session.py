@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from fedrec_tff.run.folder import run_directory
+from fedrec_tff.studies.sweep import cluster_pool
 from fedrec_tff.studies.sweep import config as sweep_config
 from fedrec_tff.studies.sweep import costs as sweep_costs
 from fedrec_tff.studies.sweep import progress as sweep_progress
@@ -23,14 +24,17 @@ class Options:
     """How a session works.
 
     Attributes:
-      num_processes: Runs at a time, at most; None for half of the cores.
+      num_processes: Runs at a time, at most; None for half of the cores, or for as many as the
+        cluster has room for.
       retries_failed: Whether runs that failed in an earlier session are tried again.
       command: Command that makes a run, given its flags and `--output_dir`.
+      cluster: Address of the Ray cluster on whose nodes runs are made; None for processes here.
     """
 
     num_processes: int | None = None
     retries_failed: bool = False
     command: Sequence[str] = sweep_study.TRAIN
+    cluster: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +59,25 @@ def run(
       The sweep's outcome; None if a stop was requested.
 
     Raises:
-      UserError: If the folder holds another sweep, the data cannot be used, or another process
-        works on the sweep.
+      UserError: If the folder holds another sweep, the data cannot be used, another process works
+        on the sweep, or the cluster cannot be joined.
     """
-    num_processes = options.num_processes or sweep_study.default_num_processes()
+    if options.cluster is None:
+        num_processes = options.num_processes or sweep_study.default_num_processes()
+        return _run(config, output_dir, options, num_processes, None)
+    base = config.base
+    with cluster_pool.join(options.cluster, base.num_parallel_shards, base.device != "cpu") as pool:
+        num_processes = options.num_processes or pool.count_places()
+        return _run(config, output_dir, options, num_processes, pool)
+
+
+def _run(
+    config: SweepConfig,
+    output_dir: str | os.PathLike,
+    options: Options,
+    num_processes: int,
+    pool: cluster_pool.ClusterPool | None,
+) -> SweepOutcome | None:
     root = sweep_state.open_folder(output_dir)
     with run_directory.lock(run_directory.RunDirectory(root)):
         batch = math.ceil(num_processes / len(config.seeds))
@@ -74,7 +93,7 @@ def run(
                 state,
                 config,
                 sweep_study.RunnerOptions(
-                    num_processes, options.command, display.report, options.retries_failed
+                    num_processes, options.command, display.report, options.retries_failed, pool
                 ),
             )
         if study is None:

@@ -4,6 +4,7 @@ Every run is a complete run of `experiments.train` in a folder of its own, so th
 interrupted goes on where it was, and any run can be looked at, or gone on with, by itself.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -17,8 +18,8 @@ from typing import Any
 from fedrec_tff import errors
 from fedrec_tff.run import interruption
 from fedrec_tff.run.folder import run_directory
+from fedrec_tff.studies.sweep import cluster_pool, process_pool
 from fedrec_tff.studies.sweep import config as sweep_config
-from fedrec_tff.studies.sweep import process_pool
 from fedrec_tff.studies.sweep import runs as sweep_runs
 from fedrec_tff.studies.sweep import state as sweep_state
 from fedrec_tff.studies.sweep.config import SweepConfig
@@ -32,6 +33,7 @@ from fedrec_tff.studies.sweep.runs import (
     SweepRun,
 )
 
+_Pool = process_pool.ProcessPool | cluster_pool.ClusterPool
 TRAIN = (sys.executable, "-m", "experiments.train")
 _WAIT_SECONDS = 1.0
 _USER_ERROR = 2
@@ -126,12 +128,14 @@ class RunnerOptions:
       command: Command that makes a run, given its flags and `--output_dir`.
       report_fn: Function that is told how far the sweep is, whenever that changes.
       retries_failed: Whether runs that failed in an earlier session are tried again.
+      pool: Pool of the cluster on which runs are made; None for processes here.
     """
 
     num_processes: int
     command: Sequence[str] = TRAIN
     report_fn: Callable[[SweepProgress], None] = lambda progress: None
     retries_failed: bool = False
+    pool: cluster_pool.ClusterPool | None = None
 
 
 def default_num_processes() -> int:
@@ -153,8 +157,8 @@ def run(state: sweep_state.SweepState, config: SweepConfig, options: RunnerOptio
     Raises:
       UserError: If a stored trial is not what the search suggests.
     """
-    session = _Session(state, config, options)
-    with process_pool.ProcessPool() as pool, interruption.stop_on_signals() as stop:
+    with _open_pool(options) as pool, interruption.stop_on_signals() as stop:
+        session = _Session(state, config, options, pool.num_threads)
         while session.fill(pool) or pool.num_running:
             for ended in pool.wait_some(_WAIT_SECONDS):
                 session.end(ended)
@@ -166,7 +170,14 @@ def run(state: sweep_state.SweepState, config: SweepConfig, options: RunnerOptio
     return None if stop else session.finish()
 
 
-def _interrupt(pool: process_pool.ProcessPool) -> None:
+def _open_pool(options: RunnerOptions) -> contextlib.AbstractContextManager[_Pool]:
+    if options.pool is not None:
+        # Closed by whoever has joined the cluster.
+        return contextlib.nullcontext(options.pool)
+    return process_pool.ProcessPool(max(1, process_pool.count_cores() // options.num_processes))
+
+
+def _interrupt(pool: _Pool) -> None:
     """Lets the runs finish their rounds and save; a second Ctrl-C ends them at once."""
     print(f"stopping {pool.num_running} runs after their rounds", file=sys.stderr, flush=True)
     pool.interrupt()
@@ -179,11 +190,15 @@ class _Session:
     """Which runs there are, which are next, and what came out so far."""
 
     def __init__(
-        self, state: sweep_state.SweepState, config: SweepConfig, options: RunnerOptions
+        self,
+        state: sweep_state.SweepState,
+        config: SweepConfig,
+        options: RunnerOptions,
+        num_threads: int,
     ) -> None:
         self._state, self._config, self._options = state, config, options
         self._root = state.path.parent
-        self._threads = max(1, process_pool.count_cores() // options.num_processes)
+        self._threads = num_threads
         self._start = time.monotonic()
         self._num_made = 0
         self._reported: tuple[int, int, int] | None = None
@@ -196,7 +211,7 @@ class _Session:
         self._designer = self._replay() if config.search == sweep_config.TPE else None
         self._watch = self._create_watch() if config.prunes else None
 
-    def fill(self, pool: process_pool.ProcessPool) -> bool:
+    def fill(self, pool: _Pool) -> bool:
         """Starts runs while there is room; returns whether any may still have to be started."""
         while pool.num_running < self._options.num_processes:
             run = self._take()
@@ -217,7 +232,7 @@ class _Session:
         self._outcomes[run.name] = outcome
         self._num_made += 1
 
-    def prune(self, pool: process_pool.ProcessPool) -> None:
+    def prune(self, pool: _Pool) -> None:
         """Tells runs that are behind to finish their rounds, save and leave."""
         if self._watch is None:
             return
@@ -292,7 +307,7 @@ class _Session:
                 return run
         return None
 
-    def _launch(self, pool: process_pool.ProcessPool, run: SweepRun) -> None:
+    def _launch(self, pool: _Pool, run: SweepRun) -> None:
         config = run.config
         is_shared = config.execution == "compiled" and config.device == "cpu"
         if is_shared and config.num_parallel_shards is None:
@@ -306,7 +321,6 @@ class _Session:
                 f"--output_dir={folder}",
             ],
             run.log,
-            process_pool.limit_threads(os.environ, self._threads),
         )
         self._running[run.name] = run
 

@@ -210,7 +210,7 @@ def wait_for_file(path):
 def test_a_child_is_interrupted_once_and_the_others_are_let_alone(tmp_path):
     """A second signal would end a run before it has saved."""
     folders = [tmp_path / name for name in ("told", "other")]
-    with process_pool.ProcessPool() as pool:
+    with process_pool.ProcessPool(1) as pool:
         for folder in folders:
             folder.mkdir()
             command = (sys.executable, "-S", "-c", STUBBORN, str(folder))
