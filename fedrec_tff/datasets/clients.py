@@ -20,21 +20,56 @@ _SHORTEST_BUCKET = 16
 _STRETCHES_PER_BUCKET = 16
 
 
+class PaddedRows:
+    """Rows of sequences as a matrix that is never made: what is padded are the rows asked for.
+
+    Stands for an array, int32 [num_rows, padded_length], oldest first, left-aligned, padded with 0,
+    and becomes it when it is asked for one.
+    """
+
+    dtype = np.dtype(np.int32)
+
+    def __init__(
+        self, sequences: Sequences, rows: np.ndarray, lengths: np.ndarray, padded_length: int
+    ) -> None:
+        """Initialises the matrix; reads nothing.
+
+        Args:
+          sequences: The sequences.
+          rows: int64 [num_rows], which of them.
+          lengths: int32 [num_rows], how many of the newest items of each, at most `padded_length`.
+          padded_length: The number of columns.
+        """
+        self._sequences, self._rows, self._lengths = sequences, rows, lengths
+        self.shape = (len(rows), padded_length)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: np.ndarray | slice | int) -> np.ndarray:
+        """The rows of an index, as an array gives them; at a cost that follows from these alone."""
+        if np.ndim(index) == 0 and not isinstance(index, slice):
+            return self[[index]][0]
+        taken = self._sequences.take_newest(self._rows[index], self._lengths[index])
+        return taken.to_padded(self.shape[1])[0]
+
+    def __array__(self, dtype: np.dtype | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClientBucket:
     """Clients whose sequences are padded to the same length.
 
     Attributes:
-      sequences: The rows of all clients, those of other buckets among them.
-      client_row: int64 [num_clients], the row of each client in `sequences`.
+      item_index: int32 [num_clients, padded_length], oldest first, left-aligned, padded with 0.
       num_interactions: int32 [num_clients], the number of cells that are not padding.
-      padded_length: The number of cells of each client.
+      client_row: int64 [num_clients], the row of each client in `Split.train`.
     """
 
-    sequences: Sequences
-    client_row: np.ndarray
+    item_index: PaddedRows
     num_interactions: np.ndarray
-    padded_length: int
+    client_row: np.ndarray
 
     @property
     def num_clients(self) -> int:
@@ -42,23 +77,9 @@ class ClientBucket:
         return len(self.client_row)
 
     @property
-    def item_index(self) -> np.ndarray:
-        """The tensors of all clients, as `gather` returns them: made anew each time."""
-        return self.gather(np.arange(self.num_clients))
-
-    def gather(self, bucket_rows: np.ndarray) -> np.ndarray:
-        """Stacks the tensors of some clients, at a cost that follows from these alone.
-
-        Args:
-          bucket_rows: int64 [c], rows of this bucket.
-
-        Returns:
-          int32 [c, padded_length], oldest first, left-aligned, padded with 0.
-        """
-        taken = self.sequences.take_newest(
-            self.client_row[bucket_rows], self.num_interactions[bucket_rows]
-        )
-        return taken.to_padded(self.padded_length)[0]
+    def padded_length(self) -> int:
+        """The number of cells of each client."""
+        return self.item_index.shape[1]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -179,7 +200,9 @@ def stack_clients(
     for index, padded_length in enumerate(sizes[used]):
         rows = np.flatnonzero(bucket_index == index)
         bucket_row[rows] = np.arange(len(rows))
-        buckets.append(ClientBucket(sequences, rows, lengths[rows], int(padded_length)))
+        kept = lengths[rows]
+        items = PaddedRows(sequences, rows, kept, int(padded_length))
+        buckets.append(ClientBucket(items, kept, rows))
     return ClientPopulation(
         tuple(buckets), sequences.num_rows, bucket_index.astype(np.int32), bucket_row
     )
@@ -223,7 +246,7 @@ def client_arrays(population: ClientPopulation, clients: np.ndarray) -> list[Coh
     return [
         CohortArrays(
             part.bucket_index,
-            population.buckets[part.bucket_index].gather(part.bucket_rows),
+            population.buckets[part.bucket_index].item_index[part.bucket_rows],
             population.buckets[part.bucket_index].num_interactions[part.bucket_rows],
             part.positions,
         )

@@ -22,6 +22,8 @@ from fedrec_tff.privacy import queries, releases
 PREFIX = "private/"
 # Keeps this release's insecure noise apart from the other streams of a seed.
 _INSECURE_NOISE_STREAM = 0xE7A1_5EED
+# Histories of so many users are looked at together.
+_ROWS_PER_CHECK = 2**13
 
 
 class EvaluationClient(NamedTuple):
@@ -71,13 +73,16 @@ def stack(evaluation_set: splits.EvaluationSet) -> stacking.StackedCohort:
         )
     if len(np.unique(evaluation_set.user_index)) != evaluation_set.num_rows:
         raise ValueError("a user has several rows in the evaluation set")
-    if (histories.items == targets.items[histories.row_index]).any():
-        raise ValueError("a target of the evaluation set is in its own row's history")
+    for start in range(0, histories.num_rows, _ROWS_PER_CHECK):
+        rows = np.arange(start, min(start + _ROWS_PER_CHECK, histories.num_rows))
+        shown = histories.take(rows)
+        if (shown.items == targets.items[rows][shown.row_index]).any():
+            raise ValueError("a target of the evaluation set is in its own row's history")
     parts = []
     for bucket in clients_lib.stack_clients(histories).buckets:
-        data = EvaluationClient(
-            bucket.item_index, bucket.num_interactions, targets.items[bucket.client_row]
-        )
+        # A block of clients is padded when its turn comes.
+        items = stacking.StoredRows(bucket.item_index, np.arange(bucket.num_clients))
+        data = EvaluationClient(items, bucket.num_interactions, targets.items[bucket.client_row])
         parts.append(stacking.StackedClients(data, bucket.client_row))
     return stacking.StackedCohort(tuple(parts))
 

@@ -50,7 +50,9 @@ def stack(
     parts = []
     for bucket in population.buckets:
         seeds = keys[bucket.client_row]
-        data = client_work.ClientData(bucket.item_index, bucket.num_interactions, seeds)
+        # A block of clients is padded when its turn comes.
+        items = stacking.StoredRows(bucket.item_index, np.arange(bucket.num_clients))
+        data = client_work.ClientData(items, bucket.num_interactions, seeds)
         parts.append(stacking.StackedClients(data, bucket.client_row))
     return stacking.StackedCohort(tuple(parts))
 

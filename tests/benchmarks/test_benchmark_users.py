@@ -20,7 +20,7 @@ def test_everyone_has_the_same_number_of_items_padded_as_a_run_pads_them():
     (bucket,) = population.buckets
     assert bucket.padded_length == 16
     assert set(bucket.num_interactions) == {7}
-    np.testing.assert_array_equal(bucket.item_index[population.bucket_row, :7], items)
+    np.testing.assert_array_equal(bucket.item_index[population.bucket_row][:, :7], items)
 
 
 def test_the_round_of_movielens_has_one_program():

@@ -25,12 +25,15 @@ def test_each_interaction_is_in_exactly_one_tensor(rows, bucket_lengths):
         assert bucket.num_clients > 0
         assert bucket.item_index.shape == (bucket.num_clients, bucket.padded_length)
         assert bucket.item_index.dtype == bucket.num_interactions.dtype == np.int32
+        padded = np.asarray(bucket.item_index)
+        assert padded.shape == bucket.item_index.shape
         for row, client in enumerate(bucket.client_row.tolist()):
             length = bucket.num_interactions[row]
-            assert not bucket.item_index[row, length:].any()
+            assert not padded[row, length:].any()
+            np.testing.assert_array_equal(bucket.item_index[row], padded[row])
             assert (population.bucket_index[client], population.bucket_row[client]) == (index, row)
             assert client not in found
-            found[client] = bucket.item_index[row, :length].tolist()
+            found[client] = padded[row, :length].tolist()
     assert [found[client] for client in range(len(rows))] == rows
 
 
@@ -40,7 +43,7 @@ def test_max_length_keeps_the_newest(rows, max_length):
     for bucket in population.buckets:
         assert bucket.padded_length <= max(16, 2 * max_length)
         for client, items, length in zip(
-            bucket.client_row, bucket.item_index, bucket.num_interactions, strict=True
+            bucket.client_row, np.asarray(bucket.item_index), bucket.num_interactions, strict=True
         ):
             assert items[:length].tolist() == rows[client][-max_length:]
 

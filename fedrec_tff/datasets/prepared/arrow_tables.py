@@ -9,11 +9,12 @@ program that knows Arrow's IPC format reads them.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Collection, Mapping
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,20 @@ from fedrec_tff.datasets.sequences import Sequences
 _OWNER_ONLY = 0o600
 _RAGGED = pa.large_list(pa.int32())
 Column = np.ndarray | Sequences
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MappedSequences(Sequences):
+    """Sequences that lie in a file: to another process they go as the file's path.
+
+    Attributes:
+      place: The file, and the name of the column.
+    """
+
+    place: tuple[pathlib.Path, str] = (pathlib.Path(), "")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _read_column, (*self.place, self.user_index)
 
 
 class TableWriter:
@@ -144,7 +159,7 @@ def read(path: pathlib.Path) -> dict[str, Column]:
         raise errors.UserError(
             f"{path} cannot be read ({' '.join(str(error).split())}): prepare the data again"
         ) from error
-    return {name: _to_numpy(batch.column(name)) for name in batch.schema.names}
+    return {name: _to_numpy(path, name, batch.column(name)) for name in batch.schema.names}
 
 
 def open_private(path: pathlib.Path) -> BinaryIO:
@@ -158,12 +173,16 @@ def _is_flat(column: Column) -> bool:
     return isinstance(column, np.ndarray)
 
 
-def _to_numpy(column: pa.Array) -> Column:
+def _to_numpy(path: pathlib.Path, name: str, column: pa.Array) -> Column:
     if not pa.types.is_large_list(column.type):
         return column.to_numpy(zero_copy_only=True)
-    return Sequences(
-        column.values.to_numpy(zero_copy_only=True), column.offsets.to_numpy(zero_copy_only=True)
-    )
+    items = column.values.to_numpy(zero_copy_only=True)
+    offsets = column.offsets.to_numpy(zero_copy_only=True)
+    return MappedSequences(items, offsets, place=(path.resolve(), name))
+
+
+def _read_column(path: pathlib.Path, name: str, user_index: np.ndarray | None) -> Sequences:
+    return dataclasses.replace(read(path)[name], user_index=user_index)
 
 
 def _map(path: pathlib.Path) -> pa.Buffer:

@@ -154,7 +154,7 @@ class LocalModelScorer:
         population = clients_lib.stack_clients(history, sizes, max(longest, 1))
         devices = []
         for bucket in population.buckets:
-            rows, item_index = bucket.client_row, bucket.item_index
+            rows, item_index = bucket.client_row, np.asarray(bucket.item_index)
             client = client_work.ClientData(
                 # One more cell: the query is that of the position after the last item.
                 np.pad(item_index, [(0, 0), (0, 1)]),

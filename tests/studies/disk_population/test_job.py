@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import pathlib
+import pickle
 import stat
 from unittest import mock
 
@@ -143,6 +144,19 @@ def test_a_cohort_is_read_from_the_mapped_file(place, tmp_path):
     ):
         np.testing.assert_array_equal(found.item_index, expected.item_index)
         np.testing.assert_array_equal(found.positions, expected.positions)
+
+
+def test_a_population_goes_to_other_processes_as_a_path(place, tmp_path):
+    config = _create_config(place)
+    _prepare(config, tmp_path / "prepared")
+    train = prepared_folder.open_folder(tmp_path / "prepared").split.train
+    for bucket in clients.stack_clients(train).buckets:
+        content = pickle.dumps(bucket.item_index)
+        # Their items would be more, and are left on the disk.
+        assert train.items.tobytes() not in content
+        assert b"train.arrow" in content
+        arrived = pickle.loads(content)
+        np.testing.assert_array_equal(arrived, np.asarray(bucket.item_index))
 
 
 class _Killed(BaseException):
