@@ -37,6 +37,7 @@ _MODULES = [
     *("fedrec_tff.serving.opening", "fedrec_tff.serving.export_checks"),
     *("fedrec_tff.serving.history_files", "fedrec_tff.serving.explaining"),
     *("experiments.plan_privacy", "experiments.aggregators", "experiments.ledger"),
+    *("fedrec_tff.benchmarks.scale.text", "fedrec_tff.learning.simulation.fleet.buffered_rounds"),
     *("experiments.compress", "fedrec_tff.serving.compression.chain"),
 ]
 

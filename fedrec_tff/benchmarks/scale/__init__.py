@@ -1,0 +1,1 @@
+"""A model of cost on paper: what rounds of a deployment take, held against what was measured."""
