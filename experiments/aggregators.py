@@ -13,7 +13,8 @@ docs/aggregators.md tells how to write one.
 
 from absl import flags
 
-from experiments import app, plugin_commands
+from experiments import app
+from experiments.command_line import plugin_commands
 from fedrec_tff import errors
 from fedrec_tff.aggregators import registry
 from fedrec_tff.aggregators.aggregator import FLAG, TERMINAL, Aggregator

@@ -42,7 +42,7 @@ class _HelpFlag(app.HelpFlag):
         """Prints the help text and exits, if the flag is given."""
         if self._parse(arg):
             # Topics are imported for this alone.
-            from experiments import help_text
+            from experiments.command_line import help_text
 
             help_text.print_help()
             sys.exit(0)

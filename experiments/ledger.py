@@ -18,7 +18,8 @@ import pathlib
 
 from absl import flags
 
-from experiments import app, plugin_commands
+from experiments import app
+from experiments.command_line import plugin_commands
 from fedrec_tff import errors
 
 _RELATIONS = ("add_or_remove_one", "replace_one")

@@ -245,8 +245,10 @@ class RunConfig(
 
     @property
     def num_asked(self) -> float:
-        """The expected number of users who are asked in a round."""
-        return self.clients_per_round * self.over_selection
+        """The expected number of users who are asked; whole where reports are counted."""
+        if self.over_selection == 1.0:
+            return self.clients_per_round
+        return float(round(self.clients_per_round * self.over_selection))
 
     @property
     def marks_clients(self) -> bool:

@@ -291,11 +291,12 @@ def _run_round(
     watch: divergence.Watch,
 ) -> tuple[Progress, dict[str, float]]:
     start = time.monotonic()
-    cohort = options.prepare_cohort_fn(progress.state, cohorts.select())
+    drawn = cohorts.select()
+    cohort = options.prepare_cohort_fn(progress.state, drawn)
     output = process.next(progress.state, cohort)
     seconds = time.monotonic() - start
     sums = output.metrics["client_work"] if options.sums_client_metrics else None
-    simulated = options.describe_cohort_fn(cohort)
+    simulated = options.describe_cohort_fn(drawn)
     watch.observe(output.metrics["finalizer"]["update_non_finite"], sums)
     metrics = {
         "communication/download_megabytes": options.download_megabytes,

@@ -78,7 +78,8 @@ def test_a_flag_that_only_has_the_name_of_a_run_s_is_the_program_s_own():
 def test_help_waits_for_nothing_heavy():
     code = (
         "import sys\n"
-        "from experiments import train, help_text\n"
+        "from experiments import train\n"
+        "from experiments.command_line import help_text\n"
         "text = help_text.write(train.__doc__, 'experiments.train')\n"
         "assert '--clip_norm' in text\n"
         "heavy = {'tensorflow', 'tensorflow_federated', 'pandas', 'scipy'} & set(sys.modules)\n"

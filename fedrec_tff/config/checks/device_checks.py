@@ -62,13 +62,6 @@ def _check_whole_cohort(config: RunConfig) -> None:
             f"--clients_per_round={config.clients_per_round}: with --{flag} the server counts "
             "reports, which takes a whole number"
         )
-    by_order = config.sampling_law in (sampling.FIXED_SIZE, sampling.SHUFFLED_EPOCHS)
-    if by_order and config.num_asked != int(config.num_asked):
-        raise errors.UserError(
-            f"--over_selection={config.over_selection:g}: --sampling={config.sampling_law} asks a "
-            f"whole number of users, and {config.num_asked:g} is none: change it, or "
-            "--clients_per_round"
-        )
 
 
 def _check_buffer(config: RunConfig) -> None:

@@ -10,7 +10,7 @@ import rich.console
 import rich.table
 
 from fedrec_tff.run.folder import run_directory
-from fedrec_tff.run.metrics import metric_names
+from fedrec_tff.run.metrics import metric_names, simulated_time
 
 # By exact counts, and by released ones.
 _BASELINES = ("popularity", "private_popularity")
@@ -45,10 +45,28 @@ def describe_results(results: Mapping[str, Any], output_dir: str | os.PathLike) 
             str(results["privacy_statement"]),
             f"{results['rounds']} rounds, {metric_names.find(results, 'seconds'):.0f} s, "
             f"{metric_names.find(results, 'users_per_second'):.0f} users/s",
+            *_describe_simulated_time(results),
             f"results: {os.path.join(output_dir, 'results.json')}",
             describe_tensorboard(output_dir),
         ]
     )
+
+
+def _describe_simulated_time(results: Mapping[str, Any]) -> list[str]:
+    """How long it took on the clock of simulated devices, and how long to the target."""
+    hours = results.get(simulated_time.HOURS)
+    if hours is None:
+        return []
+    names = (
+        simulated_time.HOURS_TO_TARGET,
+        f"{metric_names.PRIVATE}{simulated_time.HOURS_TO_TARGET}",
+    )
+    reached = [
+        f", {value:.3g} to --target_quality"
+        for value in (metric_names.find(results, name) for name in names)
+        if value is not None
+    ]
+    return [f"simulated hours of devices: {hours:.3g}{''.join(reached)}"]
 
 
 def _find_references(results: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], str]]:

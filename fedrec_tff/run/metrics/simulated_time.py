@@ -7,8 +7,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
-
 from fedrec_tff.config import target_quality
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.run.metrics import metric_names
@@ -73,6 +71,9 @@ def summarize(config: RunConfig, metrics_csv: str | os.PathLike) -> dict[str, fl
     """
     if config.devices is None:
         return {}
+    # Late: what shows results asks for names alone.
+    import pandas as pd
+
     table = pd.read_csv(metrics_csv)
     if HOURS not in table:
         return {}

@@ -188,6 +188,7 @@ def _check_run(config: RunConfig) -> None:
         "server_learning_rate_schedule",
         "attack",
         "failure",
+        "device_profile",
         "personal_tower",
         "finetuning_epochs",
         "released_model",

@@ -19,6 +19,8 @@ def _validate(**flags):
 
 def test_a_flag_changes_one_number_of_a_profile():
     assert RunConfig().devices is None
+    assert RunConfig(clients_per_round=9.5).num_asked == 9.5
+    assert RunConfig(clients_per_round=10, over_selection=1.1, **_PHONES).num_asked == 11
     assert RunConfig(**_PHONES).devices == profiles.PROFILES["phones"]
     devices = RunConfig(**_PHONES, device_dropout=0.0, device_upload_mbps=2.0).devices
     assert (devices.dropout, devices.upload_mbps) == (0.0, 2.0)
@@ -32,10 +34,6 @@ def test_a_flag_changes_one_number_of_a_profile():
         ({**_PHONES, "buffer_max_age": 3}, "means nothing without --buffer_concurrency"),
         ({**_PHONES, "failure": "dropout"}, "devices fail in its own way"),
         ({**_PHONES, "over_selection": 1.5, "clients_per_round": 9.5}, "takes a whole number"),
-        (
-            {**_PHONES, "over_selection": 1.25, "clients_per_round": 9, "sampling": "fixed_size"},
-            "11.25 is none",
-        ),
         ({**_BUFFER, "sampling": "poisson"}, "and not by --sampling=poisson"),
         ({**_BUFFER, "over_selection": 1.3}, "no rounds to which --over_selection applies"),
         ({**_BUFFER, "round_deadline_seconds": 9.0}, "to which --round_deadline_seconds applies"),

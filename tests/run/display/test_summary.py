@@ -27,6 +27,17 @@ def cells(table, first):
     return line.split(first)[1].split()
 
 
+def test_simulated_time_is_a_line_where_there_is_some():
+    timed = {**RESULTS, "devices/hours": 3.25}
+    assert "simulated" not in summary.describe_results(RESULTS, "runs/a")
+    for missed in ({}, {"hours_to_target": None}):
+        told = summary.describe_results({**timed, **missed}, "runs/a")
+        assert "simulated hours of devices: 3.25\n" in told
+    for mark in ("", "private/", "non_private/"):
+        reached = summary.describe_results({**timed, f"{mark}hours_to_target": 2.5}, "runs/a")
+        assert "devices: 3.25, 2.5 to --target_quality" in reached
+
+
 def test_table_has_each_value_in_its_column():
     rows = {"this model": (RESULTS, "test/"), "popularity": (RESULTS, "popularity/test/")}
     table = summary.create_table(rows)

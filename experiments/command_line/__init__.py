@@ -1,0 +1,1 @@
+"""What binaries share besides their flags: their help, and those that have subcommands."""
