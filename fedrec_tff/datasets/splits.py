@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -352,15 +353,21 @@ def fingerprint(split: Split, user_ids: Sequence[str] = (), item_ids: Sequence[s
     digest = hashlib.sha256(f"num_items={split.num_items}".encode())
     for ids in (user_ids, item_ids):
         digest.update(repr(list(ids)).encode())
-    arrays = [split.train_user_index, split.train.items, split.train.offsets]
+    _digest_rows(digest, split.train_user_index, split.train)
     for part in (split.validation, split.test):
-        arrays.append(part.user_index)
-        for sequences in (part.history, part.targets):
-            arrays += [sequences.items, sequences.offsets]
+        _digest_rows(digest, part.user_index, part.history, part.targets)
+    return digest.hexdigest()
+
+
+def _digest_rows(digest: Any, user_index: np.ndarray, *columns: Sequences) -> None:
+    arrays = [user_index]
+    for sequences in columns:
+        arrays += [sequences.items, sequences.offsets]
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+    for sequences in columns:
+        sequences.release()
 
 
 def _check_lengths(interactions: Interactions, minimum: int, name: str) -> None:

@@ -178,6 +178,7 @@ def rank(
             lists[rows] = recommend.best_items(scores, list_length)
         scores[pair_row, pair_item] = np.nan
         full_positions.append(_positions(scores, pair_row, target_scores))
+    evaluation_set.history.release()
     return Ranks(
         targets,
         np.concatenate(full_positions),

@@ -10,6 +10,7 @@ program that knows Arrow's IPC format reads them.
 from __future__ import annotations
 
 import dataclasses
+import mmap
 import os
 import pathlib
 from collections.abc import Collection, Mapping
@@ -33,12 +34,36 @@ class MappedSequences(Sequences):
 
     Attributes:
       place: The file, and the name of the column.
+      mapping: The file in memory.
     """
 
-    place: tuple[pathlib.Path, str] = (pathlib.Path(), "")
+    place: tuple[pathlib.Path, str] | None = None
+    mapping: mmap.mmap | None = None
+
+    def release(self) -> None:
+        """Drops the pages that were looked at; what is looked at again is mapped again."""
+        self.mapping.madvise(mmap.MADV_DONTNEED)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _read_column, (*self.place, self.user_index)
+
+
+class MappedTable(dict[str, Column]):
+    """The columns of a table that lies in a file, by name."""
+
+    def __init__(self, columns: Mapping[str, Column], mapping: mmap.mmap) -> None:
+        """Initialises the table.
+
+        Args:
+          columns: The columns.
+          mapping: The file in memory.
+        """
+        super().__init__(columns)
+        self._mapping = mapping
+
+    def release(self) -> None:
+        """As `MappedSequences.release`."""
+        self._mapping.madvise(mmap.MADV_DONTNEED)
 
 
 class TableWriter:
@@ -141,7 +166,7 @@ def write(path: pathlib.Path, columns: Mapping[str, Column]) -> None:
         writer.append(columns)
 
 
-def read(path: pathlib.Path) -> dict[str, Column]:
+def read(path: pathlib.Path) -> MappedTable:
     """Maps a table into memory.
 
     Args:
@@ -154,12 +179,16 @@ def read(path: pathlib.Path) -> dict[str, Column]:
       UserError: If it is no such file, or is cut off.
     """
     try:
-        batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-    except (OSError, pa.ArrowException) as error:
+        with path.open("rb") as file:
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        batch = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapping))).get_batch(0)
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise errors.UserError(
             f"{path} cannot be read ({' '.join(str(error).split())}): prepare the data again"
         ) from error
-    return {name: _to_numpy(path, name, batch.column(name)) for name in batch.schema.names}
+    names = batch.schema.names
+    columns = {name: _to_numpy(path, mapping, name, batch.column(name)) for name in names}
+    return MappedTable(columns, mapping)
 
 
 def open_private(path: pathlib.Path) -> BinaryIO:
@@ -173,12 +202,12 @@ def _is_flat(column: Column) -> bool:
     return isinstance(column, np.ndarray)
 
 
-def _to_numpy(path: pathlib.Path, name: str, column: pa.Array) -> Column:
+def _to_numpy(path: pathlib.Path, mapping: mmap.mmap, name: str, column: pa.Array) -> Column:
     if not pa.types.is_large_list(column.type):
         return column.to_numpy(zero_copy_only=True)
     items = column.values.to_numpy(zero_copy_only=True)
     offsets = column.offsets.to_numpy(zero_copy_only=True)
-    return MappedSequences(items, offsets, place=(path.resolve(), name))
+    return MappedSequences(items, offsets, place=(path.resolve(), name), mapping=mapping)
 
 
 def _read_column(path: pathlib.Path, name: str, user_index: np.ndarray | None) -> Sequences:

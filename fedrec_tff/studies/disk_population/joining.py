@@ -11,20 +11,20 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from fedrec_tff.datasets import sequences as sequences_lib
 from fedrec_tff.datasets.prepared import arrow_tables
 from fedrec_tff.datasets.prepared import folder as prepared_folder
-from fedrec_tff.datasets.prepared.arrow_tables import Column
+from fedrec_tff.datasets.prepared.arrow_tables import Column, MappedTable
 from fedrec_tff.datasets.sequences import Sequences
 from fedrec_tff.studies.disk_population import groups
 
 # Rows of the log in a block, about.
 _BLOCK_ROWS = 2**21
-_USER, _ITEM = "user_index", "item_index"
+_USER, _ITEM, _BILLIONTHS = "user_index", "item_index", "billionths"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,6 +37,7 @@ class Numbers:
       user_number: int32 [all users], by rank; of those who are not left, anything.
       item_number: int32 [all items], likewise.
       rows_of_user: int64 [all users], the rows of the log, by rank.
+      has_billionths: Whether a time has anything beyond its whole number.
     """
 
     user_ranks: np.ndarray
@@ -44,6 +45,7 @@ class Numbers:
     user_number: np.ndarray
     item_number: np.ndarray
     rows_of_user: np.ndarray
+    has_billionths: bool
 
 
 def number_anew(
@@ -62,12 +64,14 @@ def number_anew(
     """
     is_left = np.zeros(num_users, bool)
     rows_of_user = np.zeros(num_users, np.int64)
+    has_billionths = False
     takes = np.full(num_items, int(keeps_items), np.int64)
     for folder in folders:
         is_left[arrow_tables.read(folder / groups.USERS)["rank"]] = True
         log = arrow_tables.read(folder / prepared_folder.INTERACTIONS)
         rows_of_user += np.bincount(log[_USER], minlength=num_users)
         takes += np.bincount(log[_ITEM], minlength=num_items)
+        has_billionths = has_billionths or bool(np.any(log.get(_BILLIONTHS, 0)))
     is_used = takes > 0
     return Numbers(
         np.flatnonzero(is_left),
@@ -75,6 +79,7 @@ def number_anew(
         (np.cumsum(is_left) - 1).astype(np.int32),
         (np.cumsum(is_used) - 1).astype(np.int32),
         rows_of_user,
+        has_billionths,
     )
 
 
@@ -98,6 +103,8 @@ def join(
         tables = [arrow_tables.read(folder / name) for folder in folders]
         ragged = [column for column, held in tables[0].items() if isinstance(held, Sequences)]
         flat = {c: held.dtype for c, held in tables[0].items() if c not in ragged}
+        if not numbers.has_billionths:
+            flat.pop(_BILLIONTHS, None)
         with arrow_tables.TableWriter(target / name, flat, ragged) as writer:
             for block in _merge(tables, bounds):
                 writer.append(_number(block, numbers))
@@ -111,7 +118,7 @@ def _find_bounds(rows_of_user: np.ndarray) -> np.ndarray:
     return np.unique(np.concatenate([[0], cuts, [len(rows_of_user)]]))
 
 
-def _merge(tables: Sequence[Mapping[str, Column]], bounds: np.ndarray):
+def _merge(tables: Sequence[MappedTable], bounds: np.ndarray) -> Iterator[dict[str, Column]]:
     """Yields the rows of all tables between bounds, sorted by user."""
     cursors = [np.searchsorted(table[_USER], bounds) for table in tables]
     for place, _ in enumerate(itertools.pairwise(bounds)):
@@ -121,6 +128,8 @@ def _merge(tables: Sequence[Mapping[str, Column]], bounds: np.ndarray):
         ]
         order = np.argsort(np.concatenate([piece[_USER] for piece in pieces]), kind="stable")
         yield {name: _join([piece[name] for piece in pieces], order) for name in pieces[0]}
+        for table in tables:
+            table.release()
 
 
 def _cut(column: Column, start: int, stop: int) -> Column:

@@ -55,6 +55,7 @@ def _place(tmp_path_factory):
     frame[300:].to_csv(parts / "part-10.csv.gz", index=False)
     broken = (parts / "part-1.csv").read_text() + "u1,003,never,1,,\nu2,5\n"
     (root / "broken.csv").write_text(broken)
+    frame.assign(time=frame["time"] / 8).to_csv(root / "fractions.csv", index=False)
     items = pd.DataFrame({"item": ["2", "003", "4", "never-taken", "5", "007"]})
     items.assign(title="Of the table", kind="a|b").to_csv(root / "items.csv", index=False)
     (root / "roster.txt").write_text("\n".join(["9", "u1", "u2", "newcomer", "0", "u4", "30"]))
@@ -101,6 +102,7 @@ _CASES = {
     "roster": {"roster": "roster.txt"},
     "table of items": {"item_table": "items.csv"},
     "features of events": {"item_features": ("age",), "user_features": ("age",)},
+    "fractions of seconds": {"table": "fractions.csv"},
     "malformed rows": {"table": "broken.csv", "max_malformed_fraction": 0.1},
 }
 
@@ -117,6 +119,10 @@ def test_the_folder_holds_what_is_read_into_memory(place, tmp_path, case):
     log, other = found.interactions, expected.interactions
     for name in ("user_index", "item_index", "timestamp", "value", "user_ids", "item_ids"):
         np.testing.assert_array_equal(getattr(log, name), getattr(other, name), name)
+    # Where no time has anything beyond its whole number, a column of zeros is as good as none.
+    beyond = [np.zeros(1) if one.billionths is None else one.billionths for one in (log, other)]
+    np.testing.assert_array_equal(*np.broadcast_arrays(*beyond))
+    assert (log.billionths is not None) == (case == "fractions of seconds")
     for name in ("user_features", "item_features"):
         table, known = getattr(log, name), getattr(other, name)
         assert (table is None) == (known is None), name
@@ -134,6 +140,7 @@ def test_a_cohort_is_read_from_the_mapped_file(place, tmp_path):
     train = prepared_folder.open_folder(tmp_path / "prepared").split.train
     assert not train.items.flags.owndata
     assert not train.items.flags.writeable
+    train.release()
     cohort = np.array([7, 0, 21])
     in_memory = loading.load(config).split.train
     copied = clients.stack_clients(sequences.from_lengths(in_memory.items, in_memory.lengths))
