@@ -11,6 +11,7 @@ lost.
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ from fedrec_tff.execution import shares as shares_lib
 
 DEFAULT_NUM_SHARES = 16
 _UNITS_PER_WORKER = 2
+# Of a population there are few, the same in every round; who makes new ones has old ones dropped.
+_MAX_TABLES = 256
 
 
 class RayContext(compiled.CompiledContext):
@@ -85,7 +88,7 @@ class RayRound(compiled.CompiledRound):
         self._form_reference: Any = None
         # By `id`; tables are kept, so that no other object gets theirs.
         self._tables: dict[int, tuple[Any, str, Any]] = {}
-        self._num_sent = 0
+        self._numbers = itertools.count()
 
     def run_shares(
         self,
@@ -137,8 +140,7 @@ class RayRound(compiled.CompiledRound):
 
         Neighbours that make a whole branch of the tree go to one worker, which merges them.
         """
-        self._num_sent += 1
-        prepared_key = f"{self._key}, prepared {self._num_sent}"
+        prepared_key = f"{self._key}, prepared {next(self._numbers)}"
         references, table_keys = self._send_tables(shares)
         references[prepared_key] = self._workers.put([tensor.numpy() for tensor in prepared])
         references[self._key] = self._send_form()
@@ -180,9 +182,12 @@ class RayRound(compiled.CompiledRound):
         self, shares: Sequence[Sequence[shares_lib.Block]]
     ) -> tuple[dict[str, Any], dict[int, str]]:
         """Sends the tables that are new; returns references by key, and keys by `id`."""
-        for identity, table in messages.find_tables(shares).items():
+        found = messages.find_tables(shares)
+        if len(self._tables) > _MAX_TABLES:
+            self._tables = {key: known for key, known in self._tables.items() if key in found}
+        for identity, table in found.items():
             if identity not in self._tables:
-                key = f"{self._key}, table {len(self._tables)}"
+                key = f"{self._key}, table {next(self._numbers)}"
                 self._tables[identity] = table, key, self._workers.put(table)
         references = {key: reference for _, key, reference in self._tables.values()}
         return references, {identity: key for identity, (_, key, _) in self._tables.items()}

@@ -8,6 +8,7 @@ be given up in order.
 
 import collections
 import contextlib
+import logging
 import os
 import pathlib
 import time
@@ -20,7 +21,7 @@ import tensorflow_federated as tff
 import tree
 
 from fedrec_tff import child_processes
-from fedrec_tff.execution import stacking
+from fedrec_tff.execution import stacking, values
 from fedrec_tff.execution.exceptions import WorkerLostError
 
 _START_TIMEOUT_SECONDS = 300.0
@@ -174,6 +175,8 @@ class _SharedContext(tff.framework.SyncContext):
     """
 
     def __init__(self, factories: Sequence[tff.framework.ExecutorFactory]) -> None:
+        # Each of several that are lost has an error, of which one is raised.
+        logging.getLogger("asyncio").addFilter(_is_no_lost_worker)
         self._context = tff.backends.native.create_mergeable_comp_execution_context(
             [
                 tff.framework.AsyncExecutionContext(
@@ -188,7 +191,10 @@ class _SharedContext(tff.framework.SyncContext):
 
     def invoke(self, comp: tff.Computation, arg: Any) -> Any:
         """Runs a computation; called by TFF."""
-        return self._context.invoke(comp, tree.traverse(_unstack, arg))
+        result_type = comp.type_signature.result
+        result = self._context.invoke(comp, _unstack_all(arg))
+        # TFF's compiler has lost the containers.
+        return values.pack(values.flatten(result, result_type), result_type)
 
 
 @contextlib.contextmanager
@@ -229,6 +235,18 @@ def native_context(
 def _transform_args(arguments: object) -> object:
     """Unstacks stacked cohorts, which TFF does not know, and does what TFF's contexts do."""
     return tff.tensorflow.transform_args(tree.traverse(_unstack, arguments))
+
+
+def _is_no_lost_worker(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], WorkerLostError))
+
+
+def _unstack_all(value: Any) -> Any:
+    """A computation's argument with its stacked cohorts as lists of clients."""
+    if isinstance(value, tff.structure.Struct):
+        elements = tff.structure.to_elements(value)
+        return tff.structure.Struct([(name, _unstack_all(part)) for name, part in elements])
+    return tree.traverse(_unstack, value)
 
 
 def _unstack(value: object) -> object:

@@ -13,6 +13,7 @@ from typing import Any
 
 from fedrec_tff import errors
 from fedrec_tff.aggregators import aggregator
+from fedrec_tff.cluster import ray_package
 from fedrec_tff.config import preset_config, run_config
 from fedrec_tff.config.checks import loss_checks, model_checks
 from fedrec_tff.config.run_config import RunConfig
@@ -146,6 +147,8 @@ def _prepare(
 ) -> tuple[Session, choosing.Chosen]:
     """Loads the data, plans, and writes what a new run begins with, `config.json` last."""
     tracker_packages.check(config.report_to)
+    if config.execution == "ray":
+        ray_package.check_is_installed("--execution=ray")
     dataset = data.load_data(config)
     stored = run_directory.read_config(directory)
     chosen = choosing.Chosen(config)

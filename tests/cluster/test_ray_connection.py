@@ -7,6 +7,9 @@ import pytest
 
 from fedrec_tff import errors
 from fedrec_tff.cluster import connection, versions
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.run import session
+from fedrec_tff.run.metrics import round_metrics
 
 
 def _message(address):
@@ -21,6 +24,13 @@ def test_without_ray_one_line_says_how_to_install_it(monkeypatch):
     message = _message("local")
     assert message.startswith("--ray_address=local needs Ray, which is not installed")
     assert "requirements-ray.txt" in message
+
+
+def test_a_run_asks_for_ray_before_it_begins(monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(errors.UserError, match="--execution=ray needs Ray"):
+        session.run(RunConfig(execution="ray"), tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()
 
 
 def test_an_address_at_which_nobody_answers(monkeypatch):
@@ -46,3 +56,13 @@ def test_a_connection_that_somebody_has_is_used_and_kept(ray):
         assert module is ray
     assert ray.is_initialized()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_workers_do_in_a_second_follows_from_the_cohort_and_is_withheld_as_that_is():
+    metrics = round_metrics.create_worker_metrics({0: 10.0, 1: 0.0})
+    assert metrics == {
+        "time/users_per_second_of_worker/0": 10.0,
+        "time/users_per_second_of_worker/1": 0.0,
+    }
+    for name in metrics:
+        assert round_metrics.classify(name) == round_metrics.COHORT

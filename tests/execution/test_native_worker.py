@@ -1,9 +1,11 @@
 import contextlib
 import signal
+from typing import NamedTuple
 
 import numpy as np
 import psutil
 import pytest
+import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff.execution import native, stacking
@@ -12,6 +14,34 @@ from fedrec_tff.execution import native, stacking
 @tff.federated_computation(tff.FederatedType(np.int32, tff.CLIENTS))
 def _add(values):
     return tff.federated_sum(values)
+
+
+class _State(NamedTuple):
+    mean: float
+    counts: tuple[int]
+
+
+_STATE = tff.to_type(_State(np.float32, (np.int32,)))
+
+
+@tff.tensorflow.computation(np.int32)
+def _to_float(number):
+    return tf.cast(number, tf.float32)
+
+
+@tff.tensorflow.computation(_STATE, np.float32, np.int32)
+def _update(state, mean, total):
+    return _State(state.mean + mean, (state.counts[0] + total,))
+
+
+@tff.federated_computation(
+    tff.FederatedType(_STATE, tff.SERVER), tff.FederatedType(np.int32, tff.CLIENTS)
+)
+def _step(state, numbers):
+    floats = tff.federated_map(_to_float, numbers)
+    return tff.federated_map(
+        _update, (state, tff.federated_mean(floats), tff.federated_sum(numbers))
+    )
 
 
 def _our_workers():
@@ -59,7 +89,9 @@ def test_workers_that_somebody_started_share_the_clients():
                 clients = list(range(size))
                 assert _add(clients) == sum(clients)
             part = stacking.StackedClients(np.int32([4, 5, 6]), np.arange(3))
-            assert _add(stacking.StackedCohort((part,))) == 15
+            result = _step(_State(np.float32(1), (np.int32(2),)), stacking.StackedCohort((part,)))
+            assert result == _State(np.float32(6), (np.int32(17),))
+            assert isinstance(result.counts, tuple)
             # No worker was started.
             assert _our_workers() == before
             workers[1].close()
