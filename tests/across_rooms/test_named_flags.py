@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from fedrec_tff.benchmarks.scale import deployment
 from fedrec_tff.config import run_config
 from fedrec_tff.studies.baselines import config as baselines_config
 from fedrec_tff.studies.evaluation import config as evaluation_config
@@ -56,9 +57,10 @@ def _known_flags():
         run_config.RunConfig,
         baselines_config.BaselinesConfig,
         evaluation_config.EvaluationConfig,
+        deployment.Deployment,
     ):
         names |= {field.name for field in dataclasses.fields(config_class)}
-    for path in (_ROOT / "experiments").glob("*.py"):
+    for path in (_ROOT / "experiments").rglob("*.py"):
         for found in _DEFINED.findall(path.read_text()):
             names |= set(found) - {""}
     return names
