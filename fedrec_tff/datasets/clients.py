@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,14 @@ class PaddedRows:
             return self[[index]][0]
         taken = self._sequences.take_newest(self._rows[index], self._lengths[index])
         return taken.to_padded(self.shape[1])[0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To other processes go these rows alone; of sequences in a file, where they lie."""
+        sequences, rows = self._sequences, self._rows
+        if not sequences.is_mapped:
+            sequences = sequences.take_newest(rows, self._lengths)
+            rows = np.arange(len(rows))
+        return PaddedRows, (sequences, rows, self._lengths, self.shape[1])
 
     def __array__(self, dtype: np.dtype | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype)

@@ -67,6 +67,11 @@ class Sequences:
         """
         return gather_ranges(self.items, self.offsets[1:][rows] - lengths, lengths)
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether the items lie in a file, and go to other processes as its path."""
+        return False
+
     def release(self) -> None:
         """Gives back the memory of what was read, where it lies in a file and is read again."""
 

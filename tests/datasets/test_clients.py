@@ -1,5 +1,7 @@
 """Tests of client tensors against the sequences that they are made of."""
 
+import pickle
+
 import hypothesis
 import numpy as np
 import pytest
@@ -126,6 +128,14 @@ def test_cohort_comes_back(rows, data):
             found[position] = items[:length].tolist()
     assert buckets == sorted(set(buckets))
     assert [found[position] for position in range(len(cohort))] == [rows[c] for c in cohort]
+
+
+def test_a_bucket_goes_to_other_processes_with_its_own_rows_alone():
+    rows = [[7] * 1000, list(range(5)), [7] * 900, list(range(40, 52))]
+    short = clients.stack_clients(sequences_lib.from_rows(rows)).buckets[0]
+    content = pickle.dumps(short.item_index)
+    assert len(content) < 1000
+    np.testing.assert_array_equal(pickle.loads(content), short.item_index)
 
 
 @pytest.mark.parametrize("client", [-1, 2])

@@ -40,6 +40,11 @@ class MappedSequences(Sequences):
     place: tuple[pathlib.Path, str] | None = None
     mapping: mmap.mmap | None = None
 
+    @property
+    def is_mapped(self) -> bool:
+        """Always."""
+        return True
+
     def release(self) -> None:
         """Drops the pages that were looked at; what is looked at again is mapped again."""
         self.mapping.madvise(mmap.MADV_DONTNEED)
