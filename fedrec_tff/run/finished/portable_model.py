@@ -16,6 +16,7 @@ from fedrec_tff.config import field_spec, run_config
 from fedrec_tff.config.data_config import DataConfig
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.privacy import departures
+from fedrec_tff.privacy.mechanisms import kinds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +29,7 @@ _DATASET, _SEED, _STATEMENT = "dataset", "seed", "privacy_statement"
 DATA_FLAGS = tuple(name for name in field_spec.read_specs(DataConfig) if name != "catalogue")
 _DRAWN_SPLITS = frozenset({"unseen_users", "published"})
 # Keeps users as runs with differential privacy do: those with little data, too.
-_PRIVATE = {"aggregator": "dp_gaussian"}
+_PRIVATE = {"aggregator": kinds.DEFAULT.name}
 
 
 @dataclasses.dataclass(frozen=True)
