@@ -76,13 +76,13 @@ _ALWAYS = ("mean, row-sparse", "weighted_mean, dense", "dp_gaussian, dense")
 # Everything compiled and split; a few in the other contexts too.
 _RUNS = [
     *((case, "compiled, 2 shards") for case in _ALWAYS),
-    ("dp_adaptive, row-sparse", "debug"),
     *(
         pytest.param(*case, marks=pytest.mark.slow)
         for case in (
             *((case, "compiled, 2 shards") for case in _CASES if case not in _ALWAYS),
             ("mean, row-sparse", "compiled, 1 shard"),
             ("mean, row-sparse", "debug"),
+            ("dp_adaptive, row-sparse", "debug"),
             ("robust", "debug"),
         )
     ),

@@ -185,7 +185,13 @@ def test_untrained_items_differ_from_one_another(name):
     assert np.linalg.norm(rows - rows[::-1], axis=1)[:2].min() > 0.05
 
 
-@pytest.mark.parametrize("name", _MADE)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("low_rank", "hashed"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("projection", "features")),
+    ],
+)
 def test_clients_send_the_same_in_both_forms_and_nothing_of_frozen_items(name):
     model, weights, values, _ = _create_made(name)
     work = ClientWorkConfig(OptimizerConfig("sgd", 0.5), batch_size=2)

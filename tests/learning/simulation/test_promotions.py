@@ -380,7 +380,16 @@ def follow(form, name, rounds):
     return read(weights)
 
 
-@names
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pieck_uea",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in sorted(_PROMOTIONS.keys() - {"pieck_uea"})
+        ),
+    ],
+)
 def test_rounds_are_those_of_clients_one_by_one_compiled_over_rows(name):
     with tff.framework.get_context_stack().install(compiled.CompiledContext()):
         found = run_process("row_sparse", name, 3)

@@ -179,7 +179,7 @@ def test_a_fitted_model_of_ones_own_is_kept_only_while_its_file_is_the_same(tmp_
         run_again()
 
 
-@pytest.mark.parametrize("tower", ["mean", "gru"])
+@pytest.mark.parametrize("tower", ["mean", pytest.param("gru", marks=pytest.mark.slow)])
 def test_what_is_known_of_items_is_trained_and_scored(tmp_path, tower):
     run = dataclasses.replace(
         _RUN, query_tower=tower, item_features=("genres", "year"), feature_buckets=32
