@@ -3,6 +3,7 @@
 # Tested in tests/cluster/test_ray_connection.py.
 
 import hashlib
+import os
 import pathlib
 import platform
 
@@ -10,16 +11,13 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-_ROOMS = ("cluster", "execution")
-
 
 def describe() -> dict[str, str]:
     """The versions of what computes, by name; of this project's own code, a digest."""
     digest = hashlib.sha256()
     package = pathlib.Path(__file__).parents[1]
-    for room in _ROOMS:
-        for path in sorted((package / room).glob("*.py")):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted(package.rglob("*.py")):
+        digest.update(os.fspath(path.relative_to(package)).encode() + b"\0" + path.read_bytes())
     return {
         "Python": platform.python_version(),
         "TensorFlow": tf.__version__,
