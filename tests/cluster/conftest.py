@@ -1,11 +1,10 @@
 """A real Ray cluster of two nodes on this machine, and workers on it; skipped without Ray."""
 
 import importlib.util
-import os
-import signal
 
 import cluster_computations
 import pytest
+import strikes
 
 from fedrec_tff.cluster import connection, ray_package
 from fedrec_tff.cluster.worker import WorkerOptions
@@ -36,41 +35,10 @@ def ray(cluster):
         yield module
 
 
-class Striking:
-    """The module `ray`, which does something at the first waiting for work that is under way."""
-
-    def __init__(self, module):
-        self._module = module
-        self._strike = None
-        self.workers = None
-
-    def __getattr__(self, name):
-        return getattr(self._module, name)
-
-    def strike(self, what):
-        """Has `what` called with a worker that has just been given work."""
-        self._strike = what
-
-    def wait(self, references, **options):
-        busy = [seat for seat in self.workers._seats if seat.task is not None]
-        if self._strike is not None and busy:
-            strike, self._strike = self._strike, None
-            strike(busy[0])
-        return self._module.wait(references, **options)
-
-    def find_process(self, seat):
-        """The process of a worker that has nothing to do."""
-        return self._module.get(seat.actor.__ray_call__.remote(lambda worker: os.getpid()))
-
-
-def kill(process):
-    os.kill(process, signal.SIGKILL)
-
-
 @pytest.fixture(scope="session")
 def striking(ray):
     """Two workers, of which any may be struck down."""
-    module = Striking(ray)
+    module = strikes.Striking(ray)
     with Workers(module, WorkerOptions(), 2, 16) as workers:
         module.workers = workers
         yield module

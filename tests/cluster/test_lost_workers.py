@@ -1,9 +1,9 @@
 """Workers and nodes that are lost in the middle of a round change nothing but a line in the log."""
 
 import cluster_computations as made
-import conftest
 import numpy as np
 import pytest
+import strikes
 
 from fedrec_tff.cluster import worker_pool
 from fedrec_tff.cluster.ray_context import RayContext
@@ -40,7 +40,7 @@ def test_a_worker_that_is_killed_in_a_round_changes_no_bit(striking, expected, c
     _wait_until_ready(striking, 2)
     processes = {seat.index: striking.find_process(seat) for seat in striking.workers._seats}
     struck = []
-    striking.strike(lambda seat: (struck.append(seat.index), conftest.kill(processes[seat.index])))
+    striking.strike(lambda seat: (struck.append(seat.index), strikes.kill(processes[seat.index])))
     assert _run(striking.workers, made.train, arguments) == expected
     (lost,) = struck
     told = [r.getMessage() for r in caplog.records if "was lost" in r.getMessage()]
@@ -53,14 +53,14 @@ def test_a_secure_sum_counts_nobody_twice_if_a_worker_is_killed(striking):
     _wait_until_ready(striking, 1)
     ready = [seat for seat in striking.workers._seats if seat.is_ready]
     processes = {seat.index: striking.find_process(seat) for seat in ready}
-    striking.strike(lambda seat: conftest.kill(processes[seat.index]))
+    striking.strike(lambda seat: strikes.kill(processes[seat.index]))
     found = _run(striking.workers, made.count, (cohort,), secure_sum=masked_sum.MaskedSum())
     assert found == np.asarray(expected).tobytes()
 
 
 def test_a_node_that_is_lost_in_a_round_changes_no_bit(cluster, ray, expected):
     node = cluster.add_node(num_cpus=1, resources={"doomed": 1}, object_store_memory=80 * 2**20)
-    striking = conftest.Striking(ray)
+    striking = strikes.Striking(ray)
     with Workers(striking, WorkerOptions(), 2, 16) as workers:
         striking.workers = workers
         _wait_until_ready(striking, 1)
@@ -70,11 +70,11 @@ def test_a_node_that_is_lost_in_a_round_changes_no_bit(cluster, ray, expected):
 
 def test_when_all_are_lost_one_line_says_so(ray, monkeypatch):
     monkeypatch.setattr(worker_pool, "_MAX_LOSSES", 1)
-    striking = conftest.Striking(ray)
+    striking = strikes.Striking(ray)
     with Workers(striking, WorkerOptions(), 1, 16) as workers:
         striking.workers = workers
         _wait_until_ready(striking, 1)
         process = striking.find_process(workers._seats[0])
-        striking.strike(lambda seat: conftest.kill(process))
+        striking.strike(lambda seat: strikes.kill(process))
         with pytest.raises(exceptions.WorkerLostError, match="all workers were lost"):
             _run(workers, made.train, (_MODEL, made.create_cohort(43)))
