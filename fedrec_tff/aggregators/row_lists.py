@@ -66,27 +66,13 @@ class RowListSumFactory(tff.aggregators.UnweightedAggregationFactory):
         def accumulate_fn(accumulator, value):
             return _append_client(accumulator, value, specs, self._num_rows, self._max_sent_rows)
 
-        @tff.tensorflow.computation(accumulator_type, accumulator_type)
-        def merge_fn(first, second):
-            return _merge(first, second, specs)
-
-        @tff.tensorflow.computation(accumulator_type)
-        def report_fn(accumulator):
-            return _sum_rows(accumulator, specs, self._num_rows, self._max_sent_rows)
-
-        @tff.federated_computation
-        def init_fn():
-            return tff.federated_value((), tff.SERVER)
-
-        @tff.federated_computation(
-            init_fn.type_signature.result, tff.FederatedType(value_type, tff.CLIENTS)
+        return row_sparse.build_sum(
+            value_type,
+            zero_fn,
+            accumulate_fn,
+            merge=lambda first, second: _merge(first, second, specs),
+            report=lambda a: _sum_rows(a, specs, self._num_rows, self._max_sent_rows),
         )
-        def next_fn(state, value):
-            total = tff.federated_aggregate(value, zero_fn(), accumulate_fn, merge_fn, report_fn)
-            measurements = tff.federated_value((), tff.SERVER)
-            return tff.templates.MeasuredProcessOutput(state, total, measurements)
-
-        return tff.templates.AggregationProcess(init_fn, next_fn)
 
 
 def _zeros(spec: tf.TensorSpec) -> tf.Tensor:

@@ -6,6 +6,7 @@ has one row (padding rows are zero).
 """
 
 import collections
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import dp_accounting
@@ -117,8 +118,20 @@ class RowSparseSumFactory(tff.aggregators.UnweightedAggregationFactory):
         return build_sum(value_type, zero_fn, accumulate_fn)
 
 
+def _add(first: Any, second: Any) -> Any:
+    return tf.nest.map_structure(tf.add, first, second)
+
+
+def _keep(accumulator: Any) -> Any:
+    return accumulator
+
+
 def build_sum(
-    value_type: tff.Type, zero_fn: tff.Computation, accumulate_fn: tff.Computation
+    value_type: tff.Type,
+    zero_fn: tff.Computation,
+    accumulate_fn: tff.Computation,
+    merge: Callable[[Any, Any], Any] = _add,
+    report: Callable[[Any], Any] = _keep,
 ) -> tff.templates.AggregationProcess:
     """Builds a stateless process that adds values up in an accumulator of another type.
 
@@ -126,19 +139,21 @@ def build_sum(
       value_type: Type of a client's value.
       zero_fn: Computation that makes the accumulator, floats or integers in any structure.
       accumulate_fn: Computation that adds a value to the accumulator.
+      merge: TensorFlow function of two accumulators; by default their sum.
+      report: TensorFlow function of the accumulator of all clients; by default that itself.
 
     Returns:
-      A process whose result is the accumulator of all clients.
+      A process whose result is what `report` makes of the accumulator of all clients.
     """
     accumulator_type = zero_fn.type_signature.result
 
     @tff.tensorflow.computation(accumulator_type, accumulator_type)
     def merge_fn(first, second):
-        return tf.nest.map_structure(tf.add, first, second)
+        return merge(first, second)
 
     @tff.tensorflow.computation(accumulator_type)
     def report_fn(accumulator):
-        return accumulator
+        return report(accumulator)
 
     @tff.federated_computation
     def init_fn():
