@@ -5,7 +5,8 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff.execution import native
-from fedrec_tff.privacy import noise, noise_tables
+from fedrec_tff.privacy import grid, noise, noise_tables
+from fedrec_tff.privacy.noise_draws import alias_look_up, philox
 
 _VARIANCE = 2.0**40
 
@@ -90,53 +91,6 @@ def test_the_noise_of_sums_has_its_variance_and_no_gaps():
     assert scipy.stats.chisquare(found).pvalue > 1e-4
 
 
-def _words_of_one_table(table):
-    """Words at and around the thresholds, with all bits, and what the table says of them."""
-    shift = 32 - table.column_bits
-    words, rests, expected = [], [], []
-    for column, alias in enumerate(table.aliases):
-        threshold = (int(table.high_thresholds[column]) << 62) + int(table.low_thresholds[column])
-        for offset in (-(1 << 92), -1, 0, 1, 1 << 92):
-            number = threshold + offset
-            if not 0 <= number < 1 << (124 - table.column_bits):
-                continue
-            # What is compared is a signed word.
-            upper = (number >> 92) - (1 << (shift - 1))
-            words.append((upper << table.column_bits) | column)
-            rests.append(number & ((1 << 92) - 1))
-            own = number < threshold
-            expected.append((column if own else alias) - table.radius)
-    return words, rests, expected
-
-
-def test_a_draw_is_the_tables_own_look_up(monkeypatch):
-    """All of the 124 bits count, where the first 32 are a tie."""
-    table = noise_tables.create_discrete_gaussian_table(2.0)
-    words, rests, expected = _words_of_one_table(table)
-    asked = []
-
-    def draw(shape, *args, **kwargs):
-        # In the order of the words that tie.
-        is_tie = [w for w in range(len(words)) if _is_tie(table, words[w])]
-        asked.append(len(is_tie))
-        assert shape[1] == len(is_tie)
-        numbers = [rests[w] for w in is_tie]
-        high, low = [n >> 62 << 32 for n in numbers], [n & (2**62 - 1) for n in numbers]
-        return tf.constant([high, low], tf.int64)
-
-    monkeypatch.setattr(noise, "_draw_bits", draw)
-    found = noise._look_up(table, tf.constant(words, tf.int32), tf.constant([0, 0], tf.int64), 0)
-    np.testing.assert_array_equal(found, expected)
-    assert asked[0] > len(table.aliases)
-
-
-def _is_tie(table, word):
-    column = word & ((1 << table.column_bits) - 1)
-    half = 1 << (31 - table.column_bits)
-    upper = min((int(table.high_thresholds[column]) >> 30) - half, half - 1)
-    return word >> table.column_bits == upper
-
-
 def test_insecure_noise_is_added_and_depends_on_seed_and_release():
     def noised(seed, release, value=0):
         seed = noise.create_insecure_seed(seed, tf.constant(release))
@@ -175,18 +129,6 @@ def test_blocks_have_streams_of_their_own(monkeypatch):
     assert np.abs(correlations).max() < 5 / np.sqrt(1000)
 
 
-def test_streams_add_to_the_upper_half_of_the_counter():
-    """Words of a stream, by TensorFlow's own generator told where to count from."""
-    seed = noise.create_insecure_seed(8, tf.constant(4))
-    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
-    for stream in (0, 5):
-        state = np.array([counter[0], counter[1] + np.uint64(stream), key[0]], np.uint64)
-        generator = tf.random.Generator.from_state(state.view(np.int64), alg="philox")
-        expected = generator.uniform_full_int([6], tf.int32)
-        found = noise._draw_words(tf.constant(6), seed, stream)
-        np.testing.assert_array_equal(found, expected)
-
-
 def test_tensors_of_unknown_shapes_are_noised():
     seed = noise.create_insecure_seed(3, tf.constant(1))
 
@@ -197,3 +139,20 @@ def test_tensors_of_unknown_shapes_are_noised():
     assert release.get_concrete_function().output_shapes.as_list() == [None, 2]
     value = tf.zeros([3, 2], tf.int64)
     np.testing.assert_array_equal(release(value), noise.add_noise([value], _VARIANCE, seed)[0])
+
+
+@pytest.mark.parametrize("variance", [3.0, _VARIANCE])
+def test_blocks_are_looked_up_from_their_streams_words(monkeypatch, variance):
+    """Against words drawn by TensorFlow's operation and looked up one tensor at a time."""
+    size = 2**17
+    monkeypatch.setattr(noise, "_BLOCK_SIZE", size)
+    seed = noise.create_insecure_seed(6, tf.constant(0))
+    value = tf.range(size + 1, dtype=tf.int64)
+    table_variance, factor = grid.split_variance(variance)
+    table = noise_tables.create_discrete_gaussian_table(table_variance)
+    words = philox.draw_bits([size // 2, 2, 2], seed, 1, tf.int32)
+    # Two numbers of a counter, each with a fine and a coarse word; all fine words come first.
+    words = tf.reshape(tf.transpose(words, [2, 1, 0]), [2 * size])
+    fine, coarse = np.split(alias_look_up.look_up(table, words, seed, 1), 2)
+    (noised,) = noise.add_noise([value], variance, seed)
+    np.testing.assert_array_equal((noised - value)[:size], fine + factor * coarse)

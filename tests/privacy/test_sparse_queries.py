@@ -159,7 +159,8 @@ def test_noise_is_on_all_of_a_chosen_row_and_on_nothing_of_another():
     rows, result, _ = _release(query, _sums(0, 1))
     is_chosen = np.any(rows != 0.0, axis=1)
     noise = rows[is_chosen]
-    assert np.all(noise != 0.0)
+    # A number is 0 by chance once in 2.6 million.
+    assert np.count_nonzero(noise == 0.0) < 4
     assert np.all(rows[~is_chosen] == 0.0)
     assert np.all(result.tower[0] != 0.0)
     # 1.5 / sqrt(1 - 0.36), by hand. 5 standard deviations of the estimates.
