@@ -11,7 +11,8 @@ import dataclasses
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO
 
 # A background job of a shell has no standard input, hence the descriptor 3. The watcher is nobody's
@@ -164,3 +165,22 @@ def run(command: Sequence[str], timeout_seconds: float) -> Ended:
     finally:
         child.end()
     return Ended(child.poll(), stdout, stderr)
+
+
+def wait_for_some(
+    poll: Callable[[], dict[str, int]], seconds: float, poll_seconds: float
+) -> dict[str, int]:
+    """Waits until some of several processes have ended.
+
+    Args:
+      poll: Function that returns the exit statuses of those that have ended, by name.
+      seconds: Seconds to wait at most.
+      poll_seconds: Seconds between two calls.
+
+    Returns:
+      What was found at the first call that found any; nothing if the time is over.
+    """
+    deadline = time.monotonic() + seconds
+    while not (ended := poll()) and time.monotonic() < deadline:
+        time.sleep(poll_seconds)
+    return ended

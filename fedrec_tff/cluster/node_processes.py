@@ -9,7 +9,6 @@ import logging
 import os
 import pathlib
 import signal
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -160,15 +159,13 @@ class NodeProcesses:
         Yields:
           Names and exit statuses of those that have ended; none if the time is over.
         """
-        deadline = time.monotonic() + seconds
-        while True:
-            ended = self._poll()
-            for name, status in ended.items():
-                self._ray.kill(self._processes.pop(name).keeper)
-                yield name, status
-            if ended or not self._processes or time.monotonic() >= deadline:
-                return
-            time.sleep(_POLL_SECONDS)
+        if not self._processes:
+            return
+        for name, status in child_processes.wait_for_some(
+            self._poll, seconds, _POLL_SECONDS
+        ).items():
+            self._ray.kill(self._processes.pop(name).keeper)
+            yield name, status
 
     def interrupt(self, name: str | None = None) -> None:
         """Sends SIGINT, on which runs save and leave, to processes that were not sent one yet.
@@ -201,8 +198,6 @@ class NodeProcesses:
         pending = collections.OrderedDict(
             (process.reference, name) for name, process in self._processes.items()
         )
-        if not pending:
-            return {}
         ready, _ = self._ray.wait(list(pending), num_returns=len(pending), timeout=_POLL_SECONDS)
         ended = {}
         for name in (pending[reference] for reference in ready):

@@ -5,7 +5,6 @@
 import dataclasses
 import os
 import pathlib
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -87,16 +86,13 @@ class ProcessPool:
         Yields:
           Those that have ended; none if the time is over.
         """
-        deadline = time.monotonic() + seconds
-        while True:
-            statuses = {name: child.poll() for name, child in self._children.items()}
-            ended = {name: status for name, status in statuses.items() if status is not None}
-            for name, status in ended.items():
-                del self._children[name]
-                yield Ended(name, status)
-            if ended or not self._children or time.monotonic() >= deadline:
-                return
-            time.sleep(_POLL_SECONDS)
+        if not self._children:
+            return
+        for name, status in child_processes.wait_for_some(
+            self._poll, seconds, _POLL_SECONDS
+        ).items():
+            del self._children[name]
+            yield Ended(name, status)
 
     def interrupt(self, name: str | None = None) -> None:
         """Sends SIGINT, on which runs save and leave, to children that were not sent one yet.
@@ -107,6 +103,10 @@ class ProcessPool:
         children = self._children.values() if name is None else [self._children[name]]
         for child in children:
             child.interrupt()
+
+    def _poll(self) -> dict[str, int]:
+        statuses = {name: child.poll() for name, child in self._children.items()}
+        return {name: status for name, status in statuses.items() if status is not None}
 
 
 def count_cores() -> int:
