@@ -1,4 +1,8 @@
-"""A real Ray cluster of two nodes on this machine, and workers on it; skipped without Ray."""
+"""A real Ray cluster of two nodes on this machine, and workers on it; skipped without Ray.
+
+All of it ends with the module: a process has one connection to Ray, and tests of other modules
+that connect would find a cluster whose processors are taken.
+"""
 
 import importlib.util
 
@@ -13,7 +17,7 @@ from fedrec_tff.cluster.worker_pool import Workers
 _STORE_BYTES = 80 * 2**20
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster():
     if importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not installed (requirements-ray.txt)")
@@ -27,7 +31,7 @@ def cluster():
     made.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray(cluster):
     with connection.connect(cluster.address) as module:
         # Workers do not find the modules of tests.
@@ -35,7 +39,7 @@ def ray(cluster):
         yield module
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def striking(ray):
     """Two workers, of which any may be struck down."""
     module = strikes.Striking(ray)
