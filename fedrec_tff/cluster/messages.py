@@ -91,6 +91,7 @@ class Outcome:
         clear.
       seconds: Seconds that the work took.
       failure: The error that ended it; None if all is well.
+      unreadable: Keys of tables that the worker cannot read where they lie; then nothing was done.
     """
 
     accumulator: list[np.ndarray] | None = None
@@ -98,6 +99,7 @@ class Outcome:
     integers: list[tuple[list[np.ndarray], np.ndarray]] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
     failure: Exception | None = None
+    unreadable: tuple[str, ...] = ()
 
 
 def pack_form(form: ClientForm) -> FormMessage:
@@ -147,6 +149,30 @@ def unpack_block(message: BlockMessage, tables: Mapping[str, Any]) -> Block:
         for leaf in message.leaves
     )
     return Block(stacking.LeafStack(leaves, message.positions), message.random_input)
+
+
+def load_rows(work: Work, tables: Mapping[str, Any]) -> Work:
+    """Has rows of some tables travel with the work, for a worker that cannot read these.
+
+    Args:
+      work: The work.
+      tables: The tables to read here, by key.
+
+    Returns:
+      The same work.
+    """
+
+    def load(block: BlockMessage) -> BlockMessage:
+        leaves = tuple(
+            np.asarray(tables[leaf.key][leaf.rows])
+            if isinstance(leaf, TableRows) and leaf.key in tables
+            else leaf
+            for leaf in block.leaves
+        )
+        return dataclasses.replace(block, leaves=leaves)
+
+    shares = tuple(tuple(load(block) for block in share) for share in work.shares)
+    return dataclasses.replace(work, shares=shares)
 
 
 def find_tables(shares: Sequence[Sequence[Block]]) -> dict[int, Any]:

@@ -162,7 +162,8 @@ class RayRound(compiled.CompiledRound):
             )
         totals = []
         # Closed at once if something fails: the next round begins with workers that are free.
-        with contextlib.closing(self._workers.run(works, references)) as outcomes:
+        tables = {key: table for table, key, _ in self._tables.values()}
+        with contextlib.closing(self._workers.run(works, references, tables)) as outcomes:
             for index, outcome in outcomes:
                 if outcome.failure is not None:
                     raise outcome.failure

@@ -74,15 +74,30 @@ class Worker:
         Returns:
           The outcome, errors included.
         """
-        import ray
+        unreadable = self._fetch(work, references)
+        if unreadable:
+            from fedrec_tff.cluster import messages
 
-        missing = [key for key in references if key not in self._objects]
-        found = ray.get([references[key] for key in missing])
-        self._objects = {key: self._objects[key] for key in references if key in self._objects}
-        self._objects.update(zip(missing, found, strict=True))
+            return messages.Outcome(unreadable=unreadable)
         return self._find_runner(work.form).run(
             work, self._convert_prepared(work.prepared), self._objects
         )
+
+    def _fetch(self, work: "messages.Work", references: dict[str, Any]) -> tuple[str, ...]:
+        """Fetches what is not there yet; returns keys of tables that cannot be read here."""
+        import ray
+
+        self._objects = {key: self._objects[key] for key in references if key in self._objects}
+        unreadable = []
+        for key in references.keys() - self._objects.keys():
+            try:
+                self._objects[key] = ray.get(references[key])
+            # So Ray says that what it has cannot be made into an object here.
+            except ray.exceptions.RaySystemError:
+                if key in (work.form, work.prepared):
+                    raise
+                unreadable.append(key)
+        return tuple(unreadable)
 
     def _find_runner(self, form: str) -> Any:
         from fedrec_tff.cluster import share_runner

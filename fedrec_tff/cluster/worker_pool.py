@@ -36,6 +36,7 @@ class _Seat:
       task: Key of the work that it does; None while it starts.
       is_ready: Whether it has started.
       num_losses: How often in a row a worker was lost here.
+      unreadable: Keys of tables that the worker cannot read where they lie.
     """
 
     index: int
@@ -44,6 +45,7 @@ class _Seat:
     task: int | None = None
     is_ready: bool = False
     num_losses: int = 0
+    unreadable: frozenset[str] = frozenset()
 
 
 class Workers:
@@ -75,6 +77,7 @@ class Workers:
         num_workers = min(num_workers or self._count_places(), most)
         self._seats = [_Seat(index) for index in range(num_workers)]
         self._numbers = itertools.count()
+        self._has_told_of_unreadable = False
         self.rates: dict[int, float] = {}
 
     def __enter__(self) -> "Workers":
@@ -108,7 +111,10 @@ class Workers:
         return self._ray.put(value)
 
     def run(
-        self, works: Mapping[int, messages.Work], references: Mapping[str, Any]
+        self,
+        works: Mapping[int, messages.Work],
+        references: Mapping[str, Any],
+        tables: Mapping[str, Any],
     ) -> Generator[tuple[int, messages.Outcome], None, None]:
         """Has work done, in any order.
 
@@ -117,6 +123,7 @@ class Workers:
         Args:
           works: Work by key.
           references: References to what the work names, by key.
+          tables: Tables that the work names, by key, for workers that cannot read them.
 
         Yields:
           The key of each work, and its outcome.
@@ -133,14 +140,15 @@ class Workers:
                 for seat in self._seats:
                     if waiting and seat.is_ready and seat.task is None:
                         seat.task = waiting.popleft()
-                        seat.reference = seat.actor.run.remote(works[seat.task], dict(references))
+                        self._assign(seat, works[seat.task], references, tables)
                 for seat in self._wait():
                     key = seat.task
                     outcome = self._receive(seat)
                     if key is None:
                         continue
-                    if outcome is None:
+                    if outcome is None or outcome.unreadable:
                         waiting.appendleft(key)
+                        self._note_unreadable(seat, outcome)
                         continue
                     done[seat.index][0] += works[key].num_clients
                     done[seat.index][1] += outcome.seconds
@@ -152,6 +160,31 @@ class Workers:
             index: clients / seconds if seconds else 0.0
             for index, (clients, seconds) in done.items()
         }
+
+    def _assign(
+        self,
+        seat: _Seat,
+        work: messages.Work,
+        references: Mapping[str, Any],
+        tables: Mapping[str, Any],
+    ) -> None:
+        unreadable = seat.unreadable & tables.keys()
+        if unreadable:
+            work = messages.load_rows(work, {key: tables[key] for key in unreadable})
+        readable = {key: found for key, found in references.items() if key not in unreadable}
+        seat.reference = seat.actor.run.remote(work, readable)
+
+    def _note_unreadable(self, seat: _Seat, outcome: messages.Outcome | None) -> None:
+        if outcome is None:
+            return
+        if not self._has_told_of_unreadable:
+            _logger.warning(
+                "worker %d does not find the clients' data where they lie here, or other ones: "
+                "rows are sent to such workers in each round",
+                seat.index,
+            )
+            self._has_told_of_unreadable = True
+        seat.unreadable |= set(outcome.unreadable)
 
     def _count_places(self) -> int:
         """For how many workers the cluster has room now."""
@@ -185,7 +218,7 @@ class Workers:
             )
             .remote(self._options)
         )
-        seat.is_ready, seat.task = False, None
+        seat.is_ready, seat.task, seat.unreadable = False, None, frozenset()
         seat.reference = seat.actor.start.remote()
 
     def _dismiss(self, seat: _Seat) -> None:

@@ -92,7 +92,14 @@ class Table:
         return self.array[rows]
 
 
-def create_cohort(num_clients, seed=0, folder=None):
+class TableElsewhere(Table):
+    """A table in a file that no other process finds."""
+
+    def __setstate__(self, state):
+        raise FileNotFoundError(state["path"])
+
+
+def create_cohort(num_clients, seed=0, folder=None, table_class=Table):
     """Clients as rows of two tables, of which one is a file if there is a folder."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(num_clients)
@@ -101,7 +108,7 @@ def create_cohort(num_clients, seed=0, folder=None):
         table = rng.normal(size=[100, length]).astype(np.float32)
         if folder is not None and length == 3:
             np.save(folder / "table.npy", table)
-            table = Table(folder / "table.npy")
+            table = table_class(folder / "table.npy")
         rows = rng.integers(0, 100, len(positions))
         structure = collections.OrderedDict(
             values=stacking.StoredRows(table, rows),

@@ -37,6 +37,16 @@ def test_bits_are_those_of_the_compiled_context(striking, tmp_path, num_clients)
         assert max(striking.workers.rates.values()) > 0
 
 
+def test_rows_travel_to_workers_that_do_not_find_the_file(striking, tmp_path, caplog):
+    cohort = made.create_cohort(20, folder=tmp_path, table_class=made.TableElsewhere)
+    arguments = _MODEL, cohort
+    expected = made.run_compiled(made.train, arguments, num_rounds=2)
+    found = _run(striking.workers, made.train, arguments, num_rounds=2)
+    assert _bits(found) == _bits(expected)
+    told = [r.getMessage() for r in caplog.records if "does not find" in r.getMessage()]
+    assert len(told) == 1
+
+
 def test_bits_do_not_depend_on_the_number_of_workers_nor_of_their_threads(ray, striking):
     arguments = _MODEL, made.create_cohort(30)
     expected = _bits(made.run_compiled(made.train, arguments, num_shares=5))

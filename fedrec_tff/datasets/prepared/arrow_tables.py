@@ -33,11 +33,11 @@ class MappedSequences(Sequences):
     """Sequences that lie in a file: to another process they go as the file's path.
 
     Attributes:
-      place: The file, and the name of the column.
+      place: The file, its version, as `_describe_version` has it, and the name of the column.
       mapping: The file in memory.
     """
 
-    place: tuple[pathlib.Path, str] | None = None
+    place: tuple[pathlib.Path, tuple[int, int], str] | None = None
     mapping: mmap.mmap | None = None
 
     @property
@@ -186,13 +186,15 @@ def read(path: pathlib.Path) -> MappedTable:
     try:
         with path.open("rb") as file:
             mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            version = _describe_version(file)
         batch = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapping))).get_batch(0)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise errors.UserError(
             f"{path} cannot be read ({' '.join(str(error).split())}): prepare the data again"
         ) from error
     names = batch.schema.names
-    columns = {name: _to_numpy(path, mapping, name, batch.column(name)) for name in names}
+    place = path.resolve(), version
+    columns = {name: _to_numpy(place, mapping, name, batch.column(name)) for name in names}
     return MappedTable(columns, mapping)
 
 
@@ -207,16 +209,30 @@ def _is_flat(column: Column) -> bool:
     return isinstance(column, np.ndarray)
 
 
-def _to_numpy(path: pathlib.Path, mapping: mmap.mmap, name: str, column: pa.Array) -> Column:
+def _describe_version(file: BinaryIO) -> tuple[int, int]:
+    """The size of a file, in bytes, and when it was changed, in nanoseconds."""
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns
+
+
+def _to_numpy(
+    place: tuple[pathlib.Path, tuple[int, int]], mapping: mmap.mmap, name: str, column: pa.Array
+) -> Column:
     if not pa.types.is_large_list(column.type):
         return column.to_numpy(zero_copy_only=True)
     items = column.values.to_numpy(zero_copy_only=True)
     offsets = column.offsets.to_numpy(zero_copy_only=True)
-    return MappedSequences(items, offsets, place=(path.resolve(), name), mapping=mapping)
+    return MappedSequences(items, offsets, place=(*place, name), mapping=mapping)
 
 
-def _read_column(path: pathlib.Path, name: str, user_index: np.ndarray | None) -> Sequences:
-    return dataclasses.replace(read(path)[name], user_index=user_index)
+def _read_column(
+    path: pathlib.Path, version: tuple[int, int], name: str, user_index: np.ndarray | None
+) -> Sequences:
+    """Reads the column in another process, which may be on another machine."""
+    column = read(path)[name]
+    if column.place[1] != version:
+        raise errors.UserError(f"{path} is another file here: its size, or its time, differs")
+    return dataclasses.replace(column, user_index=user_index)
 
 
 def _map(path: pathlib.Path) -> pa.Buffer:
