@@ -5,7 +5,7 @@ takes none where the aggregate is not finite (an empty cohort's mean), and that 
 behind the round. So the round is counted here, beside the state of TFF's finalizer.
 """
 
-# Tested in tests/learning/test_guided_process.py.
+# Tested in tests/learning/test_scheduled_finalizer.py and tests/learning/test_guided_process.py.
 
 from typing import Any, NamedTuple
 
@@ -29,6 +29,10 @@ class ScheduledState(NamedTuple):
     optimizer: Any
 
 
+# Numbers of a model from which on it pays to compile the step.
+_MANY_NUMBERS = 2**23
+
+
 class _AsItIs(tff.learning.optimizers.Optimizer):
     """An optimiser that AutoGraph leaves alone: converting it takes longer than all else here."""
 
@@ -47,6 +51,14 @@ class _AsItIs(tff.learning.optimizers.Optimizer):
 
     def set_hparams(self, state: Any, hparams: Any) -> Any:
         return self._optimizer.set_hparams(state, hparams)
+
+
+class _Compiled(_AsItIs):
+    """An optimiser whose step over all numbers XLA makes few loops of, without copies between."""
+
+    def next(self, state: Any, weights: Any, gradients: Any) -> tuple[Any, Any]:
+        step = tf.function(super().next, jit_compile=True, autograph=False)
+        return step(state, weights, gradients)
 
 
 _reject_non_finite_update = tf.autograph.experimental.do_not_convert(
@@ -76,8 +88,9 @@ def build_finalizer(
     if row_sparse.is_row_sparse_type(update_type):
         finalizer = row_finalizer.build_row_finalizer(_AsItIs(optimizer), weights_type, update_type)
     else:
+        as_one = _Compiled if _count_numbers(weights_type.trainable) >= _MANY_NUMBERS else _AsItIs
         finalizer = tff.learning.templates.build_apply_optimizer_finalizer(
-            _AsItIs(optimizer), weights_type, _reject_non_finite_update
+            as_one(optimizer), weights_type, _reject_non_finite_update
         )
     if learning_rates is None:
         return finalizer
@@ -115,3 +128,8 @@ def build_finalizer(
         return tff.templates.MeasuredProcessOutput(new_state, output.result, output.measurements)
 
     return tff.learning.templates.FinalizerProcess(initialize_fn, next_fn)
+
+
+def _count_numbers(value_type: tff.Type) -> int:
+    specs = tf.nest.flatten(tff.types.type_to_tf_tensor_specs(value_type))
+    return sum(spec.shape.num_elements() for spec in specs)
