@@ -24,7 +24,7 @@ NAMES = (
     *("export", "compress", "recommend", "playground"),
     *("aggregators", "models", "robustness"),
     *("benchmark_execution", "benchmark_aggregators", "benchmark_evaluation"),
-    *("benchmark_index", "benchmark_population"),
+    *("benchmark_index", "benchmark_population", "benchmark_checkpoints"),
 )
 _HELP = ("help", "--help", "-h")
 

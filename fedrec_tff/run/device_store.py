@@ -9,7 +9,6 @@ import re
 from typing import Any
 
 import numpy as np
-import tensorflow_federated as tff
 
 from fedrec_tff import errors
 from fedrec_tff.execution import stacking
@@ -17,6 +16,7 @@ from fedrec_tff.learning.on_device import personal_state
 from fedrec_tff.models import two_tower
 from fedrec_tff.run import cohorts
 from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder.program_state import state_manager
 
 _FILE = re.compile(r"round_(\d+)\.npy")
 
@@ -110,7 +110,7 @@ class DeviceStore:
         return self._folder / f"round_{round_number}.npy"
 
 
-class StateManagerWithDevices(tff.program.FileProgramStateManager):
+class StateManagerWithDevices(state_manager.StateManager):
     """Saves devices whenever the server saves its state, before it, so that both can be resumed."""
 
     def __init__(self, store: DeviceStore, *args: Any, **kwargs: Any) -> None:
@@ -118,8 +118,8 @@ class StateManagerWithDevices(tff.program.FileProgramStateManager):
 
         Args:
           store: The devices.
-          *args: Positional arguments of `FileProgramStateManager`.
-          **kwargs: Keyword arguments of `FileProgramStateManager`.
+          *args: Positional arguments of `StateManager`.
+          **kwargs: Keyword arguments of `StateManager`.
         """
         super().__init__(*args, **kwargs)
         self._store = store

@@ -3,7 +3,7 @@
 # Tested in tests/whole_runs/test_personal_sessions.py.
 
 import functools
-from typing import Any
+import os
 
 import numpy as np
 import tensorflow_federated as tff
@@ -14,6 +14,7 @@ from fedrec_tff.learning.config import ClientWorkConfig
 from fedrec_tff.learning.on_device import local_models, personal_state
 from fedrec_tff.models import scoring, two_tower
 from fedrec_tff.run import cohorts, device_store, known_popularity, run_process
+from fedrec_tff.run.folder.program_state import state_manager
 from fedrec_tff.run.records import Session
 
 
@@ -38,20 +39,20 @@ class Devices:
             )
 
     def create_state_manager(
-        self, *args: Any, **kwargs: Any
-    ) -> tff.program.FileProgramStateManager:
+        self, root_dir: str | os.PathLike, keep_total: int
+    ) -> state_manager.StateManager:
         """Creates what saves the server's state, and what devices keep in step with it.
 
         Args:
-          *args: Positional arguments of `tff.program.FileProgramStateManager`.
-          **kwargs: Keyword arguments of `tff.program.FileProgramStateManager`.
+          root_dir: As `state_manager.StateManager` has it.
+          keep_total: Likewise.
 
         Returns:
           A state manager.
         """
         if self._store is None:
-            return tff.program.FileProgramStateManager(*args, **kwargs)
-        return device_store.StateManagerWithDevices(self._store, *args, **kwargs)
+            return state_manager.StateManager(root_dir, keep_total)
+        return device_store.StateManagerWithDevices(self._store, root_dir, keep_total)
 
     def resume(self, round_number: int) -> None:
         """Takes up what devices had after a round.

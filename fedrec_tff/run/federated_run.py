@@ -148,7 +148,6 @@ async def _train(
     state_manager = devices.create_state_manager(
         run_directory.make_folder(directory.checkpoints),
         keep_total=_NUM_CHECKPOINTS,
-        keep_first=False,
     )
     start = await training.load_progress(
         process,

@@ -25,8 +25,9 @@ from fedrec_tff.run import (
 from fedrec_tff.run.records import Session
 
 _BYTES_PER_NUMBER = 4
-# Model, average and what an optimiser keeps, in each of a few checkpoints.
-_NUMBERS_PER_WEIGHT = 16
+# Model, average and what an optimiser keeps, in each of a few checkpoints: three whole ones and a
+# difference at most, and the one that is being written.
+_NUMBERS_PER_WEIGHT = 18
 _CHECKPOINTS_WITH_PAST_MODELS = 3
 
 

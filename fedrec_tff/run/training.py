@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import tensorflow_federated as tff
 
-from fedrec_tff import errors
 from fedrec_tff.execution.exceptions import WorkerLostError
 from fedrec_tff.learning import averaging
 from fedrec_tff.privacy import ledger as ledger_lib
@@ -136,7 +135,7 @@ class Progress:
 
 async def load_progress(
     process: tff.learning.templates.LearningProcess,
-    state_manager: tff.program.FileProgramStateManager,
+    state_manager: tff.program.ProgramStateManager,
     averages: bool = False,
     selection_rule: model_selection.SelectionRule | None = None,
 ) -> Progress:
@@ -164,14 +163,7 @@ async def load_progress(
     if versions is None:
         return start
     version = versions[-1]
-    try:
-        saved = await state_manager.load(version, structure)
-    # TensorFlow's loader raises a dozen kinds of errors on a damaged file.
-    except Exception as error:
-        raise errors.UserError(
-            f"the checkpoint of round {version} cannot be read: remove "
-            f"checkpoints/program_state_{version} in the run's folder to go on from the one before"
-        ) from error
+    saved = await state_manager.load(version, structure)
     return Progress(
         saved["state"],
         version,
@@ -188,7 +180,7 @@ async def train(
     start: Progress,
     evaluate_fn: EvaluateFn,
     release_manager: tff.program.ReleaseManager,
-    state_manager: tff.program.FileProgramStateManager,
+    state_manager: tff.program.ProgramStateManager,
     ledger: ledger_lib.PrivacyLedger | None,
     options: TrainingOptions,
     stop: StopRequest,
@@ -358,7 +350,7 @@ def _evaluate(
     return progress, metrics
 
 
-async def _save(state_manager: tff.program.FileProgramStateManager, progress: Progress) -> None:
+async def _save(state_manager: tff.program.ProgramStateManager, progress: Progress) -> None:
     await state_manager.save(_to_program_state(progress), progress.round_number)
 
 

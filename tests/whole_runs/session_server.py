@@ -22,6 +22,12 @@ from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.run import federated_run  # noqa: F401
 from fedrec_tff.run.display import summary  # noqa: F401
 from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder.program_state import (
+    array_file,
+    opening,
+    state_file,
+    state_manager,
+)
 
 _MAX_CHAINS_AT_ONCE = 2
 
@@ -30,8 +36,9 @@ _POINTS = {
     "after_ledger_append": (ledger_lib.PrivacyLedger, "append", "after"),
     "before_release": (tff.program.CSVFileReleaseManager, "release", "before"),
     "after_release": (tff.program.CSVFileReleaseManager, "release", "after"),
-    "in_save": (tf.saved_model, "save", "after"),
-    "after_save": (tff.program.FileProgramStateManager, "save", "after"),
+    "in_save": (array_file, "write_array", "after"),
+    "before_pruning": (state_file, "write", "after"),
+    "after_save": (state_manager.StateManager, "save", "after"),
     "before_write_json": (run_directory, "write_json", "before"),
 }
 
@@ -116,8 +123,8 @@ def _hparams(value) -> dict:
 
 def _read_checkpoint(path: str, out: str) -> None:
     """Writes the arrays of a checkpoint, in a fixed order; without the time spent."""
-    state = tf.saved_model.load(path)()["state"]
-    arrays = [np.asarray(value) for value in tf.nest.flatten(state)]
+    state = opening.open_state(pathlib.Path(path))
+    arrays = [np.asarray(state.read(n)) for n in state.names if n.startswith("state/")]
     np.savez(out, *[array for array in arrays if array.dtype.kind in "fiu"])
 
 

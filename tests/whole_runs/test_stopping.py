@@ -75,7 +75,7 @@ def _cut(source, target, last_round):
         (target / name).unlink()
     for path in (target / "checkpoints").iterdir():
         if int(path.name.removeprefix("program_state_")) > last_round:
-            shutil.rmtree(path)
+            path.unlink()
     return target
 
 

@@ -6,20 +6,17 @@ alone, and puts each in its place whole.
 
 # Tested in tests/studies/evaluation/test_judged_checkpoints.py.
 
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fedrec_tff import errors
 from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder.program_state import state_file
 
 if TYPE_CHECKING:
     from fedrec_tff.models import two_tower
-
-# As `tff.program.FileProgramStateManager` calls them; what it is yet writing is called otherwise.
-_PREFIX = "program_state_"
-_NAME = re.compile(rf"{_PREFIX}(\d+)")
+    from fedrec_tff.run.folder.program_state import opening
 
 
 def find_rounds(directory: run_directory.RunDirectory) -> tuple[int, ...]:
@@ -31,10 +28,7 @@ def find_rounds(directory: run_directory.RunDirectory) -> tuple[int, ...]:
     Returns:
       Their numbers, ascending; none where there is no checkpoint.
     """
-    if not directory.checkpoints.is_dir():
-        return ()
-    found = (_NAME.fullmatch(path.name) for path in directory.checkpoints.iterdir())
-    return tuple(sorted(int(match[1]) for match in found if match))
+    return state_file.find_versions(directory.checkpoints)
 
 
 def read_model(
@@ -54,20 +48,20 @@ def read_model(
       UserError: If the checkpoint cannot be read, or the model is in several parts on edges that
         have not synced.
     """
-    import tensorflow as tf
-
     from fedrec_tff.models import two_tower
+    from fedrec_tff.run.folder.program_state import opening
 
-    path = directory.checkpoints / f"{_PREFIX}{round_number}"
+    path = directory.checkpoints / f"{state_file.PREFIX}{round_number}"
+    model = "average/trainable/" if averages else "state/global_model_weights/trainable/"
     try:
-        state: Any = tf.saved_model.load(str(path))()
-        weights = state["average"] if averages else state["state"].global_model_weights
+        state = opening.open_state(path)
         # What edges have of their own, where they have models: nothing right after a sync.
-        moved = () if averages else getattr(state["state"].distributor, "offset", ())
-        is_apart = any(np.any(part) for part in tf.nest.flatten(moved))
-        parts = tf.nest.map_structure(np.asarray, weights.trainable)
-    # TensorFlow's loader raises a dozen kinds of errors on a damaged file.
-    except Exception as error:
+        moved = () if averages else _find(state, "state/distributor/offset/")
+        is_apart = any(np.any(state.read(name)) for name in moved)
+        fields = two_tower.ItemRows._fields
+        items = two_tower.ItemRows(*(state.read(f"{model}items/{field}") for field in fields))
+        tower = [state.read(name) for name in _find(state, f"{model}tower/")]
+    except (state_file.DamagedFileError, KeyError) as error:
         raise errors.UserError(
             f"the checkpoint of round {round_number} in {directory.root} cannot be read: it is "
             "damaged, or the run went on and has replaced it: name a newer one"
@@ -78,5 +72,9 @@ def read_model(
             "are one after a sync alone (sync_period): name the checkpoint of another round, or "
             "the finished run"
         )
-    items = two_tower.ItemRows(parts.items.embedding, parts.items.bias)
-    return two_tower.TwoTowerWeights(items, tuple(parts.tower))
+    return two_tower.TwoTowerWeights(items, tuple(tower))
+
+
+def _find(state: "opening.Arrays", prefix: str) -> list[str]:
+    """Names of arrays, in their order."""
+    return [name for name in state.names if name.startswith(prefix)]

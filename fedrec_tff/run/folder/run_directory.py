@@ -393,6 +393,9 @@ def mend_after_crash(directory: RunDirectory) -> None:
     mend_torn_line(directory.metrics)
     for partial in directory.root.glob(f"{directory.metrics.name}_temp*"):
         partial.unlink()
+    for partial in directory.checkpoints.glob("*.partial"):
+        partial.unlink()
+    # Of an earlier version.
     for partial in directory.checkpoints.glob("*_temp*"):
         shutil.rmtree(partial)
 

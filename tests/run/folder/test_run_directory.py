@@ -235,7 +235,10 @@ def test_torn_last_lines_are_removed(tmp_path, content, mended):
 def test_leftovers_of_a_crash_are_removed_and_nothing_else(begun):
     run_directory.mend_after_crash(begun)
     kept = ["metrics.csv", "privacy_ledger.jsonl", "checkpoints/program_state_3/saved_model.pb"]
-    left = ["metrics.csv_temp1234", "checkpoints/program_state_6_temp77/saved_model.pb"]
+    left = [
+        *("metrics.csv_temp1234", "checkpoints/program_state_6.partial"),
+        "checkpoints/program_state_6_temp77/saved_model.pb",
+    ]
     for name in [*kept, *left]:
         path = begun.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
