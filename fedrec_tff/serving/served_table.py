@@ -112,11 +112,12 @@ class PlainTable(ServedTable):
         self.config, self.personal = model.config, model.personal
         self.num_items, self._dim = model.embedding.shape
         self._tower = [tf.Variable(part, trainable=False) for part in model.tower]
-        vectors = tf.concat([model.create_vectors(), model.bias[:, tf.newaxis]], axis=1)
+        vectors, bias = model.create_vectors(), model.bias[:, tf.newaxis]
         self._starts = range(0, self.num_items, items_per_block)
         self._blocks = [
             tfrs.layers.factorized_top_k.BruteForce(name=f"items_{start}").index(
-                vectors[start : start + items_per_block],
+                # A block at a time, so that there is no second table beside the blocks.
+                tf.concat([part[start : start + items_per_block] for part in (vectors, bias)], 1),
                 tf.range(start, min(start + items_per_block, self.num_items)),
             )
             for start in self._starts
