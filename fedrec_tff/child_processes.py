@@ -49,6 +49,7 @@ class Child:
         stdout: int | IO = subprocess.DEVNULL,
         stderr: int | IO = subprocess.DEVNULL,
         environment: Mapping[str, str] | None = None,
+        descriptors: Sequence[int] = (),
     ) -> None:
         """Starts the process; its standard input is empty.
 
@@ -57,6 +58,7 @@ class Child:
           stdout: File for its output, as `subprocess.Popen` takes it.
           stderr: File for its standard error, likewise.
           environment: Variables of its environment; None for ours.
+          descriptors: Open files that it has, too, under the same numbers.
         """
         self._is_interrupted = False
         read_end, self._pipe = os.pipe()
@@ -69,6 +71,7 @@ class Child:
                 env=None if environment is None else dict(environment),
                 text=True,
                 start_new_session=True,
+                pass_fds=descriptors,
             )
         except BaseException:
             os.close(self._pipe)

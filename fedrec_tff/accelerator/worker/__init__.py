@@ -1,0 +1,1 @@
+"""The worker's side: JAX and NumPy, without TensorFlow and TFF."""

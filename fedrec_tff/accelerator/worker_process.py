@@ -1,0 +1,156 @@
+"""The worker: a process of an environment of its own, which ends with us."""
+
+# Tested in tests/accelerator/test_worker_process.py.
+
+import contextlib
+import os
+import pathlib
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import fedrec_tff
+from fedrec_tff import child_processes
+from fedrec_tff.accelerator import channel
+from fedrec_tff.execution import exceptions
+
+ENVIRONMENT_VARIABLE = "FEDREC_ACCELERATOR_PYTHON"
+_FOLDER = ".venv-accelerator"
+_START = pathlib.Path(__file__).parent / "worker" / "start.py"
+_FAILURES = {
+    "device": exceptions.DeviceNotFoundError,
+    "memory": exceptions.OutOfMemoryError,
+    "unsupported": exceptions.UnsupportedComputationError,
+}
+# Of what a worker said before it ended, what a message has room for.
+_MOST_CHARACTERS = 300
+
+
+def find_python() -> pathlib.Path:
+    """Finds the worker's interpreter.
+
+    Returns:
+      Its path.
+
+    Raises:
+      WorkerUnfitError: If there is none.
+    """
+    named = os.environ.get(ENVIRONMENT_VARIABLE)
+    beside = pathlib.Path(sys.prefix).parent / _FOLDER / "bin" / "python"
+    here = pathlib.Path(fedrec_tff.__file__).parents[1] / _FOLDER / "bin" / "python"
+    if named is not None:
+        if not os.access(named, os.X_OK):
+            raise exceptions.WorkerUnfitError(
+                f"{ENVIRONMENT_VARIABLE}={named} is no interpreter that can be run"
+            )
+        return pathlib.Path(named)
+    for path in (beside, here):
+        if os.access(path, os.X_OK):
+            return path
+    raise exceptions.WorkerUnfitError(
+        f"there is no environment for accelerators: `make accelerator` installs it into {_FOLDER}, "
+        f"or {ENVIRONMENT_VARIABLE} names the interpreter of one that has JAX"
+    )
+
+
+class WorkerProcess:
+    """A worker and the channel to it."""
+
+    def __init__(self, device: str) -> None:
+        """Starts a worker.
+
+        Args:
+          device: Name of its devices: `cpu`, `gpu` (all of them), `gpu:N`, `tpu` or `tpu:N`.
+
+        Raises:
+          WorkerUnfitError: If there is no environment for it, or it cannot start.
+          DeviceNotFoundError: If the machine has no such device, or JAX does not see it.
+        """
+        self._errors = tempfile.TemporaryFile()
+        ours, its = socket.socketpair()
+        outgoing, incoming = channel.create_memory(), channel.create_memory()
+        inherited = (its.fileno(), outgoing, incoming)
+        command = [str(find_python()), "-I", str(_START), *map(str, inherited), device]
+        try:
+            self._child = child_processes.Child(
+                command, stderr=self._errors, environment=_environment(), descriptors=inherited
+            )
+        finally:
+            its.close()
+        self._channel = channel.Channel(ours, channel.Arena(outgoing), channel.Arena(incoming))
+        self._owned = contextlib.ExitStack()
+        self._owned.callback(os.close, outgoing)
+        self._owned.callback(os.close, incoming)
+        self._owned.callback(ours.close)
+        try:
+            fields, _ = self._receive()
+        except BaseException:
+            self.end()
+            raise
+        self.device_names: list[str] = fields["devices"]
+        self.platform: str = fields["platform"]
+
+    def ask(
+        self, kind: str, fields: dict[str, Any], arrays: Sequence[np.ndarray] = ()
+    ) -> tuple[dict[str, Any], list[np.ndarray]]:
+        """Sends a message and waits for the answer.
+
+        Args:
+          kind: Kind of the message; see `worker.serving`.
+          fields: What JSON can write.
+          arrays: Arrays of numbers or booleans.
+
+        Returns:
+          The fields and arrays of the answer.
+
+        Raises:
+          UnsupportedComputationError: If the worker cannot run a program.
+          OutOfMemoryError: If the device has too little memory.
+          ExecutionError: If something else failed there.
+          WorkerLostError: If the worker has ended.
+        """
+        with self._telling_of_losses():
+            self._channel.send(kind, fields, arrays)
+        return self._receive()
+
+    def end(self) -> None:
+        """Ends the worker; harmless if it has ended."""
+        self._owned.close()
+        self._child.end()
+        self._errors.close()
+
+    def _receive(self) -> tuple[dict[str, Any], list[np.ndarray]]:
+        with self._telling_of_losses():
+            kind, fields, arrays = self._channel.receive(lambda: self._child.poll() is None)
+        if kind == "failure":
+            raise _FAILURES.get(fields["class"], exceptions.ExecutionError)(fields["message"])
+        return fields, arrays
+
+    @contextlib.contextmanager
+    def _telling_of_losses(self):
+        try:
+            yield
+        except channel.ClosedError:
+            lost = self._describe_loss()
+        else:
+            return
+        # Not inside of `except`, so that the message stands alone.
+        raise lost
+
+    def _describe_loss(self) -> exceptions.WorkerLostError:
+        self._child.end()
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip().splitlines()
+        last = f": {said[-1][-_MOST_CHARACTERS:]}" if said else ""
+        return exceptions.WorkerLostError(
+            f"the accelerator's process has ended, with status {self._child.poll()}{last}"
+        )
+
+
+def _environment() -> dict[str, str]:
+    """Our environment, and what keeps the worker quiet."""
+    return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "JAX_ENABLE_X64": "1"}
