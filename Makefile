@@ -4,12 +4,17 @@ VENV    := .venv
 STAMP   := $(VENV)/.installed
 PACKAGE := $(VENV)/.package
 RUN     := $(VENV)/bin/python
+# The environment of the process that runs users' work on accelerators, with a current JAX. DEVICE says for which.
+ACCELERATOR_VENV := .venv-accelerator
+ACCELERATOR      := $(ACCELERATOR_VENV)/.installed-
+DEVICE           ?= $(or $(patsubst $(ACCELERATOR)%,%,$(firstword $(wildcard $(ACCELERATOR)*))),cpu)
 
-.PHONY: help setup demo test test-all lint screenshots clean
+.PHONY: help setup demo accelerator test test-all lint screenshots clean
 
 help:
 	@echo 'make setup   install the locked environment into $(VENV), and this package with its command fedrec'
 	@echo 'make demo    train a private recommender, measure it and show what it recommends'
+	@echo 'make accelerator DEVICE=cuda12|cuda13|tpu|cpu  install what --execution=pjrt needs into $(ACCELERATOR_VENV)'
 	@echo 'make test    lint, then run the tests but for the slow ones'
 	@echo 'make test-all  the same, with the slow ones'
 	@echo 'make lint    check style and format, change nothing'
@@ -20,13 +25,15 @@ help:
 
 setup: $(PACKAGE)
 
+accelerator: $(ACCELERATOR)$(DEVICE)
+
 demo: $(STAMP)
 	@$(RUN) -m experiments.demo
 
-test: lint
+test: lint accelerator
 	@$(RUN) -m pytest -n 2 --dist loadfile -m 'not slow'
 
-test-all: lint
+test-all: lint accelerator
 	@$(RUN) -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)
@@ -82,6 +89,28 @@ $(STAMP): requirements.txt
 	  $(RUN) -m pip install --quiet --disable-pip-version-check --no-input --use-pep517 \
 	    --no-deps --require-hashes -r requirements.txt; \
 	fi; \
+	touch $@
+
+# The base of the lock has hashes. What a kind of accelerator needs beside it is chosen by JAX's own wheel of that version.
+$(ACCELERATOR)$(DEVICE): requirements-accelerator.txt $(STAMP)
+	@set -eu; \
+	case '$(DEVICE)' in \
+	  cpu) extra= ;; \
+	  cuda12|cuda13|tpu) extra="$$(sed -n 's/^jax==\([0-9.]*\).*/jax[$(DEVICE)]==\1/p' requirements-accelerator.txt)" ;; \
+	  *) echo 'DEVICE=$(DEVICE): choose cuda12, cuda13, tpu or cpu.' >&2; exit 1 ;; \
+	esac; \
+	echo 'Installing JAX for $(DEVICE) into $(ACCELERATOR_VENV) (0.6 GB on disk, with CUDA some GB more)'; \
+	rm -rf $(ACCELERATOR_VENV); \
+	python="$$($(RUN) -c '$(IS_PYTHON_311)')"; \
+	if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --python "$$python" $(ACCELERATOR_VENV); \
+	  install="uv pip install --quiet --python $(ACCELERATOR_VENV)/bin/python"; \
+	else \
+	  "$$python" -m venv $(ACCELERATOR_VENV); \
+	  install="$(ACCELERATOR_VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-input"; \
+	fi; \
+	$$install --no-deps --require-hashes -r requirements-accelerator.txt; \
+	if [ -n "$$extra" ]; then $$install "$$extra"; fi; \
 	touch $@
 
 # The package as it stands here, importable from anywhere, and the command `fedrec`: links, no copies. All that it needs, and

@@ -10,7 +10,6 @@ at once. What the worker cannot run, this process does, with the reason in the l
 import dataclasses
 import itertools
 import logging
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,11 +32,13 @@ class PjrtOptions:
 
     Attributes:
       device: Name of its devices; see `worker_process.WorkerProcess`.
+      num_cpu_devices: Number of devices that `cpu` stands for.
       is_batched: Whether clients of a block are worked on at once; None for what is faster: batches
         on accelerators, one after the other on a CPU.
     """
 
     device: str = "cpu"
+    num_cpu_devices: int = 1
     is_batched: bool | None = None
 
 
@@ -56,7 +57,7 @@ class PjrtContext(compiled.CompiledContext):
           WorkerUnfitError: If there is no environment for accelerators.
           DeviceNotFoundError: If there is no such device.
         """
-        self._worker = worker_process.WorkerProcess(pjrt.device)
+        self._worker = worker_process.WorkerProcess(pjrt.device, pjrt.num_cpu_devices)
         try:
             num_devices = len(self._worker.device_names)
             num_shares = options.num_shares or num_devices

@@ -7,14 +7,13 @@ import os
 import pathlib
 import socket
 import sys
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 import fedrec_tff
-from fedrec_tff import child_processes
+from fedrec_tff import child_processes, errors
 from fedrec_tff.accelerator import channel
 from fedrec_tff.execution import exceptions
 
@@ -30,6 +29,21 @@ _FAILURES = {
 _MOST_CHARACTERS = 300
 
 
+def check_is_installed(flag: str) -> None:
+    """Checks that there is an environment for the worker.
+
+    Args:
+      flag: What needs it, as the user typed it.
+
+    Raises:
+      UserError: If there is none.
+    """
+    try:
+        find_python()
+    except exceptions.WorkerUnfitError as error:
+        raise errors.UserError(f"{flag}: {error}") from error
+
+
 def find_python() -> pathlib.Path:
     """Finds the worker's interpreter.
 
@@ -40,17 +54,17 @@ def find_python() -> pathlib.Path:
       WorkerUnfitError: If there is none.
     """
     named = os.environ.get(ENVIRONMENT_VARIABLE)
-    beside = pathlib.Path(sys.prefix).parent / _FOLDER / "bin" / "python"
-    here = pathlib.Path(fedrec_tff.__file__).parents[1] / _FOLDER / "bin" / "python"
     if named is not None:
         if not os.access(named, os.X_OK):
             raise exceptions.WorkerUnfitError(
                 f"{ENVIRONMENT_VARIABLE}={named} is no interpreter that can be run"
             )
         return pathlib.Path(named)
-    for path in (beside, here):
-        if os.access(path, os.X_OK):
-            return path
+    homes = (pathlib.Path(sys.prefix).parent, pathlib.Path(fedrec_tff.__file__).parents[1])
+    for home in homes:
+        python = home / _FOLDER / "bin" / "python"
+        if os.access(python, os.X_OK):
+            return python
     raise exceptions.WorkerUnfitError(
         f"there is no environment for accelerators: `make accelerator` installs it into {_FOLDER}, "
         f"or {ENVIRONMENT_VARIABLE} names the interpreter of one that has JAX"
@@ -60,32 +74,31 @@ def find_python() -> pathlib.Path:
 class WorkerProcess:
     """A worker and the channel to it."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, num_cpu_devices: int = 1) -> None:
         """Starts a worker.
 
         Args:
           device: Name of its devices: `cpu`, `gpu` (all of them), `gpu:N`, `tpu` or `tpu:N`.
+          num_cpu_devices: Number of devices that `cpu` stands for.
 
         Raises:
           WorkerUnfitError: If there is no environment for it, or it cannot start.
           DeviceNotFoundError: If the machine has no such device, or JAX does not see it.
         """
-        self._errors = tempfile.TemporaryFile()
+        self._owned = contextlib.ExitStack()
+        outgoing, incoming, self._said = (self._create_memory() for _ in range(3))
         ours, its = socket.socketpair()
-        outgoing, incoming = channel.create_memory(), channel.create_memory()
+        self._owned.enter_context(ours)
         inherited = (its.fileno(), outgoing, incoming)
-        command = [str(find_python()), "-I", str(_START), *map(str, inherited), device]
+        command = [str(find_python()), "-I", str(_START), *map(str, inherited)]
+        command += [device, str(num_cpu_devices)]
         try:
             self._child = child_processes.Child(
-                command, stderr=self._errors, environment=_environment(), descriptors=inherited
+                command, stderr=self._said, environment=_environment(), descriptors=inherited
             )
         finally:
             its.close()
         self._channel = channel.Channel(ours, channel.Arena(outgoing), channel.Arena(incoming))
-        self._owned = contextlib.ExitStack()
-        self._owned.callback(os.close, outgoing)
-        self._owned.callback(os.close, incoming)
-        self._owned.callback(ours.close)
         try:
             fields, _ = self._receive()
         except BaseException:
@@ -119,9 +132,13 @@ class WorkerProcess:
 
     def end(self) -> None:
         """Ends the worker; harmless if it has ended."""
-        self._owned.close()
         self._child.end()
-        self._errors.close()
+        self._owned.close()
+
+    def _create_memory(self) -> int:
+        descriptor = channel.create_memory()
+        self._owned.callback(os.close, descriptor)
+        return descriptor
 
     def _receive(self) -> tuple[dict[str, Any], list[np.ndarray]]:
         with self._telling_of_losses():
@@ -143,8 +160,9 @@ class WorkerProcess:
 
     def _describe_loss(self) -> exceptions.WorkerLostError:
         self._child.end()
-        self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").strip().splitlines()
+        os.lseek(self._said, 0, os.SEEK_SET)
+        with open(self._said, errors="replace", closefd=False) as file:
+            said = file.read().strip().splitlines()
         last = f": {said[-1][-_MOST_CHARACTERS:]}" if said else ""
         return exceptions.WorkerLostError(
             f"the accelerator's process has ended, with status {self._child.poll()}{last}"
@@ -152,5 +170,6 @@ class WorkerProcess:
 
 
 def _environment() -> dict[str, str]:
-    """Our environment, and what keeps the worker quiet."""
-    return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "JAX_ENABLE_X64": "1"}
+    """Our environment, without what is meant for TensorFlow's XLA, and with less to say."""
+    ours = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    return {**ours, "TF_CPP_MIN_LOG_LEVEL": "2"}

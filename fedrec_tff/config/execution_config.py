@@ -6,12 +6,20 @@ import dataclasses
 
 from fedrec_tff.config.field_spec import Need, declare
 
-EXECUTIONS = ("compiled", "ray", "native", "debug")
+EXECUTIONS = ("compiled", "pjrt", "ray", "native", "debug")
+CLIENT_BATCHING = ("auto", "on", "off")
 
-_COMPILED = Need("--execution=compiled", lambda config: config.execution == "compiled")
-_COMPILED_ANYWHERE = Need(
+_ON_A_DEVICE = Need(
+    "--execution=compiled or pjrt", lambda config: config.execution in ("compiled", "pjrt")
+)
+_IN_THREADS = Need(
     "--execution=compiled or ray", lambda config: config.execution in ("compiled", "ray")
 )
+_COMPILED_ANYWHERE = Need(
+    "--execution=compiled, pjrt or ray",
+    lambda config: config.execution in ("compiled", "pjrt", "ray"),
+)
+_PJRT = Need("--execution=pjrt", lambda config: config.execution == "pjrt")
 _RAY = Need("--execution=ray", lambda config: config.execution == "ray")
 _NATIVE = Need("--execution=native", lambda config: config.execution == "native")
 
@@ -22,8 +30,9 @@ class ExecutionConfig:
 
     execution: str = declare(
         "compiled",
-        "Place where computations run: compiled by XLA in this process; ray, the same on the "
-        "workers of a Ray cluster; native, TFF's own C++ runtime; debug, one client at a time, "
+        "Place where computations run: compiled by XLA in this process; pjrt, users' work by a "
+        "current XLA, on GPUs and TPUs of today, many users at once; ray, compiled on the workers "
+        "of a Ray cluster; native, TFF's own C++ runtime; debug, one client at a time, "
         "with errors that name client and operation.",
         choices=EXECUTIONS,
         costs_privacy=False,
@@ -31,8 +40,8 @@ class ExecutionConfig:
     )
     device: str = declare(
         "cpu",
-        "Device that computes (compiled): cpu, gpu (all of them), gpu:N or tpu.",
-        needs=(_COMPILED,),
+        "Device that computes (compiled, pjrt): cpu, gpu (all of them), gpu:N, tpu or tpu:N.",
+        needs=(_ON_A_DEVICE,),
         costs_privacy=False,
         may_change_on_resume=True,
     )
@@ -42,15 +51,15 @@ class ExecutionConfig:
         "for each accelerator, and one for each worker of a cluster.",
         low=1,
         high=1024,
-        needs=(_COMPILED_ANYWHERE,),
+        needs=(_IN_THREADS,),
         costs_privacy=False,
         may_change_on_resume=True,
     )
     num_shares: int | None = declare(
         None,
-        "Shares that a cohort is split into, each summed by itself (compiled, ray); by default one "
-        "for each thread, and 16 on a cluster. With a number, results are the same to the bit for "
-        "any number of cores and of workers.",
+        "Shares that a cohort is split into, each summed by itself (compiled, pjrt, ray); by "
+        "default one for each thread or device, and 16 on a cluster. With a number, results are "
+        "the same to the bit for any number of cores and of workers.",
         low=1,
         high=65536,
         needs=(_COMPILED_ANYWHERE,),
@@ -59,10 +68,20 @@ class ExecutionConfig:
     )
     clients_per_block: int = declare(
         128,
-        "Users whose data are on a device at once, for each thread (compiled, ray).",
+        "Users whose data are on a device at once, for each thread or device (compiled, pjrt, "
+        "ray).",
         low=1,
         high=1_000_000,
         needs=(_COMPILED_ANYWHERE,),
+        costs_privacy=False,
+        may_change_on_resume=True,
+    )
+    client_batching: str = declare(
+        "auto",
+        "Users of a block are worked on at once (pjrt): on; off, one after the other; or auto, on "
+        "with GPUs and TPUs, off with a CPU, where that is faster.",
+        choices=CLIENT_BATCHING,
+        needs=(_PJRT,),
         costs_privacy=False,
         may_change_on_resume=True,
     )

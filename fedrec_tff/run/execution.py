@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 
 from fedrec_tff import errors
+from fedrec_tff.accelerator import pjrt_context
 from fedrec_tff.cluster import connection, ray_context, worker_pool
 from fedrec_tff.cluster import worker as worker_lib
 from fedrec_tff.config.run_config import RunConfig
@@ -78,16 +79,19 @@ def execution_context(config: RunConfig) -> Iterator[Execution]:
 def describe(config: RunConfig) -> dict[str, object]:
     """What `results.json` says about where a run was computed."""
     described: dict[str, object] = {"context": config.execution}
-    if config.execution == "compiled":
+    if config.execution in ("compiled", "pjrt"):
         described["device"] = config.device
+    if config.execution == "pjrt":
+        described["client_batching"] = config.client_batching
     if config.execution == "ray":
         described |= {
             "ray_workers": config.ray_workers,
             "ray_gpus_per_worker": config.ray_gpus_per_worker,
         }
     if config.execution in ("compiled", "ray"):
+        described["num_parallel_shards"] = config.num_parallel_shards
+    if config.execution in ("compiled", "pjrt", "ray"):
         described |= {
-            "num_parallel_shards": config.num_parallel_shards,
             "num_shares": _choose_num_shares(config),
             "clients_per_block": config.clients_per_block,
         }
@@ -116,6 +120,10 @@ def _create_context(config: RunConfig, secure_sum: SecureSum | None) -> Iterator
         with _ray_context(config, options) as context:
             yield Execution(secure_sum, lambda: context.worker_rates)
         return
+    if config.execution == "pjrt":
+        with _pjrt_context(config, options):
+            yield Execution(secure_sum)
+        return
     if config.execution == "native":
         context = native.native_context(workers=config.workers)
     elif config.execution == "debug":
@@ -130,6 +138,16 @@ def _choose_num_shares(config: RunConfig) -> int | None:
     if config.execution == "ray" and config.num_shares is None:
         return ray_context.DEFAULT_NUM_SHARES
     return config.num_shares
+
+
+@contextlib.contextmanager
+def _pjrt_context(config: RunConfig, options: compiled.CompiledOptions) -> Iterator[None]:
+    is_batched = {"auto": None, "on": True, "off": False}[config.client_batching]
+    pjrt = pjrt_context.PjrtOptions(config.device, is_batched)
+    # The server's part stays in this process.
+    options = dataclasses.replace(options, device="cpu")
+    with contextlib.closing(pjrt_context.PjrtContext(options, pjrt)) as context, context.install():
+        yield
 
 
 @contextlib.contextmanager

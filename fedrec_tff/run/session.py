@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from fedrec_tff import errors
+from fedrec_tff.accelerator import worker_process
 from fedrec_tff.aggregators import aggregator
 from fedrec_tff.cluster import ray_package
 from fedrec_tff.config import preset_config, run_config
@@ -149,6 +150,8 @@ def _prepare(
     tracker_packages.check(config.report_to)
     if config.execution == "ray":
         ray_package.check_is_installed("--execution=ray")
+    if config.execution == "pjrt":
+        worker_process.check_is_installed("--execution=pjrt")
     dataset = data.load_data(config)
     stored = run_directory.read_config(directory)
     chosen = choosing.Chosen(config)

@@ -1,4 +1,4 @@
-"""Philox, as plain integer operations: the bits of XLA's generator, and a batch rule that keeps them.
+"""Philox as plain integer operations: the bits of XLA's generator, for each client of a block.
 
 JAX has no batching rule for XLA's own generator that gives each member of a batch the bits of its
 own key. Plain operations have one.

@@ -1,4 +1,4 @@
-"""Programs that TensorFlow lowered, as functions of JAX: what JAX can do to functions, it can do to them."""
+"""Programs that TensorFlow lowered, as functions of JAX, which JAX can make batches of."""
 
 # Tested in tests/accelerator/test_programs.py.
 
@@ -44,8 +44,16 @@ class Program:
           Its results.
 
         Raises:
-          UnsupportedProgramError: If it holds an operation that has no counterpart in JAX.
+          UnsupportedProgramError: If it holds an operation that has no counterpart in JAX, or was
+            made for the values of some of its parameters.
         """
+        (block,) = self._functions["main"].regions[0].blocks
+        # TensorFlow makes constants of them, and leaves them out.
+        if len(block.arguments) != len(arguments):
+            raise UnsupportedProgramError(
+                "it asks values of a client, or of the server, when it is compiled: as the bounds "
+                "of a slice, or as a shape"
+            )
         with self._context:
             return self._call("main", arguments)
 

@@ -21,7 +21,7 @@ from fedrec_tff.accelerator.worker import errors, share_runner
 _OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 
 
-def serve(connection: int, incoming: int, outgoing: int, device: str) -> None:
+def serve(connection: int, incoming: int, outgoing: int, device: str, num_cpu_devices: int) -> None:
     """Answers messages until the other side closes the connection.
 
     Args:
@@ -29,10 +29,12 @@ def serve(connection: int, incoming: int, outgoing: int, device: str) -> None:
       incoming: Descriptor of the memory that the other side writes.
       outgoing: Descriptor of the memory that this side writes.
       device: Name of the devices.
+      num_cpu_devices: Number of devices that `cpu` stands for.
     """
     # Ctrl-C is for the process that started this one, which decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_num_cpu_devices", num_cpu_devices)
     link = channel.Channel(
         socket.socket(fileno=connection), channel.Arena(outgoing), channel.Arena(incoming)
     )
@@ -76,7 +78,7 @@ def _find_devices(name: str) -> list[jax.Device]:
             f"{name!r} is not what JAX finds on this machine, which is {there}: {error}"
         ) from error
     if not index:
-        return found if kind != "cpu" else found[:1]
+        return found
     if int(index) >= len(found):
         raise errors.NoDeviceError(f"{name!r}: there are {len(found)} of these, from {kind}:0 on")
     return [found[int(index)]]

@@ -1,7 +1,7 @@
-"""Starts the worker, in its own environment: `python start.py SOCKET INCOMING OUTGOING DEVICE`.
+"""Starts the worker in its own environment: `start.py SOCKET INCOMING OUTGOING DEVICE NUMBER`.
 
-The first three are descriptors that were inherited. Only this package is taken from where this file
-is: other packages beside it are of another environment.
+The first three are descriptors that were inherited, the last is how many devices a CPU is. Of what
+is beside this project only the project itself is taken: the rest is of another environment.
 """
 
 # Tested in tests/accelerator/test_worker_process.py.
@@ -25,5 +25,5 @@ if __name__ == "__main__":
     _import_this_project()
     from fedrec_tff.accelerator.worker import serving
 
-    *descriptors, device = sys.argv[1:]
-    serving.serve(*map(int, descriptors), device)
+    *descriptors, device, num_cpu_devices = sys.argv[1:]
+    serving.serve(*map(int, descriptors), device, int(num_cpu_devices))
