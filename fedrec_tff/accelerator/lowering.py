@@ -1,6 +1,6 @@
 """The work of one client, and what adds it up, as programs of XLA."""
 
-# Tested in tests/accelerator/test_lowering.py.
+# Tested in tests/accelerator/test_operations.py.
 
 import dataclasses
 from collections.abc import Sequence

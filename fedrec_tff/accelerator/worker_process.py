@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-import fedrec_tff
 from fedrec_tff import child_processes, errors
 from fedrec_tff.accelerator import channel
 from fedrec_tff.execution import exceptions
 
 ENVIRONMENT_VARIABLE = "FEDREC_ACCELERATOR_PYTHON"
 _FOLDER = ".venv-accelerator"
+_HERE = pathlib.Path(__file__).resolve().parents[2]
 _START = pathlib.Path(__file__).parent / "worker" / "start.py"
 _FAILURES = {
     "device": exceptions.DeviceNotFoundError,
@@ -60,8 +60,7 @@ def find_python() -> pathlib.Path:
                 f"{ENVIRONMENT_VARIABLE}={named} is no interpreter that can be run"
             )
         return pathlib.Path(named)
-    homes = (pathlib.Path(sys.prefix).parent, pathlib.Path(fedrec_tff.__file__).parents[1])
-    for home in homes:
+    for home in (pathlib.Path(sys.prefix).parent, _HERE):
         python = home / _FOLDER / "bin" / "python"
         if os.access(python, os.X_OK):
             return python

@@ -66,7 +66,7 @@ def test_a_device_that_is_not_there_is_named_with_what_is(environment):
 def test_without_an_environment_a_line_says_how_to_make_one(monkeypatch, tmp_path):
     monkeypatch.delenv(worker_process.ENVIRONMENT_VARIABLE, raising=False)
     monkeypatch.setattr(worker_process.sys, "prefix", str(tmp_path / "venv"))
-    monkeypatch.setattr(worker_process.fedrec_tff, "__file__", str(tmp_path / "a" / "b" / "c.py"))
+    monkeypatch.setattr(worker_process, "_HERE", tmp_path)
 
     with pytest.raises(errors.UserError, match=r"^--execution=pjrt: .*make accelerator"):
         worker_process.check_is_installed("--execution=pjrt")

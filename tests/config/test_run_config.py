@@ -299,6 +299,7 @@ def test_a_run_may_move_but_not_change():
         "num_parallel_shards",
         "num_shares",
         "clients_per_block",
+        "client_batching",
         "ray_address",
         "ray_workers",
         "ray_gpus_per_worker",

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fedrec_tff.execution import compiled, debug
+from fedrec_tff.accelerator import pjrt_context
+from fedrec_tff.execution import compiled, debug, exceptions
 from fedrec_tff.learning import client_work
 from fedrec_tff.learning.config import SAMPLED_SOFTMAX
 from fedrec_tff.models import two_tower
@@ -70,16 +71,22 @@ _CONTEXTS = {
     "compiled, 2 shards": lambda: compiled.CompiledContext(
         compiled.CompiledOptions(num_parallel_shards=2, clients_per_block=3)
     ),
+    "pjrt, batches": lambda: pjrt_context.PjrtContext(
+        compiled.CompiledOptions(num_shares=2, clients_per_block=4),
+        pjrt_context.PjrtOptions(is_batched=True),
+    ),
     "debug": debug.DebugContext,
 }
 _ALWAYS = ("mean, row-sparse", "weighted_mean, dense", "dp_gaussian, dense")
 # Everything compiled and split; a few in the other contexts too.
 _RUNS = [
     *((case, "compiled, 2 shards") for case in _ALWAYS),
+    *((case, "pjrt, batches") for case in ("mean, row-sparse", "dp_gaussian, row-sparse")),
     *(
         pytest.param(*case, marks=pytest.mark.slow)
         for case in (
             *((case, "compiled, 2 shards") for case in _CASES if case not in _ALWAYS),
+            *((case, "pjrt, batches") for case in _CASES if "row-sparse" not in case),
             ("mean, row-sparse", "compiled, 1 shard"),
             ("mean, row-sparse", "debug"),
             ("dp_adaptive, row-sparse", "debug"),
@@ -99,7 +106,10 @@ def _process(case):
 
 @functools.cache
 def _context(name):
-    return _CONTEXTS[name]()
+    try:
+        return _CONTEXTS[name]()
+    except exceptions.WorkerUnfitError as error:
+        pytest.skip(str(error))
 
 
 @functools.cache
@@ -139,6 +149,7 @@ def test_rounds_are_those_of_tffs_own_runtime(case, context):
         ("mean, row-sparse", "debug"),
         ("weighted_mean, row-sparse", "compiled, 2 shards"),
         ("dp_gaussian, dense", "compiled, 2 shards"),
+        ("mean, row-sparse", "pjrt, batches"),
     ],
 )
 def test_clients_whose_update_is_not_finite_are_rejected(case, context):

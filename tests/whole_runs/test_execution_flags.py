@@ -8,6 +8,7 @@ pytestmark = pytest.mark.slow
 
 NOT_PRIVATE = {**TINY, "rounds": 6, "rounds_per_checkpoint": 3}
 ELSEWHERE = {"execution": "native"}
+IN_BATCHES = {"execution": "pjrt", "client_batching": "on", "clients_per_block": 8}
 IN_THE_CLEAR = {
     **NOT_PRIVATE,
     "clients_per_round": 30,
@@ -28,6 +29,10 @@ def chains(tmp_path_factory, uninterrupted_process, server):
             ({**DETERMINISTIC, **one_shard}, {}),
         ],
         "debug": [({**DETERMINISTIC, "execution": "debug"}, {})],
+        "pjrt": [
+            ({**DETERMINISTIC, **IN_BATCHES}, kill("after_save", 1)),
+            ({**DETERMINISTIC, **IN_BATCHES}, {}),
+        ],
         "profiled": [(PROFILED, {})],
         "no gpu": [({**NOT_PRIVATE, "device": "gpu:7"}, {})],
         "plain weights": [(IN_THE_CLEAR, {})],

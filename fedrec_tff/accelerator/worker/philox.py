@@ -4,7 +4,7 @@ JAX has no batching rule for XLA's own generator that gives each member of a bat
 own key. Plain operations have one.
 """
 
-# Tested in tests/accelerator/test_philox.py.
+# Tested in tests/accelerator/test_operations.py.
 
 import math
 

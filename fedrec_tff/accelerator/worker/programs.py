@@ -1,6 +1,6 @@
 """Programs that TensorFlow lowered, as functions of JAX, which JAX can make batches of."""
 
-# Tested in tests/accelerator/test_programs.py.
+# Tested in tests/accelerator/test_operations.py.
 
 from collections.abc import Sequence
 

@@ -1,6 +1,6 @@
 """What an accumulator is made of: sums, if they are sums, of which a block of clients needs one."""
 
-# Tested in tests/accelerator/test_sums.py.
+# Tested in tests/accelerator/test_pjrt_context.py.
 
 import dataclasses
 from collections.abc import Callable, Sequence
