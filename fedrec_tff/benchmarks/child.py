@@ -20,6 +20,7 @@ from fedrec_tff.benchmarks import plan, timing
 _MODULES = {
     plan.NATIVE: "federated_rounds",
     plan.COMPILED: "federated_rounds",
+    plan.PJRT: "federated_rounds",
     plan.STOCK_TFF: "stock_tff",
     plan.TFRS_FIT: "tfrs_fit",
     plan.BARE_LOOP: "bare_loop",

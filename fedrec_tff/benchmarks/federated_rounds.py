@@ -1,4 +1,4 @@
-"""Measures the project's own federated process, in TFF's native runtime or compiled."""
+"""Measures the project's own process: in TFF's native runtime, compiled, or in a worker."""
 
 # Tested in tests/benchmarks/test_benchmark_subjects.py.
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow_federated as tff
 
+from fedrec_tff.accelerator import pjrt_context
 from fedrec_tff.aggregators import registry, wrapping
 from fedrec_tff.benchmarks import measurement, memory, plan, process_rounds, timing, users
 from fedrec_tff.datasets import clients as clients_lib
@@ -24,7 +25,8 @@ def measure(row: plan.Row, budget: timing.Budget) -> measurement.Measurement:
     """Runs rounds of a row.
 
     Args:
-      row: Configuration to measure, whose subject is `plan.NATIVE` or `plan.COMPILED`.
+      row: Configuration to measure, whose subject is `plan.NATIVE`, `plan.COMPILED` or
+        `plan.PJRT`.
       budget: Time that the measurement may take.
 
     Returns:
@@ -126,7 +128,17 @@ def _open_context(row: plan.Row) -> Iterator[Any]:
         with native.native_context() as context:
             yield context
         return
-    options = compiled.CompiledOptions(num_parallel_shards=row.num_shards, updates_in_place=True)
+    options = compiled.CompiledOptions(
+        num_parallel_shards=row.num_shards,
+        clients_per_block=row.clients_per_block or compiled.DEFAULT_CLIENTS_PER_BLOCK,
+        updates_in_place=True,
+    )
+    if row.subject == plan.PJRT:
+        pjrt = pjrt_context.PjrtOptions(is_batched=row.is_batched)
+        opened = contextlib.closing(pjrt_context.PjrtContext(options, pjrt))
+        with opened as context, context.install():
+            yield context
+        return
     context = compiled.CompiledContext(options)
     with context.install():
         yield context

@@ -16,6 +16,7 @@ from fedrec_tff.privacy.mechanisms import kinds
 
 NATIVE = "native"
 COMPILED = "compiled"
+PJRT = "pjrt"
 STOCK_TFF = "stock_tff"
 TFRS_FIT = "tfrs_fit"
 BARE_LOOP = "bare_loop"
@@ -28,6 +29,7 @@ GROUPS = {
     "cohort": "Growth with the cohort (compiled)",
     "catalogue": "Growth with the catalogue (compiled)",
     "embedding": "Growth with the embedding (compiled)",
+    "accelerator": "Users' work in TensorFlow's XLA and in a current one, in blocks and not",
     "million": "A million items, 64 numbers each, 1,000 users a round (compiled)",
 }
 # What grows in these groups: a field of `Setting`, and its unit.
@@ -40,6 +42,7 @@ GROWTH = {
 _NOISE_MULTIPLIER = 1.0
 _SECONDS = 10.0
 _QUICK_SECONDS = 0.5
+_BLOCK_SIZES = (1, 8, 32, 128, 512)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,12 +108,15 @@ class Row:
       name: The key in the results.
       group: Group of the row, one of `GROUPS`.
       title: Title of the row, for people.
-      subject: Subject of the measurement: `NATIVE`, `COMPILED`, `STOCK_TFF`, `TFRS_FIT` or
-        `BARE_LOOP`.
+      subject: Subject of the measurement: `NATIVE`, `COMPILED`, `PJRT`, `STOCK_TFF`,
+        `TFRS_FIT` or `BARE_LOOP`.
       setting: Sizes of users, items and model.
       is_row_sparse: Whether clients train on the rows they touch, for the project's own process.
       num_shards: Number of parts of a cohort, for `COMPILED`; None for one for each core.
       num_threads: Threads of TensorFlow's pools; None for its default, one for each core.
+      clients_per_block: Number of users of a block, for `COMPILED` and `PJRT`; None for the
+        default.
+      is_batched: Whether users of a block are worked on at once, for `PJRT`.
       uses_dataset_iterator: Whether to iterate over the clients' data instead of TFF's default
         loop, `Dataset.reduce`, for `STOCK_TFF`.
     """
@@ -123,6 +129,8 @@ class Row:
     is_row_sparse: bool = True
     num_shards: int | None = None
     num_threads: int | None = None
+    clients_per_block: int | None = None
+    is_batched: bool = False
     uses_dataset_iterator: bool = False
 
     def to_json(self) -> str:
@@ -222,6 +230,7 @@ def _create_all_rows(setting: Setting) -> list[Row]:
         *_create_growth_rows(setting, "cohort", (10, 100, 1000, 10_000)),
         *_create_growth_rows(setting, "catalogue", (4000, 40_000, 200_000, 1_000_000)),
         *_create_growth_rows(setting, "embedding", (16, 32, 64, 128)),
+        *_create_accelerator_rows(setting),
         *_create_million_rows(setting),
     ]
 
@@ -269,14 +278,7 @@ def _create_bare_loop_row(setting: Setting) -> Row:
 
 def _create_tower_rows(setting: Setting) -> list[Row]:
     """Self-attention of SASRec's size, twice that width, and a GRU."""
-    attention = dataclasses.replace(
-        setting,
-        query_tower="attention",
-        embedding_dim=64,
-        num_blocks=2,
-        num_heads=2,
-        history_length=200,
-    )
+    attention = _with_attention(setting)
     wide = dataclasses.replace(attention, embedding_dim=128)
     gru = dataclasses.replace(attention, query_tower="gru", num_blocks=1, num_heads=1)
     return [
@@ -287,6 +289,37 @@ def _create_tower_rows(setting: Setting) -> list[Row]:
         Row("compiled_attention_128", "towers", "compiled, attention of 128", COMPILED, wide),
         Row("compiled_gru", "towers", "compiled, GRU of 64", COMPILED, gru),
     ]  # fmt: skip
+
+
+def _with_attention(setting: Setting) -> Setting:
+    return dataclasses.replace(
+        setting,
+        query_tower="attention",
+        embedding_dim=64,
+        num_blocks=2,
+        num_heads=2,
+        history_length=200,
+    )
+
+
+def _create_accelerator_rows(setting: Setting) -> list[Row]:
+    """The same users in both versions of XLA, one after the other and in blocks."""
+    small = dataclasses.replace(setting, clients_per_round=_BLOCK_SIZES[-1])
+    rows = []
+    for name, title, sized in (
+        ("small", "small model", small),
+        ("attention", "attention of 64", _with_attention(small)),
+    ):
+        rows += [
+            Row(f"loop_{name}", "accelerator", f"{title}: compiled", COMPILED, sized),
+            Row(f"pjrt_loop_{name}", "accelerator", f"{title}: pjrt, one by one", PJRT, sized),
+            *(
+                Row(f"pjrt_{size}_{name}", "accelerator", f"{title}: pjrt, blocks of {size}", PJRT,
+                    sized, clients_per_block=size, is_batched=True)
+                for size in _BLOCK_SIZES
+            ),
+        ]  # fmt: skip
+    return rows
 
 
 def _create_growth_rows(setting: Setting, group: str, values: Sequence[int]) -> list[Row]:
