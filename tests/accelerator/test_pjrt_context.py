@@ -236,3 +236,49 @@ def test_rows_of_tables_are_read_where_they_lie(batching):
         with batching.install():
             found = computation(stacking.StackedCohort((part,)))
         np.testing.assert_array_equal(found, np.sum(table[rows] * sizes[rows, np.newaxis], 0))
+
+
+class _Recorder:
+    """A protocol that sums in the clear and remembers who sent what."""
+
+    def __init__(self):
+        self.sent = {}
+
+    def start(self, slots, num_clients):
+        del slots, num_clients
+        self.sent.clear()
+        return self
+
+    def add(self, values, positions):
+        for row, position in enumerate(positions):
+            self.sent[int(position)] = [value[row] for value in values]
+
+    def finish(self):
+        return [np.sum(column, axis=0) for column in zip(*self.sent.values(), strict=True)]
+
+
+def test_a_secure_sum_gets_each_clients_own_integers(environment):
+    protocol = _Recorder()
+    context = pjrt_context.PjrtContext(
+        compiled.CompiledOptions(secure_sum=protocol, clients_per_block=4),
+        pjrt_context.PjrtOptions(num_cpu_devices=2, is_batched=True),
+    )
+
+    @tff.tensorflow.computation(np.int32)
+    def double(x):
+        return tf.stack([x, 2 * x])
+
+    @tff.federated_computation(tff.FederatedType(np.int32, tff.CLIENTS))
+    def computation(clients):
+        return tff.federated_secure_sum_bitwidth(tff.federated_map(double, clients), 8)
+
+    try:
+        with context.install():
+            found = computation(list(range(11)))
+    finally:
+        context.close()
+
+    np.testing.assert_array_equal(found, [55, 110])
+    assert sorted(protocol.sent) == list(range(11))
+    for position, (integers,) in protocol.sent.items():
+        np.testing.assert_array_equal(integers, [position, 2 * position])
