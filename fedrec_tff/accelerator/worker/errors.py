@@ -1,4 +1,6 @@
-"""What can be wrong with a program."""
+"""What can be wrong with a program, and with a machine."""
+
+# Tested in tests/accelerator/test_pjrt_context.py and tests/accelerator/test_worker_process.py.
 
 
 class UnsupportedProgramError(Exception):
