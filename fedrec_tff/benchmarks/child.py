@@ -24,6 +24,7 @@ _MODULES = {
     plan.STOCK_TFF: "stock_tff",
     plan.TFRS_FIT: "tfrs_fit",
     plan.BARE_LOOP: "bare_loop",
+    plan.RAY: "federated_rounds",
 }
 
 

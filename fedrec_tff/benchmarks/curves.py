@@ -1,4 +1,4 @@
-"""Curves of how rounds grow with the cohort, the catalogue and the embedding."""
+"""Curves of how rounds grow with the cohort, the catalogue, the embedding and the workers."""
 
 # Tested in tests/benchmarks/test_growth_curves.py.
 
@@ -20,7 +20,11 @@ _WHOLE_ROUND = "the whole round"
 def find_curves(results: Sequence[RowResult]) -> dict[str, list[RowResult]]:
     """The measured rows of each group that grows, in its order; those of one point left out."""
     curves = {
-        group: [r for r in results if r.row.group == group and r.measurement is not None]
+        group: [
+            result
+            for result in results
+            if result.row.group == group and result.row.find_size() and result.measurement
+        ]
         for group in plan.GROWTH
     }
     return {group: rows for group, rows in curves.items() if len(rows) > 1}
@@ -52,8 +56,8 @@ def save_curves(path: str | os.PathLike, results: Sequence[RowResult]) -> None:
 
 
 def _draw(panel: axes_lib.Axes, group: str, rows: Sequence[RowResult]) -> None:
-    field, unit = plan.GROWTH[group]
-    values = [getattr(result.row.setting, field) for result in rows]
+    _, unit = plan.GROWTH[group]
+    values = [result.row.find_size() for result in rows]
     found = [result.measurement for result in rows]
     seconds = [m.seconds_per_round for m in found]
     panel.errorbar(

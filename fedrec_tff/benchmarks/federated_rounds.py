@@ -1,4 +1,4 @@
-"""Measures the project's own process: in TFF's native runtime, compiled, or in a worker."""
+"""Measures the project's own process: in TFF's native runtime, compiled, or in workers."""
 
 # Tested in tests/benchmarks/test_benchmark_subjects.py.
 
@@ -12,6 +12,7 @@ import tensorflow_federated as tff
 from fedrec_tff.accelerator import pjrt_context
 from fedrec_tff.aggregators import registry, wrapping
 from fedrec_tff.benchmarks import measurement, memory, plan, process_rounds, timing, users
+from fedrec_tff.cluster import connection, ray_context, worker, worker_pool
 from fedrec_tff.datasets import clients as clients_lib
 from fedrec_tff.execution import compiled, native, stacking
 from fedrec_tff.learning import client_work, negative_sampling, optimizers
@@ -25,8 +26,8 @@ def measure(row: plan.Row, budget: timing.Budget) -> measurement.Measurement:
     """Runs rounds of a row.
 
     Args:
-      row: Configuration to measure, whose subject is `plan.NATIVE`, `plan.COMPILED` or
-        `plan.PJRT`.
+      row: Configuration to measure, whose subject is `plan.NATIVE`, `plan.COMPILED`, `plan.PJRT`
+        or `plan.RAY`.
       budget: Time that the measurement may take.
 
     Returns:
@@ -36,6 +37,7 @@ def measure(row: plan.Row, budget: timing.Budget) -> measurement.Measurement:
     baseline = memory.resident_bytes()
     population = users.create_population(setting)
     process = build_process(setting, row.is_row_sparse)
+    create = create_unread_cohort if row.reads_data else create_cohort
     with _open_context(row) as context:
 
         def read_details(metrics: client_work.ClientMetrics) -> dict[str, float]:
@@ -44,7 +46,7 @@ def measure(row: plan.Row, budget: timing.Budget) -> measurement.Measurement:
 
         return process_rounds.measure(
             process,
-            lambda number: create_cohort(population, setting, number),
+            lambda number: create(population, setting, number),
             read_details,
             setting,
             budget,
@@ -110,15 +112,25 @@ def create_cohort(
     Returns:
       The cohort, the same for the same setting and round.
     """
+    cohort = create_unread_cohort(population, setting, round_number)
+    return stacking.StackedCohort(tuple(part.load() for part in cohort.parts))
+
+
+def create_unread_cohort(
+    population: clients_lib.ClientPopulation, setting: plan.Setting, round_number: int
+) -> stacking.StackedCohort:
+    """The same cohort as rows of the population, which are read when a round asks for them."""
     rows = users.draw_cohort(setting, round_number)
     seeds = users.draw_seeds(setting, round_number)
-    parts = [
-        stacking.StackedClients(
-            client_work.ClientData(part.item_index, part.num_interactions, seeds[part.positions]),
-            part.positions,
+    parts = []
+    for part in clients_lib.select(population, rows):
+        bucket = population.buckets[part.bucket_index]
+        data = client_work.ClientData(
+            stacking.StoredRows(bucket.item_index, part.bucket_rows),
+            stacking.StoredRows(bucket.num_interactions, part.bucket_rows),
+            seeds[part.positions],
         )
-        for part in clients_lib.client_arrays(population, rows)
-    ]
+        parts.append(stacking.StackedClients(data, part.positions))
     return stacking.StackedCohort(tuple(parts))
 
 
@@ -130,6 +142,7 @@ def _open_context(row: plan.Row) -> Iterator[Any]:
         return
     options = compiled.CompiledOptions(
         num_parallel_shards=row.num_shards,
+        num_shares=row.num_shares,
         clients_per_block=row.clients_per_block or compiled.DEFAULT_CLIENTS_PER_BLOCK,
         updates_in_place=True,
     )
@@ -139,9 +152,27 @@ def _open_context(row: plan.Row) -> Iterator[Any]:
         with opened as context, context.install():
             yield context
         return
+    if row.subject == plan.RAY:
+        with _start_workers(row) as workers:
+            context = ray_context.RayContext(options, workers)
+            with context.install():
+                yield context
+        return
     context = compiled.CompiledContext(options)
     with context.install():
         yield context
+
+
+@contextlib.contextmanager
+def _start_workers(row: plan.Row) -> Iterator[worker_pool.Workers]:
+    with (
+        connection.connect(connection.LOCAL, row.num_workers, "rows") as ray,
+        worker_pool.Workers(
+            ray, worker.WorkerOptions(), row.num_workers, row.num_shares
+        ) as workers,
+    ):
+        workers.wait_for_all()
+        yield workers
 
 
 def _read_stages(context: Any) -> dict[str, float]:

@@ -4,6 +4,7 @@ Nothing heavy is imported here: rows travel to child processes as JSON.
 """
 
 import dataclasses
+import importlib.util
 import json
 import math
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ PJRT = "pjrt"
 STOCK_TFF = "stock_tff"
 TFRS_FIT = "tfrs_fit"
 BARE_LOOP = "bare_loop"
+RAY = "ray"
 
 GROUPS = {
     "round": "The round: one process and the same users, in TFF's native runtime and compiled",
@@ -31,18 +33,21 @@ GROUPS = {
     "embedding": "Growth with the embedding (compiled)",
     "accelerator": "Users' work in TensorFlow's XLA and in a current one, in blocks and not",
     "million": "A million items, 64 numbers each, 1,000 users a round (compiled)",
+    "workers": "Workers of a Ray cluster on this machine, one thread each, 1,000 users a round",
 }
 # What grows in these groups: a field of `Setting`, and its unit.
 GROWTH = {
     "cohort": ("clients_per_round", "users a round"),
     "catalogue": ("num_items", "items"),
     "embedding": ("embedding_dim", "dimensions"),
+    "workers": ("num_workers", "workers"),
 }
 # Of differential privacy; the noise is drawn and added like any other.
 _NOISE_MULTIPLIER = 1.0
 _SECONDS = 10.0
 _QUICK_SECONDS = 0.5
 _BLOCK_SIZES = (1, 8, 32, 128, 512)
+_NUM_SHARES_OF_WORKERS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,10 +114,14 @@ class Row:
       group: Group of the row, one of `GROUPS`.
       title: Title of the row, for people.
       subject: Subject of the measurement: `NATIVE`, `COMPILED`, `PJRT`, `STOCK_TFF`,
-        `TFRS_FIT` or `BARE_LOOP`.
+        `TFRS_FIT`, `BARE_LOOP` or `RAY`.
       setting: Sizes of users, items and model.
       is_row_sparse: Whether clients train on the rows they touch, for the project's own process.
-      num_shards: Number of parts of a cohort, for `COMPILED`; None for one for each core.
+      num_shards: Threads that work on a cohort, for `COMPILED`; None for one for each core.
+      num_shares: Number of shares of a cohort; None for one for each thread.
+      num_workers: Number of workers, for `RAY`; 0 for others.
+      reads_data: Whether clients' data are read in the timed rounds, as in a run, where they travel
+        to workers as row numbers; they are at hand otherwise.
       num_threads: Threads of TensorFlow's pools; None for its default, one for each core.
       clients_per_block: Number of users of a block, for `COMPILED` and `PJRT`; None for the
         default.
@@ -128,10 +137,18 @@ class Row:
     setting: Setting
     is_row_sparse: bool = True
     num_shards: int | None = None
+    num_shares: int | None = None
+    num_workers: int = 0
+    reads_data: bool = False
     num_threads: int | None = None
     clients_per_block: int | None = None
     is_batched: bool = False
     uses_dataset_iterator: bool = False
+
+    def find_size(self) -> int:
+        """What grows in the row's group, one of `GROWTH`; 0 where the row has nothing of it."""
+        field, _ = GROWTH[self.group]
+        return getattr(self.setting if hasattr(self.setting, field) else self, field)
 
     def to_json(self) -> str:
         """One line."""
@@ -198,6 +215,7 @@ def create_rows(config: BenchmarkConfig) -> list[Row]:
 
     Returns:
       The rows in the order of measurement; what is compared with each other lies side by side.
+      Those that need Ray, an extra, are among them where it is installed or they are asked for.
 
     Raises:
       UserError: If `config.rows` names what is not there.
@@ -213,8 +231,10 @@ def create_rows(config: BenchmarkConfig) -> list[Row]:
                 f"--rows={name}: unknown{' with --quick' if config.quick else ''}; choose of the "
                 f"groups {', '.join(groups)}, and the rows {', '.join(names)}"
             )
-    chosen = set(config.rows) or known
-    return [row for row in rows if row.name in chosen or row.group in chosen]
+    if not config.rows:
+        has_ray = importlib.util.find_spec("ray") is not None
+        return [row for row in rows if row.subject != RAY or has_ray]
+    return [row for row in rows if row.name in config.rows or row.group in config.rows]
 
 
 def _create_all_rows(setting: Setting) -> list[Row]:
@@ -232,6 +252,7 @@ def _create_all_rows(setting: Setting) -> list[Row]:
         *_create_growth_rows(setting, "embedding", (16, 32, 64, 128)),
         *_create_accelerator_rows(setting),
         *_create_million_rows(setting),
+        *_create_worker_rows(setting),
     ]
 
 
@@ -347,4 +368,22 @@ def _create_million_rows(setting: Setting) -> list[Row]:
             dataclasses.replace(wide, num_items=num_items, **fields))
         for name, (title, fields) in kinds_of_step.items()
         for num_items in (4000, 1_000_000)
+    ]  # fmt: skip
+
+
+def _create_worker_rows(setting: Setting) -> list[Row]:
+    """The same shares by one thread, by all, and by workers; beside them, what shares cost."""
+    cohort = dataclasses.replace(setting, clients_per_round=1000)
+    shares = {"num_shares": _NUM_SHARES_OF_WORKERS, "reads_data": True}
+    return [
+        Row("one_share_1_thread", "workers", "compiled, 1 thread, one share", COMPILED, cohort,
+            num_shards=1, num_shares=1, reads_data=True),
+        Row("shares_1_thread", "workers", "compiled, 1 thread, 16 shares", COMPILED, cohort,
+            num_shards=1, **shares),
+        Row("shares_all_threads", "workers", "compiled, all threads, 16 shares", COMPILED, cohort,
+            **shares),
+        Row("ray_1_worker", "workers", "Ray, 1 worker, 16 shares", RAY, cohort, num_workers=1,
+            **shares),
+        Row("ray_2_workers", "workers", "Ray, 2 workers, 16 shares", RAY, cohort, num_workers=2,
+            **shares),
     ]  # fmt: skip

@@ -102,6 +102,17 @@ class Workers:
         """The number of GPUs of each worker."""
         return self._options.num_gpus
 
+    def wait_for_all(self) -> None:
+        """Waits until every worker has started, for who wants to measure them.
+
+        Raises:
+          WorkerLostError: If they are lost, or none starts.
+          WorkerUnfitError: If workers cannot work.
+        """
+        while any(seat.reference is not None for seat in self._seats):
+            for seat in self._wait():
+                self._receive(seat)
+
     def create_key(self) -> str:
         """A key for a form that no other form of these workers has."""
         return f"form {next(self._numbers)}"

@@ -10,7 +10,7 @@ from fedrec_tff.benchmarks.report import RowResult
 
 
 def _results(*names):
-    rows = {row.name: row for row in plan.create_rows(plan.BenchmarkConfig())}
+    rows = {row.name: row for row in plan.create_rows(plan.BenchmarkConfig(rows=names))}
     return [
         RowResult(rows[name], fake_rows.create_measurement(100.0, client_users=200.0))
         for name in names
@@ -26,13 +26,19 @@ def test_curves_are_of_groups_that_grow_and_have_two_measured_rows():
     }
 
 
+def test_a_curve_of_workers_begins_with_the_first():
+    results = _results("shares_1_thread", "ray_1_worker", "ray_2_workers")
+    (rows,) = curves.find_curves(results).values()
+    assert [result.row.find_size() for result in rows] == [1, 2]
+
+
 @pytest.mark.parametrize("ending", ["svg", "png"])
 def test_a_file_has_a_panel_for_each_group(tmp_path, ending):
-    results = _results("cohort_10", "cohort_100", "embedding_16", "embedding_64")
+    results = _results("cohort_10", "cohort_100", "ray_1_worker", "ray_2_workers")
     path = tmp_path / f"curves.{ending}"
     curves.save_curves(path, results)
     before = path.read_bytes()
     if ending == "svg":
-        for unit in ("users a round", "dimensions"):
+        for unit in ("users a round", "workers"):
             assert f"<!-- {unit} -->".encode() in before
     assert len(before) > 5000

@@ -1,6 +1,7 @@
 """What is to be measured."""
 
 import dataclasses
+import importlib.util
 
 import pytest
 
@@ -63,6 +64,15 @@ def test_growth_changes_one_number():
             assert changed <= {field, "num_users"}
             assert row.setting.num_users == max(6040, row.setting.clients_per_round)
             assert row.subject == plan.COMPILED
+
+
+def test_workers_do_the_work_of_threads_and_are_left_out_where_there_is_no_ray(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert plan.RAY not in {row.subject for row in rows().values()}
+    found = rows(rows=["workers"])
+    one, two, thread = (found[n] for n in ("ray_1_worker", "ray_2_workers", "shares_1_thread"))
+    assert differences(one, two) == {"num_workers"}
+    assert differences(one, thread) == {"subject", "num_workers", "num_shards"}
 
 
 def test_self_attention_is_of_sasrecs_size():

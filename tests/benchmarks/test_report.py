@@ -25,6 +25,10 @@ _EXPECTED = {
     "pjrt_block_over_loop_attention_ratio": 1500 / 1000,
     "lazy_million_over_4000_ratio": 1400 / 2000,
     "noise_million_over_4000_ratio": 400 / 1600,
+    "shares_over_one_share_ratio": 1500 / 2000,
+    "one_worker_over_one_thread_ratio": 1200 / 1500,
+    "two_workers_over_one_ratio": 2100 / 1200,
+    "two_workers_over_all_threads_ratio": 2100 / 2800,
     "row_sparse_over_dense_ratio": 3000 / 500,
 }
 
