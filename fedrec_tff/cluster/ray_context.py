@@ -20,7 +20,16 @@ import tensorflow as tf
 
 from fedrec_tff.cluster import messages
 from fedrec_tff.cluster.worker_pool import Workers
-from fedrec_tff.execution import compiled, entropy, exceptions, forms, rounds, stacking, values
+from fedrec_tff.execution import (
+    compiled,
+    entropy,
+    exceptions,
+    forms,
+    rounds,
+    row_writes,
+    stacking,
+    values,
+)
 from fedrec_tff.execution import shares as shares_lib
 
 DEFAULT_NUM_SHARES = 16
@@ -63,7 +72,7 @@ class RayContext(compiled.CompiledContext):
     def create_round(self, form: forms.FederatedForm) -> rounds.FederatedRound:
         """Makes a form ready to run."""
         super().create_round(form)
-        return RayRound(form, self.options, self._workers)
+        return RayRound(form, self.options, self._workers, self.tables)
 
 
 class RayRound(compiled.CompiledRound):
@@ -74,6 +83,7 @@ class RayRound(compiled.CompiledRound):
         form: forms.FederatedForm,
         options: compiled.CompiledOptions,
         workers: Workers,
+        tables: row_writes.Tables | None = None,
     ) -> None:
         """Initialises the round.
 
@@ -81,8 +91,9 @@ class RayRound(compiled.CompiledRound):
           form: Form of the computation to run.
           options: Options of compiled rounds, with nothing left to default.
           workers: The workers.
+          tables: Tables that rounds may write in place; None where results must be copies.
         """
-        super().__init__(form, options, ["CPU:0"])
+        super().__init__(form, options, ["CPU:0"], tables)
         self._workers = workers
         self._key = workers.create_key()
         self._form_reference: Any = None
