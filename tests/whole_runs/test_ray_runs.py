@@ -12,6 +12,10 @@ import psutil
 import pytest
 from training_runs import DETERMINISTIC, ROOT, TIMEOUT_SECONDS, TINY, to_argv
 
+from fedrec_tff.config.run_config import RunConfig
+from fedrec_tff.run import data
+from fedrec_tff.studies.disk_population import job
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
@@ -90,6 +94,22 @@ def test_a_driver_that_is_killed_resumes_to_the_same_bits_and_leaves_no_process(
     assert resumed.wait() == 0, resumed.said
     assert "resuming after round 3" in resumed.said
     assert (run.root / "model.npz").read_bytes() == expected
+
+
+def test_workers_read_data_that_were_prepared_on_disk(tmp_path):
+    rows = [f"u{user},i{(user + step) % 29}" for user in range(60) for step in range(3 + user % 9)]
+    (tmp_path / "log.csv").write_text("\n".join(["user_id,item_id", *rows]) + "\n")
+    config = RunConfig(dataset="csv", data_dir=str(tmp_path / "log.csv"))
+    job.prepare(data.create_dataset_config(config), tmp_path / "prepared", lambda line: None)
+    flags = {"embedding_dim": 4, "num_negatives": 4, "clients_per_round": 30, "rounds": 3}
+    on_disk = {**flags, "dataset": "prepared", "data_dir": tmp_path / "prepared"}
+    in_memory = {**flags, "dataset": "csv", "data_dir": config.data_dir, "num_shares": 16}
+    here = _Run(tmp_path / "here", in_memory)
+    there = _Run(tmp_path / "there", {**on_disk, **_ON_RAY})
+    for run in (here, there):
+        assert run.wait() == 0, run.said
+    assert (there.root / "model.npz").read_bytes() == (here.root / "model.npz").read_bytes()
+    assert "does not find" not in there.said
 
 
 def test_ctrl_c_saves_and_leaves_no_process(tmp_path):
