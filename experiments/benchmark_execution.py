@@ -31,7 +31,7 @@ _ROWS = flags.DEFINE_list(
     "rows",
     list(_DEFAULTS.rows),
     f"Subjects to measure, separated by commas: names of rows, as --json has them, or the groups "
-    f"{', '.join(plan.GROUPS)}. By default, all.",
+    f"{', '.join(plan.GROUPS)}. By default, all; those with workers where Ray is installed.",
 )
 _QUICK = flags.DEFINE_bool("quick", _DEFAULTS.quick, "A tiny version of some rows: proves nothing.")
 _SEED = flags.DEFINE_integer(
@@ -43,8 +43,8 @@ _MARKDOWN = flags.DEFINE_string("markdown", None, "Also write the tables to this
 _PLOT = flags.DEFINE_string(
     "plot",
     None,
-    "Also draw how rounds grow with the cohort, the catalogue and the embedding, as far as these "
-    "groups are measured, into this file: .svg, .png or .pdf.",
+    "Also draw how rounds grow with the cohort, the catalogue, the embedding and the workers, as "
+    "far as these groups are measured, into this file: .svg, .png or .pdf.",
 )
 
 _EXIT_WITHOUT_HEADLINE = 1

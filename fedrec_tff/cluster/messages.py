@@ -13,7 +13,7 @@ from tensorflow_federated.proto.v0 import computation_pb2
 from fedrec_tff.execution import stacking
 from fedrec_tff.execution.forms import ClientForm
 from fedrec_tff.execution.graph_functions import GraphFunction
-from fedrec_tff.execution.secure_sum import SecureSumSlot
+from fedrec_tff.execution.secure_sum import Sealer, SecureSumSlot
 from fedrec_tff.execution.shares import Block
 
 # What `Work.clients_per_step` is where clients are called one by one.
@@ -63,8 +63,8 @@ class Work:
       shares: Blocks of each share.
       clients_per_block: Number of clients whose data are on the device at once, for each share.
       clients_per_step: Number of clients that are worked on at once; `ONE_BY_ONE` for plain graphs.
-      sums_in_the_clear: Whether the worker adds up secure sums; if not, it returns each client's
-        integers.
+      sealer: What clients do with their integers for secure sums before they leave the worker; None
+        where the worker adds them up in the clear.
     """
 
     form: str
@@ -72,7 +72,7 @@ class Work:
     shares: tuple[tuple[BlockMessage, ...], ...]
     clients_per_block: int
     clients_per_step: int
-    sums_in_the_clear: bool
+    sealer: Sealer | None
 
     @property
     def num_clients(self) -> int:
@@ -87,8 +87,7 @@ class Outcome:
     Attributes:
       accumulator: Leaves of the accumulator of all shares; None if there were no clients.
       secure_sums: Secure sums in the clear, int64, one for each slot.
-      integers: The clients' integers for each slot, and their positions, where sums are not in the
-        clear.
+      sealed: Messages of `Work.sealer`.
       seconds: Seconds that the work took.
       failure: The error that ended it; None if all is well.
       unreadable: Keys of tables that the worker cannot read where they lie; then nothing was done.
@@ -96,7 +95,7 @@ class Outcome:
 
     accumulator: list[np.ndarray] | None = None
     secure_sums: list[np.ndarray] = dataclasses.field(default_factory=list)
-    integers: list[tuple[list[np.ndarray], np.ndarray]] = dataclasses.field(default_factory=list)
+    sealed: list[Any] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
     failure: Exception | None = None
     unreadable: tuple[str, ...] = ()

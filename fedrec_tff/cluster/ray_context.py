@@ -169,7 +169,7 @@ class RayRound(compiled.CompiledRound):
                 tuple(tuple(messages.pack_block(b, table_keys) for b in share) for share in unit),
                 self._options.clients_per_block,
                 clients_per_step,
-                sums_in_the_clear,
+                None if sums_in_the_clear else sums.hand_out(_find_positions(unit)),
             )
         totals = []
         # Closed at once if something fails: the next round begins with workers that are free.
@@ -178,8 +178,7 @@ class RayRound(compiled.CompiledRound):
             for index, outcome in outcomes:
                 if outcome.failure is not None:
                     raise outcome.failure
-                for integers, positions in outcome.integers:
-                    sums.add(integers, positions)
+                sums.receive(outcome.sealed)
                 totals.append(shares_lib.ShareTotals(None, outcome.secure_sums))
                 tree.add(index, [tf.convert_to_tensor(array) for array in outcome.accumulator])
         slots = self._form.slots if sums_in_the_clear else ()
@@ -220,3 +219,8 @@ class RayRound(compiled.CompiledRound):
         while -(-num_shares // (2 * size)) >= wanted:
             size *= 2
         return size
+
+
+def _find_positions(shares: Sequence[Sequence[shares_lib.Block]]) -> np.ndarray:
+    """The positions of all clients of some shares, of which there are some."""
+    return np.concatenate([block.clients.positions for share in shares for block in share])

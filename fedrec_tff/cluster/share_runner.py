@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from fedrec_tff.cluster import messages
-from fedrec_tff.execution import client_calls, entropy, exceptions, rounds
+from fedrec_tff.execution import client_calls, entropy, exceptions, rounds, secure_sum
 from fedrec_tff.execution import devices as devices_lib
 from fedrec_tff.execution import shares as shares_lib
 from fedrec_tff.execution.client_loop import ClientLoop
@@ -52,21 +52,23 @@ class ShareRunner:
         shares = [
             [messages.unpack_block(block, tables) for block in share] for share in work.shares
         ]
-        integers: list[tuple[list[np.ndarray], np.ndarray]] = []
+        sealed: list[Any] = []
 
-        def add_integers(values: Sequence[np.ndarray], positions: np.ndarray) -> None:
-            integers.append((list(values), positions))
+        def seal(values: Sequence[np.ndarray], positions: np.ndarray) -> None:
+            if self._form.slots:
+                secure_sum.check_bounds(self._form.slots, values, positions)
+                sealed.extend(work.sealer.seal(values, positions))
 
         try:
             run = self._run_one_by_one if work.clients_per_step == 0 else self._run_compiled
-            totals = run(work, shares, prepared, add_integers)
+            totals = run(work, shares, prepared, None if work.sealer is None else seal)
         except Exception as error:
             return messages.Outcome(failure=_describe(error))
         accumulator = totals.accumulator
         return messages.Outcome(
             None if accumulator is None else [tensor.numpy() for tensor in accumulator],
             totals.secure_sums,
-            integers,
+            sealed,
             time.monotonic() - start,
         )
 
@@ -77,7 +79,7 @@ class ShareRunner:
         prepared: Sequence[tf.Tensor],
         add_integers: Any,
     ) -> shares_lib.ShareTotals:
-        key = (work.clients_per_block, work.clients_per_step, work.sums_in_the_clear)
+        key = (work.clients_per_block, work.clients_per_step, add_integers is None)
         if key not in self._compiled:
             loop = ClientLoop(self._form, *key)
             names = [self._devices[i % len(self._devices)] for i in range(self._num_threads)]
@@ -87,7 +89,7 @@ class ShareRunner:
             prepared,
             self._merge,
             lambda run, arguments: list(self._pool.map(run, arguments)),
-            None if work.sums_in_the_clear else add_integers,
+            add_integers,
         )
 
     def _run_one_by_one(

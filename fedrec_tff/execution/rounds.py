@@ -4,10 +4,11 @@
 
 import abc
 import concurrent.futures
+import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,13 @@ from fedrec_tff.execution import (
 )
 from fedrec_tff.execution.forms import FederatedForm
 from fedrec_tff.execution.graph_functions import GraphFunction
-from fedrec_tff.execution.secure_sum import SecureSum, SumInTheClear, check_bounds, does_not_fit
+from fedrec_tff.execution.secure_sum import (
+    Sealer,
+    SecureSum,
+    SumInTheClear,
+    check_bounds,
+    does_not_fit,
+)
 
 # For `work`, and for `accumulate`.
 _KEYS_PER_CLIENT = 2
@@ -311,13 +318,28 @@ class SecureSumCollector:
         if not self._slots:
             return
         check_bounds(self._slots, integers, positions)
-        with self._lock:
-            try:
-                self._round.add(integers, positions)
-            except Exception as error:
-                self.failure = error
-                raise
+        with self._noting_failures():
+            self._round.add(integers, positions)
+
+    def hand_out(self, positions: np.ndarray) -> Sealer:
+        """Lets some clients do their part elsewhere; there, bounds must be checked."""
+        with self._noting_failures():
+            return self._round.hand_out(positions)
+
+    def receive(self, messages: Sequence[Any]) -> None:
+        """Adds clients that were handed out."""
+        with self._noting_failures():
+            self._round.receive(messages)
 
     def finish(self) -> list[np.ndarray]:
         """The sums."""
         return self._round.finish()
+
+    @contextlib.contextmanager
+    def _noting_failures(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except Exception as error:
+                self.failure = error
+                raise

@@ -8,7 +8,7 @@ may mask or encrypt them.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,8 +30,27 @@ class SecureSumSlot:
     modulus: int | None = None
 
 
+class Sealer(Protocol):
+    """What some clients do in a sum by themselves. It is pickled to where they are."""
+
+    def seal(self, values: Sequence[np.ndarray], positions: np.ndarray) -> list[Any]:
+        """Makes clients' messages to the server.
+
+        Args:
+          values: The clients' integers, within the slots' bounds: for each slot, int64
+            [num_clients, *shape].
+          positions: int64 [num_clients], the clients' positions in the cohort.
+
+        Returns:
+          The messages, which are pickled on their way back.
+        """
+
+
 class SecureSumRound(Protocol):
-    """One sum over one cohort."""
+    """One sum over one cohort.
+
+    Clients are either added, or handed out and received from elsewhere: on a cluster, from workers.
+    """
 
     def add(self, values: Sequence[np.ndarray], positions: np.ndarray) -> None:
         """Adds some clients; their integers are within the slots' bounds.
@@ -39,6 +58,24 @@ class SecureSumRound(Protocol):
         Args:
           values: The clients' integers: for each slot, int64 [num_clients, *shape].
           positions: int64 [num_clients], the clients' positions in the cohort.
+        """
+
+    def hand_out(self, positions: np.ndarray) -> Sealer:
+        """Lets some clients, each of them once, do their part elsewhere.
+
+        Args:
+          positions: int64 [num_clients], the clients' positions in the cohort.
+
+        Returns:
+          What they do there. Where it is done twice, as by a worker that is lost and by another,
+          the messages say the same, and one of them is received.
+        """
+
+    def receive(self, messages: Sequence[Any]) -> None:
+        """Adds clients that were handed out.
+
+        Args:
+          messages: What `Sealer.seal` returned.
         """
 
     def finish(self) -> list[np.ndarray]:
@@ -68,6 +105,14 @@ class SecureSum(Protocol):
         """
 
 
+class UnsealedIntegers:
+    """Hides nothing: the messages are the integers."""
+
+    def seal(self, values: Sequence[np.ndarray], positions: np.ndarray) -> list[Any]:
+        """The integers, and whose they are; see `Sealer`."""
+        return [(list(values), positions)]
+
+
 class SumInTheClear:
     """Protects nothing: the default of a simulation, where the server sees every client anyway."""
 
@@ -95,6 +140,16 @@ class RoundInTheClear:
             for row in tensor:
                 reduced = np.mod(row, slot.modulus)
                 self._sums[index] = np.mod(self._sums[index] + reduced, slot.modulus)
+
+    def hand_out(self, positions: np.ndarray) -> UnsealedIntegers:
+        """Lets clients send their integers; see `SecureSumRound`."""
+        del positions
+        return UnsealedIntegers()
+
+    def receive(self, messages: Sequence[Any]) -> None:
+        """Adds clients; see `SecureSumRound`."""
+        for values, positions in messages:
+            self.add(values, positions)
 
     def finish(self) -> list[np.ndarray]:
         """The sums; see `SecureSumRound`."""

@@ -1,6 +1,7 @@
 """A round of a secure sum that has nothing to sum, whatever the protocol."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,18 @@ class EmptyRound:
         """
         if self._slots and len(positions):
             raise exceptions.ExecutionError("a client in a secure sum that was begun for none")
+
+    def hand_out(self, positions: np.ndarray) -> secure_sum.UnsealedIntegers:
+        """Lets clients send what they have, which is nothing; see `secure_sum.SecureSumRound`.
+
+        Raises:
+          ExecutionError: If there is a client after all.
+        """
+        self.add([], positions)
+        return secure_sum.UnsealedIntegers()
+
+    def receive(self, messages: Sequence[Any]) -> None:
+        """Adds nothing; see `secure_sum.SecureSumRound`."""
 
     def finish(self) -> list[np.ndarray]:
         """Zeros."""

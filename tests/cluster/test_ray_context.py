@@ -10,7 +10,10 @@ from fedrec_tff.cluster.ray_context import RayContext
 from fedrec_tff.cluster.worker import WorkerOptions
 from fedrec_tff.cluster.worker_pool import Workers
 from fedrec_tff.execution import exceptions
+from fedrec_tff.secure_sums.encryption import encrypted_sum
+from fedrec_tff.secure_sums.encryption import messages as encrypted_messages
 from fedrec_tff.secure_sums.masking import masked_sum
+from fedrec_tff.secure_sums.masking import messages as masked_messages
 
 _MODEL = np.float32([0.1, -0.2, 0.3, 0.4])
 
@@ -55,14 +58,48 @@ def test_bits_do_not_depend_on_the_number_of_workers_nor_of_their_threads(ray, s
         assert _bits(_run(alone, made.train, arguments, num_shares=5)) == expected
 
 
-def test_secure_sums_are_exact_in_the_clear_and_by_a_protocol_on_the_driver(striking):
+class _Recorder:
+    """A secure sum that notes what it receives from workers."""
+
+    def __init__(self, inner):
+        self._inner = inner
+        self.received = []
+
+    def start(self, slots, num_clients):
+        started = self._inner.start(slots, num_clients)
+        receive = started.receive
+
+        def note(messages):
+            self.received.extend(messages)
+            receive(messages)
+
+        started.receive = note
+        return started
+
+
+def test_secure_sums_are_exact_in_the_clear_and_sealed_on_workers(striking):
     cohort = made.create_cohort(25)
     clients = [client["scale"] for client in cohort.unstack()]
     expected = int(np.sum((np.float32(clients) * 1000).astype(np.int32) % 251))
     assert _run(striking.workers, made.count, (cohort,)) == [expected]
-    protocol = masked_sum.MaskedSum()
-    assert _run(striking.workers, made.count, (cohort,), secure_sum=protocol) == [expected]
-    assert protocol.costs is not None
+    for protocol in (masked_sum.MaskedSum(), encrypted_sum.EncryptedSum()):
+        recorder = _Recorder(protocol)
+        assert _run(striking.workers, made.count, (cohort,), secure_sum=recorder) == [expected]
+        assert protocol.costs.num_clients == len(recorder.received) == 25
+        # What the driver gets are messages of the protocol, made on workers, and no integers.
+        kinds = {type(message) for message, _ in recorder.received}
+        assert kinds <= {masked_messages.MaskedInput, encrypted_messages.ClientMessage}
+        assert min(seconds for _, seconds in recorder.received) > 0
+
+
+def test_an_integer_out_of_bounds_is_not_sealed(striking):
+    cohort = made.create_cohort(9)
+    part = cohort.parts[0]
+    part.structure["scale"][2] = -1.0
+    with pytest.raises(
+        exceptions.ExecutionError, match=f"client {part.positions[2]} of the cohort: an input"
+    ):
+        _run(striking.workers, made.count, (cohort,), secure_sum=masked_sum.MaskedSum())
 
 
 def test_clients_that_are_not_compiled_have_the_same_bits_too(striking, caplog):

@@ -58,6 +58,10 @@ class Meter:
         yield
         self._seconds[party][phase] += time.thread_time() - start
 
+    def add(self, party: str, phase: str, seconds: float) -> None:
+        """Counts what a party did in another process."""
+        self._seconds[party][phase] += seconds
+
     def seconds(self, party: str) -> dict[str, float]:
         """What was timed."""
         return dict(self._seconds[party])

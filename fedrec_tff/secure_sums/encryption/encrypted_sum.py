@@ -26,15 +26,28 @@ them.
 
 # Tested in tests/secure_sums/encryption/test_encryption_sum.py.
 
+import dataclasses
+import functools
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import tenseal
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from fedrec_tff.execution import secure_sum
 from fedrec_tff.secure_sums.empty_round import EmptyRound
-from fedrec_tff.secure_sums.encryption import bfv, ckks, costs, failures, packing, schemes
+from fedrec_tff.secure_sums.encryption import (
+    bfv,
+    ckks,
+    costs,
+    failures,
+    messages,
+    packing,
+    schemes,
+)
 from fedrec_tff.secure_sums.encryption.client import Client
 from fedrec_tff.secure_sums.encryption.decryptor import Decryptor
 from fedrec_tff.secure_sums.encryption.server import Server
@@ -95,6 +108,47 @@ class EncryptedSum:
         return EncryptedRound(self, self._scheme, slots, num_clients, self._min_clients)
 
 
+@dataclasses.dataclass(frozen=True)
+class EncryptionSealer:
+    """What some clients do: a `secure_sum.Sealer`.
+
+    Attributes:
+      scheme: Encryption scheme of the round.
+      plan: Plan of how integers become rows.
+      public_context: The parameters and the public key, as `schemes.public_context` has them.
+      round_id: Identifier of the round.
+      signing_keys: Private key of each client, 32 bytes, by its position in the cohort.
+    """
+
+    scheme: schemes.Scheme
+    plan: packing.Packing
+    public_context: bytes
+    round_id: bytes
+    signing_keys: Mapping[int, bytes]
+
+    def seal(
+        self, values: Sequence[np.ndarray], positions: np.ndarray
+    ) -> list[tuple[messages.ClientMessage, float]]:
+        """The clients' ciphertexts, signed, and the seconds that each took."""
+        sealed = []
+        for row, position in enumerate(positions.tolist()):
+            key = ed25519.Ed25519PrivateKey.from_private_bytes(self.signing_keys[position])
+            client = Client(self.scheme, self.plan, self.context, self.round_id, position, key)
+            start = time.thread_time()
+            message = client.encrypt([tensor[row] for tensor in values])
+            sealed.append((message, time.thread_time() - start))
+        return sealed
+
+    @functools.cached_property
+    def context(self) -> tenseal.Context:
+        """The public context, read once for all of these clients."""
+        return schemes.load_context(self.public_context)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return EncryptionSealer, tuple(fields)
+
+
 class EncryptedRound:
     """One cohort.
 
@@ -128,29 +182,40 @@ class EncryptedRound:
         self._plan = packing.create_packing(slots, num_clients, capacity, scheme.num_columns)
         with self._meter.time(costs.DECRYPTOR, "create_keys"):
             self.decryptor = Decryptor(scheme, self._plan, min_clients)
-        self._round_id = secrets.token_bytes(_ROUND_ID_BYTES)
-        self._signing_keys = [ed25519.Ed25519PrivateKey.generate() for _ in range(num_clients)]
-        directory = {index: key.public_key() for index, key in enumerate(self._signing_keys)}
+        round_id = secrets.token_bytes(_ROUND_ID_BYTES)
+        keys = [ed25519.Ed25519PrivateKey.generate() for _ in range(num_clients)]
+        directory = {index: key.public_key() for index, key in enumerate(keys)}
         self.server = Server(
             scheme,
             self.decryptor.public_context,
             self._plan.num_rows,
-            self._round_id,
+            round_id,
             directory,
+        )
+        self._sealer = EncryptionSealer(
+            scheme,
+            self._plan,
+            self.decryptor.public_context,
+            round_id,
+            {index: key.private_bytes_raw() for index, key in enumerate(keys)},
         )
         # Each client would read it for itself; once is enough to know what that costs.
         with self._meter.time(costs.CLIENT, "load"):
-            self._client_context = schemes.load_context(self.decryptor.public_context)
+            _ = self._sealer.context
 
     def add(self, values: Sequence[np.ndarray], positions: np.ndarray) -> None:
         """Has some clients encrypt, and the server add; see `secure_sum.SecureSumRound`."""
-        for row, position in enumerate(positions.tolist()):
-            key = self._signing_keys[position]
-            client = Client(
-                self._scheme, self._plan, self._client_context, self._round_id, position, key
-            )
-            with self._meter.time(costs.CLIENT, "encrypt"):
-                message = client.encrypt([tensor[row] for tensor in values])
+        self.receive(self._sealer.seal(values, positions))
+
+    def hand_out(self, positions: np.ndarray) -> EncryptionSealer:
+        """Lets some clients encrypt elsewhere; see `secure_sum.SecureSumRound`."""
+        keys = {p: self._sealer.signing_keys[p] for p in positions.tolist()}
+        return dataclasses.replace(self._sealer, signing_keys=keys)
+
+    def receive(self, sealed: Sequence[tuple[messages.ClientMessage, float]]) -> None:
+        """Has the server add ciphertexts; see `secure_sum.SecureSumRound`."""
+        for message, seconds in sealed:
+            self._meter.add(costs.CLIENT, "encrypt", seconds)
             self._uploaded.append(message.num_bytes)
             with self._meter.time(costs.SERVER, "add"):
                 self.server.receive(message)
@@ -162,11 +227,12 @@ class EncryptedRound:
           TooFewClientsError: If somebody of the cohort is missing: a sum of some could have less
             noise in it than was counted on.
         """
-        missing = len(self._signing_keys) - len(self._uploaded)
+        num_clients = len(self._sealer.signing_keys)
+        missing = num_clients - len(self._uploaded)
         if missing:
             raise failures.TooFewClientsError(
-                f"{missing} of the {len(self._signing_keys)} clients of an encrypted sum have sent "
-                "nothing: it is opened of the whole cohort only"
+                f"{missing} of the {num_clients} clients of an encrypted sum have sent nothing: it "
+                "is opened of the whole cohort only"
             )
         with self._meter.time(costs.SERVER, "add"):
             total = self.server.finish()

@@ -31,6 +31,29 @@ from fedrec_tff.secure_sums.masking.rules import Rules
 from fedrec_tff.secure_sums.masking.stages import Progress, Stage
 
 
+@dataclasses.dataclass(frozen=True)
+class Masks:
+    """All that a client needs in round 2, when it sends its integers.
+
+    Attributes:
+      index: The client.
+      layout: Vectors of the sum.
+      keys: Key of each mask, and its sign.
+    """
+
+    index: int
+    layout: layout.Layout
+    keys: tuple[tuple[bytes, int], ...]
+
+    def hide(self, values: Sequence[np.ndarray]) -> messages.MaskedInput:
+        """The client's integers under its masks; see `Client.mask`."""
+        vectors, groups = self.layout.pack(values), self.layout.groups
+        for key, sign in self.keys:
+            masks.apply(vectors, groups, key, sign)
+        wire = [g.to_wire(g.reduce(v)) for g, v in zip(groups, vectors, strict=True)]
+        return messages.MaskedInput(self.index, tuple(wire))
+
+
 class Client:
     """One client, for one round; each method is for one stage of it."""
 
@@ -136,16 +159,20 @@ class Client:
         Returns:
           The masked integers.
         """
+        return self.take_masks().hide(values)
+
+    def take_masks(self) -> Masks:
+        """What `mask` does in round 2, as a record that may do it in another process.
+
+        They hide one input: two under the same masks would show their difference.
+        """
         with self._progress.step(Stage.READY, Stage.MASKED):
-            vectors = self._layout.pack(values)
-            groups = self._layout.groups
             own_key = pairs.self_mask_key(self._seed, self._round_id, self._index)
-            masks.apply(vectors, groups, own_key, 1)
-            for peer, key in self._mask_keys.items():
-                masks.apply(vectors, groups, key, pairs.sign_of(self._index, peer))
+            of_pairs = [
+                (key, pairs.sign_of(self._index, peer)) for peer, key in self._mask_keys.items()
+            ]
             self._forget_own_secrets()
-            wire = [g.to_wire(g.reduce(v)) for g, v in zip(groups, vectors, strict=True)]
-            return messages.MaskedInput(self._index, tuple(wire))
+            return Masks(self._index, self._layout, ((own_key, 1), *of_pairs))
 
     def confirm(self, announcement: messages.Announcement) -> messages.Confirmation:
         """Round 3, with identities: signs who stayed, so that no other client is told otherwise.

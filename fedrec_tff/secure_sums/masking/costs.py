@@ -70,6 +70,11 @@ class Meter:
         with self._time(self._server_seconds, phase):
             yield
 
+    def add_client(self, phase: str, seconds: float) -> None:
+        """Counts what a client did in another process."""
+        with self._lock:
+            self._client_seconds[phase] += seconds
+
     def upload(self, *sent: Any) -> None:
         """Counts messages to the server."""
         size = sum(map(messages.num_bytes, sent))

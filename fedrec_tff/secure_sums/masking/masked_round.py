@@ -3,18 +3,48 @@
 # Tested in tests/secure_sums/masking/test_masking_sum.py.
 
 import concurrent.futures
+import dataclasses
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
 
 from fedrec_tff.secure_sums.masking import costs, failures, messages
-from fedrec_tff.secure_sums.masking.client import Client
+from fedrec_tff.secure_sums.masking.client import Client, Masks
 from fedrec_tff.secure_sums.masking.server import Server
 
 _Argument = TypeVar("_Argument")
 _Result = TypeVar("_Result")
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskSealer:
+    """Round 2 of some clients: a `secure_sum.Sealer`.
+
+    Attributes:
+      masks: Masks of each client, by its position in the cohort.
+    """
+
+    masks: Mapping[int, Masks]
+
+    def seal(
+        self, values: Sequence[np.ndarray], positions: np.ndarray
+    ) -> list[tuple[messages.MaskedInput, float]]:
+        """The clients' masked integers, and the seconds that each took."""
+        return [
+            self.seal_one([tensor[row] for tensor in values], position)
+            for row, position in enumerate(positions.tolist())
+        ]
+
+    def seal_one(
+        self, values: Sequence[np.ndarray], position: int
+    ) -> tuple[messages.MaskedInput, float]:
+        """The same for one client."""
+        start = time.thread_time()
+        masked = self.masks[position].hide(values)
+        return masked, time.thread_time() - start
 
 
 class MaskedRound:
@@ -103,18 +133,36 @@ class MaskedRound:
         Raises:
           MaskingError: If a client is not in the cohort, or sends twice.
         """
+        sealer = self.hand_out(positions)
 
         def mask(row: int) -> None:
-            with self._meter.client(costs.MASK):
-                masked = self._clients[positions[row]].mask([tensor[row] for tensor in values])
+            values_of_one = [tensor[row] for tensor in values]
+            self.receive([sealer.seal_one(values_of_one, int(positions[row]))])
+
+        self._map(mask, range(len(positions)))
+
+    def hand_out(self, positions: np.ndarray) -> MaskSealer:
+        """Lets some clients mask their integers elsewhere; see `secure_sum.SecureSumRound`.
+
+        Raises:
+          MaskingError: If a client is not in the cohort, or sends twice.
+        """
+        if any(not 0 <= position < self._num_clients for position in positions):
+            raise failures.ProtocolError("a position that is not in the cohort")
+        return MaskSealer({p: self._clients[p].take_masks() for p in positions.tolist()})
+
+    def receive(self, sealed: Sequence[tuple[messages.MaskedInput, float]]) -> None:
+        """Adds up masked integers; from any thread.
+
+        Raises:
+          MaskingError: If a client was not in the sum, or has sent before.
+        """
+        for masked, seconds in sealed:
+            self._meter.add_client(costs.MASK, seconds)
             self._meter.upload(masked)
             with self._server_lock, self._meter.server(costs.MASK):
                 self._server.receive_masked(masked)
-
-        if any(not 0 <= position < self._num_clients for position in positions):
-            raise failures.ProtocolError("a position that is not in the cohort")
-        self._map(mask, range(len(positions)))
-        self._num_added += len(positions)
+                self._num_added += 1
 
     def finish(self) -> list[np.ndarray]:
         """Rounds 3 and 4: takes the masks away.
