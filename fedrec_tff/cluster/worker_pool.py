@@ -281,8 +281,10 @@ class Workers:
         try:
             found = self._ray.get(reference)
         except exceptions.RayError as error:
-            # An error of ours, and not the end of a process.
-            if isinstance(error, exceptions.RayTaskError) or _CREATION in str(error):
+            # An error of ours, and not the end of a process, nor of its node, which the process may
+            # live to see: it cannot fetch what it needs. Errors of clients' work are in outcomes.
+            is_error = isinstance(error, exceptions.RayTaskError) and not isinstance(error, OSError)
+            if is_error or _CREATION in str(error):
                 raise WorkerUnfitError(
                     f"a worker of the cluster cannot work: {str(error).strip().splitlines()[-1]}"
                 ) from error
@@ -303,7 +305,11 @@ class Workers:
 
     def _replace(self, seat: _Seat, error: Exception) -> None:
         what = "; another does what it did" if seat.task is not None else ""
-        _logger.warning("worker %d was lost (%s)%s", seat.index, type(error).__name__, what)
+        reason = type(error).__name__
+        if isinstance(error, self._ray.exceptions.OutOfMemoryError):
+            # Not of ours alone: Ray looks at the node.
+            reason += ": the memory of its node was nearly full, and Ray ended it"
+        _logger.warning("worker %d was lost (%s)%s", seat.index, reason, what)
         self._dismiss(seat)
         seat.num_losses += 1
         if seat.num_losses < _MAX_LOSSES:

@@ -21,6 +21,9 @@ _STORE_BYTES = 80 * 2**20
 def cluster():
     if importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not installed (requirements-ray.txt)")
+    # Ray ends workers when a machine's memory is nearly full, whoever has filled it.
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "0")
     ray_package.import_ray()
     from ray.cluster_utils import Cluster
 
@@ -29,6 +32,7 @@ def cluster():
     made.add_node(num_cpus=1, object_store_memory=_STORE_BYTES)
     yield made
     made.shutdown()
+    monkeypatch.undo()
 
 
 @pytest.fixture(scope="module")

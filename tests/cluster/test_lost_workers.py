@@ -58,6 +58,20 @@ def test_a_secure_sum_counts_nobody_twice_if_a_worker_is_killed(striking):
     assert found == np.asarray(expected).tobytes()
 
 
+def test_a_worker_that_outlives_its_node_for_a_moment_is_lost_too(striking, expected, caplog):
+    _wait_until_ready(striking, 2)
+
+    def cut_off(worker):
+        def fetch(*_):
+            raise OSError("Failed to read data from the socket: End of file")
+
+        worker._fetch = fetch
+
+    striking.get(striking.workers._seats[0].actor.__ray_call__.remote(cut_off))
+    assert _run(striking.workers, made.train, (_MODEL, made.create_cohort(43))) == expected
+    assert "worker 0 was lost (RayTaskError(OSError)); another does what it did" in caplog.text
+
+
 def test_a_node_that_is_lost_in_a_round_changes_no_bit(cluster, ray, expected):
     node = cluster.add_node(num_cpus=1, resources={"doomed": 1}, object_store_memory=80 * 2**20)
     striking = strikes.Striking(ray)

@@ -24,6 +24,8 @@ pytestmark = [
     ),
 ]
 
+# Ray ends workers when a machine's memory is nearly full, whoever has filled it.
+_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "RAY_memory_monitor_refresh_ms": "0"}
 _ON_RAY = {"execution": "ray", "ray_address": "local", "ray_workers": 2}
 _LONG = {**TINY, "rounds": 5000, "rounds_per_checkpoint": 5000, **_ON_RAY}
 
@@ -36,7 +38,7 @@ class _Run:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "experiments.train", *to_argv(flags, root)],
                 cwd=ROOT,
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                env={**os.environ, **_ENVIRONMENT},
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 start_new_session=True,
