@@ -41,6 +41,17 @@ def count(clients):
     return tff.federated_secure_sum_bitwidth(tff.federated_map(_count, clients), 8)
 
 
+@tff.tensorflow.computation(_CLIENT)
+def _round(client):
+    return tf.cast(client["scale"], tf.int32)
+
+
+@tff.federated_computation(tff.FederatedType(_CLIENT, tff.CLIENTS))
+def count_small(clients):
+    """A secure sum of integers of four bits, which a scale of 16 does not have."""
+    return tff.federated_secure_sum_bitwidth(tff.federated_map(_round, clients), 4)
+
+
 @tff.tensorflow.computation(tff.TensorType(np.str_))
 def _parse(text):
     return tf.strings.to_number(text)

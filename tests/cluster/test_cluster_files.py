@@ -15,6 +15,23 @@ from fedrec_tff.config.run_config import RunConfig
 _ROOT = pathlib.Path(__file__).parents[2]
 _FOLDER = _ROOT / "examples" / "cluster"
 _FLAG = re.compile(r"--([a-z]\w*)")
+# Fields of KubeRay's custom resources, by its API reference for `ray.io/v1`, without those of
+# services. What is not among them, Kubernetes drops or refuses.
+_JOB_FIELDS = (
+    "activeDeadlineSeconds backoffLimit clusterSelector deletionStrategy entrypoint "
+    "entrypointNumCpus entrypointNumGpus entrypointResources jobId managedBy metadata "
+    "rayClusterSpec runtimeEnvYAML shutdownAfterJobFinishes submissionMode submitterConfig "
+    "submitterPodTemplate suspend ttlSecondsAfterFinished"
+)
+_CLUSTER_FIELDS = (
+    "autoscalerOptions enableInTreeAutoscaling gcsFaultToleranceOptions headGroupSpec "
+    "headServiceAnnotations managedBy rayVersion suspend workerGroupSpecs"
+)
+_HEAD_FIELDS = "enableIngress headService rayStartParams serviceType template"
+_GROUP_FIELDS = (
+    "groupName idleTimeoutSeconds maxReplicas minReplicas numOfHosts rayStartParams replicas "
+    "scaleStrategy suspend template"
+)
 
 
 def _load(name):
@@ -74,8 +91,11 @@ def test_the_job_of_kuberay_has_what_it_must():
     pins = (_ROOT / "requirements-ray.txt").read_text()
     assert f"ray=={cluster['rayVersion']}\n" in pins
     groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
-    for group in groups:
-        assert "rayStartParams" in group
+    assert set(job["spec"]) <= set(_JOB_FIELDS.split())
+    assert set(cluster) <= set(_CLUSTER_FIELDS.split())
+    for group, fields in zip(groups, (_HEAD_FIELDS, *[_GROUP_FIELDS] * len(groups)), strict=False):
+        assert set(group) <= set(fields.split())
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
         for container in group["template"]["spec"]["containers"]:
             assert container["image"]
             assert container["resources"]["limits"] == container["resources"]["requests"]
