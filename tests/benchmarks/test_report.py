@@ -108,7 +108,7 @@ def test_markdown_has_the_figures_the_command_and_the_machine():
 def test_every_table_of_markdown_is_rectangular():
     text = fake_rows.create_report(failed=["cohort_10"]).to_markdown()
     tables = [part for part in text.split("\n\n") if part.startswith("|")]
-    assert len(tables) == 8
+    assert len(tables) == 9
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
 
