@@ -5,7 +5,6 @@
 import contextlib
 import dataclasses
 import logging
-import sys
 from collections.abc import Callable, Iterator, Mapping
 
 from fedrec_tff import errors
@@ -15,6 +14,7 @@ from fedrec_tff.cluster import worker as worker_lib
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.execution import compiled, debug, exceptions, native
 from fedrec_tff.execution.secure_sum import SecureSum
+from fedrec_tff.run import notices
 from fedrec_tff.secure_sums import by_name
 
 # Contexts, and what devices compute beside rounds.
@@ -166,6 +166,14 @@ def _ray_context(
             yield context
 
 
+class _SayingHandler(logging.Handler):
+    """Says what is logged as all is said: above the bar of rounds, where there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Says one record."""
+        notices.say(record.getMessage())
+
+
 @contextlib.contextmanager
 def _logs_to_standard_error(is_private: bool) -> Iterator[None]:
     """Shows what is logged: what could not be compiled, and what was.
@@ -173,8 +181,7 @@ def _logs_to_standard_error(is_private: bool) -> Iterator[None]:
     What is compiled depends on who is in the cohort: under differential privacy it is not told.
     """
     logger = logging.getLogger(_LOGGER)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler = _SayingHandler()
     level, propagates = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.WARNING if is_private else logging.INFO)
