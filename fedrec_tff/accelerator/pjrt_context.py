@@ -17,13 +17,20 @@ import numpy as np
 import tensorflow as tf
 
 from fedrec_tff.accelerator import lowering, worker_process
-from fedrec_tff.execution import compiled, exceptions, forms, rounds, stacking, values
+from fedrec_tff.accelerator.device_tables import DeviceTables
+from fedrec_tff.execution import (
+    client_calls,
+    compiled,
+    exceptions,
+    forms,
+    rounds,
+    row_writes,
+    stacking,
+    values,
+)
 from fedrec_tff.execution import shares as shares_lib
 
 _logger = logging.getLogger(__name__)
-# Tables of clients' data that stay on a device; larger ones stay here, and rows of them travel.
-_MOST_TABLE_BYTES = 2**32
-_MAX_TABLES = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +74,7 @@ class PjrtContext(compiled.CompiledContext):
             raise
         is_batched = pjrt.is_batched
         self._is_batched = self._worker.platform != "cpu" if is_batched is None else is_batched
+        self._device_tables = DeviceTables(self._worker)
 
     @property
     def worker(self) -> worker_process.WorkerProcess:
@@ -75,8 +83,11 @@ class PjrtContext(compiled.CompiledContext):
 
     def create_round(self, form: forms.FederatedForm) -> rounds.FederatedRound:
         """Makes a form ready to run."""
-        super().create_round(form)
-        return PjrtRound(form, self.options, self._worker, self._is_batched)
+        if self.options.has_protective_client_noise:
+            client_calls.check_client_noise(form)
+        return PjrtRound(
+            form, self.options, self._worker, self._device_tables, self._is_batched, self.tables
+        )
 
     def close(self) -> None:
         """Ends the worker."""
@@ -93,7 +104,9 @@ class PjrtRound(compiled.CompiledRound):
         form: forms.FederatedForm,
         options: compiled.CompiledOptions,
         worker: worker_process.WorkerProcess,
+        device_tables: DeviceTables,
         is_batched: bool,
+        tables: row_writes.Tables | None,
     ) -> None:
         """Initialises the round.
 
@@ -101,17 +114,18 @@ class PjrtRound(compiled.CompiledRound):
           form: Form of the computation to run.
           options: Options of compiled rounds, with nothing left to default.
           worker: The worker.
+          device_tables: Tables of clients' data that the worker has.
           is_batched: Whether clients of a block are worked on at once.
+          tables: Tables that rounds may write in place; None where results must be copies.
         """
-        super().__init__(form, options, ["CPU:0"])
+        super().__init__(form, options, ["CPU:0"], tables)
         self._worker = worker
+        self._device_tables = device_tables
         self._is_batched = is_batched
         self._key = next(self._numbers)
         self._leaf_types = values.leaf_types(form.client_type)
         self._num_updates = len(values.leaf_types(form.work.type_signature.result[0]))
         self._programs: dict[Any, str] = {}
-        # By `id`; tables are kept, so that no other object gets theirs.
-        self._tables: dict[int, tuple[Any, str]] = {}
         self._refusal: str | None = None
         self._told: set[str] = set()
 
@@ -193,7 +207,7 @@ class PjrtRound(compiled.CompiledRound):
         """A block as a message: rows of tables that the worker has, and everything else whole."""
         tables, arrays = [], []
         for leaf in block.clients.leaves:
-            key = self._send_table(leaf)
+            key = self._device_tables.find_key(leaf)
             tables.append(key)
             arrays.append(np.asarray(leaf) if key is None else np.asarray(leaf.rows))
         arrays += [block.random_input, block.clients.positions]
@@ -230,23 +244,3 @@ class PjrtRound(compiled.CompiledRound):
             self._worker.ask("form", fields, [*programs, *zero])
             self._programs[shapes] = key
         return self._programs[shapes]
-
-    def _send_table(self, leaf: np.ndarray | stacking.StoredRows) -> str | None:
-        """The key of a table that the worker has; None for what is sent whole."""
-        if not isinstance(leaf, stacking.StoredRows):
-            return None
-        known = self._tables.get(id(leaf.table))
-        if known is not None:
-            return known[1]
-        size = int(np.prod(leaf.table.shape, dtype=np.int64)) * leaf.dtype.itemsize
-        if size > _MOST_TABLE_BYTES:
-            return None
-        if len(self._tables) >= _MAX_TABLES:
-            keys = [key for _, key in self._tables.values()]
-            self._tables.clear()
-            self._worker.ask("forget", {"keys": keys})
-        key = f"{self._key} {next(self._numbers)}"
-        rows = stacking.StoredRows(leaf.table, np.arange(leaf.table.shape[0]))
-        self._worker.ask("table", {"key": key}, [np.asarray(rows)])
-        self._tables[id(leaf.table)] = leaf.table, key
-        return key

@@ -93,7 +93,7 @@ class WorkerProcess:
         command += [device, str(num_cpu_devices)]
         try:
             self._child = child_processes.Child(
-                command, stderr=self._said, environment=_environment(), descriptors=inherited
+                command, stderr=self._said, environment=_environment(device), descriptors=inherited
             )
         finally:
             its.close()
@@ -168,7 +168,13 @@ class WorkerProcess:
         )
 
 
-def _environment() -> dict[str, str]:
-    """Our environment, without what is meant for TensorFlow's XLA, and with less to say."""
+def _environment(device: str) -> dict[str, str]:
+    """Our environment, without what is meant for TensorFlow's XLA, and with less to say.
+
+    A GPU's memory is taken as it is needed: a sweep may have several runs on one.
+    """
     ours = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    ours.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if device.startswith("cpu"):
+        ours["JAX_PLATFORMS"] = "cpu"
     return {**ours, "TF_CPP_MIN_LOG_LEVEL": "2"}

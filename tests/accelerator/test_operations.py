@@ -155,6 +155,7 @@ def _check(function, context, caplog, rtol):
     assert not caplog.records, caplog.records[0].getMessage()
     for name, expected in _expect(function).items():
         np.testing.assert_allclose(found[name], expected, rtol, 1e-5, err_msg=name)
+    return found
 
 
 def test_elementwise(batching, caplog):
@@ -175,7 +176,6 @@ def test_loops_and_branches_of_which_each_client_takes_its_own(batching, looping
 
 
 def test_random_bits_are_those_of_each_clients_own_key(batching, caplog):
-    _check(_random_bits, batching, caplog, 0.0)
-    found = _sum_over_clients(_random_bits, batching)
+    found = _check(_random_bits, batching, caplog, 0.0)
     for index, (_, _, published) in enumerate(_PHILOX):
         np.testing.assert_array_equal(found[f"known_{index}"], np.float64(published) * _NUM_CLIENTS)

@@ -50,7 +50,7 @@ def test_one_that_was_killed_is_told_in_one_line(environment):
     try:
         os.kill(worker._child.process_id, signal.SIGKILL)
         with pytest.raises(exceptions.WorkerLostError, match="status -9") as caught:
-            worker.ask("forget", {"keys": []})
+            worker.ask("prepared", {})
         assert "\n" not in str(caught.value)
     finally:
         worker.end()

@@ -1,8 +1,8 @@
 """The worker's loop: messages in, answers out, programs and tables kept in between.
 
 Messages, each answered by one: `form` (programs of one computation for clients of one shape),
-`table` (rows that clients' data are read from), `forget` (tables), `prepared` (what the server
-sends in a round), `round` (shares of a cohort).
+`table` (rows that clients' data are read from), `prepared` (what the server sends in a round),
+`round` (shares of a cohort).
 """
 
 # Tested in tests/accelerator/test_pjrt_context.py.

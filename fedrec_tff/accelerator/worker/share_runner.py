@@ -75,12 +75,6 @@ class ShareRunner:
         self._tables[fields["key"]] = [None] * len(self.devices)
         return {}, []
 
-    def take_forget(self, fields: Fields, arrays: Arrays) -> tuple[Fields, Arrays]:
-        """Tables that are not needed any more."""
-        for key in fields["keys"]:
-            del self._tables[key], self._host_tables[key]
-        return {}, []
-
     def take_prepared(self, fields: Fields, arrays: Arrays) -> tuple[Fields, Arrays]:
         """What the server sends to every client of the round, to every device once."""
         self._prepared = [
