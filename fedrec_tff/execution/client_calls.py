@@ -15,6 +15,7 @@ import tensorflow_federated as tff
 
 from fedrec_tff.execution import exceptions, tensors, values
 from fedrec_tff.execution.forms import FederatedForm
+from fedrec_tff.execution.graph_functions import GraphFunction
 
 # Operations that keep a state, or read one that is not in the computation.
 _UNCOMPILABLE = frozenset({"DatasetReduce", "ReduceDataset", "Timestamp"})
@@ -130,13 +131,11 @@ class ClientCalls:
         try:
             leaves = tensors.to_tensors(client, self._types)
             stage = "work"
-            self._form.work.initialize()
-            outputs = self._form.work([*leaves, *prepared], tf.constant(random_input[0]))
+            outputs = _run(self._form.work, [*leaves, *prepared], random_input[0])
             update, integers = outputs[: self._num_updates], outputs[self._num_updates :]
             stage = "accumulate"
-            self._form.accumulate.initialize()
-            self.accumulator = self._form.accumulate(
-                [*self.accumulator, *update], tf.constant(random_input[1])
+            self.accumulator = _run(
+                self._form.accumulate, [*self.accumulator, *update], random_input[1]
             )
             return [tensor.numpy().astype(np.int64) for tensor in integers]
         except tf.errors.OpError as error:
@@ -147,3 +146,11 @@ class ClientCalls:
             failure = exceptions.ClientStructureError(f"client {position} of the cohort: {error}")
         # Not inside of `except`, so that the error holds none that shows data.
         raise failure
+
+
+def _run(
+    function: GraphFunction, inputs: Sequence[tf.Tensor], random_input: np.ndarray
+) -> list[tf.Tensor]:
+    key = tf.constant(random_input)
+    function.initialize(inputs, key)
+    return function(inputs, key)

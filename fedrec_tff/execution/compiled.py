@@ -118,6 +118,11 @@ class CompiledContext(contexts.InProcessContext):
         """The options, with nothing left to default."""
         return self._options
 
+    @property
+    def takes_steps(self) -> bool:
+        """Whether computations without a MapReduce form may run: not if noise must protect."""
+        return super().takes_steps and not self._options.has_protective_client_noise
+
     def create_round(self, form: forms.FederatedForm) -> rounds.FederatedRound:
         """Makes a form ready to run."""
         if self._options.has_protective_client_noise:

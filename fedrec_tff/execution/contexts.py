@@ -4,14 +4,25 @@
 
 import abc
 import collections
+import logging
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fedrec_tff.execution import entropy, forms, rounds, row_writes, tensors, values
+from fedrec_tff.execution import (
+    entropy,
+    exceptions,
+    forms,
+    rounds,
+    row_writes,
+    step_by_step,
+    tensors,
+    values,
+)
 
 _MAX_COMPUTATIONS = 64
+_logger = logging.getLogger(__name__)
 
 
 class InProcessContext(tff.framework.SyncContext):
@@ -39,6 +50,12 @@ class InProcessContext(tff.framework.SyncContext):
         self._computations: collections.OrderedDict[int, tuple[Any, Any]] = (
             collections.OrderedDict()
         )
+
+    @property
+    def takes_steps(self) -> bool:
+        """Whether computations without a MapReduce form may run; see `step_by_step`."""
+        # What steps return may be a table that a later round writes.
+        return self.tables is None
 
     @abc.abstractmethod
     def create_round(self, form: forms.FederatedForm) -> rounds.FederatedRound:
@@ -72,6 +89,9 @@ class InProcessContext(tff.framework.SyncContext):
           UsedUpError: If the state was given to a round before that wrote into it.
         """
         form, federated_round = self._prepare(comp)
+        if isinstance(form, step_by_step.StepByStep):
+            with tf.device(self._device):
+                return form.run(arg, self._random.start_round())
         result_type = comp.type_signature.result
         if isinstance(form, forms.LocalForm):
             results = self._run_local(form, comp.type_signature.parameter, arg)
@@ -88,14 +108,24 @@ class InProcessContext(tff.framework.SyncContext):
         """The form of a computation; by identity, since comparing computations serialises them."""
         known = self._computations.get(id(comp))
         if known is None:
-            form = forms.extract(comp)
-            is_local = isinstance(form, forms.LocalForm)
-            known = (comp, form, None if is_local else self.create_round(form))
+            form = self._extract(comp)
+            is_round = isinstance(form, forms.FederatedForm)
+            known = (comp, form, self.create_round(form) if is_round else None)
             self._computations[id(comp)] = known
             while len(self._computations) > _MAX_COMPUTATIONS:
                 self._computations.popitem(last=False)
         self._computations.move_to_end(id(comp))
         return known[1:]
+
+    def _extract(self, comp: tff.Computation) -> Any:
+        try:
+            return forms.extract(comp)
+        except exceptions.UnsupportedComputationError as error:
+            steps = step_by_step.extract(comp) if self.takes_steps else None
+            if steps is None:
+                raise
+            _logger.warning("runs step by step, client by client, not compiled: %s", error)
+            return steps
 
     def _run_local(
         self, form: forms.LocalForm, parameter_type: tff.Type | None, argument: Any

@@ -34,6 +34,11 @@ class DebugContext(contexts.InProcessContext):
         self._secure_sum = secure_sum
         self._has_protective_client_noise = has_protective_client_noise
 
+    @property
+    def takes_steps(self) -> bool:
+        """Whether computations without a MapReduce form may run: not if noise must protect."""
+        return super().takes_steps and not self._has_protective_client_noise
+
     def create_round(self, form: forms.FederatedForm) -> rounds.FederatedRound:
         """Makes a form ready to run."""
         if self._has_protective_client_noise:

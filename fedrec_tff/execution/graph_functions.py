@@ -5,14 +5,14 @@
 import collections
 import copy
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff.execution import stateless_random
 
-_unique_suffixes = itertools.count()
+_unique_numbers = itertools.count()
 
 
 class GraphFunction:
@@ -72,7 +72,7 @@ class GraphFunction:
         self._initialize = None
         if proto.tensorflow.initialize_op:
             operation = graph.get_operation_by_name(proto.tensorflow.initialize_op)
-            self._initialize = imported.prune([], operation)
+            self._initialize = imported.prune([*self.inputs, *self._random_inputs], operation)
 
     @property
     def has_initializer(self) -> bool:
@@ -92,9 +92,12 @@ class GraphFunction:
         Returns:
           One tensor for each leaf of the result.
         """
-        if not self.is_random:
-            return list(self._function(*inputs))
-        return list(self._function(*inputs, random_input[:1], random_input[1]))
+        return list(self._function(*self._join(inputs, random_input)))
+
+    def _join(
+        self, inputs: Sequence[tf.Tensor], random_input: tf.Tensor | None
+    ) -> Sequence[tf.Tensor]:
+        return [*inputs, random_input[:1], random_input[1]] if self.is_random else inputs
 
     def replace_outputs(self, outputs: Sequence[tf.Tensor]) -> "GraphFunction":
         """The same computation with other results.
@@ -121,10 +124,17 @@ class GraphFunction:
             autograph=False,
         ).get_concrete_function()
 
-    def initialize(self) -> None:
-        """Initialises variables and tables; does nothing where there are none."""
+    def initialize(
+        self, inputs: Sequence[tf.Tensor], random_input: tf.Tensor | None = None
+    ) -> None:
+        """Initialises variables and tables; does nothing where there are none.
+
+        Args:
+          inputs: Inputs of the call that follows: a first value may be one of them.
+          random_input: Key of random operations of the call that follows.
+        """
         if self._initialize is not None:
-            self._initialize()
+            self._initialize(*map(tf.convert_to_tensor, self._join(inputs, random_input)))
 
 
 def _bound_names(binding: object) -> list[str]:
@@ -142,14 +152,31 @@ def _bound_names(binding: object) -> list[str]:
 def _read_graph(graph: object) -> tf.compat.v1.GraphDef:
     graph_def = tf.compat.v1.GraphDef()
     graph.graph_def.Unpack(graph_def)
-    _rename_functions(graph_def, f"__tff{next(_unique_suffixes)}")
+    name = f"tff{next(_unique_numbers)}"
+    _rename_functions(graph_def, f"__{name}")
+    _separate_resources(graph_def, name)
     return graph_def
 
 
 def _count_ops(graph_def: tf.compat.v1.GraphDef) -> collections.Counter[str]:
+    return collections.Counter(node.op for node in _all_nodes(graph_def))
+
+
+def _all_nodes(graph_def: tf.compat.v1.GraphDef) -> Iterator[tf.compat.v1.NodeDef]:
+    """The nodes of a graph and of its functions."""
     functions = graph_def.library.function
-    nodes = itertools.chain(graph_def.node, *(f.node_def for f in functions))
-    return collections.Counter(node.op for node in nodes)
+    return itertools.chain(graph_def.node, *(f.node_def for f in functions))
+
+
+def _separate_resources(graph_def: tf.compat.v1.GraphDef, container: str) -> None:
+    """Keeps variables and tables apart from those of other graphs of this process.
+
+    They are found by their names, and graphs that were made by themselves have the same ones:
+    metrics of Keras are called `total` and `count` in all.
+    """
+    for node in _all_nodes(graph_def):
+        if "container" in node.attr:
+            node.attr["container"].s = container.encode()
 
 
 def _rename_functions(graph_def: tf.compat.v1.GraphDef, suffix: str) -> None:
@@ -160,8 +187,7 @@ def _rename_functions(graph_def: tf.compat.v1.GraphDef, suffix: str) -> None:
     for gradient in graph_def.library.gradient:
         gradient.function_name += suffix
         gradient.gradient_func += suffix
-    functions = graph_def.library.function
-    for node in itertools.chain(graph_def.node, *(f.node_def for f in functions)):
+    for node in _all_nodes(graph_def):
         if node.op in names:
             node.op += suffix
         for value in node.attr.values():

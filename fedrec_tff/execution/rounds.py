@@ -33,6 +33,7 @@ from fedrec_tff.execution.secure_sum import (
     does_not_fit,
 )
 
+_STAGES = ("prepare", "work", "zero", "accumulate", "merge", "report", "update")
 # For `work`, and for `accumulate`.
 _KEYS_PER_CLIENT = 2
 
@@ -94,7 +95,8 @@ class FederatedRound(abc.ABC):
         Raises:
           UnsupportedComputationError: If a part calls Python.
         """
-        _check_is_graph_alone(form)
+        for stage in _STAGES:
+            check_is_graph_alone(stage, getattr(form, stage))
         self._pool = concurrent.futures.ThreadPoolExecutor(num_parallel_shards)
         self.times = RoundTimes()
         self._form = form
@@ -186,16 +188,22 @@ def _create_writing_function(
     return row_writes.WritingFunction(form.update, writes, tables) if writes else None
 
 
-def _check_is_graph_alone(form: FederatedForm) -> None:
+def check_is_graph_alone(stage: str, function: GraphFunction) -> None:
     """Refuses operations that look up a Python function in this process.
 
     TFF's own runtime, another process, never finds it. Here it would be found for as long as the
     garbage collector lets its first graph live, so that the same computation sometimes ran.
+
+    Args:
+      stage: Name of the part in errors.
+      function: The part, as a graph.
+
+    Raises:
+      UnsupportedComputationError: If there are such operations.
     """
-    for stage in ("prepare", "work", "zero", "accumulate", "merge", "report", "update"):
-        calls = sorted({op for op in getattr(form, stage).ops if "PyFunc" in op})
-        if calls:
-            raise exceptions.UnsupportedComputationError(f"{stage} uses {', '.join(calls)}")
+    calls = sorted({op for op in function.ops if "PyFunc" in op})
+    if calls:
+        raise exceptions.UnsupportedComputationError(f"{stage} uses {', '.join(calls)}")
 
 
 def draw_client_keys(keys: entropy.RoundKeys, num_clients: int) -> np.ndarray:
@@ -222,8 +230,9 @@ def run_stage(
       ExecutionError: If an operation fails; the message names it and the stage.
     """
     try:
-        function.initialize()
-        return function(inputs, keys.draw(1, stage)[0])
+        key = keys.draw(1, stage)[0]
+        function.initialize(inputs, key)
+        return function(inputs, key)
     except tf.errors.OpError as error:
         failure = exceptions.describe_failure(stage, error)
     # Not inside of `except`, so that the error holds none that shows data.

@@ -1,6 +1,6 @@
 """Python values of TFF types as flat lists of tensors, and back."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,7 +94,20 @@ def pack(leaves: list[Any], type_spec: tff.Type) -> Any:
     Returns:
       The value.
     """
-    return tff.types.type_to_py_container(_build(iter(leaves), type_spec), type_spec)
+    return tff.types.type_to_py_container(build(leaves, type_spec), type_spec)
+
+
+def build(leaves: Iterable[Any], type_spec: tff.Type) -> Any:
+    """Builds a value, in TFF's own containers, from its leaves.
+
+    Args:
+      leaves: Leaves of the value, one for each tensor or sequence of the type, in its order.
+      type_spec: The type of the value.
+
+    Returns:
+      The value: a leaf, or a structure of them.
+    """
+    return _build(iter(leaves), type_spec)
 
 
 def _build(remaining: Iterator[Any], type_spec: tff.Type) -> Any:

@@ -361,6 +361,80 @@ def test_a_variable_begins_anew_at_each_call(context):
         assert [_with_variable(2), _with_variable(2)] == [7, 7]
 
 
+# Resources are found by their names, which graphs that know nothing of each other share.
+
+
+@tff.tensorflow.computation(np.int32)
+def _total_of_integers(value):
+    total = tf.Variable(1, name="total")
+    with tf.control_dependencies([total.assign_add(value)]):
+        return total.read_value()
+
+
+@tff.tensorflow.computation(np.int32)
+def _total_of_floats(value):
+    total = tf.Variable([0.5, 2.0], name="total")
+    with tf.control_dependencies([total.assign_add(tf.fill([2], tf.cast(value, tf.float32)))]):
+        return total.read_value()
+
+
+@tff.federated_computation(_at_clients(np.int32))
+def _total_of_totals(values):
+    total = tff.federated_sum(tff.federated_map(_total_of_integers, values))
+    return tff.federated_map(_total_of_floats, total)
+
+
+def test_variables_of_one_name_in_client_work_and_at_the_server(native, contexts):
+    total = agreement.assert_agrees(contexts, _total_of_totals, ([1, 2, 3],))
+    assert total.tolist() == [9.5, 11.0]
+
+
+@tff.tensorflow.computation(np.int32)
+def _from_the_argument(value):
+    total = tf.Variable(value)
+    with tf.control_dependencies([total.assign_add(value)]):
+        return total.read_value()
+
+
+@tff.federated_computation(_at_clients(np.int32))
+def _doubled_twice(values):
+    total = tff.federated_sum(tff.federated_map(_from_the_argument, values))
+    return tff.federated_map(_from_the_argument, total)
+
+
+def test_variables_that_begin_at_an_argument(native, contexts):
+    assert agreement.assert_agrees(contexts, _doubled_twice, ([1, 2, 5],)) == 32
+
+
+def test_a_variable_that_begins_at_random(contexts):
+    @tff.tensorflow.computation(np.float32)
+    def draw(value):
+        return tf.Variable(tf.random.uniform([100])).read_value() + value
+
+    for name, context in contexts.items():
+        with context.install():
+            drawn = np.stack([draw(1.0), draw(1.0)])
+        assert np.unique(drawn).size > 190, name
+        assert ((drawn >= 1) & (drawn < 2)).all(), name
+
+
+def _queue_of(capacity):
+    @tff.tensorflow.computation(np.int32)
+    def pass_on(value):
+        queue = tf.queue.FIFOQueue(capacity, tf.int32, shapes=[()], name="queue")
+        with tf.control_dependencies([queue.enqueue(value)]):
+            return queue.dequeue()
+
+    return pass_on
+
+
+def test_queues_of_one_name(native, contexts):
+    def run(value):
+        return _queue_of(3)(value), _queue_of(4)(value)
+
+    assert agreement.assert_agrees(contexts, run, (7,)) == (7, 7)
+
+
 # Numbers of Python take the dtype of the type where they fit it, and only there.
 
 
@@ -620,39 +694,7 @@ def test_a_context_can_be_the_default(contexts):
         assert pool.submit(run).result() == (2.0, 1.0)
 
 
-# What has no MapReduce form is refused, and why.
-
-
-@tff.tensorflow.computation(_PAIR, np.int32)
-def _pick(values, key):
-    return values[key]
-
-
-@tff.federated_computation(
-    _at_clients(tff.TensorType(np.int32, [1])), _at_server(np.int32), _at_server(_PAIR)
-)
-def _select(keys, max_key, values):
-    @tff.tensorflow.computation(tff.SequenceType(np.float32))
-    def add_up(slices):
-        return slices.reduce(0.0, lambda a, b: a + b)
-
-    slices = tff.federated_select(keys, max_key, values, _pick)
-    return tff.federated_sum(tff.federated_map(add_up, slices))
-
-
-@tff.federated_computation(_at_clients(np.float32))
-def _return_clients(values):
-    return values, tff.federated_sum(values)
-
-
-@tff.federated_computation(_at_clients(np.float32))
-def _two_phases(values):
-    @tff.tensorflow.computation(np.float32, np.float32)
-    def square(value, mean):
-        return (value - mean) ** 2
-
-    mean = tff.federated_broadcast(tff.federated_mean(values))
-    return tff.federated_mean(tff.federated_map(square, (values, mean)))
+# What has neither a MapReduce form nor steps is refused, and why.
 
 
 @tff.federated_computation
@@ -660,9 +702,9 @@ def _without_clients_argument():
     return tff.federated_sum(tff.federated_value(1, tff.CLIENTS))
 
 
-@tff.federated_computation(np.int32, _at_clients(np.float32))
-def _unplaced_argument(number, values):
-    return tff.federated_sum(values)
+@tff.federated_computation(_at_clients(np.int32))
+def _sum_securely_and_keep(values):
+    return values, tff.federated_secure_sum_bitwidth(values, 8)
 
 
 @tff.federated_computation(tff.FederatedType(np.int32, tff.CLIENTS, all_equal=True))
@@ -670,21 +712,15 @@ def _all_equal(value):
     return tff.federated_sum(value)
 
 
-_KEY = np.array([1], np.int32)
-
-
 @pytest.mark.parametrize(
     ("computation", "arguments", "reason"),
     [
-        (_select, ([_KEY, _KEY], 2, _f32(1, 2)), "federated_select"),
-        (_return_clients, ([1.0],), "returns values placed at clients"),
-        (_two_phases, ([1.0, 2.0],), "broadcast dependent on aggregate"),
-        (_without_clients_argument, (), "federated_aggregate"),
-        (_unplaced_argument, (3, [1.0]), "must be placed"),
-        (_all_equal, (3,), "int32@CLIENTS"),
+        (_sum_securely_and_keep, ([1],), "returns values placed at clients"),
+        (_without_clients_argument, (), "how many there are"),
+        (_all_equal, (3,), "how many there are"),
     ],
 )
-def test_what_has_no_mapreduce_form_is_refused(context, computation, arguments, reason):
+def test_what_cannot_run_is_refused(context, computation, arguments, reason):
     with (
         context.install(),
         pytest.raises(exceptions.UnsupportedComputationError, match=reason) as caught,
