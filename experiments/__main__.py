@@ -20,7 +20,7 @@ from experiments import app
 # In the order in which they are listed: what makes runs, what looks at them, what comes beside.
 NAMES = (
     *("data", "demo", "train", "sweep", "baselines", "compare", "evaluate", "report"),
-    *("plan_privacy", "plan_scale", "audit", "ledger", "anonymize"),
+    *("plan_privacy", "plan_scale", "plan_accelerator", "audit", "ledger", "anonymize"),
     *("export", "compress", "recommend", "playground"),
     *("aggregators", "models", "robustness"),
     *("benchmark_execution", "benchmark_aggregators", "benchmark_evaluation"),

@@ -58,5 +58,5 @@ def _define(field: dataclasses.Field, type_hint: Any, default: Any) -> flags.Fla
         type_hint = typing.get_args(type_hint)[0]
     if typing.get_origin(type_hint) is tuple:
         define_tuple = flags.DEFINE_multi_string if spec.is_repeated else flags.DEFINE_list
-        return define_tuple(field.name, default, spec.help)
+        return define_tuple(field.name, None if default is None else list(default), spec.help)
     return _DEFINE[type_hint](field.name, default, spec.help)

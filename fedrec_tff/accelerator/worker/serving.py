@@ -2,7 +2,7 @@
 
 Messages, each answered by one: `form` (programs of one computation for clients of one shape),
 `table` (rows that clients' data are read from), `prepared` (what the server sends in a round),
-`round` (shares of a cohort).
+`round` (shares of a cohort), `describe` (what XLA makes of a form's program).
 """
 
 # Tested in tests/accelerator/test_pjrt_context.py.
@@ -59,6 +59,8 @@ def _answer(
         fields, arrays = getattr(runner, f"take_{kind}")(fields, arrays)
     except errors.UnsupportedProgramError as error:
         return "failure", {"class": "unsupported", "message": str(error)}, []
+    except errors.NoDeviceError as error:
+        return "failure", {"class": "device", "message": str(error)}, []
     except Exception as error:
         is_memory = isinstance(error, MemoryError) or _OUT_OF_MEMORY in str(error)
         # Messages of XLA name shapes and programs, never values.

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedrec_tff.accelerator.worker import blocks, secure_slots
+from fedrec_tff.accelerator.worker import blocks, descriptions, secure_slots
 from fedrec_tff.accelerator.worker.programs import Program
 
 Fields = dict[str, Any]
@@ -33,6 +33,13 @@ class _Form:
     zero: Arrays
     slots: tuple[secure_slots.Slot, ...]
     num_rows: int
+
+    def create_totals(self) -> blocks.Totals:
+        """Totals of nobody: copies, since totals are used up."""
+        zeros = [np.zeros(slot.shape, np.int64) for slot in self.slots]
+        return blocks.Totals(
+            [leaf.copy() for leaf in self.zero], zeros, np.int64(secure_slots.NOWHERE)
+        )
 
 
 class ShareRunner:
@@ -107,17 +114,34 @@ class ShareRunner:
         answer = {"sizes": sizes, "reasons": sorted(reasons)}
         return answer, [array for result in results for array in result]
 
+    def take_describe(self, fields: Fields, arrays: Arrays) -> tuple[Fields, Arrays]:
+        """What XLA makes of a form's program, for the first device here or for one elsewhere.
+
+        `target` is None or what `descriptions.find_absent_device` takes. The arrays are a block:
+        the clients' leaves, their keys, their positions. With `is_timed`, it is also run here.
+        """
+        form = self._forms[fields["form"]]
+        named = {"tables": [None] * (len(arrays) - 2), "num_clients": len(arrays[-1])}
+        block = self._load(named, iter(arrays), form.num_rows, 0)
+        zero, prepared, device = form.create_totals(), self._prepared[0], self.devices[0]
+        target = fields["target"]
+        described = descriptions.describe(
+            form.program,
+            zero,
+            block,
+            prepared,
+            device if target is None else descriptions.find_absent_device(**target),
+        )
+        answer = {name: value for name, value in vars(described).items() if name != "text"}
+        if fields["is_timed"]:
+            seconds = descriptions.time_block(form.program, zero, block, prepared, device)
+            answer |= {"block_seconds": seconds, "rates": descriptions.measure_rates(device)}
+        return answer, [np.frombuffer(described.text.encode(), np.uint8)]
+
     def _run_share(self, share: Sequence[tuple[Fields, Arrays]], index: int) -> Arrays:
         device, prepared = self.devices[index], self._prepared[index]
         form = self._forms[share[0][0]["form"]]
-        # Copies: the totals are used up.
-        zeros = [np.zeros(slot.shape, np.int64) for slot in form.slots]
-        totals = jax.device_put(
-            blocks.Totals(
-                [leaf.copy() for leaf in form.zero], zeros, np.int64(secure_slots.NOWHERE)
-            ),
-            device,
-        )
+        totals = jax.device_put(form.create_totals(), device)
         left = []
         for fields, arrays in share:
             form = self._forms[fields["form"]]
