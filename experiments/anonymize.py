@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 from absl import flags
 
-from experiments import app, field_flags
+from experiments import app
+from experiments.command_line import field_flags
 from fedrec_tff import errors
 from fedrec_tff.anonymization import config as config_lib
 from fedrec_tff.anonymization import keys

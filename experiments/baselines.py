@@ -13,7 +13,8 @@ is fitted. docs/baselines.md tells what each is.
 
 from absl import flags
 
-from experiments import app, field_flags
+from experiments import app
+from experiments.command_line import field_flags
 from fedrec_tff.config.population_config import PopulationConfig
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.studies.baselines import config as baselines_config

@@ -19,7 +19,8 @@ from collections.abc import Mapping
 
 from absl import flags
 
-from experiments import app, field_flags
+from experiments import app
+from experiments.command_line import field_flags
 from fedrec_tff import errors
 from fedrec_tff.config import config_checks, field_spec
 from fedrec_tff.config.run_config import RunConfig

@@ -20,7 +20,8 @@ target. docs/evaluation.md says what each number means.
 
 from absl import flags
 
-from experiments import app, field_flags
+from experiments import app
+from experiments.command_line import field_flags
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.studies.evaluation import config as evaluation_config
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from absl import flags
 
-from experiments import field_flags
+from experiments.command_line import field_flags
 from fedrec_tff.config import config_checks, run_config
 from fedrec_tff.run.preset import asked, named
 from fedrec_tff.run.preset.asked import Asked

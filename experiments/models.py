@@ -12,8 +12,8 @@ docs/custom_models.md tells how to write one.
 
 from absl import flags
 
-from experiments import app, field_flags
-from experiments.command_line import plugin_commands
+from experiments import app
+from experiments.command_line import field_flags, plugin_commands
 from fedrec_tff import errors
 from fedrec_tff.checks import model_check_config, model_text
 from fedrec_tff.config.run_config import RunConfig

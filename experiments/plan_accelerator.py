@@ -15,7 +15,8 @@ import json
 
 from absl import flags
 
-from experiments import app, field_flags
+from experiments import app
+from experiments.command_line import field_flags
 from fedrec_tff import errors
 from fedrec_tff.benchmarks.accelerator import plan_config
 

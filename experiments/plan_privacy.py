@@ -17,7 +17,8 @@ from typing import Any
 
 from absl import flags
 
-from experiments import app, field_flags
+from experiments import app
+from experiments.command_line import field_flags
 from fedrec_tff import errors
 from fedrec_tff.aggregators import registry
 from fedrec_tff.config import config_checks, data_config, field_spec, run_config

@@ -13,7 +13,8 @@ import os
 
 from absl import flags
 
-from experiments import app, field_flags
+from experiments import app
+from experiments.command_line import field_flags
 from fedrec_tff import errors
 from fedrec_tff.benchmarks import plan as benchmark_plan
 from fedrec_tff.benchmarks.scale import deployment as deployment_lib

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from fedrec_tff.benchmarks.accelerator import plan_config
 from fedrec_tff.benchmarks.scale import deployment
 from fedrec_tff.config import run_config
 from fedrec_tff.studies.baselines import config as baselines_config
@@ -58,6 +59,7 @@ def _known_flags():
         baselines_config.BaselinesConfig,
         evaluation_config.EvaluationConfig,
         deployment.Deployment,
+        plan_config.PlanConfig,
     ):
         names |= {field.name for field in dataclasses.fields(config_class)}
     for path in (_ROOT / "experiments").rglob("*.py"):

@@ -18,7 +18,7 @@ def test_a_preset_is_what_absl_reads_from_its_file(name):
     code = (
         "import sys\n"
         "from absl import flags\n"
-        "from experiments import field_flags\n"
+        "from experiments.command_line import field_flags\n"
         "from fedrec_tff.config.run_config import RunConfig\n"
         "holders = field_flags.define(RunConfig)\n"
         "flags.FLAGS(sys.argv)\n"
