@@ -42,7 +42,10 @@ def _describe(setting, clients_per_block):
     "fields",
     [
         {},
-        {"query_tower": "attention", "num_blocks": 1, "num_heads": 2, "history_length": 16},
+        pytest.param(
+            {"query_tower": "attention", "num_blocks": 1, "num_heads": 2, "history_length": 16},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["mean", "attention"],
 )

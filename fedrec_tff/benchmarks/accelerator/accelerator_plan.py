@@ -133,7 +133,7 @@ def _plan_card(
     compiled_rate: float,
 ) -> CardPlan:
     card = cards.CARDS[name]
-    launch = cards.GRAPH_LAUNCH_SECONDS if config.graphs else cards.LAUNCH_SECONDS
+    launch = card.graph_launch_seconds if config.graphs else card.launch_seconds
     rates = round_seconds.Rates(card.flops, card.bytes_per_second, launch, card.clock_hertz)
     programs = [
         shape.programs.get(name) or shape.programs[described_rounds.HERE]

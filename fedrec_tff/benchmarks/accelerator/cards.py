@@ -2,8 +2,9 @@
 
 Peaks are those of float32, since client work asks for it: on NVIDIA's cards that of the plain
 cores; on TPUs, whose matrix units multiply bfloat16, a sixth of theirs, for the six products that
-XLA makes of one. Launches are an assumption, the same for all cards, not a published figure: 5
-microseconds a kernel, and 2 where XLA hands a run of kernels to the driver at once (`--graphs`).
+XLA makes of one. Launches are an assumption, not a published figure: 5 microseconds a kernel on
+NVIDIA's cards, and 2 where XLA hands a run of kernels to the driver at once (`--graphs`). A TPU is
+handed the whole program: its compiler reckons with 1,800 cycles for the smallest kernels.
 """
 
 # Tested in tests/benchmarks/accelerator/test_kernels.py.
@@ -13,6 +14,8 @@ from typing import Any
 
 LAUNCH_SECONDS = 5e-6
 GRAPH_LAUNCH_SECONDS = 2e-6
+_TPU_HERTZ = 1.5e9
+_TPU_KERNEL_CYCLES = 1800
 _BFLOAT16_PRODUCTS = 6
 
 
@@ -29,6 +32,8 @@ class Card:
       source: Where the figures are published.
       target: What the worker's message `describe` takes to compile for it.
       clock_hertz: For TPUs, the clock that its compiler counts in; None for others.
+      launch_seconds: Seconds between two kernels at the least.
+      graph_launch_seconds: The same, where they are launched in runs.
     """
 
     title: str
@@ -39,6 +44,8 @@ class Card:
     source: str
     target: dict[str, Any]
     clock_hertz: float | None = None
+    launch_seconds: float = LAUNCH_SECONDS
+    graph_launch_seconds: float = GRAPH_LAUNCH_SECONDS
 
 
 def _nvidia(name: str, capability: tuple[int, int], **limits: int | float) -> dict[str, Any]:
@@ -142,6 +149,8 @@ CARDS = {
         source="Google Cloud documentation, TPU v5e",
         target=_tpu("v5e:2x2"),
         # Four units of 128 by 128 make 197 TFLOP/s of a multiplication and an addition each.
-        clock_hertz=1.5e9,
+        clock_hertz=_TPU_HERTZ,
+        launch_seconds=_TPU_KERNEL_CYCLES / _TPU_HERTZ,
+        graph_launch_seconds=_TPU_KERNEL_CYCLES / _TPU_HERTZ,
     ),
 }
