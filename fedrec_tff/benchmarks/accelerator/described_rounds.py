@@ -152,18 +152,14 @@ class _DescribingContext(pjrt_context.PjrtContext):
         self.sent_bytes = 0
 
     def create_round(self, form: forms.FederatedForm) -> rounds.FederatedRound:
-        super().create_round(form)
-        return _DescribingRound(self, form, self.options)
+        return _DescribingRound(
+            self, form, self.options, self._worker, self._device_tables, True, self.tables
+        )
 
 
 class _DescribingRound(pjrt_context.PjrtRound):
-    def __init__(
-        self,
-        context: _DescribingContext,
-        form: forms.FederatedForm,
-        options: compiled.CompiledOptions,
-    ) -> None:
-        super().__init__(form, options, context.worker, True)
+    def __init__(self, context: _DescribingContext, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self._context = context
 
     def run_shares(
