@@ -49,7 +49,11 @@ class Card:
 
 
 def _nvidia(name: str, capability: tuple[int, int], **limits: int | float) -> dict[str, Any]:
-    """XLA's `GpuTargetConfigProto`; figures are those of the chip's architecture white paper."""
+    """XLA's `GpuTargetConfigProto`, with what a chip has.
+
+    H100 and A100 as in XLA's own files, xla/backends/gpu/target_config/specs; L4, which has none
+    there, by what is known of its compute capability, 8.9.
+    """
     device = {
         "threads_per_block_limit": 1024,
         "threads_per_warp": 32,
