@@ -28,6 +28,11 @@ class WatchedContext(compiled.CompiledContext):
         self.has_secure_sums = False
 
     @property
+    def takes_steps(self) -> bool:
+        """Rounds of a run need a MapReduce form: their states are written in place."""
+        return False
+
+    @property
     def is_compiled(self) -> bool:
         """Whether XLA compiles the client work of all rounds so far."""
         return all(found.is_compiled for found in self.rounds)
