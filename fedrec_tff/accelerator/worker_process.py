@@ -100,6 +100,9 @@ class WorkerProcess:
         self._channel = channel.Channel(ours, channel.Arena(outgoing), channel.Arena(incoming))
         try:
             fields, _ = self._receive()
+        except exceptions.WorkerLostError as error:
+            self.end()
+            raise exceptions.WorkerUnfitError(f"{error}: it did not start") from error
         except BaseException:
             self.end()
             raise
@@ -128,6 +131,11 @@ class WorkerProcess:
         with self._telling_of_losses():
             self._channel.send(kind, fields, arrays)
         return self._receive()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._child.poll() is not None
 
     def end(self) -> None:
         """Ends the worker; harmless if it has ended."""

@@ -143,7 +143,7 @@ def _choose_num_shares(config: RunConfig) -> int | None:
 @contextlib.contextmanager
 def _pjrt_context(config: RunConfig, options: compiled.CompiledOptions) -> Iterator[None]:
     is_batched = {"auto": None, "on": True, "off": False}[config.client_batching]
-    pjrt = pjrt_context.PjrtOptions(config.device, is_batched)
+    pjrt = pjrt_context.PjrtOptions(device=config.device, is_batched=is_batched)
     # The server's part stays in this process.
     options = dataclasses.replace(options, device="cpu")
     with contextlib.closing(pjrt_context.PjrtContext(options, pjrt)) as context, context.install():

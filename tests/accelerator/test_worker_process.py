@@ -79,5 +79,5 @@ def test_an_environment_that_is_none_is_named(monkeypatch, tmp_path):
 
     (tmp_path / "python").write_text("#!/bin/sh\necho there is no JAX >&2\nexit 3\n")
     (tmp_path / "python").chmod(0o755)
-    with pytest.raises(exceptions.WorkerLostError, match="status 3: there is no JAX"):
+    with pytest.raises(exceptions.WorkerUnfitError, match="status 3: there is no JAX"):
         worker_process.WorkerProcess("cpu")

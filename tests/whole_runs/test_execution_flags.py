@@ -56,7 +56,7 @@ def finished(chains, server):
     return wait
 
 
-@pytest.mark.parametrize("name", ["moved", "debug"])
+@pytest.mark.parametrize("name", ["moved", "pjrt", "debug"])
 def test_weights_do_not_depend_on_where_a_run_is_computed(name, finished, uninterrupted):
     run, statuses, stderr = finished(name)
     assert statuses[-1] == 0, stderr
