@@ -109,11 +109,6 @@ def _shape(value: ir.Value) -> tuple[int, ...]:
     return tuple(ir.RankedTensorType(value.type).shape)
 
 
-def _dtype(value: ir.Value) -> np.dtype:
-    name = str(ir.RankedTensorType(value.type).element_type)
-    return regions.DTYPES[name]
-
-
 def _numbers(attribute: ir.Attribute) -> tuple[int, ...]:
     return tuple(int(number) for number in ir.DenseI64ArrayAttr(attribute))
 
@@ -136,17 +131,19 @@ def _constant(op, operands, region_fns):
 
 def _iota(op, operands, region_fns):
     (result,) = op.results
-    return lax.broadcasted_iota(_dtype(result), _shape(result), _number(op, "iota_dimension"))
+    return lax.broadcasted_iota(
+        regions.find_dtype(result), _shape(result), _number(op, "iota_dimension")
+    )
 
 
 def _convert(op, operands, region_fns):
     (operand,) = operands
-    target = _dtype(op.results[0])
+    target = regions.find_dtype(op.results[0])
     return lax.convert_element_type(operand, target)
 
 
 def _bitcast_convert(op, operands, region_fns):
-    return lax.bitcast_convert_type(operands[0], _dtype(op.results[0]))
+    return lax.bitcast_convert_type(operands[0], regions.find_dtype(op.results[0]))
 
 
 def _reshape(op, operands, region_fns):
@@ -280,7 +277,7 @@ def _multiply_matrices(op, operands, dimensions):
         *operands,
         dimensions,
         precision=lax.Precision.HIGHEST,
-        preferred_element_type=_dtype(op.results[0]),
+        preferred_element_type=regions.find_dtype(op.results[0]),
     )
 
 
@@ -321,7 +318,7 @@ def _convolution(op, operands, region_fns):
         feature_group_count=_number(op, "feature_group_count"),
         batch_group_count=_number(op, "batch_group_count"),
         precision=lax.Precision.HIGHEST,
-        preferred_element_type=_dtype(op.results[0]),
+        preferred_element_type=regions.find_dtype(op.results[0]),
     )
 
 
@@ -402,7 +399,7 @@ def _rng_bit_generator(op, operands, region_fns):
     if not re.search(r"\bPHILOX\b", algorithm):
         raise UnsupportedProgramError(f"random bits by another generator than Philox: {algorithm}")
     bits = op.results[1]
-    return philox.generate(operands[0], _shape(bits), _dtype(bits))
+    return philox.generate(operands[0], _shape(bits), regions.find_dtype(bits))
 
 
 def _reduce_precision(op, operands, region_fns):

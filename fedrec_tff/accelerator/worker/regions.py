@@ -35,11 +35,29 @@ _COMBINATIONS = ("add", "maximum", "minimum", "multiply")
 _MOST_STEPS = 16
 
 
+def find_dtype(value: ir.Value) -> np.dtype:
+    """The dtype of a value.
+
+    Args:
+      value: An array.
+
+    Returns:
+      NumPy's dtype.
+
+    Raises:
+      UnsupportedProgramError: If NumPy has none for it.
+    """
+    name = str(ir.RankedTensorType(value.type).element_type)
+    if name not in DTYPES:
+        raise UnsupportedProgramError(f"numbers of the type {name}")
+    return DTYPES[name]
+
+
 def read_constant(op: ir.Operation) -> np.ndarray:
     """The value of a constant."""
     attribute = op.attributes["value"]
     result = ir.RankedTensorType(op.results[0].type)
-    dtype = DTYPES[str(result.element_type)]
+    dtype = find_dtype(op.results[0])
     values = np.array(attribute)
     # Types that NumPy does not know come as the bytes of integers.
     if values.dtype != dtype and values.dtype.itemsize == dtype.itemsize and dtype.kind == "V":

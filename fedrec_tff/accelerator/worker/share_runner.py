@@ -92,9 +92,8 @@ class ShareRunner:
     def take_round(self, fields: Fields, arrays: Arrays) -> tuple[Fields, Arrays]:
         """Shares of a cohort: what they add up to, in their order.
 
-        For each share: whether anybody was in it, then the accumulator's leaves, the secure sums
-        and the first invalid position; then, for each of its blocks where sums are not in the
-        clear, the integers of each slot.
+        For each share: the accumulator's leaves, the secure sums and the first invalid position;
+        then, for each of its blocks where sums are not in the clear, the integers of each slot.
         """
         remaining = iter(arrays)
         shares = [
