@@ -25,10 +25,6 @@ def worker():
         worker_process.find_python()
     except exceptions.WorkerUnfitError as error:
         pytest.skip(str(error))
-    with pytest.MonkeyPatch.context() as patch:
-        # It matters what is compiled, not how well.
-        patch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
-        yield
 
 
 def _describe(setting, clients_per_block):
