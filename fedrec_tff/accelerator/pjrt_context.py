@@ -26,6 +26,7 @@ from fedrec_tff.execution import (
     rounds,
     row_writes,
     stacking,
+    tensorflow_errors,
     values,
 )
 from fedrec_tff.execution import shares as shares_lib
@@ -142,8 +143,8 @@ class PjrtRound(compiled.CompiledRound):
                 return self._run_there(shares, prepared, merge_fn, sums)
             except exceptions.UnsupportedComputationError as error:
                 self._refusal = str(error)
-            except exceptions.COMPILATION_ERRORS as error:
-                self._refusal = exceptions.summarize(error)
+            except tensorflow_errors.COMPILATION_ERRORS as error:
+                self._refusal = tensorflow_errors.summarize(error)
             _logger.warning(
                 "clients are worked on in this process, not on the accelerator: %s", self._refusal
             )

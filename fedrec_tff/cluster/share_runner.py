@@ -11,7 +11,14 @@ import numpy as np
 import tensorflow as tf
 
 from fedrec_tff.cluster import messages
-from fedrec_tff.execution import client_calls, entropy, exceptions, rounds, secure_sum
+from fedrec_tff.execution import (
+    client_calls,
+    entropy,
+    exceptions,
+    rounds,
+    secure_sum,
+    tensorflow_errors,
+)
 from fedrec_tff.execution import devices as devices_lib
 from fedrec_tff.execution import shares as shares_lib
 from fedrec_tff.execution.client_loop import ClientLoop
@@ -139,8 +146,8 @@ def _describe(error: Exception) -> Exception:
     """An error that travels, of the kind by which the driver decides what to do."""
     if isinstance(error, _TOLD):
         return type(error)(str(error))
-    if exceptions.is_out_of_memory(error):
+    if tensorflow_errors.is_out_of_memory(error):
         return MemoryError("out of memory in a worker")
-    if isinstance(error, exceptions.COMPILATION_ERRORS):
-        return ValueError(exceptions.summarize(error))
-    return RuntimeError(f"{type(error).__name__} in a worker: {exceptions.summarize(error)}")
+    if isinstance(error, tensorflow_errors.COMPILATION_ERRORS):
+        return ValueError(tensorflow_errors.summarize(error))
+    return RuntimeError(f"{type(error).__name__} in a worker: {tensorflow_errors.summarize(error)}")

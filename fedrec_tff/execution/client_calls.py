@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fedrec_tff.execution import exceptions, tensors, values
+from fedrec_tff.execution import exceptions, tensorflow_errors, tensors, values
 from fedrec_tff.execution.forms import FederatedForm
 from fedrec_tff.execution.graph_functions import GraphFunction
 
@@ -139,7 +139,7 @@ class ClientCalls:
             )
             return [tensor.numpy().astype(np.int64) for tensor in integers]
         except tf.errors.OpError as error:
-            failure = exceptions.describe_failure(
+            failure = tensorflow_errors.describe_failure(
                 f"{stage} of client {position} of the cohort", error
             )
         except TypeError as error:

@@ -22,6 +22,7 @@ from fedrec_tff.execution import (
     rounds,
     row_writes,
     stacking,
+    tensorflow_errors,
     xla_flags,
 )
 from fedrec_tff.execution import shares as shares_lib
@@ -251,7 +252,7 @@ class CompiledRound(rounds.FederatedRound):
 
         Compiling is given up only if the clients come through without: if not, it was they.
         """
-        if exceptions.is_out_of_memory(failure):
+        if tensorflow_errors.is_out_of_memory(failure):
             raise exceptions.OutOfMemoryError(
                 "out of memory in client work: choose clients_per_block smaller than "
                 f"{self._options.clients_per_block}, or num_parallel_shards smaller than "
@@ -263,10 +264,10 @@ class CompiledRound(rounds.FederatedRound):
             _logger.warning(_NOT_VECTORISED, type(failure).__name__)
             self._shares = self._create_shares(1)
             return self.run_clients(clients, prepared, keys)
-        if not isinstance(failure, exceptions.COMPILATION_ERRORS):
+        if not isinstance(failure, tensorflow_errors.COMPILATION_ERRORS):
             raise failure
         totals = self.run_one_by_one(clients, prepared, keys)
-        self._stop_compiling(exceptions.summarize(failure))
+        self._stop_compiling(tensorflow_errors.summarize(failure))
         return totals
 
     def _stop_compiling(self, reason: str) -> None:

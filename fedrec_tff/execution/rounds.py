@@ -21,6 +21,7 @@ from fedrec_tff.execution import (
     row_writes,
     shares,
     stacking,
+    tensorflow_errors,
     values,
 )
 from fedrec_tff.execution.forms import FederatedForm
@@ -234,7 +235,7 @@ def run_stage(
         function.initialize(inputs, key)
         return function(inputs, key)
     except tf.errors.OpError as error:
-        failure = exceptions.describe_failure(stage, error)
+        failure = tensorflow_errors.describe_failure(stage, error)
     # Not inside of `except`, so that the error holds none that shows data.
     raise failure
 

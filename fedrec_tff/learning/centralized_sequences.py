@@ -16,7 +16,7 @@ import tensorflow_recommenders as tfrs
 from fedrec_tff import errors
 from fedrec_tff.datasets import sequences, splits
 from fedrec_tff.datasets.feature_values import FeatureValues
-from fedrec_tff.execution import exceptions, xla_flags
+from fedrec_tff.execution import tensorflow_errors, xla_flags
 from fedrec_tff.learning import config as learning_config
 from fedrec_tff.learning import local_training, negative_sampling
 from fedrec_tff.models import side_features, tower_contract, tower_encoding, two_tower
@@ -202,8 +202,8 @@ def train(
 
     try:
         return fit(is_compiled=True)
-    except exceptions.COMPILATION_ERRORS as error:
-        reason = exceptions.summarize(error)
+    except tensorflow_errors.COMPILATION_ERRORS as error:
+        reason = tensorflow_errors.summarize(error)
     # The first step failed, so nothing was trained yet.
     warn_fn(f"central training runs slowly, not compiled: {reason}")
     return fit(is_compiled=False)

@@ -29,6 +29,9 @@ _MODULES = [
     *("fedrec_tff.studies.privacy_plan.text", "fedrec_tff.studies.privacy_plan.plots"),
     *("fedrec_tff.checks.aggregator_text", "fedrec_tff.checks.aggregator_check_config"),
     *("fedrec_tff.run.display.population_text", "fedrec_tff.run.population"),
+    # What tells of a mistake in flags, folder or data.
+    *(f"fedrec_tff.{room}.session" for room in ("run", "studies.audit", "studies.sweep")),
+    *("fedrec_tff.studies.baselines.session", "fedrec_tff.accelerator.worker_process"),
     *("fedrec_tff.notebook.training", "fedrec_tff.notebook.trained_run"),
     *("fedrec_tff.studies.data_report.guess", "fedrec_tff.studies.data_report.text"),
     *("fedrec_tff.studies.report.page", "experiments.report"),

@@ -4,6 +4,7 @@ import json
 import re
 
 import binaries
+import forked_binaries
 import pytest
 
 _TINY = [
@@ -18,6 +19,14 @@ _TINY = [
     "--rounds=10",
     "--execution=debug",
 ]
+# What forks need not import again.
+_IMPORTS = [
+    "fedrec_tff.studies.audit.session",
+    "fedrec_tff.studies.audit.canary_audit",
+    "fedrec_tff.studies.audit.membership_audit",
+    "fedrec_tff.studies.audit.adjacent_audit",
+    "fedrec_tff.studies.audit.plots",
+]
 
 
 def start(*flags):
@@ -26,11 +35,10 @@ def start(*flags):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Audits side by side: sound, with predictable noise, of members, and by adjacent data."""
+    """Audits: sound, with predictable noise, of members, and by adjacent data."""
     root = tmp_path_factory.mktemp("audits")
     canary = ["--num_canaries=100", "--target_epsilon=8", *_TINY]
     flags = {
-        "sound": canary,
         "predictable": ["--insecure_deterministic_noise", *canary],
         "members": ["--attack=membership", *_TINY],
         "adjacent": [
@@ -38,8 +46,13 @@ def finished(tmp_path_factory):
             *("--noise_multiplier=1", "--clients_per_round=10"),
         ],
     }
-    running = {name: start(f"--output_dir={root / name}", *f) for name, f in flags.items()}
-    return {name: (root / name, *binaries.finish(process)) for name, process in running.items()}
+    sound = start(f"--output_dir={root / 'sound'}", *canary)
+    commands = [[f"--output_dir={root / name}", *f] for name, f in flags.items()]
+    others = forked_binaries.run_all("audit", commands, _IMPORTS)
+    found = {"sound": (root / "sound", *binaries.finish(sound))}
+    for name, ended in zip(flags, others, strict=True):
+        found[name] = (root / name, ended.returncode, ended.stdout, ended.stderr)
+    return found
 
 
 def test_a_sound_run_exits_with_zero_and_leaves_its_files(finished):
@@ -121,30 +134,39 @@ def test_tensorboard_shows_it(finished):
 # Without TensorFlow.
 
 
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (["--attack=phishing"], "attack"),
-        (["--num_canaries=1"], "--num_canaries=1"),
-        (["--num_canaries=1.5"], "num_canaries"),
-        (["--attack=membership", "--num_canaries=5000"], "--num_canaries means nothing"),
-        (["--attack=membership", "--num_shadow_models=3"], "--num_shadow_models=3"),
-        (["--target_epsilon=nan"], "--target_epsilon=nan"),
-        (["--clients_per_round=4500"], "--clients_per_round=4500"),
-        (["--aggregator=dp_hierarchical", "--noise_multiplier=1"], "adjacent audits edges"),
-        (["--attack=adjacent"], "this one makes none"),
-        (["--attack=adjacent", "--noise_multiplier=1", "--num_runs=5"], "--num_runs=5"),
-        (["--num_runs=50"], "--num_runs means nothing"),
-        (["rounds=3"], "'rounds=3'"),
-    ],
-)
-def test_mistakes_are_told_in_a_line(tmp_path, flags, said):
-    status, _, stderr = binaries.finish(start(f"--output_dir={tmp_path / 'audit'}", *flags))
-    assert status == 2
+_MISTAKES = [
+    (["--attack=phishing"], "attack"),
+    (["--num_canaries=1"], "--num_canaries=1"),
+    (["--num_canaries=1.5"], "num_canaries"),
+    (["--attack=membership", "--num_canaries=5000"], "--num_canaries means nothing"),
+    (["--attack=membership", "--num_shadow_models=3"], "--num_shadow_models=3"),
+    (["--target_epsilon=nan"], "--target_epsilon=nan"),
+    (["--clients_per_round=4500"], "--clients_per_round=4500"),
+    (["--aggregator=dp_hierarchical", "--noise_multiplier=1"], "adjacent audits edges"),
+    (["--attack=adjacent"], "this one makes none"),
+    (["--attack=adjacent", "--noise_multiplier=1", "--num_runs=5"], "--num_runs=5"),
+    (["--num_runs=50"], "--num_runs means nothing"),
+    (["rounds=3"], "'rounds=3'"),
+]
+
+
+@pytest.fixture(scope="module")
+def mistaken(tmp_path_factory):
+    """What became of each mistake, and a folder in which nothing may be left."""
+    root = tmp_path_factory.mktemp("mistakes")
+    commands = [[f"--output_dir={root / 'audit'}", *flags] for flags, _ in _MISTAKES]
+    return root, forked_binaries.run_all("audit", commands, _IMPORTS[:1])
+
+
+@pytest.mark.parametrize("number", range(len(_MISTAKES)), ids=[said for _, said in _MISTAKES])
+def test_mistakes_are_told_in_a_line(mistaken, number):
+    root, ended = mistaken
+    assert ended[number].returncode == 2
+    stderr = ended[number].stderr
     lines = [line for line in stderr.splitlines() if not line.startswith("synthetic:")]
     assert len(lines) == 1, stderr
-    assert said in lines[0]
-    assert not (tmp_path / "audit" / "audit.json").exists()
+    assert _MISTAKES[number][1] in lines[0]
+    assert not (root / "audit" / "audit.json").exists()
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path):

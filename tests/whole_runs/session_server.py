@@ -7,6 +7,7 @@ steps that are run one after the other. The answer has the id and each step's ex
 A step may say where its process is to be hit by a signal; see `_POINTS`.
 """
 
+import gc
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from experiments import app, train
 from fedrec_tff.privacy import ledger as ledger_lib
@@ -114,8 +116,6 @@ def _read_events(folder: str, out: str) -> None:
 
 
 def _hparams(value) -> dict:
-    from tensorboard.plugins.hparams import plugin_data_pb2
-
     data = plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
     values = data.session_start_info.hparams
     return {name: getattr(v, v.WhichOneof("kind")) for name, v in values.items()}
@@ -158,6 +158,8 @@ def _run_chain(request: dict) -> None:
 def main() -> None:
     """Serves until the standard input ends."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What is imported never becomes garbage: no fork looks through it again, nor at its end.
+    gc.freeze()
     running = 0
     # Unbuffered: a fork must not find requests that its parent has read ahead.
     for line in iter(sys.stdin.buffer.raw.readline, b""):

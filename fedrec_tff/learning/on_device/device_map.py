@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fedrec_tff.execution import exceptions, xla_flags
+from fedrec_tff.execution import tensorflow_errors, xla_flags
 
 _BLOCK_SIZE = 32
 _logger = logging.getLogger(__name__)
@@ -96,10 +96,10 @@ class DeviceMap:
         """Runs a block; compiling is given up if that fails, and the block runs without."""
         try:
             return self._obtain_program(shared, block)(shared, block)
-        except exceptions.COMPILATION_ERRORS as error:
+        except tensorflow_errors.COMPILATION_ERRORS as error:
             if not self.is_compiled:
                 raise
-            reason = exceptions.summarize(error)
+            reason = tensorflow_errors.summarize(error)
         self._start_over(is_compiled=False)
         found = self._obtain_program(shared, block)(shared, block)
         _logger.warning("what devices compute beside rounds runs slowly, not compiled: %s", reason)
