@@ -34,7 +34,7 @@ class BlockInput:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ShardState:
-    """What a shard adds up, on its device, over the blocks of a round.
+    """What a share adds up, on its device, over its blocks.
 
     Attributes:
       accumulator: Variables of the accumulator, one for each leaf of the form's accumulator.
@@ -89,24 +89,16 @@ class ClientLoop:
         return self._clients_per_step
 
     def create_state(self) -> ShardState:
-        """Creates a shard's variables, on the current device."""
-        slots = self._form.slots if self._sums_in_the_clear else ()
-        return ShardState(
-            [
-                tf.Variable(tf.zeros(t.shape, t.dtype), trainable=False)
-                for t in self._form.accumulator_types
-            ],
-            [tf.Variable(tf.zeros(slot.shape, tf.int64), trainable=False) for slot in slots],
-            tf.Variable(NOWHERE, dtype=tf.int64, trainable=False),
-        )
-
-    def reset(self, state: ShardState) -> None:
-        """Begins a round."""
-        arguments = (state.accumulator, state.secure_sums, state.invalid_position)
+        """Begins a share: creates its variables, on the current device."""
         # Calls of the other kind are counted by TensorFlow, which warns of many short-lived loops.
         if self._zero_program is None:
-            self._zero_program = self._zero.get_concrete_function(*arguments)
-        self._zero_program(*arguments)
+            self._zero_program = self._zero.get_concrete_function()
+        accumulator, secure_sums = self._zero_program()
+        return ShardState(
+            [tf.Variable(zero, trainable=False) for zero in accumulator],
+            [tf.Variable(zero, trainable=False) for zero in secure_sums],
+            tf.Variable(NOWHERE, dtype=tf.int64, trainable=False),
+        )
 
     def run(
         self,
@@ -149,14 +141,9 @@ class ClientLoop:
         padded[: len(array)] = array
         return tf.convert_to_tensor(padded)
 
-    def _trace_zero(
-        self, accumulator: list[Any], secure_sums: list[Any], invalid_position: Any
-    ) -> None:
-        for variable, zero in zip(accumulator, self._form.zero([]), strict=True):
-            variable.assign(zero)
-        for variable in secure_sums:
-            variable.assign(tf.zeros_like(variable))
-        invalid_position.assign(NOWHERE)
+    def _trace_zero(self) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        slots = self._form.slots if self._sums_in_the_clear else ()
+        return self._form.zero([]), [tf.zeros(slot.shape, tf.int64) for slot in slots]
 
     def _trace_block(
         self,

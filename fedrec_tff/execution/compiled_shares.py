@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from fedrec_tff.execution import shares as shares_lib
-from fedrec_tff.execution.client_loop import ClientLoop, ShardState
+from fedrec_tff.execution.client_loop import ClientLoop
 from fedrec_tff.execution.forms import ClientForm
 
 RunParallelFn = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
@@ -20,13 +20,14 @@ AddIntegersFn = Callable[[Sequence[np.ndarray], np.ndarray], None]
 
 
 class CompiledShares:
-    """Programs and variables that live from round to round.
+    """Programs that live from round to round.
 
-    Each thread has variables of its own, on its device, and runs one share after the other in them.
+    Each thread has a device of its own, and runs one share after the other there. A share's
+    variables end with it: they may be as large as the model.
     """
 
     def __init__(self, form: ClientForm, loop: ClientLoop, devices: Sequence[str]) -> None:
-        """Initialises the shares' threads; their variables come with the first round.
+        """Initialises the shares' threads.
 
         Args:
           form: Form of the computation to run.
@@ -35,8 +36,9 @@ class CompiledShares:
         """
         self._form = form
         self._loop = loop
-        self._devices = devices
-        self._free: queue.SimpleQueue[tuple[str, ShardState]] | None = None
+        self._free: queue.SimpleQueue[str] = queue.SimpleQueue()
+        for device in devices:
+            self._free.put(device)
 
     @property
     def loop(self) -> ClientLoop:
@@ -68,17 +70,15 @@ class CompiledShares:
           ExecutionError: If a sum in the clear does not fit, or a client's input to it is out of
             bounds.
         """
-        if self._free is None:
-            self._free = self._create_states()
         tree = shares_lib.MergeTree(len(shares), merge_fn)
 
         def run_share(index: int) -> shares_lib.ShareTotals:
-            device, state = self._free.get()
+            device = self._free.get()
             try:
                 with tf.device(device):
-                    totals = self._run_share(state, shares[index], prepared, add_integers)
+                    totals = self._run_share(shares[index], prepared, add_integers)
             finally:
-                self._free.put((device, state))
+                self._free.put(device)
             tree.add(index, totals.accumulator)
             return dataclasses.replace(totals, accumulator=None)
 
@@ -90,21 +90,13 @@ class CompiledShares:
         slots = self._form.slots if add_integers is None else ()
         return shares_lib.ShareTotals(tree.finish(), shares_lib.add_secure_sums(slots, totals))
 
-    def _create_states(self) -> "queue.SimpleQueue[tuple[str, ShardState]]":
-        free: queue.SimpleQueue[tuple[str, ShardState]] = queue.SimpleQueue()
-        for device in self._devices:
-            with tf.device(device):
-                free.put((device, self._loop.create_state()))
-        return free
-
     def _run_share(
         self,
-        state: ShardState,
         blocks: Sequence[shares_lib.Block],
         prepared: Sequence[tf.Tensor],
         add_integers: AddIntegersFn | None,
     ) -> shares_lib.ShareTotals:
-        self._loop.reset(state)
+        state = self._loop.create_state()
         for block in blocks:
             integers = self._loop.run(state, block.clients, block.random_input, prepared)
             if add_integers is not None:

@@ -111,6 +111,9 @@ class InProcessContext(tff.framework.SyncContext):
             form = self._extract(comp)
             is_round = isinstance(form, forms.FederatedForm)
             known = (comp, form, self.create_round(form) if is_round else None)
+            if comp.type_signature.parameter is None:
+                # Such as a first state, made once: its graph may hold it as constants.
+                return known[1:]
             self._computations[id(comp)] = known
             while len(self._computations) > _MAX_COMPUTATIONS:
                 self._computations.popitem(last=False)

@@ -127,14 +127,20 @@ class FederatedRound(abc.ABC):
         self.times.prepare = time.monotonic() - start
         totals = self.run_clients(clients, prepared, keys)
         start = time.monotonic()
-        merged = totals.accumulator
-        if merged is None:
-            merged = self.run_stage("zero", form.zero, [], keys)
-        reported = self.run_stage("report", form.report, merged, keys)
-        sums = _to_slot_dtypes(form, totals.secure_sums)
-        results = self._update([*server, *reported, *sums], keys)
+        inputs = [*server, *self._report(totals, keys)]
+        # As large as the model, and none of the step's business.
+        del totals
+        results = self._update(inputs, keys)
         self.times.server += time.monotonic() - start
         return results[form.num_server_leaves :]
+
+    def _report(self, totals: ClientTotals, keys: entropy.RoundKeys) -> list[Any]:
+        """What the server's step takes of the clients."""
+        merged = totals.accumulator
+        if merged is None:
+            merged = self.run_stage("zero", self._form.zero, [], keys)
+        reported = self.run_stage("report", self._form.report, merged, keys)
+        return [*reported, *_to_slot_dtypes(self._form, totals.secure_sums)]
 
     def _update(self, inputs: list[tf.Tensor], keys: entropy.RoundKeys) -> list[tf.Tensor]:
         if self._writing is None:
