@@ -129,7 +129,10 @@ class ClientLoop:
         # The concrete function is kept: finding it again costs more than many a block.
         key = (clients.shapes, tuple(tuple(tensor.shape) for tensor in prepared))
         if key not in self._programs:
-            self._programs[key] = self._block.get_concrete_function(*arguments)
+            # Of variables themselves the graph would keep hold.
+            variables, *tensors = arguments
+            specs = tf.nest.map_structure(tf.type_spec_from_value, variables)
+            self._programs[key] = self._block.get_concrete_function(specs, *tensors)
         return self._programs[key](*arguments)
 
     def _pad(self, array: np.ndarray | StoredRows) -> tf.Tensor:

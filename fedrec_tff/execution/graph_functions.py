@@ -6,6 +6,7 @@ import collections
 import copy
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -115,14 +116,7 @@ class GraphFunction:
 
     def _build_function(self, outputs: Sequence[tf.Tensor]) -> Callable[..., list[tf.Tensor]]:
         inputs = [*self.inputs, *self._random_inputs]
-        # Pruning leaves TFF's session token behind, a placeholder that XLA refuses.
-        pruned = self._imported.prune(inputs, outputs)
-        # A concrete function of known signature: calls of the others cost milliseconds.
-        return tf.function(
-            lambda *arguments: pruned(*arguments),
-            input_signature=[tf.TensorSpec(t.shape, t.dtype) for t in inputs],
-            autograph=False,
-        ).get_concrete_function()
+        return create_concrete_function(self._imported, inputs, outputs)
 
     def initialize(
         self, inputs: Sequence[tf.Tensor], random_input: tf.Tensor | None = None
@@ -135,6 +129,28 @@ class GraphFunction:
         """
         if self._initialize is not None:
             self._initialize(*map(tf.convert_to_tensor, self._join(inputs, random_input)))
+
+
+def create_concrete_function(
+    imported: Any, inputs: Sequence[tf.Tensor], outputs: Sequence[tf.Tensor]
+) -> Callable[..., list[tf.Tensor]]:
+    """Makes a function of a part of a graph.
+
+    Args:
+      imported: The graph, as `tf.compat.v1.wrap_function` returned it.
+      inputs: Symbolic tensors of it.
+      outputs: Symbolic tensors of it that follow from them.
+
+    Returns:
+      A function of one known signature: calls of the others cost milliseconds.
+    """
+    # Pruning leaves TFF's session token behind, a placeholder that XLA refuses.
+    pruned = imported.prune(inputs, outputs)
+    return tf.function(
+        lambda *arguments: pruned(*arguments),
+        input_signature=[tf.TensorSpec(t.shape, t.dtype) for t in inputs],
+        autograph=False,
+    ).get_concrete_function()
 
 
 def _bound_names(binding: object) -> list[str]:

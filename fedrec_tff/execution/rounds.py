@@ -18,6 +18,7 @@ from fedrec_tff.execution import (
     client_calls,
     entropy,
     exceptions,
+    row_loops,
     row_writes,
     shares,
     stacking,
@@ -146,7 +147,12 @@ class FederatedRound(abc.ABC):
         if self._writing is None:
             return self.run_stage("update", self._form.update, inputs, keys)
         results = self.run_stage("update", self._writing.function, inputs, keys)
-        return self._writing.finish(inputs, results, self.run_parallel)
+        # What was reported, as large as the model, has gone into results.
+        del inputs[self._form.num_server_leaves :]
+        with tf.device(self._device):
+            return _describe_failures(
+                "update", lambda: self._writing.finish(inputs, results, self.run_parallel)
+            )
 
     @abc.abstractmethod
     def run_clients(
@@ -192,7 +198,10 @@ def _create_writing_function(
         return None
     num_server_leaves = form.num_server_leaves
     writes = row_writes.find(form.update, num_server_leaves, num_server_leaves)
-    return row_writes.WritingFunction(form.update, writes, tables) if writes else None
+    loop = row_loops.find(form.update, num_server_leaves, num_server_leaves)
+    if not writes and loop is None:
+        return None
+    return row_writes.WritingFunction(form.update, writes, loop, tables)
 
 
 def check_is_graph_alone(stage: str, function: GraphFunction) -> None:
@@ -236,10 +245,18 @@ def run_stage(
     Raises:
       ExecutionError: If an operation fails; the message names it and the stage.
     """
-    try:
+
+    def run() -> list[tf.Tensor]:
         key = keys.draw(1, stage)[0]
         function.initialize(inputs, key)
         return function(inputs, key)
+
+    return _describe_failures(stage, run)
+
+
+def _describe_failures(stage: str, run: Callable[[], list[tf.Tensor]]) -> list[tf.Tensor]:
+    try:
+        return run()
     except tf.errors.OpError as error:
         failure = tensorflow_errors.describe_failure(stage, error)
     # Not inside of `except`, so that the error holds none that shows data.

@@ -2,7 +2,8 @@
 
 A computation says so by `tf.tensor_scatter_nd_update` of a table that came in: in the graph of
 `update` such a result is told apart into which rows change, and to what. Then TensorFlow need not
-copy the table, which takes as long as it is large, and there is one of it in memory, not two.
+copy the table, which takes as long as it is large, and there is one of it in memory, not two. So it
+may in a loop that writes some rows at a time; see `row_loops`.
 
 What the caller gave is used up by that, as JAX's donated buffers are: it is an error to give it to
 a computation again, and arrays that were read of it show the new rows.
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fedrec_tff.execution import tensors
+from fedrec_tff.execution import row_loops, tensors
 from fedrec_tff.execution.graph_functions import GraphFunction
 
 
@@ -54,10 +55,10 @@ def find(function: GraphFunction, num_tables: int, first_result: int) -> tuple[R
     places = {tensor.name: index for index, tensor in enumerate(function.inputs[:num_tables])}
     found, sources = [], []
     for index, output in enumerate(function.outputs[first_result:], first_result):
-        output = _skip_identities(output)
+        output = row_loops.skip_identities(output)
         if output.op.type == "TensorScatterUpdate":
             table, row_ids, rows = output.op.inputs
-            place = places.get(_skip_identities(table).name)
+            place = places.get(row_loops.skip_identities(table).name)
             if place is not None and row_ids.shape[-1] == 1 and row_ids.shape.rank == 2:
                 found.append(RowWrite(place, index, row_ids, rows))
                 sources.append(place)
@@ -73,44 +74,42 @@ class Tables:
         """Begins without any."""
         self._owned: dict[int, weakref.ref] = {}
 
-    def write(self, table: tf.Tensor, row_ids: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-        """Writes rows: in place if the table is one of these, else into a copy that becomes one.
+    def take(self, table: tf.Tensor) -> tf.Tensor:
+        """Makes a table writable: uses it up if it is one of these, else copies it.
 
         Args:
-          table: Table to write; used up, if it was one of these.
-          row_ids: int32 or int64 [rows, 1].
-          rows: What is written, [rows, ...].
+          table: Table to write.
 
         Returns:
-          The table as it is then.
+          One of these, with the same rows.
         """
         known = self._owned.pop(_address(table), None)
         if known is None or known() is not table:
-            table = tf.raw_ops.DeepCopy(x=table)
-        else:
-            tensors.mark_used_up(table)
-        if tf.size(rows):
-            ids = tf.cast(row_ids[:, 0], tf.int32)
-            tf.raw_ops.InplaceUpdate(x=table, i=ids, v=rows)
+            return self._own(tf.raw_ops.DeepCopy(x=table))
+        tensors.mark_used_up(table)
         # Another tensor of the same memory, so that the one that came in can be told from it.
         return self._own(tf.identity(table))
 
-    def adopt(self, results: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Makes results one's own, by copies: each lets go of what it is a copy of.
+    def adopt(self, results: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Makes results one's own, of a graph that does not run again.
 
-        What a graph returns may be a constant of it, or the same memory twice.
+        What a graph returns may be a constant of it, or the same memory twice: such is copied.
 
         Args:
-          results: Results of a computation without arguments, such as a first state; emptied.
+          results: Results of a computation without arguments, such as a first state.
 
         Returns:
           The results.
         """
-        adopted = []
-        while results:
-            tensor = results.pop(0)
+        adopted, taken = [], []
+        for tensor in results:
             if _may_be_table(tensor):
-                tensor = self._own(tf.raw_ops.DeepCopy(x=tensor))
+                begin = _address(tensor)
+                end = begin + tensor.dtype.size * int(tf.size(tensor))
+                if any(begin < other_end and other < end for other, other_end in taken):
+                    tensor = tf.raw_ops.DeepCopy(x=tensor)
+                taken.append((begin, end))
+                self._own(tensor)
             adopted.append(tensor)
         return adopted
 
@@ -137,30 +136,44 @@ def _address(tensor: tf.Tensor) -> int:
     return np.asarray(tensor).__array_interface__["data"][0]
 
 
-def _skip_identities(tensor: tf.Tensor) -> tf.Tensor:
-    while tensor.op.type == "Identity":
-        tensor = tensor.op.inputs[0]
-    return tensor
+def _write(table: tf.Tensor, row_ids: tf.Tensor, rows: tf.Tensor) -> None:
+    if tf.size(rows):
+        tf.raw_ops.InplaceUpdate(x=table, i=tf.cast(row_ids[:, 0], tf.int32), v=rows)
 
 
 class WritingFunction:
     """A graph whose results are written into its inputs where they differ in a few rows alone."""
 
-    def __init__(self, function: GraphFunction, writes: Sequence[RowWrite], tables: Tables) -> None:
+    def __init__(
+        self,
+        function: GraphFunction,
+        writes: Sequence[RowWrite],
+        loop: row_loops.RowLoop | None,
+        tables: Tables,
+    ) -> None:
         """Initialises the function.
 
         Args:
           function: The graph.
           writes: What `find` found in it.
+          loop: What `row_loops.find` found in it.
           tables: Tables that may be written.
         """
         self._writes = writes
+        self._loop = loop
         self._tables = tables
-        written = {write.output_index for write in writes}
+        written = {write.output_index for write in writes} | set(loop.results if loop else ())
         self._others = [i for i in range(len(function.outputs)) if i not in written]
         outputs = [function.outputs[index] for index in self._others]
         for write in writes:
             outputs += [write.row_ids, write.rows]
+        if loop is not None:
+            self._runner = row_loops.LoopRunner(loop)
+            outputs += [
+                tensor
+                for index, tensor in enumerate(loop.operation.inputs)
+                if index not in loop.tables
+            ]
         self.function = function.replace_outputs(outputs)
 
     def finish(
@@ -179,11 +192,34 @@ class WritingFunction:
         Returns:
           The outputs of the graph that this stands for.
         """
-        outputs = dict(zip(self._others, results, strict=False))
-        rows = list(results[len(self._others) :])
-        tables = [inputs[write.input_index] for write in self._writes]
-        jobs = list(zip(tables, rows[::2], rows[1::2], strict=True))
-        written = run_parallel(lambda job: self._tables.write(*job), jobs)
-        for write, table in zip(self._writes, written, strict=True):
+        remaining = iter(results)
+        outputs = {index: next(remaining) for index in self._others}
+        rows = [(next(remaining), next(remaining)) for _ in self._writes]
+        tables = [self._tables.take(inputs[write.input_index]) for write in self._writes]
+        jobs = [(table, *pair) for table, pair in zip(tables, rows, strict=True)]
+
+        def write(jobs: list[row_loops.Write]) -> None:
+            run_parallel(lambda job: _write(*job), jobs)
+
+        write(jobs)
+        for write, table in zip(self._writes, tables, strict=True):
             outputs[write.output_index] = table
+        if self._loop is not None:
+            outputs |= self._run_loop(inputs, list(remaining), write)
         return [outputs[index] for index in range(len(outputs))]
+
+    def _run_loop(
+        self,
+        inputs: Sequence[tf.Tensor],
+        others: list[tf.Tensor],
+        write: Callable[[list[row_loops.Write]], None],
+    ) -> dict[int, tf.Tensor]:
+        """The outputs that the loop makes."""
+        carried = [
+            self._tables.take(inputs[self._loop.tables[index]])
+            if index in self._loop.tables
+            else others.pop(0)
+            for index in range(len(self._loop.operation.inputs))
+        ]
+        carried = self._runner.run(carried, write)
+        return {output: carried[index] for output, index in self._loop.results.items()}
