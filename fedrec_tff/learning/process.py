@@ -39,6 +39,7 @@ def build_learning_process(
     edges: server_part.Edges | None = None,
     known_weights: initial_weights.KnownWeights | None = None,
     aggregate_is_row_sparse: bool = False,
+    moves_all_rows: bool = False,
 ) -> tff.learning.templates.LearningProcess:
     """Composes broadcast, client work, aggregation and the server's step.
 
@@ -68,8 +69,9 @@ def build_learning_process(
       edges: Edges between clients and server; None for nothing.
       known_weights: Weights of another model to begin with; None for none.
       aggregate_is_row_sparse: Whether the factory's result is a `RowSparse` of the trainable
-        weights: then the server's step leaves all other rows alone, see `row_finalizer`. Not with
-        edges that sync every few rounds, nor with a memory of models.
+        weights. Not with edges that sync every few rounds, nor with a memory of models.
+      moves_all_rows: Whether the server's step then moves rows that are not in it, too, by a
+        gradient of zero; otherwise it leaves them alone, see `row_finalizer`.
 
     Returns:
       A process whose `next` takes the state and a list of clients of that type, and whose
@@ -85,19 +87,26 @@ def build_learning_process(
         model, num_items, seed, initial_item_bias, initial_item_embedding, known_weights
     )
     weights_type = initial_weights_fn.type_signature.result
-    update_type = weights_type.trainable
-    if aggregate_is_row_sparse:
-        update_type = client_work.create_row_sparse_type(weights_type)
-    finalizer = scheduled_finalizer.build_finalizer(
-        server_optimizer, weights_type, update_type, server_learning_rates
-    )
-    server = server_part.create_server_part(edges, weights_type, finalizer)
 
     @tff.tensorflow.computation(weights_type)
     def create_memory(weights):
         return client_memory.create_initial_state(weights.trainable)
 
     memory_type = create_memory.type_signature.result
+
+    update_type = weights_type.trainable
+    if aggregate_is_row_sparse:
+        update_type = client_work.create_row_sparse_type(weights_type)
+    finalizer = scheduled_finalizer.build_finalizer(
+        server_optimizer,
+        weights_type,
+        update_type,
+        server_learning_rates,
+        moves_all_rows,
+        # Models of edges, and a memory of models, are computed from old tables and new ones.
+        in_chunks=edges is None and not _has_leaves(memory_type),
+    )
+    server = server_part.create_server_part(edges, weights_type, finalizer)
 
     @tff.tensorflow.computation(server.broadcast_type, memory_type, client_data_type)
     def client_update(broadcast, memory, client):
@@ -166,6 +175,10 @@ def build_learning_process(
     return tff.learning.templates.LearningProcess(
         initialize_fn, next_fn, get_model_weights, set_model_weights
     )
+
+
+def _has_leaves(value_type: tff.Type) -> bool:
+    return bool(tf.nest.flatten(tff.types.type_to_tf_tensor_specs(value_type)))
 
 
 def _create_aggregator(

@@ -29,7 +29,7 @@ class ScheduledState(NamedTuple):
     optimizer: Any
 
 
-# Numbers of a model from which on it pays to compile the step.
+# Numbers of a model from which on it pays to compile the step, and to take it in chunks.
 _MANY_NUMBERS = 2**23
 
 
@@ -54,7 +54,7 @@ class _AsItIs(tff.learning.optimizers.Optimizer):
 
 
 class _Compiled(_AsItIs):
-    """An optimiser whose step over all numbers XLA makes few loops of, without copies between."""
+    """An optimiser whose step XLA makes few loops of, without copies between."""
 
     def next(self, state: Any, weights: Any, gradients: Any) -> tuple[Any, Any]:
         step = tf.function(super().next, jit_compile=True, autograph=False)
@@ -71,6 +71,8 @@ def build_finalizer(
     weights_type: tff.Type,
     update_type: tff.Type,
     learning_rates: np.ndarray | None = None,
+    moves_all_rows: bool = False,
+    in_chunks: bool = True,
 ) -> tff.learning.templates.FinalizerProcess:
     """Applies the aggregate as if it were a gradient.
 
@@ -80,15 +82,23 @@ def build_finalizer(
       update_type: Type of the aggregate: that of the trainable weights, or a `RowSparse` of them.
       learning_rates: float32 [rounds], that of each round, the last one's ever after; None for the
         optimizer's own.
+      moves_all_rows: Whether rows that a `RowSparse` leaves out are moved, too.
+      in_chunks: Whether the step on a large dense aggregate is taken in chunks, which a context
+        writes in place. Where it can't, each chunk would copy the tables.
 
     Returns:
       TFF's finalizer, or one that takes rows; with `learning_rates` its state is a
       `ScheduledState`.
     """
-    if row_sparse.is_row_sparse_type(update_type):
-        finalizer = row_finalizer.build_row_finalizer(_AsItIs(optimizer), weights_type, update_type)
+    is_large = _count_numbers(weights_type.trainable) >= _MANY_NUMBERS
+    as_one = _Compiled if is_large else _AsItIs
+    if row_sparse.is_row_sparse_type(update_type) and not moves_all_rows:
+        finalizer = row_finalizer.build_row_finalizer(
+            _AsItIs(optimizer), weights_type, update_type, moves_all_rows=False
+        )
+    elif row_sparse.is_row_sparse_type(update_type) or (is_large and in_chunks):
+        finalizer = row_finalizer.build_row_finalizer(as_one(optimizer), weights_type, update_type)
     else:
-        as_one = _Compiled if _count_numbers(weights_type.trainable) >= _MANY_NUMBERS else _AsItIs
         finalizer = tff.learning.templates.build_apply_optimizer_finalizer(
             as_one(optimizer), weights_type, _reject_non_finite_update
         )

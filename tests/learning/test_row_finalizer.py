@@ -6,8 +6,8 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff.aggregators import row_sparse
-from fedrec_tff.execution import compiled
-from fedrec_tff.learning import client_work, optimizers, scheduled_finalizer
+from fedrec_tff.execution import compiled, native
+from fedrec_tff.learning import client_work, optimizers, row_finalizer, scheduled_finalizer
 from fedrec_tff.learning.config import OptimizerConfig
 from fedrec_tff.models import two_tower
 
@@ -40,7 +40,7 @@ def _densify(update):
     return two_tower.TwoTowerWeights(two_tower.ItemRows(embedding, bias), update.value.tower)
 
 
-def _run(config, updates, is_row_sparse, rates=None):
+def _run(config, updates, is_row_sparse, rates=None, moves_all_rows=False):
     """The weights after each round, and the measurements."""
     start = tff.learning.models.ModelWeights(_weights(np.random.default_rng(0)), ())
     types = tf.nest.map_structure(lambda w: tff.TensorType(np.float32, w.shape), start.trainable)
@@ -49,7 +49,7 @@ def _run(config, updates, is_row_sparse, rates=None):
     if is_row_sparse:
         update_type = client_work.create_row_sparse_type(weights_type)
     finalizer = scheduled_finalizer.build_finalizer(
-        optimizers.create_optimizer(config), weights_type, update_type, rates
+        optimizers.create_optimizer(config), weights_type, update_type, rates, moves_all_rows
     )
     state, weights, found, measured = finalizer.initialize(), start, [], []
     for update in updates:
@@ -70,6 +70,11 @@ def context():
         yield
 
 
+@pytest.fixture(autouse=True, params=[2, row_finalizer._ROWS_AT_ONCE])
+def rows_at_once(request, monkeypatch):
+    monkeypatch.setattr(row_finalizer, "_ROWS_AT_ONCE", request.param)
+
+
 @pytest.mark.parametrize("name", ["sgd", "adagrad"])
 @pytest.mark.parametrize("rates", [None, np.array([0.1, 0.5, 0.2], np.float32)])
 def test_an_optimizer_without_memory_of_directions_steps_as_on_the_whole_table(name, rates):
@@ -79,6 +84,17 @@ def test_an_optimizer_without_memory_of_directions_steps_as_on_the_whole_table(n
     found, _ = _run(config, updates, True, rates)
     expected, _ = _run(config, updates, False, rates)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["adam", "yogi", "sgd"])
+def test_rows_that_nobody_sent_are_moved_as_on_the_whole_table(name):
+    config = OptimizerConfig(name, _RATE, momentum=0.9, epsilon=_TAU)
+    updates = _updates()
+    updates[1].value.tower[0][0, 0] = np.nan
+    found, measured = _run(config, updates, True, moves_all_rows=True)
+    expected, expected_measured = _run(config, updates, False)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+    assert measured == expected_measured == [0, 1, 0, 0, 0]
 
 
 def test_lazy_adam_by_hand():
@@ -114,3 +130,46 @@ def test_a_round_that_is_not_finite_changes_nothing():
     assert measured == [0, 1, 0]
     np.testing.assert_array_equal(found[1], found[0])
     np.testing.assert_array_equal(found[2], without[1])
+
+
+def _run_rounds(config, updates, is_row_sparse):
+    """What all rounds leave, and where the item table lies after each: rounds with a client."""
+    start = tff.learning.models.ModelWeights(_weights(np.random.default_rng(0)), ())
+    types = tf.nest.map_structure(lambda w: tff.TensorType(np.float32, w.shape), start.trainable)
+    weights_type = tff.to_type(tff.learning.models.ModelWeights(types, ()))
+    update_type = weights_type.trainable
+    if is_row_sparse:
+        update_type = client_work.create_row_sparse_type(weights_type)
+    finalizer = scheduled_finalizer.build_finalizer(
+        optimizers.create_optimizer(config), weights_type, update_type
+    )
+
+    @tff.federated_computation(
+        *finalizer.next.type_signature.parameter, tff.FederatedType(np.int32, tff.CLIENTS)
+    )
+    def next_fn(state, weights, update, clients):
+        output = finalizer.next(state, weights, update)
+        return output.state, output.result, tff.federated_sum(clients)
+
+    state, weights, addresses = finalizer.initialize(), start, []
+    for update in updates:
+        update = update if is_row_sparse else _densify(update)
+        state, weights, _ = next_fn(state, weights, update, [np.int32(1)])
+        table = weights.trainable.items.embedding
+        addresses.append(np.asarray(table).__array_interface__["data"][0])
+    leaves = [*tf.nest.flatten(state), *tf.nest.flatten(weights)]
+    return np.concatenate([np.ravel(leaf) for leaf in leaves]), addresses
+
+
+@pytest.mark.parametrize("is_row_sparse", [True, False])
+@pytest.mark.parametrize("name", ["sgd", "adagrad", "lazy_adam"])
+def test_rounds_step_in_place_as_in_the_native_runtime(monkeypatch, name, is_row_sparse):
+    monkeypatch.setattr(scheduled_finalizer, "_MANY_NUMBERS", 1)
+    config = OptimizerConfig(name, _RATE, epsilon=_TAU)
+    updates = _updates()
+    updates[2].value.items.bias[0] = np.inf
+    found, addresses = _run_rounds(config, updates, is_row_sparse)
+    with native.native_context():
+        expected, _ = _run_rounds(config, updates, is_row_sparse)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert len(set(addresses)) == 1

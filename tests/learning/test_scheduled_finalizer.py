@@ -43,8 +43,11 @@ def _expected(gradients):
     return weights
 
 
+@pytest.mark.parametrize("in_chunks", [True, False])
 @pytest.mark.parametrize("context", _CONTEXTS)
-def test_a_compiled_step_is_adams_and_a_broken_update_changes_nothing(monkeypatch, context):
+def test_a_compiled_step_is_adams_and_a_broken_update_changes_nothing(
+    monkeypatch, context, in_chunks
+):
     monkeypatch.setattr(scheduled_finalizer, "_MANY_NUMBERS", 24)
     weights = collections.OrderedDict(
         (name, np.ones(shape, np.float32)) for name, shape in _SHAPES.items()
@@ -54,7 +57,10 @@ def test_a_compiled_step_is_adams_and_a_broken_update_changes_nothing(monkeypatc
     weights_type = tff.to_type(tff.learning.models.ModelWeights(types, ()))
     config = OptimizerConfig("adam", learning_rate=_RATE, epsilon=_EPSILON)
     finalizer = scheduled_finalizer.build_finalizer(
-        optimizers.create_optimizer(config), weights_type, weights_type.trainable
+        optimizers.create_optimizer(config),
+        weights_type,
+        weights_type.trainable,
+        in_chunks=in_chunks,
     )
     assert "_XlaMustCompile" in str(_graph_of(finalizer))
     gradients = _gradients(3)
