@@ -37,8 +37,9 @@ class AggregatorContext:
       model: The model's shape.
       server_sees_sums: Whether the server may see exact sums over clients, such as how long their
         messages were; not where the guarantee, or a secure sum, is against the server.
-      max_sent_rows: The most table rows that the clients of a round may send together, where the
-        aggregate is to stay row-sparse; None where it must be dense.
+      max_sent_rows: The most table rows that the clients of a round may send together, where these
+        are to be summed, and the aggregate is to stay row-sparse if no noise is added; None where
+        the whole table is to be summed.
     """
 
     num_items: int

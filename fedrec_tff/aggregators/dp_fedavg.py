@@ -8,10 +8,11 @@ Ghazi et al. 2023, "Sparsity-preserving differentially private training of large
 The denominator is the expected number of clients, never the realised one, which is itself private.
 """
 
+import tensorflow as tf
 import tensorflow_federated as tff
 import tensorflow_privacy as tfp
 
-from fedrec_tff.aggregators import registry, row_sparse
+from fedrec_tff.aggregators import registry, row_lists, row_sparse
 from fedrec_tff.privacy import queries, sparse_queries
 from fedrec_tff.privacy.mechanisms import adaptive, sparse, terms
 
@@ -24,7 +25,13 @@ def build_dp_gaussian(
     context: registry.AggregatorContext,
 ) -> tff.aggregators.DifferentiallyPrivateFactory:
     """A fixed clip; of item rows and the rest apart if there is a clip for the latter."""
-    return _build_private_mean(create_clip_query(context), context)
+    query = create_clip_query(context)
+    if context.max_sent_rows is None:
+        return _build_private_mean(query, context)
+    # A client's numbers are no larger than its norm, whose bound is 2^26 at most.
+    sum_factory = row_lists.RowListSumFactory(context.num_items, context.max_sent_rows, tf.int32)
+    row_query = row_sparse.RowSparseQuery(query, context.num_items, sums_are_rows=True)
+    return _normalize(row_query, sum_factory, context)
 
 
 def build_dp_adaptive(
@@ -86,5 +93,13 @@ def _build_private_mean(
     if context.row_sparse:
         query = row_sparse.RowSparseQuery(query, context.num_items)
         record_factory = row_sparse.RowSparseSumFactory(context.num_items)
+    return _normalize(query, record_factory, context)
+
+
+def _normalize(
+    query: tfp.SumAggregationDPQuery,
+    record_factory: tff.aggregators.UnweightedAggregationFactory | None,
+    context: registry.AggregatorContext,
+) -> tff.aggregators.DifferentiallyPrivateFactory:
     mean_query = tfp.NormalizedQuery(query, denominator=context.clients_per_round)
     return tff.aggregators.DifferentiallyPrivateFactory(mean_query, record_factory)

@@ -24,15 +24,20 @@ class RowListSumFactory(tff.aggregators.UnweightedAggregationFactory):
     Its `ids` are ascending and distinct: every row that a client sent, also where the sum is zero.
     """
 
-    def __init__(self, num_rows: int, max_sent_rows: int) -> None:
+    def __init__(
+        self, num_rows: int, max_sent_rows: int, row_dtype: tf.DType | None = None
+    ) -> None:
         """Initialises the factory.
 
         Args:
           num_rows: Rows of the dense table.
           max_sent_rows: Number of rows, padding left out, that the clients of a round may send
             together; more fail the round.
+          row_dtype: The type that clients' rows are kept in until they are summed, which must hold
+            each number of them; None for their own.
         """
         self._num_rows = num_rows
+        self._row_dtype = row_dtype
         self._max_sent_rows = max_sent_rows
 
     def create(self, value_type: tff.Type) -> tff.templates.AggregationProcess:
@@ -53,9 +58,7 @@ class RowListSumFactory(tff.aggregators.UnweightedAggregationFactory):
 
         @tff.tensorflow.computation
         def zero_fn():
-            value = tf.nest.map_structure(
-                lambda spec: _zeros(row_sparse.create_dense_spec(spec, places)), specs
-            )
+            value = tf.nest.map_structure(lambda spec: self._create_empty_list(spec, places), specs)
             return collections.OrderedDict(
                 num_sent=tf.constant(0), ids=tf.zeros([places], tf.int32), value=value
             )
@@ -74,9 +77,10 @@ class RowListSumFactory(tff.aggregators.UnweightedAggregationFactory):
             report=lambda a: _sum_rows(a, specs, self._num_rows, self._max_sent_rows),
         )
 
-
-def _zeros(spec: tf.TensorSpec) -> tf.Tensor:
-    return tf.zeros(spec.shape, spec.dtype)
+    def _create_empty_list(self, spec: tf.TensorSpec, places: int) -> tf.Tensor:
+        if not row_sparse.is_rows(spec):
+            return tf.zeros(spec.shape, spec.dtype)
+        return tf.zeros([places, *spec.shape[1:]], self._row_dtype or spec.dtype)
 
 
 def _append_client(
@@ -95,7 +99,7 @@ def _append_client(
 
     def add(spec: tf.TensorSpec, total: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
         if row_sparse.is_rows(spec):
-            return tf.tensor_scatter_nd_update(total, places, part)
+            return tf.tensor_scatter_nd_update(total, places, tf.cast(part, total.dtype))
         return total + part
 
     return collections.OrderedDict(
@@ -145,7 +149,8 @@ def _sum_rows(
     def total(spec: tf.TensorSpec, rows: tf.Tensor) -> tf.Tensor:
         if not row_sparse.is_rows(spec):
             return rows
-        return tf.math.unsorted_segment_sum(rows[:num_sent], places, num_distinct)
+        rows = tf.cast(rows[:num_sent], spec.dtype)
+        return tf.math.unsorted_segment_sum(rows, places, num_distinct)
 
     value = tf.nest.map_structure(total, specs, accumulator["value"])
     return row_sparse.RowSparse(distinct, value)

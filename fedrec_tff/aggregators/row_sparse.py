@@ -15,6 +15,8 @@ import tensorflow as tf
 import tensorflow_federated as tff
 import tensorflow_privacy as tfp
 
+from fedrec_tff.privacy import table_rows
+
 
 class RowSparse(NamedTuple):
     """A structure of which some tensors are rows of a larger table.
@@ -282,18 +284,23 @@ class RowSparseQuery(tfp.SumAggregationDPQuery):
     add up to one of more than half. So what a client may send is not taken on trust: rows whose id
     is not above the one before, or not in the table, count as zero, and so do all rows of a client
     whose ids are not ascending. Made for `tff.aggregators.DifferentiallyPrivateFactory` with
-    `RowSparseSumFactory` as its record aggregation: sums and noise are dense.
+    `RowSparseSumFactory` or `RowListSumFactory` as its record aggregation; noise is dense.
     """
 
-    def __init__(self, inner: tfp.SumAggregationDPQuery, num_rows: int) -> None:
+    def __init__(
+        self, inner: tfp.SumAggregationDPQuery, num_rows: int, sums_are_rows: bool = False
+    ) -> None:
         """Wraps a query.
 
         Args:
-          inner: Query that clips records and adds noise to their dense sum.
+          inner: Query that clips records and adds noise to their sum.
           num_rows: Rows of the dense table.
+          sums_are_rows: Whether sums are a `RowSparse`; the inner query then gets the tables of the
+            sum as `TableRows`, and the result is dense all the same.
         """
         self._inner = inner
         self._num_rows = num_rows
+        self._sums_are_rows = sums_are_rows
 
     def initial_global_state(self) -> Any:
         """The inner query's."""
@@ -304,11 +311,12 @@ class RowSparseQuery(tfp.SumAggregationDPQuery):
         return self._inner.derive_sample_params(global_state)
 
     def initial_sample_state(self, template: RowSparse) -> Any:
-        """The inner query's, for the dense form of `template.value` (specs)."""
-        dense = tf.nest.map_structure(
-            lambda spec: create_dense_spec(spec, self._num_rows), template.value
+        """The inner query's, for the dense form of `template.value` (specs), or for no rows."""
+        num_rows = 0 if self._sums_are_rows else self._num_rows
+        state = self._inner.initial_sample_state(
+            tf.nest.map_structure(lambda spec: create_dense_spec(spec, num_rows), template.value)
         )
-        return self._inner.initial_sample_state(dense)
+        return RowSparse(tf.zeros([0], tf.int32), state) if self._sums_are_rows else state
 
     def preprocess_record(self, params: Any, record: RowSparse) -> RowSparse:
         """Clips the record's value, keeps its ids."""
@@ -318,7 +326,15 @@ class RowSparseQuery(tfp.SumAggregationDPQuery):
     def get_noised_result(
         self, sample_state: Any, global_state: Any
     ) -> tuple[Any, Any, dp_accounting.DpEvent]:
-        """Adds the inner query's noise to the dense sum."""
+        """Adds the inner query's noise to all rows of the sum."""
+        if self._sums_are_rows:
+            ids, value = sample_state
+            sample_state = tf.nest.map_structure(
+                lambda leaf: (
+                    table_rows.TableRows(ids, leaf, self._num_rows) if is_rows(leaf) else leaf
+                ),
+                value,
+            )
         return self._inner.get_noised_result(sample_state, global_state)
 
     def derive_metrics(self, global_state: Any) -> collections.OrderedDict[str, tf.Tensor]:

@@ -95,7 +95,8 @@ def build_process(
         build_factory(context),
         optimizers.create_optimizer(config.server),
         config.seed,
-        aggregate_is_row_sparse=max_sent_rows is not None,
+        aggregate_is_row_sparse=max_sent_rows is not None and not config.is_private,
+        moves_all_rows=not config.server.moves_rows_alone,
     )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from fedrec_tff.privacy import grid, noise_tables
+from fedrec_tff.privacy import grid, noise_tables, table_rows
 from fedrec_tff.privacy.noise_draws import alias_look_up, philox
 from fedrec_tff.privacy.noise_draws import blocks as blocks_lib
 
@@ -44,7 +44,7 @@ def create_insecure_seed(seed: int, release: tf.Tensor) -> tf.Tensor:
 
 
 def add_noise(
-    values: list[tf.Tensor],
+    values: list[tf.Tensor | table_rows.TableRows],
     variance: float,
     seed: tf.Tensor,
     then: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
@@ -56,7 +56,8 @@ def add_noise(
     itself: deriving a seed for each would shrink the key.
 
     Args:
-      values: int64 tensors to add noise to; those of unknown shapes are taken whole.
+      values: int64 tensors to add noise to; those of unknown shapes are taken whole. Tables may be
+        given as those of their rows that are not zero; noise is added to all.
       variance: Variance of the noise; without any, nothing is drawn.
       seed: int64 [2], seed of the draws.
       then: What becomes of noised integers, element by element.
@@ -65,11 +66,11 @@ def add_noise(
       The noised tensors, as `then` makes them.
     """
     if variance == 0.0:
-        return [then(value) for value in values]
+        return [then(table_rows.to_dense(value)) for value in values]
     num_blocks = [(value.shape.num_elements() or 0) // _BLOCK_SIZE for value in values]
     # What does not fill a block: of all tensors together, the first stream.
     rests = [
-        tf.reshape(value, [-1])[number * _BLOCK_SIZE :]
+        table_rows.read(value, number * _BLOCK_SIZE)
         for value, number in zip(values, num_blocks, strict=True)
     ]
     sizes = [tf.size(rest) for rest in rests]
@@ -81,12 +82,16 @@ def add_noise(
             add = blocks_lib.build_add_noise(_BLOCK_SIZE, variance, then)
             flat = _add_noise_to_blocks(value, number, add, seed, stream, flat)
             stream += number
-        noised.append(tf.ensure_shape(tf.reshape(flat, tf.shape(value)), value.shape))
+        noised.append(tf.ensure_shape(tf.reshape(flat, _shape(value)), value.shape))
     return noised
 
 
+def _shape(value: tf.Tensor | table_rows.TableRows) -> tf.Tensor | tf.TensorShape:
+    return value.shape if value.shape.is_fully_defined() else tf.shape(value)
+
+
 def _add_noise_to_blocks(
-    value: tf.Tensor,
+    value: tf.Tensor | table_rows.TableRows,
     num_blocks: int,
     add: blocks_lib.AddFn,
     seed: tf.Tensor,
@@ -94,22 +99,28 @@ def _add_noise_to_blocks(
     rest: tf.Tensor,
 ) -> tf.Tensor:
     """Adds noise to the blocks of a tensor, each of its own stream, and joins the rest: flat."""
-    blocks = tf.reshape(tf.reshape(value, [-1])[: num_blocks * _BLOCK_SIZE], [num_blocks, -1])
 
-    def work(index: tf.Tensor, parts: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        stream = tf.cast(index, tf.int64) + first_stream
-        return index + 1, parts.write(index, add(tf.gather(blocks, index), seed, stream))
+    def work(index: tf.Tensor, noised: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        number = tf.cast(index, tf.int64)
+        block = table_rows.read(value, number * _BLOCK_SIZE, _BLOCK_SIZE)
+        part = add(block, seed, number + first_stream)
+        return index + 1, write(noised, index, part)
 
-    parts = tf.TensorArray(
-        rest.dtype, num_blocks + 1, infer_shape=False, element_shape=[None]
-    ).write(num_blocks, rest)
-    _, parts = tf.while_loop(
+    def write(noised: tf.Tensor, index: tf.Tensor | int, part: tf.Tensor) -> tf.Tensor:
+        return tf.raw_ops.InplaceUpdate(x=noised, i=[index], v=part[tf.newaxis])
+
+    # Memory of this release's own, in which blocks are written one by one: parts of a
+    # `tf.TensorArray` would be there twice when they are joined. The rest has the last block.
+    noised = tf.raw_ops.Empty(shape=[num_blocks + 1, _BLOCK_SIZE], dtype=rest.dtype)
+    _, noised = tf.while_loop(
         lambda index, _: index < num_blocks,
         work,
-        (tf.constant(0), parts),
+        (tf.constant(0), noised),
         parallel_iterations=_PARALLEL_BLOCKS,
     )
-    return parts.concat()
+    padding = tf.zeros([_BLOCK_SIZE - tf.size(rest)], rest.dtype)
+    noised = write(noised, num_blocks, tf.concat([rest, padding], 0))
+    return tf.reshape(noised, [-1])[: num_blocks * _BLOCK_SIZE + tf.size(rest)]
 
 
 def draw_discrete_gaussian(

@@ -300,23 +300,29 @@ def create_sampler(
     raise UserError(f"no sampling is called {law!r}; choose one of {', '.join(LAWS)}")
 
 
-def bound_cohort_size(law: str, num_clients: int, clients_per_round: float) -> int:
+def bound_cohort_size(
+    law: str,
+    num_clients: int,
+    clients_per_round: float,
+    probability: float = _PROBABILITY_OF_A_LARGER_COHORT,
+) -> int:
     """The most clients that a round may have.
 
     Chernoff's bound (in Bernstein's form) on a binomial variable of mean `clients_per_round`, which
-    every law here that tosses coins makes: a round exceeds it with a probability below 1e-12.
+    every law here that tosses coins makes.
 
     Args:
         law: Name of the law, one of `LAWS`.
         num_clients: Size of the population.
         clients_per_round: Expected cohort size.
+        probability: Probability that a round exceeds the bound, at most.
 
     Returns:
         A number of clients that does not depend on who is there, at most `num_clients`.
     """
     if law in (FIXED_SIZE, SHUFFLED_EPOCHS):
         return int(clients_per_round)
-    log_odds = -math.log(_PROBABILITY_OF_A_LARGER_COHORT)
+    log_odds = -math.log(probability)
     excess = log_odds / 3.0 + math.sqrt((log_odds / 3.0) ** 2 + 2.0 * clients_per_round * log_odds)
     return min(num_clients, math.ceil(clients_per_round + excess))
 

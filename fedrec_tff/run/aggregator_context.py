@@ -20,8 +20,8 @@ def create_context(
       plan: Sampler and mechanism.
       num_items: Size of the catalogue.
       row_sparse: Whether clients send the rows that they touch, and no others.
-      max_sent_rows: The most rows that a round's clients may send together, where the aggregate is
-        to stay row-sparse; None where it is to be dense.
+      max_sent_rows: The most rows that a round's clients may send together, where these are to be
+        summed; None where the whole table is.
 
     Returns:
       The context.

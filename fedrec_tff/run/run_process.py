@@ -62,7 +62,7 @@ def build_process(
       features: Features of items and users that the model reads.
       known: Initial weights from another run's model; None for none.
       max_sent_rows: The most rows that a round's clients may send together, from
-        `row_room.find_max_sent_rows`; None where the server's step goes over the whole table.
+        `row_room.find_max_sent_rows`; None where the whole table is summed.
 
     Returns:
       The process; row-sparse where aggregator and client optimiser allow it.
@@ -123,7 +123,8 @@ def build_process(
         server_learning_rates=schedules.create_learning_rates(config.server),
         edges=edges,
         known_weights=_create_known_weights(known),
-        aggregate_is_row_sparse=max_sent_rows is not None,
+        aggregate_is_row_sparse=max_sent_rows is not None and not config.is_private,
+        moves_all_rows=not config.server.moves_rows_alone,
     )
 
 

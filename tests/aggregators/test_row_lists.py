@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_federated as tff
 import updates as updates_lib
 
-from fedrec_tff.aggregators import row_lists, row_sparse
-from fedrec_tff.execution import compiled, exceptions
+from fedrec_tff.aggregators import registry, row_lists, row_sparse
+from fedrec_tff.execution import compiled, exceptions, native
+from fedrec_tff.privacy import mechanisms, sampling
 
 _NUM_ITEMS = 30
 _TYPE = updates_lib.create_value_type(_NUM_ITEMS, is_row_sparse=True)
@@ -78,3 +80,67 @@ def test_weighted_mean_divides_rows_and_rest():
     np.testing.assert_allclose(
         found, np.average(dense, axis=0, weights=weights), rtol=1e-5, atol=1e-6
     )
+
+
+def test_integers_that_clients_send_in_few_bits_are_summed_in_many():
+    most = np.iinfo(np.int32).max
+    rows = row_sparse.RowSparse(
+        tff.TensorType(np.int32, [None]), tff.TensorType(np.int64, [None, 2])
+    )
+    factory = row_lists.RowListSumFactory(_NUM_ITEMS, 8, tf.int32)
+    process = factory.create(tff.to_type(rows))
+    client = row_sparse.RowSparse(np.array([3, 5], np.int32), np.array([[most, -most], [1, 2]]))
+    total = process.next(process.initialize(), [client] * 4).result
+    np.testing.assert_array_equal(total.ids, [3, 5])
+    assert total.value.dtype == np.int64
+    np.testing.assert_array_equal(total.value, [[4 * most, -4 * most], [4, 8]])
+
+
+def _run_private_mean(max_sent_rows, noise_multiplier, tower_clip_norm, cohorts):
+    mechanism = mechanisms.Mechanism(
+        name="dp_gaussian",
+        noise_multiplier=noise_multiplier,
+        clip_norm=0.7,
+        num_clients=100,
+        clients_per_round=5,
+        sampling=sampling.POISSON,
+        tower_clip_norm=tower_clip_norm,
+    )
+    context = registry.AggregatorContext(
+        _NUM_ITEMS,
+        5.0,
+        True,
+        mechanism,
+        insecure_noise_seed=3,
+        max_sent_rows=max_sent_rows,
+    )
+    process = registry.get("dp_gaussian").build_factory(context).create(_TYPE)
+    state, means = process.initialize(), []
+    for cohort in cohorts:
+        output = process.next(state, cohort)
+        state = output.state
+        means.append(updates_lib.flatten(output.result))
+    return np.array(means)
+
+
+@pytest.mark.parametrize("noise_multiplier", [0.0, 1.3])
+@pytest.mark.parametrize("tower_clip_norm", [None, 0.3])
+@pytest.mark.parametrize("is_native", [False, True])
+def test_a_noised_mean_of_lists_is_that_of_whole_tables(
+    noise_multiplier, tower_clip_norm, is_native
+):
+    """To the bit, from round to round, for empty cohorts and for clients that cheat."""
+    rng = np.random.default_rng(1)
+    good = updates_lib.create_row_sparse(rng, _NUM_ITEMS, 4, 0)
+    repeated = good._replace(ids=np.array([2, 2, 7, 9], np.int32))
+    descending = good._replace(ids=np.array([9, 7, 2, 1], np.int32))
+    cohorts = [_updates(), [], [repeated, good, descending], _updates()]
+    arguments = noise_multiplier, tower_clip_norm, cohorts
+    expected = _run_private_mean(None, *arguments)
+    if is_native:
+        with native.native_context():
+            found = _run_private_mean(25, *arguments)
+    else:
+        found = _run_private_mean(25, *arguments)
+    np.testing.assert_array_equal(found, expected)
+    assert np.any(found[0] != found[3]) == (noise_multiplier > 0.0)

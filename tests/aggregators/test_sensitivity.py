@@ -23,6 +23,8 @@ _ROW_CHOICE = {
     "row_selection": "run",
 }
 _ROW_SPARSE = tuple(name for name in _NAMES if registry.get(name).supports_row_sparse)
+# And with the sum of all clients in a list of rows.
+_SPARSE_FORMS = (*((name, "row_sparse") for name in _ROW_SPARSE), ("dp_gaussian", "row_list"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,9 +54,16 @@ def _create_mechanism(name, tower_clip_norm=None):
 
 
 @functools.cache
-def _process(name, is_row_sparse, tower_clip_norm=None):
+def _process(name, form, tower_clip_norm=None):
     mechanism = _create_mechanism(name, tower_clip_norm)
-    context = registry.AggregatorContext(_NUM_ITEMS, _CLIENTS_PER_ROUND, is_row_sparse, mechanism)
+    is_row_sparse = form != "dense"
+    context = registry.AggregatorContext(
+        _NUM_ITEMS,
+        _CLIENTS_PER_ROUND,
+        is_row_sparse,
+        mechanism,
+        max_sent_rows=_NUM_ITEMS * _CLIENTS_PER_ROUND if form == "row_list" else None,
+    )
     factory = registry.get(name).build_factory(context)
     return factory.create(updates_lib.create_value_type(_NUM_ITEMS, is_row_sparse=is_row_sparse))
 
@@ -102,18 +111,18 @@ _CHEATS = {
 def _without_cheat(name, form, tower_clip_norm=None):
     """The sum of the honest, and of one who sends nothing: distributed noise needs its cohort."""
     cohort = _in_form([*_honest(), _zero()], form)
-    return _sum(_process(name, form == "row_sparse", tower_clip_norm), cohort)
+    return _sum(_process(name, form, tower_clip_norm), cohort)
 
 
 def _in_form(cohort, form):
-    if form == "row_sparse":
+    if form != "dense":
         return cohort
     with np.errstate(invalid="ignore", over="ignore"):
         return [updates_lib.densify(update, _NUM_ITEMS) for update in cohort]
 
 
 def _influence(name, form, cheat, tower_clip_norm=None):
-    process = _process(name, form == "row_sparse", tower_clip_norm)
+    process = _process(name, form, tower_clip_norm)
     honest = _honest()
     moved = _sum(process, _in_form([*honest, cheat], form))
     assert np.isfinite(moved).all()
@@ -131,7 +140,7 @@ def _allowed(name):
 @pytest.mark.parametrize("cheat", _CHEATS)
 @pytest.mark.parametrize(
     ("name", "form"),
-    [*((name, "dense") for name in _NAMES), *((name, "row_sparse") for name in _ROW_SPARSE)],
+    [*((name, "dense") for name in _NAMES), *_SPARSE_FORMS],
 )
 def test_no_client_moves_the_sum_by_more_than_the_clip(name, form, cheat):
     difference = _influence(name, form, _CHEATS[cheat]())
@@ -155,17 +164,17 @@ _CHEATING_IDS = {
 
 
 @pytest.mark.parametrize("cheat", _CHEATING_IDS)
-@pytest.mark.parametrize("name", _ROW_SPARSE)
-def test_ids_that_cheat_do_not_add_up_to_more_than_the_clip(name, cheat):
+@pytest.mark.parametrize(("name", "form"), _SPARSE_FORMS)
+def test_ids_that_cheat_do_not_add_up_to_more_than_the_clip(name, form, cheat):
     update = _filled(50.0)
     cheating = row_sparse.RowSparse(_CHEATING_IDS[cheat](update.ids), update.value)
-    difference = _influence(name, "row_sparse", cheating)
+    difference = _influence(name, form, cheating)
     assert np.linalg.norm(difference) <= _allowed(name)
 
 
 def test_parts_are_clipped_apart_and_jointly_bounded():
     tower_clip = 0.3
-    for form in ("dense", "row_sparse"):
+    for form in ("dense", "row_sparse", "row_list"):
         for cheat in _CHEATS.values():
             difference = _influence("dp_gaussian", form, cheat(), tower_clip)
             items, tower = difference[: _NUM_ITEMS * 4], difference[_NUM_ITEMS * 4 :]

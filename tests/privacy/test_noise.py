@@ -5,7 +5,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedrec_tff.execution import native
-from fedrec_tff.privacy import grid, noise, noise_tables
+from fedrec_tff.privacy import grid, noise, noise_tables, table_rows
 from fedrec_tff.privacy.noise_draws import alias_look_up, philox
 
 _VARIANCE = 2.0**40
@@ -127,6 +127,32 @@ def test_blocks_have_streams_of_their_own(monkeypatch):
     blocks = numbers[:4000].reshape(4, 1000)
     correlations = np.corrcoef(blocks) - np.eye(4)
     assert np.abs(correlations).max() < 5 / np.sqrt(1000)
+
+
+@pytest.mark.parametrize("variance", [0.0, _VARIANCE])
+def test_a_table_of_few_rows_is_noised_as_the_whole_table(monkeypatch, variance):
+    """To the bit, the rows that are not given included."""
+    monkeypatch.setattr(noise, "_BLOCK_SIZE", 1000)
+    seed = noise.create_insecure_seed(8, tf.constant(1))
+    ids = np.array([0, 7, 40, 119], np.int32)
+    rows = np.random.default_rng(0).integers(-(2**40), 2**40, (4, 36))
+    dense = np.zeros((120, 36), np.int64)
+    dense[ids] = rows
+
+    @tf.function
+    def release():
+        given = table_rows.TableRows(tf.constant(ids), tf.constant(rows), 120)
+        rest = tf.fill([5], np.int64(3))
+        then = lambda t: tf.cast(t, tf.float64) / 2.0**20  # noqa: E731
+        return [
+            noise.add_noise([value, rest], variance, seed, then)
+            for value in (given, tf.constant(dense))
+        ]
+
+    (found, found_rest), (expected, expected_rest) = release()
+    assert found.shape == (120, 36)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(found_rest, expected_rest)
 
 
 def test_tensors_of_unknown_shapes_are_noised():

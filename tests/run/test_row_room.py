@@ -30,9 +30,10 @@ def test_a_tower_that_reads_a_stretch_sends_the_rows_of_that():
 @pytest.mark.parametrize(
     "flags",
     [
-        {"server_optimizer": "adam"},
-        {"server_optimizer": "sgd", "server_momentum": 0.9},
-        {"server_optimizer": "sgd", "noise_multiplier": 1.0},
+        {"server_optimizer": "adam", "aggregator": "median"},
+        {"server_optimizer": "sgd", "noise_multiplier": 1.0, "aggregator": "dp_sparse"},
+        {"server_optimizer": "sgd", "noise_multiplier": 1.0, "aggregator": "clip,dp_gaussian"},
+        {"server_optimizer": "sgd", "noise_multiplier": 1.0, "loss": "full_softmax"},
         {"server_optimizer": "sgd", "aggregator": "median"},
         {"server_optimizer": "sgd", "loss": "full_softmax"},
         {"server_optimizer": "sgd", "attack": "sign_flip", "attack_fraction": 0.1},
@@ -46,6 +47,25 @@ def test_a_small_table_is_summed_densely():
     # Of up to 360 rows that are sent.
     assert _find(1439, server_optimizer="sgd") is None
     assert _find(1440, server_optimizer="adagrad") == 360
+
+
+@pytest.mark.parametrize(
+    "flags", [{"server_optimizer": "adam"}, {"server_optimizer": "sgd", "server_momentum": 0.9}]
+)
+def test_where_all_rows_move_a_list_is_summed_if_it_is_smaller(flags):
+    assert _find(720, **flags) == 360
+    assert _find(719, **flags) is None
+
+
+def test_a_sum_that_is_noised_has_room_for_every_user_of_a_small_population():
+    """Of four users: no cohort that may be drawn is larger than that."""
+    flags = {"noise_multiplier": 1.0, "clients_per_round": 2.0}
+    every_row = (5 + 10) + (300 + 10) + (40 + 10) + (2 + 10)
+    for optimizer in ("adam", "sgd"):
+        assert _find(10_000, server_optimizer=optimizer, **flags) == every_row
+    # Less memory than a sum of the whole table, or none of this.
+    assert _find(2 * every_row, **flags) == every_row
+    assert _find(2 * every_row - 1, **flags) is None
 
 
 @pytest.mark.parametrize(

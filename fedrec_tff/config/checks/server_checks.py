@@ -54,11 +54,23 @@ def find_obstacle_to_rows(config: RunConfig) -> str | None:
     Returns:
       A clause for people to read; None if nothing is in the way.
     """
-    work = config.client_work
     if config.is_private:
         return "noise moves all rows, whoever is in the cohort"
     if not all(found.keeps_aggregate for found in config.aggregator_chain.aggregators):
         return f"--aggregator={config.aggregator_chain.name} says something of all rows"
+    return find_obstacle_to_lists(config)
+
+
+def find_obstacle_to_lists(config: RunConfig) -> str | None:
+    """Why what clients send cannot be kept as a list of rows, whatever becomes of it then.
+
+    Args:
+      config: The run's flags.
+
+    Returns:
+      A clause for people to read; None if nothing is in the way.
+    """
+    work = config.client_work
     if config.attack is not None or config.failure is not None:
         return "simulated attackers and failing devices may send any rows"
     if work.needs_whole_table or work.algorithm_traits.shares_statistics:
