@@ -34,7 +34,7 @@ def score_blocks(
 
     Yields:
       The rows of the block, int64 [rows], and a copy of their scores that may be written to,
-      floating [rows, num_items].
+      floating [rows, num_items]; the next block takes its place.
 
     Raises:
       NotNumbersError: If the scorer returns something that is not a number.
@@ -43,16 +43,20 @@ def score_blocks(
     if block_rows is None:
         few = min(_ROWS_PER_BLOCK, _MOST_SCORES_PER_BLOCK // num_items)
         block_rows = max(1, few, _SCORES_PER_BLOCK // num_items)
+    block = np.empty([0, num_items])
     for start in range(0, history.num_rows, block_rows):
         rows = np.arange(start, min(start + block_rows, history.num_rows))
-        scores = np.array(score_fn(history.take(rows)))
-        if scores.shape != (len(rows), num_items):
+        found = np.asarray(score_fn(history.take(rows)))
+        if found.shape != (len(rows), num_items):
             raise ValueError(
-                f"scorer {_name(score_fn)} returned scores of shape {scores.shape}, expected "
+                f"scorer {_name(score_fn)} returned scores of shape {found.shape}, expected "
                 f"{(len(rows), num_items)}"
             )
-        if not np.issubdtype(scores.dtype, np.floating):
-            scores = scores.astype(np.float64)
+        dtype = found.dtype if np.issubdtype(found.dtype, np.floating) else np.dtype(np.float64)
+        if len(block) < len(rows) or block.dtype != dtype:
+            block = np.empty([len(rows), num_items], dtype)
+        scores = block[: len(rows)]
+        scores[:] = found
         # The maximum is NaN where any is, and needs no matrix of its own.
         if np.isnan(scores.max(initial=-np.inf)):
             raise NotNumbersError(

@@ -32,8 +32,14 @@ def build_score_fn(
       A function from histories (one row per user, oldest item first; of users without a
       `user_index` nothing is known) to float32 scores [rows, num_items].
     """
-    weights = side_features.bake(config, weights, item_features)
+    # Tensors are inputs of the graph; arrays would be constants of it, and copied a dozen times.
+    weights = tf.nest.map_structure(
+        tf.convert_to_tensor, side_features.bake(config, weights, item_features)
+    )
     candidates = tower_encoding.encode_candidates(config, weights.tower, weights.items)
+    # Once, and not for each block of histories.
+    embedding = two_tower.scale_for(config.similarity, candidates.embedding)
+    candidates = candidates._replace(embedding=embedding)
     num_slots = 1 if user_features is None else user_features.index.shape[1]
 
     @tf.function(
@@ -51,13 +57,15 @@ def build_score_fn(
         )
         if user_features is not None:
             query += side_features.embed_users(config, tuple(weights.tower), known)
-        return two_tower.all_logits(query, candidates, config.temperature, config.similarity)
+        query = two_tower.scale_for(config.similarity, query)
+        return two_tower.all_logits(query, candidates, config.temperature)
 
     def score_fn(history: Sequences) -> np.ndarray:
         padded, lengths = history.to_padded(config.history_length)
         known = np.full([history.num_rows, num_slots], feature_values.PADDING, np.int32)
         if user_features is not None and history.user_index is not None:
             known = user_features.index[history.user_index]
-        return score(tf.constant(padded), tf.constant(lengths), tf.constant(known)).numpy()
+        # Not `.numpy()`, which copies.
+        return np.asarray(score(tf.constant(padded), tf.constant(lengths), tf.constant(known)))
 
     return score_fn

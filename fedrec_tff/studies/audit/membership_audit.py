@@ -162,6 +162,8 @@ def measure_fit(
     Returns:
       Means over each user's items; zeros for a user without any.
     """
+    # Tensors are inputs of the graph; arrays would be constants of it.
+    weights = tf.nest.map_structure(tf.convert_to_tensor, weights)
     candidates = tower_encoding.encode_candidates(model, weights.tower, weights.items)
 
     @tf.function(
