@@ -1,6 +1,6 @@
 """Scores of a two-tower model over the whole catalogue, for ranking metrics and recommendations."""
 
-# Tested in tests/models/test_custom_towers.py and tests/models/test_side_features.py.
+# Tested in tests/models/test_scoring.py, test_custom_towers.py and test_side_features.py.
 
 from collections.abc import Callable
 
