@@ -4,7 +4,7 @@
   .venv/bin/python tests/conformance/run_tff_tests.py --tff=tensorflow-federated \
       --output_dir=reports
 
-Not part of the suite: it takes hours of a core. Nothing is written into the checkout. A report that
+Not part of the suite: it takes an hour of a core. Nothing is written into the checkout. A report that
 is in --output_dir already is not made again, so that a run that was stopped goes on.
 """
 
@@ -27,6 +27,8 @@ _HERE = pathlib.Path(__file__).resolve().parent
 _PROJECT = _HERE.parents[1]
 _VERSION = "0.87.0"
 _PACKAGES = ("aggregators", "analytics", "learning")
+# A module for tests outside of them.
+_SUPPORT = "tensorflow_libs/tensorflow_test_utils.py"
 _CONTEXTS = ("native", "compiled")
 _REFUSAL = "UnsupportedComputationError"
 
@@ -89,15 +91,15 @@ def _arrange(source: pathlib.Path, folder: pathlib.Path) -> None:
     installed = pathlib.Path(importlib.util.find_spec("tensorflow_federated").origin).parent
     folder.mkdir()
     shutil.copy(_HERE / "context_of_tff_tests.py", folder / "conftest.py")
-    for package in _PACKAGES:
-        for path in sorted((source / package).rglob("*.py")):
-            relative = path.relative_to(source)
-            if path.name.endswith("_test.py"):
-                shutil.copy(path, folder / ("test_" + "__".join(relative.parts)))
-            elif not (installed / "python" / relative).exists():
-                copy = folder / "support" / relative
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(path, copy)
+    paths = [path for package in _PACKAGES for path in sorted((source / package).rglob("*.py"))]
+    for path in [*paths, source / _SUPPORT]:
+        relative = path.relative_to(source)
+        if path.name.endswith("_test.py"):
+            shutil.copy(path, folder / ("test_" + "__".join(relative.parts)))
+        elif not (installed / "python" / relative).exists():
+            copy = folder / "support" / relative
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
 
 
 def _run(files: Sequence[pathlib.Path], context: str, processes: int, report: pathlib.Path) -> None:
@@ -105,6 +107,8 @@ def _run(files: Sequence[pathlib.Path], context: str, processes: int, report: pa
     environment = {**os.environ, "FEDREC_TFF_CONTEXT": context, "PYTHONPATH": str(_PROJECT)}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line"]
     command += ["-W", "ignore", "-n", str(processes), "--dist=loadfile", f"--junitxml={report}"]
+    # Tests are methods; functions whose names begin so are what tests call.
+    command += ["-o", "python_functions="]
     print(f"{report.stem}: {len(files)} files; see {report.with_suffix('.txt')}", flush=True)
     with report.with_suffix(".txt").open("w") as output:
         child = child_processes.Child([*command, *map(str, files)], output, output, environment)
