@@ -4,8 +4,8 @@
   .venv/bin/python tests/conformance/run_tff_tests.py --tff=tensorflow-federated \
       --output_dir=reports
 
-Not part of the suite: it takes an hour of a core. Nothing is written into the checkout. A report that
-is in --output_dir already is not made again, so that a run that was stopped goes on.
+Not part of the suite: it takes an hour of a core. Nothing is written into the checkout. A report
+that is in --output_dir already is not made again, so that a run that was stopped goes on.
 """
 
 import argparse
