@@ -1,7 +1,5 @@
 """How every binary starts and ends: quiet logs, one line for a user's mistake, clean exits."""
 
-import atexit
-import gc
 import os
 import re
 import sys
@@ -28,8 +26,6 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     """
     quiet.make_logs_quiet()
     quiet.ignore_warnings()
-    # At the end, to look for garbage in all that TensorFlow has made would take a second.
-    atexit.register(gc.freeze)
     app.define_help_flags()
     absl_flags.DEFINE_flag(_HelpFlag())
     app.run(lambda argv: _guarded(main, argv), flags_parser=_parse_flags)

@@ -32,11 +32,14 @@ def main(argv: list[str]) -> None:
     plan_config.validate(config)
 
     from fedrec_tff.accelerator import worker_process
-    from fedrec_tff.benchmarks.accelerator import accelerator_plan, text
     from fedrec_tff.execution import exceptions
 
     try:
         worker_process.find_python()
+
+        # Imported late: TensorFlow takes ten seconds, and that there is no worker is told before.
+        from fedrec_tff.benchmarks.accelerator import accelerator_plan, text
+
         found = accelerator_plan.run(config)
     except exceptions.ExecutionError as error:
         raise errors.UserError(str(error)) from error

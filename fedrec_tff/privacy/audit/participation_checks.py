@@ -12,6 +12,7 @@ approximation), follows from the law:
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -213,13 +214,19 @@ def _check_overlap(law: SamplingLaw, cohorts: Sequence[np.ndarray]) -> checks.Ch
     shared, law_of_shared = 0, np.ones(1)
     for first, second in pairs:
         shared += len(np.intersect1d(first, second))
-        counts = np.arange(min(len(first), len(second)) + 1)
-        probabilities = stats.hypergeom.pmf(counts, law.num_clients, len(first), len(second))
-        law_of_shared = np.convolve(law_of_shared, probabilities)
+        law_of_pair = _law_of_shared(law.num_clients, len(first), len(second))
+        law_of_shared = np.convolve(law_of_shared, law_of_pair)
     expected = float(np.arange(len(law_of_shared)) @ law_of_shared)
     p_value = 2.0 * min(law_of_shared[: shared + 1].sum(), law_of_shared[shared:].sum())
     detail = f"{shared} clients in two rounds that follow each other, expected {expected:.1f}"
     return checks.from_p_value("independent cohorts", float(min(1.0, p_value)), detail)
+
+
+@functools.lru_cache(maxsize=4096)
+def _law_of_shared(num_clients: int, first: int, second: int) -> np.ndarray:
+    """The law of how many clients two independent cohorts of these sizes share; not to change."""
+    counts = np.arange(min(first, second) + 1)
+    return stats.hypergeom.pmf(counts, num_clients, first, second)
 
 
 def _law_of_sum(probabilities: np.ndarray, num_terms: int) -> np.ndarray:
