@@ -9,7 +9,7 @@ ACCELERATOR_VENV := .venv-accelerator
 ACCELERATOR      := $(ACCELERATOR_VENV)/.installed-
 DEVICE           ?= $(or $(patsubst $(ACCELERATOR)%,%,$(firstword $(wildcard $(ACCELERATOR)*))),cpu)
 
-.PHONY: help setup demo accelerator test test-all lint screenshots clean
+.PHONY: help setup demo accelerator test test-all test-times lint screenshots clean
 
 help:
 	@echo 'make setup   install the locked environment into $(VENV), and this package with its command fedrec'
@@ -17,6 +17,7 @@ help:
 	@echo 'make accelerator DEVICE=cuda12|cuda13|tpu|cpu  install what --execution=pjrt needs into $(ACCELERATOR_VENV)'
 	@echo 'make test    lint, then run the tests but for the slow ones'
 	@echo 'make test-all  the same, with the slow ones'
+	@echo 'make test-times  what make test runs, and then its seconds by file and its slowest tests'
 	@echo 'make lint    check style and format, change nothing'
 	@echo 'make screenshots  take the pictures of TensorBoard in the docs anew; needs Chromium'
 	@echo 'make clean   remove caches and build output; keeps $(VENV) and runs/'
@@ -30,11 +31,19 @@ accelerator: $(ACCELERATOR)$(DEVICE)
 demo: $(STAMP)
 	@$(RUN) -m experiments.demo
 
+PYTEST := $(RUN) -m pytest -n 2 --dist loadfile
+
 test: lint accelerator
-	@$(RUN) -m pytest -n 2 --dist loadfile -m 'not slow'
+	@$(PYTEST) -m 'not slow'
 
 test-all: lint accelerator
-	@$(RUN) -m pytest -n 2 --dist loadfile
+	@$(PYTEST)
+
+# Of tests that fail too, which is how it ends then.
+test-times: accelerator
+	@mkdir -p build; status=0; \
+	$(PYTEST) -m 'not slow' --junitxml=build/test-times.xml || status=$$?; \
+	$(RUN) tests/durations.py build/test-times.xml; exit $$status
 
 lint: $(STAMP)
 	@$(RUN) -m ruff check
