@@ -24,8 +24,17 @@ _SEPARATION = 3
 _SEED = 3
 _FORMS = ["dense", "row_sparse"]
 _NAMES = ["dp_banded_mf", "dp_tree"]
-both_forms = pytest.mark.parametrize("form", _FORMS)
 both_names = pytest.mark.parametrize("name", _NAMES)
+# Each name and each form once; the rest where there is time.
+names_and_forms = pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("dp_banded_mf", "row_sparse"),
+        ("dp_tree", "dense"),
+        pytest.param("dp_banded_mf", "dense", marks=pytest.mark.slow),
+        pytest.param("dp_tree", "row_sparse", marks=pytest.mark.slow),
+    ],
+)
 
 _updates = functools.partial(updates_lib.create_cohort, _NUM_ITEMS)
 _next = functools.partial(updates_lib.run_round, _NUM_ITEMS)
@@ -72,8 +81,7 @@ def _results(outputs):
     return np.array([updates_lib.flatten(output.result) for output in outputs])
 
 
-@both_names
-@both_forms
+@names_and_forms
 def test_without_noise_it_is_the_sum_of_clipped_updates_over_the_expected_cohort(name, form):
     process = _process(name, form, noise_multiplier=0.0)
     cohorts = [_updates(), _updates(2), []]
@@ -86,8 +94,7 @@ def test_without_noise_it_is_the_sum_of_clipped_updates_over_the_expected_cohort
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
-@both_names
-@both_forms
+@names_and_forms
 @pytest.mark.parametrize("scale", [1e6, 1e15])
 def test_no_client_moves_the_sum_by_more_than_the_clip(name, form, scale):
     process = _process(name, form, noise_multiplier=0.0)
@@ -145,8 +152,7 @@ def _decoder(name):
     return nodes
 
 
-@both_names
-@both_forms
+@names_and_forms
 def test_the_noise_of_a_run_is_the_mechanisms(name, form):
     process = _process(name, form)
     cohorts = [_updates(1 + t % 5) for t in range(_ROUNDS)]
@@ -189,8 +195,7 @@ def test_simulated_noise_is_scaled_to_the_cohort(name):
     np.testing.assert_allclose(simulated, release() / 10.0, rtol=1e-4)
 
 
-@both_names
-@both_forms
+@names_and_forms
 def test_a_saved_state_goes_on_as_if_nothing_had_been(name, form):
     process = _process(name, form)
     outputs = _run(process, form, [[]] * 5)
@@ -224,8 +229,7 @@ def _flat(output):
     return [np.asarray(leaf) for leaf in tf.nest.flatten((output.state, output.result))]
 
 
-@both_names
-@both_forms
+@names_and_forms
 def test_the_compiled_context_agrees(name, form, caplog):
     process = _process(name, form)
     cohorts = [_updates(), _updates(3), [], _updates(1)]
@@ -246,8 +250,7 @@ def test_the_compiled_context_agrees(name, form, caplog):
     assert not [record for record in caplog.records if record.name.startswith("fedrec_tff")]
 
 
-@both_names
-@both_forms
+@names_and_forms
 def test_clients_are_sent_nothing_but_the_clip(name, form):
     form = forms.extract(_process(name, form).next)
     sent = tff.structure.flatten(form.prepare.type_signature.result)

@@ -153,10 +153,10 @@ def _two_rounds(name, form):
     ("name", "form"),
     [
         ("dp_adaptive", "row_sparse"),
-        ("dp_tree", "dense"),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
+                ("dp_tree", "dense"),
                 ("dp_gaussian", "dense"),
                 ("dp_banded_mf", "row_sparse"),
                 ("dp_gaussian", "row_sparse"),

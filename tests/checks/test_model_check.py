@@ -89,6 +89,7 @@ def test_a_run_says_which_version_it_was_and_goes_on_with_no_other(tmp_path):
             num_negatives=8,
             clients_per_round=10.0,
             rounds=1,
+            execution="debug",
             model=_write(tmp_path / "sums.py", scale=scale),
         )
         return session.run(config, tmp_path / "run")

@@ -15,7 +15,9 @@ from fedrec_tff.datasets import loading, tables
 from fedrec_tff.datasets.preparation import PreparationConfig
 from tests.datasets import adjacent
 
-_SETTINGS = hypothesis.settings(max_examples=20, derandomize=True, database=None)
+# Pairs of data sets that each combination of flags is tried on.
+_few_or_many = pytest.mark.parametrize("num_pairs", [10, pytest.param(40, marks=pytest.mark.slow)])
+
 _MINIMUM_VALUES = st.sampled_from((None, adjacent.MINIMUM_VALUE))
 _CAPS = st.sampled_from((None, 3))
 _TIES = st.sampled_from(("file", "random"))
@@ -25,6 +27,10 @@ _CATALOGUES = {
     "table": {"catalogue": "table"},
     "selected": {"catalogue_ids": ("i5", "i1", "i3", "i0", "i6")},
 }
+
+
+def _pairs(num_pairs):
+    return hypothesis.settings(max_examples=num_pairs, derandomize=True, database=None)
 
 
 def _check_others(first, second, pair, has_roster):
@@ -50,11 +56,12 @@ def _write(folder, pair, has_roster):
     return {"roster": folder / "roster"} if has_roster else {}
 
 
+@_few_or_many
 @pytest.mark.parametrize("split", ["leave_last_out", "unseen_users"])
 @pytest.mark.parametrize("catalogue", _CATALOGUES)
 @pytest.mark.parametrize("has_roster", [False, True])
-def test_tables(split, catalogue, has_roster):
-    @_SETTINGS
+def test_tables(split, catalogue, has_roster, num_pairs):
+    @_pairs(num_pairs)
     @hypothesis.given(
         adjacent.pairs(with_nasty_rows=True), _MINIMUM_VALUES, _CAPS, _TIME_COLUMNS, _TIES
     )
@@ -90,12 +97,13 @@ def test_tables(split, catalogue, has_roster):
     check()
 
 
+@_few_or_many
 @pytest.mark.parametrize("catalogue", ["data", "selected"])
 @pytest.mark.parametrize("has_roster", [False, True])
-def test_published_splits(has_roster, catalogue):
+def test_published_splits(has_roster, catalogue, num_pairs):
     options = {"catalogue_ids": ("5", "1", "3", "0")} if catalogue == "selected" else {}
 
-    @_SETTINGS
+    @_pairs(num_pairs)
     @hypothesis.given(adjacent.pairs().filter(_has_numbers))
     def check(pair):
         with tempfile.TemporaryDirectory() as name:
@@ -120,11 +128,12 @@ def test_published_splits(has_roster, catalogue):
     check()
 
 
+@_few_or_many
 @pytest.mark.parametrize("split", ["leave_last_out", "unseen_users"])
 @pytest.mark.parametrize("catalogue", _CATALOGUES)
 @pytest.mark.parametrize("has_roster", [False, True])
-def test_sequences(split, catalogue, has_roster):
-    @_SETTINGS
+def test_sequences(split, catalogue, has_roster, num_pairs):
+    @_pairs(num_pairs)
     @hypothesis.given(adjacent.pairs(), _CAPS)
     def check(pair, cap):
         with tempfile.TemporaryDirectory() as name:

@@ -1,6 +1,7 @@
 """Draws random numbers in our contexts and prints them as JSON; run in processes of its own."""
 
 import collections
+import gc
 import json
 import os
 import sys
@@ -114,6 +115,8 @@ def main(seeded_numbers):
     with debug.DebugContext(random_seed=5).install():
         report["debug seeded"] = _two_rounds(draw_all, positions)
     json.dump(report, sys.stdout)
+    # The process ends here: nobody need look through TensorFlow for garbage.
+    gc.freeze()
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def test_rounds_are_those_of_tffs_own_runtime(case, context):
     [
         ("mean, row-sparse", "compiled, 2 shards"),
         ("mean, row-sparse", "debug"),
-        ("weighted_mean, row-sparse", "compiled, 2 shards"),
+        pytest.param("weighted_mean, row-sparse", "compiled, 2 shards", marks=pytest.mark.slow),
         ("dp_gaussian, dense", "compiled, 2 shards"),
         ("mean, row-sparse", "pjrt, batches"),
     ],

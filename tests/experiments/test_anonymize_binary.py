@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 
+import forked_binaries
 import pytest
 
 from fedrec_tff.anonymization.config import AnonymizationConfig
@@ -75,47 +76,60 @@ def test_help_shows_every_flag(flags_and_modules):
         assert re.search(rf"--(\[no\])?{name}:", found), name
 
 
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (["--k=0"], ["--k=0", "at least 1"]),
-        (["--k=4000"], ["--k=4000", "3,000 users only"]),
-        (["--l=17", "--k=20"], ["--l=17", "16 values"]),
-        (["--quasi_identifiers=height"], ["height", "there are: age_group"]),
-        (["--quasi_identifiers=", "--k=3"], ["--k", "without quasi-identifiers"]),
-        (["--age_bands=young"], ["--age_bands=young", "18,25,35"]),
-        (["--item_epsilon=-1"], ["--item_epsilon=-1", "0.01 to 20"]),
-        (["--item_epsilon=1", "--k_core=2"], ["--k_core", "--item_epsilon"]),
-        (["--time_granularity=hour"], ["time_granularity", "month"]),
-        (["--dataset=adjacency"], ["dataset", "ml-100k"]),
-        (["--dataset=csv"], ["--data_dir"]),
-        (["--dataset=csv", "--data_dir=/no/such.csv"], ["/no/such.csv"]),
-        (["--dataset=ml-1m", "--synthetic_users=20"], ["--synthetic_users", "means nothing"]),
-        (["--users_file=x.csv"], ["--users_file", "--dataset=csv"]),
-        (["--key_file=/no/such.key"], ["/no/such.key", "openssl rand"]),
-        (["k=7"], ["'k=7'", "--name=value"]),
-        (["--output_dir=OCCUPIED"], ["something already"]),
-        (["--output_dir=/proc/no/such"], ["/proc"]),
-        (["--max_suppressed_fraction=1", "--k=2000"], ["would suppress all 3,000"]),
-    ],
-)
-def test_mistakes_are_told_in_a_line(tmp_path, flags, said):
-    occupied = tmp_path / "occupied"
-    occupied.mkdir()
-    (occupied / "thesis.tex").write_text("mine")
-    flags = [flag.replace("OCCUPIED", str(occupied)) for flag in flags]
-    if not any(flag.startswith("--output_dir") for flag in flags):
-        flags.append(f"--output_dir={tmp_path / 'out'}")
-    found = run_binary(*flags)
+_MISTAKES = [
+    (["--k=0"], ["--k=0", "at least 1"]),
+    (["--k=4000"], ["--k=4000", "3,000 users only"]),
+    (["--l=17", "--k=20"], ["--l=17", "16 values"]),
+    (["--quasi_identifiers=height"], ["height", "there are: age_group"]),
+    (["--quasi_identifiers=", "--k=3"], ["--k", "without quasi-identifiers"]),
+    (["--age_bands=young"], ["--age_bands=young", "18,25,35"]),
+    (["--item_epsilon=-1"], ["--item_epsilon=-1", "0.01 to 20"]),
+    (["--item_epsilon=1", "--k_core=2"], ["--k_core", "--item_epsilon"]),
+    (["--time_granularity=hour"], ["time_granularity", "month"]),
+    (["--dataset=adjacency"], ["dataset", "ml-100k"]),
+    (["--dataset=csv"], ["--data_dir"]),
+    (["--dataset=csv", "--data_dir=/no/such.csv"], ["/no/such.csv"]),
+    (["--dataset=ml-1m", "--synthetic_users=20"], ["--synthetic_users", "means nothing"]),
+    (["--users_file=x.csv"], ["--users_file", "--dataset=csv"]),
+    (["--key_file=/no/such.key"], ["/no/such.key", "openssl rand"]),
+    (["k=7"], ["'k=7'", "--name=value"]),
+    (["--output_dir=OCCUPIED"], ["something already"]),
+    (["--output_dir=/proc/no/such"], ["/proc"]),
+    (["--max_suppressed_fraction=1", "--k=2000"], ["would suppress all 3,000"]),
+]
+
+
+@pytest.fixture(scope="module")
+def mistaken(tmp_path_factory):
+    """What became of each mistake, and the folder in which all were made."""
+    root = tmp_path_factory.mktemp("mistakes")
+    (root / "occupied").mkdir()
+    (root / "occupied" / "thesis.tex").write_text("mine")
+    commands = []
+    for flags, _ in _MISTAKES:
+        flags = [flag.replace("OCCUPIED", str(root / "occupied")) for flag in flags]
+        if not any(flag.startswith("--output_dir") for flag in flags):
+            flags.append(f"--output_dir={root / 'out'}")
+        commands.append(flags)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("FEDREC_TFF_PSEUDONYM_KEY", KEY)
+        imports = ["fedrec_tff.datasets.loading", "fedrec_tff.studies.anonymization.session"]
+        return root, forked_binaries.run_all("anonymize", commands, imports)
+
+
+@pytest.mark.parametrize("number", range(len(_MISTAKES)), ids=[flags[-1] for flags, _ in _MISTAKES])
+def test_mistakes_are_told_in_a_line(mistaken, number):
+    root, ended = mistaken
+    found = ended[number]
     assert found.returncode == 2, found.stdout
     assert "Traceback" not in found.stderr
     lines = found.stderr.splitlines()
     lines = [line for line in lines if not re.match(r" *\d+ s  ", line)]  # progress
     assert len(lines) == 1, found.stderr
-    for part in said:
+    for part in _MISTAKES[number][1]:
         assert part in lines[0]
-    assert [path.name for path in tmp_path.iterdir()] == ["occupied"]
-    assert [path.name for path in occupied.iterdir()] == ["thesis.tex"]
+    assert [path.name for path in root.iterdir()] == ["occupied"]
+    assert [path.name for path in (root / "occupied").iterdir()] == ["thesis.tex"]
 
 
 def test_a_key_is_needed(tmp_path):

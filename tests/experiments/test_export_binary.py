@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import binaries
+import forked_binaries
 import pytest
 
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "serving"))
@@ -46,16 +47,28 @@ def test_both_recommend_the_same_into_a_file_and_to_the_terminal(run, exported, 
     histories = tmp_path / "people.jsonl"
     histories.write_text('{"name": "ann", "history": ["i3", "NA"]}\n{"history": []}\n')
     flags = [f"--histories={histories}", "--k=3"]
-    ended = _run_binary("recommend", str(run), *flags, "--format=json")
+    output = tmp_path / "lists.jsonl"
+    mistyped = "--history=Title 7; the flm (197)"
+    ended, filed, refused = forked_binaries.run_all(
+        "recommend",
+        [
+            [str(run), *flags, "--format=json"],
+            [str(folder), *flags, f"--output={output}"],
+            [str(folder), mistyped],
+        ],
+        ["tensorflow_federated", "fedrec_tff.serving.opening"],
+    )
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == "starting TensorFlow\n"
     found = [json.loads(line) for line in ended.stdout.splitlines()]
     assert [row["history"] for row in found] == ["ann"] * 3 + ["2"] * 3
-    output = tmp_path / "lists.jsonl"
-    ended = _run_binary("recommend", str(folder), *flags, f"--output={output}")
-    assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
+    assert (filed.returncode, filed.stdout) == (0, ""), filed.stderr
     again = [json.loads(line) for line in output.read_text().splitlines()]
     assert [row["item"] for row in again] == [row["item"] for row in found]
+    # A title that is nearly one is told with what is alike.
+    assert refused.returncode == 2
+    assert "knows no item 'Title 7'" in refused.stderr
+    assert "did you mean" in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -86,11 +99,3 @@ def test_help_answers_without_tensorflow(binary):
     assert ended.returncode == 0
     assert f"experiments.{binary}" in ended.stdout
     assert ended.stderr == ""
-
-
-def test_a_mistyped_title_is_told_with_what_is_alike(exported):
-    folder, _ = exported
-    ended = _run_binary("recommend", str(folder), "--history=Title 7; the flm (197)")
-    assert ended.returncode == 2
-    assert "knows no item 'Title 7'" in ended.stderr
-    assert "did you mean" in ended.stderr

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import binaries
+import forked_binaries
 import psutil
 import pytest
 
@@ -66,36 +67,47 @@ def occupied(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (["--tagret_epsilon=1"], ["tagret_epsilon", "target_epsilon"]),
-        (["--loss=hing"], ["loss", "sampled_softmax"]),
-        (["--rounds=many"], ["rounds", "many"]),
-        (["--target_epsilon=1", "--noise_multiplier=1"], ["--target_epsilon"]),
-        (["--target_epsilon=nan"], ["--target_epsilon=nan", "finite"]),
-        (["--rounds=0"], ["--rounds=0", "at least 1"]),
-        (["rounds=7"], ["'rounds=7'", "--name=value"]),
-        (["--dataset=csv", "--data_dir=/no/such.csv"], ["/no/such.csv"]),
-        (["--dataset=ml-1m", "--data_dir=/no/such"], ["/no/such"]),
-        (["--clients_per_round=11", "--synthetic_users=10"], ["--clients_per_round=11"]),
-        (["--aggregator=no_mean"], ["--aggregator=no_mean", "dp_gaussian"]),
-        (["--output_dir=/proc/no/such"], ["--output_dir=/proc/no/such"]),
-        (["--output_dir=OCCUPIED"], ["thesis", "not empty"]),
-    ],
-)
-def test_mistakes_are_told_in_a_line(tmp_path, occupied, flags, said):
-    flags = [flag.replace("OCCUPIED", str(occupied)) for flag in flags]
-    if not any(flag.startswith("--output_dir") for flag in flags):
-        flags.append(f"--output_dir={tmp_path / 'run'}")
-    found = binaries.run("train", *flags)
+_MISTAKES = [
+    (["--tagret_epsilon=1"], ["tagret_epsilon", "target_epsilon"]),
+    (["--loss=hing"], ["loss", "sampled_softmax"]),
+    (["--rounds=many"], ["rounds", "many"]),
+    (["--target_epsilon=1", "--noise_multiplier=1"], ["--target_epsilon"]),
+    (["--target_epsilon=nan"], ["--target_epsilon=nan", "finite"]),
+    (["--rounds=0"], ["--rounds=0", "at least 1"]),
+    (["rounds=7"], ["'rounds=7'", "--name=value"]),
+    (["--dataset=csv", "--data_dir=/no/such.csv"], ["/no/such.csv"]),
+    (["--dataset=ml-1m", "--data_dir=/no/such"], ["/no/such"]),
+    (["--clients_per_round=11", "--synthetic_users=10"], ["--clients_per_round=11"]),
+    (["--aggregator=no_mean"], ["--aggregator=no_mean", "dp_gaussian"]),
+    (["--output_dir=/proc/no/such"], ["--output_dir=/proc/no/such"]),
+    (["--output_dir=OCCUPIED"], ["thesis", "not empty"]),
+]
+
+
+@pytest.fixture(scope="module")
+def mistaken(tmp_path_factory, occupied):
+    """What became of each mistake, and a folder in which nothing may be left."""
+    root = tmp_path_factory.mktemp("mistakes")
+    commands = []
+    for flags, _ in _MISTAKES:
+        flags = [flag.replace("OCCUPIED", str(occupied)) for flag in flags]
+        if not any(flag.startswith("--output_dir") for flag in flags):
+            flags.append(f"--output_dir={root / 'run'}")
+        commands.append(flags)
+    return root, forked_binaries.run_all("train", commands, ["fedrec_tff.run.session"])
+
+
+@pytest.mark.parametrize("number", range(len(_MISTAKES)), ids=[flags[-1] for flags, _ in _MISTAKES])
+def test_mistakes_are_told_in_a_line(mistaken, occupied, number):
+    root, ended = mistaken
+    found = ended[number]
     assert found.returncode == 2
     assert "Traceback" not in found.stderr
     lines = found.stderr.splitlines()
     assert len(lines) == 1, found.stderr
-    for part in said:
+    for part in _MISTAKES[number][1]:
         assert part in lines[0] or part == "thesis"
-    assert not (tmp_path / "run" / "config.json").exists()
+    assert not (root / "run" / "config.json").exists()
     assert [path.name for path in occupied.iterdir()] == ["thesis.tex"]
 
 

@@ -203,6 +203,7 @@ def test_a_state_that_was_saved_between_syncs_goes_on(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_private_row_sparse_edges_without_noise_are_dp_fedavg():
     """Real client work: the mean of edges' sums over expected numbers is the cohort's."""
     mechanism = mechanisms.Mechanism("dp_gaussian", 0.0, 0.5, 1_000, 4.0)

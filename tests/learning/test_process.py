@@ -104,7 +104,7 @@ def _trainable(process, state):
     return numpy_training.flatten(process.get_model_weights(state).trainable)
 
 
-@pytest.mark.parametrize("form", ["dense", "row_sparse"])
+@pytest.mark.parametrize("form", ["dense", pytest.param("row_sparse", marks=pytest.mark.slow)])
 def test_three_rounds_of_federated_averaging_equal_a_loop(form):
     vector = numpy_training.flatten(_initial_weights())
     for cohort in _COHORTS:
@@ -116,7 +116,7 @@ def test_three_rounds_of_federated_averaging_equal_a_loop(form):
     )
 
 
-@pytest.mark.parametrize("form", ["dense", "row_sparse"])
+@pytest.mark.parametrize("form", ["row_sparse", pytest.param("dense", marks=pytest.mark.slow)])
 def test_weighted_mean_weighs_by_the_number_of_examples(form):
     vector = numpy_training.flatten(_initial_weights())
     updates, _ = _client_results(vector, _COHORTS[0])
@@ -130,7 +130,7 @@ def test_weighted_mean_weighs_by_the_number_of_examples(form):
     )
 
 
-@pytest.mark.parametrize("form", ["dense", "row_sparse"])
+@pytest.mark.parametrize("form", ["row_sparse", pytest.param("dense", marks=pytest.mark.slow)])
 def test_dp_fedavg_without_noise_equals_a_loop_over_clipped_updates(form):
     vector = numpy_training.flatten(_initial_weights())
     for cohort in _COHORTS[:2]:
@@ -146,7 +146,7 @@ def test_dp_fedavg_without_noise_equals_a_loop_over_clipped_updates(form):
 
 
 def test_server_adam_equals_keras():
-    keras = tf.keras.optimizers.Adam(0.05, epsilon=0.01)
+    keras = tf.keras.optimizers.Adam(0.05, epsilon=0.01, jit_compile=False)
     variable = tf.Variable(numpy_training.flatten(_initial_weights()))
     for cohort in _COHORTS[:2]:
         updates, _ = _client_results(variable.numpy(), cohort)

@@ -67,7 +67,7 @@ def test_what_fails_without_xla_too_is_no_matter_of_compiling(find_warnings):
         pass
 
 
-@pytest.mark.parametrize("finetunes", [False, True])
+@pytest.mark.parametrize("finetunes", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_devices_score_by_a_model_that_xla_cannot_compile(finetunes, find_warnings):
     history, found = sequences.from_rows(_ROWS), []
     for compiles in (True, False):

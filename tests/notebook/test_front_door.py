@@ -31,6 +31,7 @@ _TINY = {
     "clients_per_round": 20,
     "rounds": 2,
     "rounds_per_evaluation": 2,
+    "execution": "debug",
 }
 _PRIVATE = {**_COLUMNS, **_TINY, "target_epsilon": np.float64(8.0)}
 _NUM_ITEMS = 150
@@ -273,7 +274,7 @@ def test_an_interrupted_run_saves_and_is_gone_on_with(tmp_path, monkeypatch):
         if key == 1:
             signal.raise_signal(signal.SIGINT)
 
-    flags = {**_TINY, "synthetic_users": 60, "synthetic_items": 300, "execution": "debug"}
+    flags = {**_TINY, "synthetic_users": 60, "synthetic_items": 300}
     with monkeypatch.context() as patch:
         patch.setattr(progress.ProgressReleaseManager, "release", interrupt)
         with pytest.raises(KeyboardInterrupt, match="after round 1"):

@@ -44,7 +44,7 @@ def test_whole_files_rank_as_the_model_does(name):
         np.testing.assert_allclose(found["score"][0], scores[row], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["attention", "cosine"])
+@pytest.mark.parametrize("name", [pytest.param("attention", marks=pytest.mark.slow), "cosine"])
 def test_smaller_files_are_smaller_and_say_how_near_they_are(tmp_path, name, monkeypatch):
     config = RunConfig(embedding_dim=32, history_length=5, **_MODELS[name]).two_tower
     model = shipped_models.create_model(config, 400)

@@ -41,6 +41,12 @@ _MODELS = {
         **{"similarity": "cosine", "negative_sampling": "popularity"},
     },
 }
+# Of the kinds above, others are there already.
+_FURTHER = ("attention_and_mean", "recency", "deep", "odd blocks", "personal gru", "personal deep")
+_names = pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n in _FURTHER else n for n in _MODELS],
+)
 _ITEMS_PER_BLOCK = {"blocks": 19, "odd blocks": 20, "personal blocks": 19}
 
 # Nothing but TensorFlow and NumPy, and no way to this project or to TFRS.
@@ -78,12 +84,17 @@ json.dump(found, sys.stdout)
 
 
 @pytest.fixture(name="exported", scope="module")
-def _exported(tmp_path_factory):
+def _exported(request, tmp_path_factory):
     """For each model what the child has found, and the scores of the run that it is of."""
+    # Those that somebody asks for.
+    chosen = [getattr(item, "callspec", None) for item in request.session.items]
+    asked_for = {spec.params.get("name") for spec in chosen if spec} | {"mean", "personal"}
     folder = tmp_path_factory.mktemp("exported")
     items = shipped_models.create_items()
     paths, scores = {}, {}
     for name, flags in _MODELS.items():
+        if name not in asked_for:
+            continue
         run_config = RunConfig(embedding_dim=8, history_length=5, num_negatives=20, **flags)
         config = run_config.two_tower
         model, weights = shipped_models.create_model(config), shipped_models.create_weights(config)
@@ -122,7 +133,7 @@ def _rank(scores, k):
         yield left, row[left]
 
 
-@pytest.mark.parametrize("name", _MODELS)
+@_names
 @pytest.mark.parametrize("signature", ["recommend", "recommend_by_index", "all"])
 def test_tensorflow_alone_recommends_what_the_model_does(exported, name, signature):
     found, scores = exported[0][name][signature], exported[1][name]
@@ -143,7 +154,7 @@ def test_a_personal_part_changes_what_has_a_history(exported):
     np.testing.assert_array_equal(changes > 0.01, [len(history) > 0 for history in _HISTORIES])
 
 
-@pytest.mark.parametrize("name", _MODELS)
+@_names
 def test_the_default_has_the_k_of_the_export(exported, name):
     found = exported[0][name]
     rows = [row[:3] for row in found["recommend"]["index"]]

@@ -33,7 +33,9 @@ def _write(folder, first):
     return path
 
 
-@pytest.mark.parametrize("split", ["unseen_users", "leave_last_out"])
+@pytest.mark.parametrize(
+    "split", ["unseen_users", pytest.param("leave_last_out", marks=pytest.mark.slow)]
+)
 def test_models_of_adjacent_data_differ_by_what_one_user_sends(tmp_path, split):
     models, sizes = [], []
     for first in (True, False):
@@ -53,6 +55,7 @@ def test_models_of_adjacent_data_differ_by_what_one_user_sends(tmp_path, split):
             server_optimizer="sgd",
             server_learning_rate=1.0,
             rounds=1,
+            execution="debug",
         )
         sizes.append(data.load_data(config).split.train.num_rows)
         config = dataclasses.replace(config, clients_per_round=float(sizes[-1]))

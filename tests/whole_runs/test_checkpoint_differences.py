@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+import pytest
 import tree
 
 from fedrec_tff.config.run_config import RunConfig
@@ -19,6 +20,7 @@ _CONFIG = RunConfig(
     max_interactions_per_user=10,
     num_negatives=8,
     clients_per_round=5.0,
+    execution="debug",
     server_optimizer="lazy_adam",
     server_learning_rate=0.01,
     rounds=6,
@@ -39,6 +41,7 @@ def _state(directory):
     return {name: state.read(name) for name in state.names if name.startswith("state/")}
 
 
+@pytest.mark.slow
 def test_resumed_from_a_difference_a_run_ends_to_the_bit_as_without(tmp_path):
     whole = run_directory.RunDirectory(tmp_path / "whole")
     session.run(_CONFIG, whole.root)

@@ -36,6 +36,7 @@ def _write_items(path):
 
 
 _MODELS = {
+    "mean": {"num_blocks": 0, "personal_tower": "embedding", "averaging_decay": 0.5},
     "attention": {
         "query_tower": "attention",
         "num_blocks": 1,
@@ -54,7 +55,10 @@ _MODELS = {
 }
 
 
-@pytest.fixture(scope="module", params=["attention", pytest.param("set", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module",
+    params=["mean", *(pytest.param(name, marks=pytest.mark.slow) for name in ("attention", "set"))],
+)
 def trained(request, tmp_path_factory):
     """Two runs on logs that differ in what is held out alone.
 

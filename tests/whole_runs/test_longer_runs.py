@@ -30,6 +30,8 @@ _CONFIG = RunConfig(
     # Repeatable, with noise.
     noise_multiplier=0.5,
     insecure_deterministic_noise=True,
+    # Nothing in these is about what is compiled.
+    execution="debug",
 )
 _SHORT = dataclasses.replace(_CONFIG, rounds=2)
 _DIFFERENT = {"non_private/seconds", "non_private/users_per_second", "privacy_ledger_digest"}

@@ -25,6 +25,7 @@ _CONFIG = RunConfig(
     batch_size=0,
     num_negatives=8,
     clients_per_round=15.0,
+    execution="debug",
     rounds=3,
     rounds_per_evaluation=3,
     rounds_per_checkpoint=2,

@@ -30,6 +30,8 @@ _CONFIG = RunConfig(
     num_negatives=8,
     clients_per_round=10.0,
     rounds=1,
+    # Nothing in these is about what is compiled.
+    execution="debug",
 )
 
 

@@ -22,6 +22,7 @@ _CONFIG = RunConfig(
     batch_size=0,
     num_negatives=8,
     clients_per_round=20.0,
+    execution="debug",
     client_learning_rate=1.0,
     server_learning_rate=0.3,
     rounds=12,

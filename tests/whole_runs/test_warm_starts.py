@@ -19,6 +19,8 @@ _CONFIG = RunConfig(
     clients_per_round=15.0,
     rounds=2,
     catalogue="table",
+    # Nothing in these is about what is compiled.
+    execution="debug",
 )
 # A round that changes no weight of this size.
 _STILL = {"rounds": 1, "server_optimizer": "sgd", "server_learning_rate": 1e-30}

@@ -250,6 +250,7 @@ def test_a_little_is_enough_equals_numpy_compiled_over_rows():
     np.testing.assert_allclose(found, run_alie_in_numpy("row_sparse", _ALIE_COHORTS), atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("native")
 def test_a_little_is_enough_equals_numpy_in_tffs_own_runtime_over_the_whole_table():
     found = run_process("dense")

@@ -22,6 +22,7 @@ _CONFIG = RunConfig(
     clients_per_round=10.0,
     rounds=2,
     rounds_per_evaluation=1,
+    execution="debug",
 )
 # Writes down all that it is given.
 _RECORDER = """

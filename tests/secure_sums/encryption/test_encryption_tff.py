@@ -34,6 +34,7 @@ def _run(process, *arguments):
     return outputs
 
 
+@pytest.mark.slow
 def test_the_secure_aggregator_gives_the_same_bits_as_in_the_clear(contexts):
     """Two rounds of it, so that its estimated bounds are those of encrypted sums too."""
     process = tff.learning.secure_aggregator().create(_VALUE, tff.to_type(np.float32))

@@ -67,12 +67,14 @@ def test_too_little_noise_is_proved_by_canaries_and_a_false_sampler_is_seen():
     assert done.report.verdict.startswith("VIOLATION: ")
 
 
+@pytest.mark.slow
 def test_updates_clipped_in_parts_are_proved_by_canaries():
     done = audit(build_factory=audit_faults.build_clipped_in_parts)
     assert done.report.lower_bound > done.report.claimed_epsilon
     assert failed(done) == {"clipping"}
 
 
+@pytest.mark.slow
 def test_a_run_without_privacy_claims_nothing_and_is_seen_through():
     done = audit(dataclasses.replace(audit_faults.CONFIG, target_epsilon=None))
     assert done.report.claimed_epsilon == np.inf

@@ -54,7 +54,7 @@ def failed(found):
     "mechanism",
     [
         _MECHANISM,
-        dataclasses.replace(_MECHANISM, tower_clip_norm=0.2),
+        pytest.param(dataclasses.replace(_MECHANISM, tower_clip_norm=0.2), marks=pytest.mark.slow),
         dataclasses.replace(_MECHANISM, name="dp_adaptive"),
         _SPARSE,
         dataclasses.replace(

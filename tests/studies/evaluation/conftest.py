@@ -17,6 +17,7 @@ _TINY = {
     "rounds_per_evaluation": 1,
     "rounds_per_checkpoint": 1,
     "list_lengths": ("5", "10"),
+    "execution": "debug",
 }
 
 
