@@ -45,17 +45,23 @@ def _describe(setting, clients_per_block):
     ],
     ids=["mean", "attention"],
 )
-def test_a_block_has_one_clients_loops_and_as_many_operations_as_any_other(fields, monkeypatch):
+@pytest.mark.parametrize(
+    "others", [(), pytest.param((4,), marks=pytest.mark.slow)], ids=["one size", "two sizes"]
+)
+def test_a_block_has_one_clients_loops_and_as_many_operations_as_any_other(
+    fields, others, monkeypatch
+):
     lowered, lower = [], lowering.lower
     monkeypatch.setattr(
         lowering, "lower", lambda *arguments: lowered.append(lower(*arguments)) or lowered[-1]
     )
     setting = plan.Setting(**_SIZES, **fields)
-    small, large = (_describe(setting, size) for size in (4, 64))
+    *others, large = (_describe(setting, size) for size in (*others, 64))
     own_loops = lowered[0].work.count(_LOOP)
     assert own_loops > 0
-    assert small.num_loops == large.num_loops == own_loops
-    assert small.num_operations == large.num_operations
+    for block in (*others, large):
+        assert block.num_loops == own_loops
+        assert block.num_operations == large.num_operations
     # Nor does XLA make one.
     assert len(hlo_text.parse(large.text).loops) == own_loops
     assert "f32[64," in large.text

@@ -69,7 +69,10 @@ def test_equal_scores_are_in_the_order_of_the_items():
     np.testing.assert_array_equal(index, [np.arange(57)] * 2)
 
 
-@pytest.mark.parametrize("text", ["pq | quantize", "prune share=0.5 | float16"])
+@pytest.mark.parametrize(
+    "text",
+    [pytest.param("pq | quantize", marks=pytest.mark.slow), "prune share=0.5 | float16"],
+)
 def test_files_hold_codes_and_rank_as_the_form_does(text, tmp_path):
     model = shipped_models.create_model(TwoTowerConfig(embedding_dim=32, history_length=5), 3000)
     compact = _compact(model, text)
