@@ -8,8 +8,11 @@ RUN     := $(VENV)/bin/python
 ACCELERATOR_VENV := .venv-accelerator
 ACCELERATOR      := $(ACCELERATOR_VENV)/.installed-
 DEVICE           ?= $(or $(patsubst $(ACCELERATOR)%,%,$(firstword $(wildcard $(ACCELERATOR)*))),cpu)
+# The environment of what builds the site: it imports nothing of this project, so it needs nothing of the lock.
+DOCS_VENV  := .venv-docs
+DOCS_STAMP := $(DOCS_VENV)/.installed
 
-.PHONY: help setup demo accelerator test test-all test-times lint screenshots clean
+.PHONY: help setup demo accelerator test test-all test-times lint docs screenshots clean
 
 help:
 	@echo 'make setup   install the locked environment into $(VENV), and this package with its command fedrec'
@@ -19,6 +22,7 @@ help:
 	@echo 'make test-all  the same, with the slow ones'
 	@echo 'make test-times  what make test runs, and then its seconds by file and its slowest tests'
 	@echo 'make lint    check style and format, change nothing'
+	@echo 'make docs    build the site of the docs into build/docs, with what $(DOCS_VENV) holds'
 	@echo 'make screenshots  take the pictures of TensorBoard in the docs anew; needs Chromium'
 	@echo 'make clean   remove caches and build output; keeps $(VENV) and runs/'
 	@echo
@@ -49,6 +53,10 @@ lint: $(STAMP)
 	@$(RUN) -m ruff check
 	@$(RUN) -m ruff format --check
 
+docs: $(DOCS_STAMP)
+	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --quiet
+	@echo 'Open build/docs/index.html, or see it at an address, with its search: $(DOCS_VENV)/bin/mkdocs serve'
+
 screenshots: $(STAMP)
 	@$(RUN) docs/images/take_screenshots.py
 
@@ -60,8 +68,31 @@ clean:
 # active environment, and is about to be replaced.
 IS_PYTHON_311 := import sys; sys.version_info[:2] == (3, 11) or sys.exit(1); print(sys._base_executable)
 
+# Sets $python, or ends with a line. Every folder of PATH is tried, not only the first hit: the `python3.11` of a version manager may
+# be a shim that fails.
+define FIND_PYTHON
+python=; \
+try() { [ -n "$$python" ] || python="$$("$$1" -c '$(IS_PYTHON_311)' 2>/dev/null </dev/null)" || python=; }; \
+if [ -n '$(PYTHON)' ]; then \
+  try '$(PYTHON)'; \
+  if [ -z "$$python" ]; then echo 'PYTHON=$(PYTHON) is not a Python 3.11 that runs.' >&2; exit 1; fi; \
+else \
+  for name in python3.11 python3 python; do \
+    old_ifs=$$IFS; IFS=:; \
+    for folder in $$PATH; do [ ! -x "$$folder/$$name" ] || try "$$folder/$$name"; done; \
+    IFS=$$old_ifs; \
+  done; \
+  if [ -z "$$python" ] && command -v uv >/dev/null 2>&1; then \
+    try "$$(uv python find --system 3.11 2>/dev/null || :)"; \
+  fi; \
+fi; \
+if [ -z "$$python" ]; then \
+  echo 'No Python 3.11 found: install one (uv python install 3.11, or your system'"'"'s python3.11), or name one: make setup PYTHON=/path/to/python3.11' >&2; \
+  exit 1; \
+fi
+endef
+
 # The stamp is written last: an environment without it, or older than the lock, is made again from nothing.
-# Every folder of PATH is tried, not only the first hit: the `python3.11` of a version manager may be a shim that fails.
 $(STAMP): requirements.txt
 	@set -eu; \
 	system="$$(uname -s) $$(uname -m)"; \
@@ -69,25 +100,7 @@ $(STAMP): requirements.txt
 	  echo "This needs Linux x86_64, and this is $$system: TensorFlow Federated has no wheels for it (BUILD.md)." >&2; \
 	  exit 1; \
 	fi; \
-	python=; \
-	try() { [ -n "$$python" ] || python="$$("$$1" -c '$(IS_PYTHON_311)' 2>/dev/null </dev/null)" || python=; }; \
-	if [ -n '$(PYTHON)' ]; then \
-	  try '$(PYTHON)'; \
-	  if [ -z "$$python" ]; then echo 'PYTHON=$(PYTHON) is not a Python 3.11 that runs.' >&2; exit 1; fi; \
-	else \
-	  for name in python3.11 python3 python; do \
-	    old_ifs=$$IFS; IFS=:; \
-	    for folder in $$PATH; do [ ! -x "$$folder/$$name" ] || try "$$folder/$$name"; done; \
-	    IFS=$$old_ifs; \
-	  done; \
-	  if [ -z "$$python" ] && command -v uv >/dev/null 2>&1; then \
-	    try "$$(uv python find --system 3.11 2>/dev/null || :)"; \
-	  fi; \
-	fi; \
-	if [ -z "$$python" ]; then \
-	  echo 'No Python 3.11 found: install one (uv python install 3.11, or your system'"'"'s python3.11), or name one: make setup PYTHON=/path/to/python3.11' >&2; \
-	  exit 1; \
-	fi; \
+	$(FIND_PYTHON); \
 	echo 'Installing the locked environment into $(VENV) (0.8 GB to download, 2.8 GB on disk: a few minutes)'; \
 	rm -rf $(VENV); \
 	if command -v uv >/dev/null 2>&1; then \
@@ -120,6 +133,21 @@ $(ACCELERATOR)$(DEVICE): requirements-accelerator.txt $(STAMP)
 	fi; \
 	$$install --no-deps --require-hashes -r requirements-accelerator.txt; \
 	if [ -n "$$extra" ]; then $$install "$$extra"; fi; \
+	touch $@
+
+$(DOCS_STAMP): requirements-docs.txt
+	@set -eu; \
+	$(FIND_PYTHON); \
+	echo 'Installing what builds the site into $(DOCS_VENV)'; \
+	rm -rf $(DOCS_VENV); \
+	if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --python "$$python" $(DOCS_VENV); \
+	  uv pip install --quiet --python $(DOCS_VENV)/bin/python --no-deps --require-hashes -r requirements-docs.txt; \
+	else \
+	  "$$python" -m venv $(DOCS_VENV); \
+	  $(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+	    --no-deps --require-hashes -r requirements-docs.txt; \
+	fi; \
 	touch $@
 
 # The package as it stands here, importable from anywhere, and the command `fedrec`: links, no copies. All that it needs, and

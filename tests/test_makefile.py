@@ -16,7 +16,7 @@ _TOOLS = ("sh", "uname", "rm", "touch", "echo")
 def checkout(tmp_path):
     """A bare checkout, as far as `make setup` needs one, and an empty-handed PATH beside it."""
     (tmp_path / "checkout").mkdir()
-    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+    for name in ("Makefile", "requirements.txt", "requirements-docs.txt", "pyproject.toml"):
         shutil.copy(_ROOT / name, tmp_path / "checkout" / name)
     (tmp_path / "bin").mkdir()
     for tool in _TOOLS:
@@ -62,6 +62,18 @@ def test_no_python_311_is_one_line_and_touches_nothing(checkout):
     assert "No Python 3.11 found" in line
     assert "PYTHON=" in line
     assert (checkout / ".venv" / "kept").exists()
+
+
+def test_the_site_looks_for_python_itself_and_needs_no_other_environment(checkout):
+    (checkout / ".venv-docs").mkdir()
+    (checkout / ".venv-docs" / "kept").touch()
+
+    result = _make(checkout, "docs")
+
+    assert result.returncode != 0
+    [line] = _lines_not_from_make(result.stderr)
+    assert "No Python 3.11 found" in line
+    assert (checkout / ".venv-docs" / "kept").exists()
 
 
 def test_failing_shim_is_not_taken_for_python(checkout):
