@@ -19,8 +19,8 @@ def train(
 ) -> trained_run.TrainedRun:
     """Trains a recommender, privately if asked, and measures it.
 
-      run = fedrec_tff.train(events, user_column="user", item_column="item", time_column="time",
-                             target_epsilon=8, output_dir="runs/mine")
+        run = fedrec_tff.train(events, user_column="user", item_column="item", time_column="time",
+                               target_epsilon=8, output_dir="runs/mine")
 
     The same call on the same folder resumes a run that was interrupted, and returns one that is
     finished at once. Ctrl-C, or a notebook's button, finishes the round and saves. It works inside

@@ -13,7 +13,7 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 # docs/results.md records commands of earlier versions.
 _PAGES = [
     _ROOT / "README.md",
-    *(page for page in sorted(_ROOT.glob("docs/*.md")) if page.stem != "results"),
+    *(page for page in sorted(_ROOT.glob("docs/**/*.md")) if page.stem != "results"),
 ]
 _COMMAND = re.compile(r"^\S*python -m experiments\.train (.*)$", re.MULTILINE)
 # Not of a run; the flagfile is made by a sweep.
@@ -24,7 +24,7 @@ def _find_commands():
     for page in _PAGES:
         for found in _COMMAND.findall(page.read_text().replace("\\\n", " ")):
             arguments = shlex.split(found, comments=True)
-            if not any("..." in argument for argument in arguments):
+            if not any("..." in argument or argument == "--help" for argument in arguments):
                 given = [one for one in arguments if not one.startswith(_OTHER)]
                 yield pytest.param(given, id=f"{page.stem}-{' '.join(given)}"[:80])
 

@@ -130,6 +130,14 @@ def test_the_changelog_begins_with_this_version():
     assert fedrec_tff.__version__ in headings[:2]
 
 
+def test_decisions_are_numbered_in_a_row_and_listed():
+    folder = _ROOT / "docs" / "decisions"
+    names = sorted(path.name for path in folder.glob("[0-9]*.md"))
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
+    listed = re.findall(r"\]\((\d{4}-[^)]+\.md)\)", (folder / "index.md").read_text())
+    assert listed == names
+
+
 def test_the_lock_of_the_site_has_hashes_and_no_address():
     text = (_ROOT / "requirements-docs.txt").read_text()
     pins = re.findall(r"^[a-z0-9._-]+(?:\[[a-z]+\])?==\S+", text, re.MULTILINE)
