@@ -76,6 +76,8 @@ class Aggregator:
       keeps_structure: Whether a step hands on what has the structure of updates.
       keeps_aggregate: Whether the aggregate may stay row-sparse: the aggregator makes one, and a
         step takes it as it is.
+      lists_noised_rows: Whether the aggregator, where it stands alone, sums the rows that clients
+        sent, if there is a bound on them, and adds its noise to the whole table.
       uses_clip_norm: Whether the aggregator reads `--clip_norm`.
       uses_secure_sum: Whether the aggregator sums integers by the context's secure sum.
       not_private_because: Reason why the aggregator cannot stand in a differentially private run;
@@ -96,6 +98,7 @@ class Aggregator:
     keeps_row_sparse: bool = True
     keeps_structure: bool = True
     keeps_aggregate: bool = False
+    lists_noised_rows: bool = False
     uses_clip_norm: bool = False
     uses_secure_sum: bool = False
     not_private_because: str | None = None

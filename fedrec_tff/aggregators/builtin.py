@@ -38,6 +38,7 @@ _PRIVATE = (
         f"{_PACKAGE}.dp_fedavg:build_dp_gaussian",
         is_private=True,
         supports_row_sparse=True,
+        lists_noised_rows=True,
     ),
     Aggregator(
         adaptive.ADAPTIVE.name,

@@ -8,7 +8,6 @@ from fedrec_tff.config.checks import server_checks
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.learning.config import LAZY_ADAM
 from fedrec_tff.privacy import sampling
-from fedrec_tff.privacy.mechanisms import gaussian
 
 # From here on a step over rows, which are read and written one by one, is quicker than one over the
 # table from end to end: `experiments.benchmark_execution --rows=million,catalogue`.
@@ -56,9 +55,10 @@ def find_max_sent_rows(
 
 def _find_max_noised_rows(config: RunConfig, num_items: int, rows: np.ndarray) -> int | None:
     """The same for a sum that is noised; users' rows are in descending order."""
-    is_alone = [a.name for a in config.aggregator_chain.aggregators] == [gaussian.GAUSSIAN.name]
+    [*steps, terminal] = config.aggregator_chain.aggregators
+    lists_rows = terminal.lists_noised_rows and not steps
     has_bound = config.group_attendance is None
-    if server_checks.find_obstacle_to_lists(config) or not (is_alone and has_bound):
+    if server_checks.find_obstacle_to_lists(config) or not (lists_rows and has_bound):
         return None
     max_clients = sampling.bound_cohort_size(
         config.sampling_law, len(rows), config.clients_per_round, _PROBABILITY_OF_A_LARGER_COHORT

@@ -123,9 +123,17 @@ def _run_private_mean(max_sent_rows, noise_multiplier, tower_clip_norm, cohorts)
     return np.array(means)
 
 
-@pytest.mark.parametrize("noise_multiplier", [0.0, 1.3])
-@pytest.mark.parametrize("tower_clip_norm", [None, 0.3])
-@pytest.mark.parametrize("is_native", [False, True])
+_OTHER_CASES = [(0.0, None, False), (0.0, 0.3, True), (1.3, 0.3, False), (1.3, None, True)]
+
+
+@pytest.mark.parametrize(
+    ("noise_multiplier", "tower_clip_norm", "is_native"),
+    [
+        (1.3, None, False),
+        (1.3, 0.3, True),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in _OTHER_CASES),
+    ],
+)
 def test_a_noised_mean_of_lists_is_that_of_whole_tables(
     noise_multiplier, tower_clip_norm, is_native
 ):

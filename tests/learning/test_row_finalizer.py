@@ -161,8 +161,10 @@ def _run_rounds(config, updates, is_row_sparse):
     return np.concatenate([np.ravel(leaf) for leaf in leaves]), addresses
 
 
-@pytest.mark.parametrize("is_row_sparse", [True, False])
-@pytest.mark.parametrize("name", ["sgd", "adagrad", "lazy_adam"])
+@pytest.mark.parametrize(
+    ("name", "is_row_sparse"),
+    [("adagrad", False), ("lazy_adam", True), pytest.param("sgd", True, marks=pytest.mark.slow)],
+)
 def test_rounds_step_in_place_as_in_the_native_runtime(monkeypatch, name, is_row_sparse):
     monkeypatch.setattr(scheduled_finalizer, "_MANY_NUMBERS", 1)
     config = OptimizerConfig(name, _RATE, epsilon=_TAU)
