@@ -12,6 +12,7 @@ a computation again, and arrays that were read of it show the new rows.
 # Tested in tests/execution/test_row_writes.py.
 
 import dataclasses
+import math
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -138,7 +139,20 @@ def _address(tensor: tf.Tensor) -> int:
 
 def _write(table: tf.Tensor, row_ids: tf.Tensor, rows: tf.Tensor) -> None:
     if tf.size(rows):
-        tf.raw_ops.InplaceUpdate(x=table, i=tf.cast(row_ids[:, 0], tf.int32), v=rows)
+        # The operation goes from row to row: of a stretch of rows, fewer and longer ones.
+        ids = row_ids.numpy()[:, 0]
+        is_stretch = (np.diff(ids) == 1).all()
+        height = math.gcd(len(table), len(ids), int(ids[0])) if is_stretch else 1
+        tf.raw_ops.InplaceUpdate(
+            x=_join_rows(table, height),
+            i=tf.constant(ids[::height] // height, tf.int32),
+            v=_join_rows(rows, height),
+        )
+
+
+def _join_rows(table: tf.Tensor, height: int) -> tf.Tensor:
+    """The same memory with so many rows in one."""
+    return tf.reshape(table, [-1, height, *table.shape[1:]])
 
 
 class WritingFunction:

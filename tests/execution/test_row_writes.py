@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fedrec_tff.execution import exceptions
+from fedrec_tff.execution import exceptions, row_writes
 
 _TABLE = tff.TensorType(np.float32, [6, 2])
 _IDS = tff.TensorType(np.int32, [None])
@@ -129,3 +129,19 @@ def test_a_first_state_is_written_where_it_lies_and_made_anew_as_it_was(context)
         assert _address(table) == address
         np.testing.assert_array_equal(other, 0.0)
         np.testing.assert_array_equal(create()[0], 0.0)
+
+
+@pytest.mark.parametrize("num_rows", [12, 13])
+@pytest.mark.parametrize(
+    "ids", [[4, 5, 6, 7], [0, 1, 2, 3, 4, 5], [11], [8, 9, 10, 11], [3, 4, 5], [2, 4, 6], [5, 4]]
+)
+def test_stretches_and_single_rows_are_written_where_they_belong(ids, num_rows):
+    rng = np.random.default_rng(0)
+    table, rows = rng.normal(size=[num_rows, 3]), rng.normal(size=[len(ids), 3])
+    expected = table.copy()
+    expected[ids] = rows
+    written = tf.constant(table)
+    address = row_writes._address(written)
+    row_writes._write(written, tf.constant(ids)[:, tf.newaxis], tf.constant(rows))
+    np.testing.assert_array_equal(written.numpy(), expected)
+    assert row_writes._address(written) == address
