@@ -4,10 +4,10 @@ Each number is read off rows of docs/performance.md (two cores of AMD EPYC, DP-F
 the server, the default loss and tower); `recorded_rows` has them, and `held_against` says how far
 the formulas are off. With m clients of n examples each, d dimensions, w weights and c cores:
 
-    clients  = 4 ms + m n (0.437 + 0.0348 d + 0.000101 d^2) us / c + 0.33 ns w
-    server   = 2.8 ms + 8.49 ns w
+    clients  = 10 ms + m n (0.77 + 0.054 d + 0.000163 d^2) us / c + 0.27 ns w
+    server   = 5.5 ms + 14.6 ns w
     a round  = clients + server + 3.5 ms
-    memory   = 840 MB + 14.2 times the model's 4 w bytes
+    memory   = 960 MB + 7.0 times the model's 4 w bytes
 """
 
 # Tested in tests/benchmarks/scale/test_cost_model.py.
@@ -34,13 +34,13 @@ class MachineCosts:
     """
 
     round_seconds: float = 3.5e-3
-    client_seconds: float = 4e-3
-    example_core_seconds: tuple[float, float, float] = (0.437e-6, 0.0348e-6, 0.000101e-6)
-    clear_seconds_per_weight: float = 0.33e-9
-    server_seconds: float = 2.8e-3
-    server_seconds_per_weight: float = 8.49e-9
-    base_bytes: float = 840e6
-    models_in_memory: float = 14.2
+    client_seconds: float = 10e-3
+    example_core_seconds: tuple[float, float, float] = (0.77e-6, 0.054e-6, 0.000163e-6)
+    clear_seconds_per_weight: float = 0.27e-9
+    server_seconds: float = 5.5e-3
+    server_seconds_per_weight: float = 14.6e-9
+    base_bytes: float = 960e6
+    models_in_memory: float = 7.0
 
 
 MEASURED = MachineCosts()

@@ -6,7 +6,10 @@ import dataclasses
 
 from fedrec_tff.benchmarks import plan
 
-COMMAND = "python -m experiments.benchmark_execution --seconds_per_row=4.0 --seed=0"
+COMMAND = (
+    "python -m experiments.benchmark_execution "
+    "--rows=round,stock,central,cohort,catalogue,embedding,workers --seconds_per_row=4.0 --seed=0"
+)
 NUM_CORES = 2
 
 
@@ -30,18 +33,18 @@ class RecordedRow:
 
 
 ROWS = (
-    RecordedRow("cohort_10", 13.7, 6.1, 4.1, 852),
-    RecordedRow("cohort_100", 33.3, 23.6, 4.9, 851),
-    RecordedRow("cohort_1000", 148.0, 139.8, 4.9, 852),
-    RecordedRow("cohort_10000", 1371.2, 1363.6, 4.4, 866),
-    RecordedRow("catalogue_4000", 23.7, 16.7, 3.9, 853),
-    RecordedRow("catalogue_40000", 33.7, 17.4, 11.8, 940),
-    RecordedRow("catalogue_200000", 79.7, 20.8, 54.5, 1285),
-    RecordedRow("catalogue_1000000", 315.4, 27.6, 283.0, 2679),
-    RecordedRow("embedding_16", 18.6, 12.4, 3.1, 850),
-    RecordedRow("embedding_32", 22.5, 15.9, 3.7, 852),
-    RecordedRow("embedding_64", 36.9, 28.6, 5.3, 860),
-    RecordedRow("embedding_128", 68.3, 57.2, 6.9, 888),
+    RecordedRow("cohort_10", 22.0, 11.4, 6.7, 963),
+    RecordedRow("cohort_100", 46.3, 33.3, 9.2, 962),
+    RecordedRow("cohort_1000", 232.1, 218.7, 9.6, 963),
+    RecordedRow("cohort_10000", 2109.4, 2094.5, 9.8, 1023),
+    RecordedRow("catalogue_4000", 46.4, 32.8, 9.7, 967),
+    RecordedRow("catalogue_40000", 76.0, 44.6, 24.8, 1109),
+    RecordedRow("catalogue_200000", 139.4, 45.3, 90.3, 1352),
+    RecordedRow("catalogue_1000000", 563.7, 39.8, 507.5, 1868),
+    RecordedRow("embedding_16", 34.1, 24.3, 5.4, 955),
+    RecordedRow("embedding_32", 41.1, 30.6, 6.5, 964),
+    RecordedRow("embedding_64", 64.0, 50.9, 8.8, 978),
+    RecordedRow("embedding_128", 112.5, 95.4, 12.8, 1085),
 )
 
 
