@@ -39,6 +39,7 @@ _ATTENDANCE = "attendance"
 # A run asks for a round again soon: to check its cohort, to compute it.
 _NUM_COHORTS_KEPT = 16
 _PROBABILITY_OF_A_LARGER_COHORT = 1e-12
+_PROBABILITY_UNDER_PRIVACY = 2.0**-98
 
 
 class CohortSampler(Protocol):
@@ -304,7 +305,7 @@ def bound_cohort_size(
     law: str,
     num_clients: int,
     clients_per_round: float,
-    probability: float = _PROBABILITY_OF_A_LARGER_COHORT,
+    is_private: bool = False,
 ) -> int:
     """The most clients that a round may have.
 
@@ -315,14 +316,17 @@ def bound_cohort_size(
         law: Name of the law, one of `LAWS`.
         num_clients: Size of the population.
         clients_per_round: Expected cohort size.
-        probability: Probability that a round exceeds the bound, at most.
+        is_private: Whether a failed round would tell of its users. Then a round exceeds the bound
+            with a probability below 2^-98, which noise has its law up to (`grid`), and else 1e-12.
 
     Returns:
         A number of clients that does not depend on who is there, at most `num_clients`.
     """
     if law in (FIXED_SIZE, SHUFFLED_EPOCHS):
         return int(clients_per_round)
-    log_odds = -math.log(probability)
+    log_odds = -math.log(
+        _PROBABILITY_UNDER_PRIVACY if is_private else _PROBABILITY_OF_A_LARGER_COHORT
+    )
     excess = log_odds / 3.0 + math.sqrt((log_odds / 3.0) ** 2 + 2.0 * clients_per_round * log_odds)
     return min(num_clients, math.ceil(clients_per_round + excess))
 

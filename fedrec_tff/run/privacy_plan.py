@@ -113,7 +113,7 @@ def create_plan(
     sampler = None if draws is None else create_sampler(config, draws)
     probability = config.clients_per_round / num_clients
     max_clients = sampling.bound_cohort_size(
-        config.sampling_law, num_clients, config.clients_per_round
+        config.sampling_law, num_clients, config.clients_per_round, config.is_private
     )
     return PrivacyPlan(
         sampler, probability, mechanism, max_clients, releases, find_departures(config)

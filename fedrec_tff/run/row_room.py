@@ -7,15 +7,12 @@ import numpy as np
 from fedrec_tff.config.checks import server_checks
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.learning.config import LAZY_ADAM
-from fedrec_tff.privacy import sampling
 
 # From here on a step over rows, which are read and written one by one, is quicker than one over the
 # table from end to end: `experiments.benchmark_execution --rows=million,catalogue`.
 _ITEMS_PER_SENT_ROW = 4
 # From here on a list of rows, and their sums, are smaller than a sum of the whole table.
 _ITEMS_PER_LISTED_ROW = 2
-# Noise has its law up to that, too: see `privacy.grid`.
-_PROBABILITY_OF_A_LARGER_COHORT = 2.0**-98
 
 
 def find_max_sent_rows(
@@ -25,8 +22,7 @@ def find_max_sent_rows(
 
     That they are where the server's step is to go over these alone: where it is the same step as on
     the whole table and less work, and where the optimizer is lazy. And where the step goes over
-    all rows, but a list of those that were sent is smaller. Where there is noise on all rows, no
-    cohort may be larger than that, since whether a round fails would tell of its users.
+    all rows, but a list of those that were sent is smaller.
 
     Args:
       config: The run's flags.
@@ -37,31 +33,31 @@ def find_max_sent_rows(
     Returns:
       The number of rows, padding left out; None where the whole table is summed.
     """
+    items_per_row = _find_items_per_row(config)
+    if items_per_row is None:
+        return None
     rows = np.asarray(lengths)
     if config.two_tower.takes_one_step:
         rows = np.minimum(rows, config.history_length + 1)
-    rows = np.sort(np.minimum(rows + config.num_negatives, num_items))[::-1]
+    rows = np.minimum(rows + config.num_negatives, num_items)
+    most = int(np.sort(rows)[::-1][:max_clients].sum(dtype=np.int64))
+    return most if items_per_row * most <= num_items else None
+
+
+def _find_items_per_row(config: RunConfig) -> int | None:
+    """The items for each row sent from which on rows are summed; None where they never are."""
     if config.is_private:
-        return _find_max_noised_rows(config, num_items, rows)
+        return _ITEMS_PER_LISTED_ROW if _lists_noised_rows(config) else None
     if server_checks.find_obstacle_to_rows(config):
         return None
-    most = int(rows[:max_clients].sum(dtype=np.int64))
     if config.server_optimizer == LAZY_ADAM:
-        return most
-    moves_rows_alone = config.server.moves_rows_alone
-    least = (_ITEMS_PER_SENT_ROW if moves_rows_alone else _ITEMS_PER_LISTED_ROW) * most
-    return most if least <= num_items else None
+        return 0
+    return _ITEMS_PER_SENT_ROW if config.server.moves_rows_alone else _ITEMS_PER_LISTED_ROW
 
 
-def _find_max_noised_rows(config: RunConfig, num_items: int, rows: np.ndarray) -> int | None:
-    """The same for a sum that is noised; users' rows are in descending order."""
+def _lists_noised_rows(config: RunConfig) -> bool:
     [*steps, terminal] = config.aggregator_chain.aggregators
-    lists_rows = terminal.lists_noised_rows and not steps
-    has_bound = config.group_attendance is None
-    if server_checks.find_obstacle_to_lists(config) or not (lists_rows and has_bound):
-        return None
-    max_clients = sampling.bound_cohort_size(
-        config.sampling_law, len(rows), config.clients_per_round, _PROBABILITY_OF_A_LARGER_COHORT
-    )
-    most = int(rows[:max_clients].sum(dtype=np.int64))
-    return most if _ITEMS_PER_LISTED_ROW * most <= num_items else None
+    # Groups that attend more often than others make other cohorts than the law that is bounded.
+    is_bounded = config.group_attendance is None
+    has_obstacle = server_checks.find_obstacle_to_lists(config) is not None
+    return terminal.lists_noised_rows and not steps and is_bounded and not has_obstacle

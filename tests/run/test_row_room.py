@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from fedrec_tff.config import config_checks
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.errors import UserError
-from fedrec_tff.run import row_room
+from fedrec_tff.run import privacy_plan, row_room
 
+_NUM_USERS = 20_000
 _LENGTHS = np.array([5, 300, 40, 2])
 _PLAIN = {"loss": "sampled_softmax", "num_negatives": 10, "query_tower": "mean"}
 
@@ -57,15 +59,21 @@ def test_where_all_rows_move_a_list_is_summed_if_it_is_smaller(flags):
     assert _find(719, **flags) is None
 
 
-def test_a_sum_that_is_noised_has_room_for_every_user_of_a_small_population():
-    """Of four users: no cohort that may be drawn is larger than that."""
+def test_a_sum_that_is_noised_lists_rows_where_that_is_smaller():
     flags = {"noise_multiplier": 1.0, "clients_per_round": 2.0}
-    every_row = (5 + 10) + (300 + 10) + (40 + 10) + (2 + 10)
     for optimizer in ("adam", "sgd"):
-        assert _find(10_000, server_optimizer=optimizer, **flags) == every_row
-    # Less memory than a sum of the whole table, or none of this.
-    assert _find(2 * every_row, **flags) == every_row
-    assert _find(2 * every_row - 1, **flags) is None
+        assert _find(720, server_optimizer=optimizer, **flags) == 360
+        assert _find(719, server_optimizer=optimizer, **flags) is None
+
+
+@pytest.mark.parametrize("clients_per_round", [2.0, 100.0, 5_000.0])
+def test_no_private_round_fails_for_want_of_room(clients_per_round):
+    """That it did would tell of its users: as rare as what noise neglects."""
+    config = RunConfig(noise_multiplier=1.0, clients_per_round=clients_per_round)
+    plan = privacy_plan.create_plan(config, _NUM_USERS, num_weights=10)
+    probability = clients_per_round / _NUM_USERS
+    log_tail = stats.binom.logsf(plan.max_clients, _NUM_USERS, probability)
+    assert log_tail / np.log(2) < -98
 
 
 @pytest.mark.parametrize(
