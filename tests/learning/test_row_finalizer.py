@@ -40,8 +40,8 @@ def _densify(update):
     return two_tower.TwoTowerWeights(two_tower.ItemRows(embedding, bias), update.value.tower)
 
 
-def _run(config, updates, is_row_sparse, rates=None, moves_all_rows=False):
-    """The weights after each round, and the measurements."""
+def _begin(config, is_row_sparse, *options):
+    """A finalizer and the weights that it begins with."""
     start = tff.learning.models.ModelWeights(_weights(np.random.default_rng(0)), ())
     types = tf.nest.map_structure(lambda w: tff.TensorType(np.float32, w.shape), start.trainable)
     weights_type = tff.to_type(tff.learning.models.ModelWeights(types, ()))
@@ -49,8 +49,14 @@ def _run(config, updates, is_row_sparse, rates=None, moves_all_rows=False):
     if is_row_sparse:
         update_type = client_work.create_row_sparse_type(weights_type)
     finalizer = scheduled_finalizer.build_finalizer(
-        optimizers.create_optimizer(config), weights_type, update_type, rates, moves_all_rows
+        optimizers.create_optimizer(config), weights_type, update_type, *options
     )
+    return finalizer, start
+
+
+def _run(config, updates, is_row_sparse, rates=None, moves_all_rows=False):
+    """The weights after each round, and the measurements."""
+    finalizer, start = _begin(config, is_row_sparse, rates, moves_all_rows)
     state, weights, found, measured = finalizer.initialize(), start, [], []
     for update in updates:
         output = finalizer.next(state, weights, update if is_row_sparse else _densify(update))
@@ -134,15 +140,7 @@ def test_a_round_that_is_not_finite_changes_nothing():
 
 def _run_rounds(config, updates, is_row_sparse):
     """What all rounds leave, and where the item table lies after each: rounds with a client."""
-    start = tff.learning.models.ModelWeights(_weights(np.random.default_rng(0)), ())
-    types = tf.nest.map_structure(lambda w: tff.TensorType(np.float32, w.shape), start.trainable)
-    weights_type = tff.to_type(tff.learning.models.ModelWeights(types, ()))
-    update_type = weights_type.trainable
-    if is_row_sparse:
-        update_type = client_work.create_row_sparse_type(weights_type)
-    finalizer = scheduled_finalizer.build_finalizer(
-        optimizers.create_optimizer(config), weights_type, update_type
-    )
+    finalizer, start = _begin(config, is_row_sparse)
 
     @tff.federated_computation(
         *finalizer.next.type_signature.parameter, tff.FederatedType(np.int32, tff.CLIENTS)
