@@ -26,6 +26,9 @@ _AGGREGATORS = flags.DEFINE_multi_string(
 )
 _ROUNDS = flags.DEFINE_integer("rounds", 20, "Timed rounds of each.", lower_bound=1)
 _SECURE_SUMS = flags.DEFINE_bool("secure_sums", False, "Measure secure sums instead.")
+_SIGNED_KEYS = flags.DEFINE_bool(
+    "signed_keys", False, "Whether clients sign the keys of masked sums; with --secure_sums."
+)
 _NUM_WEIGHTS = flags.DEFINE_multi_integer(
     "num_weights", [1_000, 10_000, 100_000], "Integers that a client sends to a secure sum."
 )
@@ -62,6 +65,8 @@ def main(argv: list[str]) -> None:
     app.check_no_arguments(argv)
     if _SECURE_SUMS.value and _AGGREGATORS.value:
         raise errors.UserError("--aggregator means nothing with --secure_sums: drop one of them")
+    if _SIGNED_KEYS.value and not _SECURE_SUMS.value:
+        raise errors.UserError("--signed_keys means nothing without --secure_sums: add that")
     names = _AGGREGATORS.value or _DEFAULT_CHAINS
     for name in names:
         chain.parse(name)
@@ -87,7 +92,13 @@ def _measure_secure_sums() -> list:
     from fedrec_tff.benchmarks import secure_sum_costs
 
     return secure_sum_costs.measure(
-        SECURE_SUMS, _NUM_WEIGHTS.value, _NUM_CLIENTS.value, _BITS.value, _SEED.value, _tell
+        SECURE_SUMS,
+        _NUM_WEIGHTS.value,
+        _NUM_CLIENTS.value,
+        _BITS.value,
+        _SEED.value,
+        _tell,
+        _SIGNED_KEYS.value,
     )
 
 

@@ -38,6 +38,7 @@ def measure(
     bits: int,
     seed: int,
     done_fn: Callable[[SecureSumCost], None] = lambda cost: None,
+    signed_keys: bool = False,
 ) -> list[SecureSumCost]:
     """Sums random integers, and checks the sums.
 
@@ -48,6 +49,7 @@ def measure(
       bits: Bits of an integer.
       seed: Seed of the integers.
       done_fn: Function that is told of each result.
+      signed_keys: Whether clients of masked sums sign their keys.
 
     Returns:
       The costs, by size and then by name.
@@ -57,14 +59,14 @@ def measure(
         rng = np.random.default_rng(seed)
         values = rng.integers(0, 2**bits, (num_clients, size), np.int64)
         for name in names:
-            costs.append(_measure_one(name, values, bits))
+            costs.append(_measure_one(name, values, bits, signed_keys))
             done_fn(costs[-1])
     return costs
 
 
-def _measure_one(name: str, values: np.ndarray, bits: int) -> SecureSumCost:
+def _measure_one(name: str, values: np.ndarray, bits: int, signed_keys: bool) -> SecureSumCost:
     num_clients, size = values.shape
-    sums = by_name.create_secure_sum(name)
+    sums = by_name.create_secure_sum(name, signed_keys)
     sums = secure_sum.SumInTheClear() if sums is None else sums
     slots = [secure_sum.SecureSumSlot((size,), max_input=2**bits - 1)]
     start = time.perf_counter()

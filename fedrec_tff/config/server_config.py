@@ -12,6 +12,7 @@ from fedrec_tff.privacy.mechanisms import kinds
 SECURE_SUMS = ("plain", "masked", "bfv", "ckks")
 
 _SERVER_SGD = Need("--server_optimizer=sgd", lambda config: config.server_optimizer == "sgd")
+_MASKED_SUM = Need("--secure_sum=masked", lambda config: config.secure_sum == "masked")
 _ADAPTIVE_SERVER = Need(
     "--server_optimizer=adam, lazy_adam, adagrad or yogi",
     lambda config: config.server_optimizer != "sgd",
@@ -44,6 +45,14 @@ class ServerConfig:
         "plain, in the clear; masked, pairwise masks and shares (Bonawitz et al. 2017); bfv or "
         "ckks, homomorphic encryption, the keys held by a third party.",
         choices=SECURE_SUMS,
+    )
+    signed_keys: bool = declare(
+        False,
+        "Whether devices sign the keys of a masked sum, and who stayed to its end, under identity "
+        "keys that all know, so that a server cannot hand out keys of its own. The sums are the "
+        "same; it costs bytes. docs/secure_sums.md says what such a server can still do.",
+        needs=(_MASKED_SUM,),
+        costs_privacy=False,
     )
     server_learning_rate: float = declare(
         0.01,

@@ -50,7 +50,7 @@ def execution_context(config: RunConfig) -> Iterator[Execution]:
       WorkerLostError: If all processes that do the work have ended.
     """
     try:
-        secure_sum = by_name.create_secure_sum(config.secure_sum)
+        secure_sum = by_name.create_secure_sum(config.secure_sum, config.signed_keys)
         with (
             _logs_to_standard_error(config.is_private),
             _create_context(config, secure_sum) as execution,

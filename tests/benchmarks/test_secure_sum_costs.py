@@ -26,3 +26,12 @@ def test_integers_in_the_clear_take_four_bytes_each_and_masks_take_more():
         # A byte and a few bits of carry for each integer, and keys and shares for each neighbour.
         assert masked.upload_bytes > plain.num_weights + 3 * 32
         assert masked.download_bytes > 3 * 32
+
+
+def test_signatures_cost_bytes():
+    (unsigned,), (signed,) = (
+        secure_sum_costs.measure(("masked",), (5,), 4, bits=8, seed=0, signed_keys=is_signed)
+        for is_signed in (False, True)
+    )
+    # A signature of the keys, and a confirmation of two integers and a signature.
+    assert signed.upload_bytes - unsigned.upload_bytes == 64 + (4 + 4 + 64)

@@ -82,7 +82,7 @@ def test_secure_sums_are_exact_in_the_clear_and_sealed_on_workers(striking):
     clients = [client["scale"] for client in cohort.unstack()]
     expected = int(np.sum((np.float32(clients) * 1000).astype(np.int32) % 251))
     assert _run(striking.workers, made.count, (cohort,)) == [expected]
-    for protocol in (masked_sum.MaskedSum(), encrypted_sum.EncryptedSum()):
+    for protocol in (masked_sum.MaskedSum(signed_keys=True), encrypted_sum.EncryptedSum()):
         recorder = _Recorder(protocol)
         assert _run(striking.workers, made.count, (cohort,), secure_sum=recorder) == [expected]
         assert protocol.costs.num_clients == len(recorder.received) == 25

@@ -81,6 +81,11 @@ def test_aggregator_follows_the_privacy_flags(flags, name, is_private):
             {"secure_sum": "bfv", "aggregator": "secure_mean", "execution": "native"},
             ["--secure_sum=bfv", "--execution=compiled"],
         ),
+        ({"signed_keys": True}, ["--signed_keys", "--secure_sum=masked"]),
+        (
+            {"signed_keys": True, "secure_sum": "bfv", "aggregator": "secure_mean"},
+            ["--signed_keys", "--secure_sum=masked"],
+        ),
         (
             {"secure_sum": "ckks", "aggregator": "secure_mean", "clients_per_round": 29.0},
             ["--clients_per_round=29", "poisson", "30"],

@@ -185,7 +185,7 @@ class Client:
         with self._progress.step(Stage.MASKED, Stage.CONFIRMED):
             self._check_announcement(announcement)
             self._confirmed = announcement
-            statement = pairs.announcement_statement(self._round_id, announcement)
+            statement = self._confirmed_by(self._advertisement, announcement)
             return messages.Confirmation(self._index, self._identity.sign(*statement))
 
     def reveal(self, request: messages.UnmaskingRequest) -> messages.RevealedShares:
@@ -305,13 +305,14 @@ class Client:
             raise failures.RefusedRequestError(
                 f"client {self._index} was asked about other survivors than it confirmed"
             )
-        statement = pairs.announcement_statement(self._round_id, request.announcement)
         signers = {self._index}
         for confirmation in request.confirmations:
-            if confirmation.sender not in self._peers:
+            peer = self._peers.get(confirmation.sender)
+            if peer is None:
                 raise failures.ProtocolError(
                     f"client {self._index} was given a confirmation by a stranger"
                 )
+            statement = self._confirmed_by(peer, request.announcement)
             self._identity.directory.check(confirmation.sender, confirmation.signature, *statement)
             signers.add(confirmation.sender)
         self._check_enough(len(signers), "confirmed who stayed")
@@ -323,6 +324,11 @@ class Client:
 
     def _statement_of(self, advertisement: messages.Advertisement) -> tuple[bytes | int, ...]:
         return pairs.advertisement_statement(self._round_id, self._num_parties, advertisement)
+
+    def _confirmed_by(
+        self, signer: messages.Advertisement, announcement: messages.Announcement
+    ) -> tuple[bytes | int, ...]:
+        return pairs.announcement_statement(self._round_id, self._num_parties, signer, announcement)
 
     def _envelope_context(
         self, sender: messages.Advertisement, recipient: messages.Advertisement

@@ -22,7 +22,8 @@ What a server could do that does not keep to the protocol: hand out keys of its 
 but its victim (`signed_keys` takes that away, if the identity keys come from somebody else than the
 server), invite a cohort of its own puppets around one client (nothing here does), draw the graph of
 neighbours so that a victim's neighbours are its puppets (the complete graph takes that away; Bell
-et al. have the clients draw it), or return a wrong sum (nothing here does).
+et al. have the clients draw it), send clients models that make the sum tell of one of them, or
+return a wrong sum (nothing here does). `docs/secure_sums.md` goes through all of it.
 """
 
 # Tested in tests/secure_sums/masking/test_masking_sum.py.

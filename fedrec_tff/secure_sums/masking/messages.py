@@ -98,7 +98,7 @@ class Announcement:
 
 @dataclasses.dataclass(frozen=True)
 class Confirmation:
-    """Client to server, and on to its neighbours: the announcement, signed."""
+    """Client to server, and on to its neighbours: announcement and own keys, signed."""
 
     sender: int
     signature: bytes

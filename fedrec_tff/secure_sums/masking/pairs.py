@@ -61,12 +61,19 @@ def advertisement_statement(
 
 
 def announcement_statement(
-    round_id: bytes, announcement: messages.Announcement
+    round_id: bytes,
+    num_parties: int,
+    advertisement: messages.Advertisement,
+    announcement: messages.Announcement,
 ) -> tuple[bytes | int, ...]:
-    """What a client signs of who stayed."""
+    """What a client signs of who stayed.
+
+    The keys that the signer drew for the round are in it: the server chooses the identifier, and
+    with the same one twice could otherwise show in a round what was signed in another.
+    """
     return (
         _ANNOUNCEMENT,
-        round_id,
+        *advertisement_statement(round_id, num_parties, advertisement),
         key_agreement.encode(*announcement.survivors),
         key_agreement.encode(*announcement.dropped),
     )

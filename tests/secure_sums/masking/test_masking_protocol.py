@@ -502,6 +502,23 @@ def test_two_sets_of_survivors_cannot_both_be_confirmed():
         exchange.clients[0].reveal(request)
 
 
+def test_what_was_confirmed_in_another_round_with_its_identifier_does_not_count(monkeypatch):
+    monkeypatch.setattr(
+        "fedrec_tff.secure_sums.masking.server.os.urandom", lambda size: b"r" * size
+    )
+    known = identity.create_identities(_NUM_PARTIES)
+    monkeypatch.setattr(identity, "create_identities", lambda number: known)
+    before, announcement = _at_unmasking(signed=True)
+    replayed = before.request(announcement)[0].confirmations
+    now, same = _at_unmasking(signed=True)
+    assert same == announcement
+    assert now.invitations == before.invitations
+    genuine = now.request(same)[0].confirmations
+    request = messages.UnmaskingRequest(same, (*genuine[:-1], replayed[-1]))
+    with pytest.raises(failures.TamperedMessageError, match="not that of client"):
+        now.clients[0].reveal(request)
+
+
 def test_nothing_is_revealed_before_the_input_is_sent():
     exchange = Exchange()
     exchange.receive_shares(exchange.share(exchange.advertise()))

@@ -43,7 +43,12 @@ def test_masked_sums_are_pythons_and_those_in_the_clear(data):
         values.append(np.array([data.draw(rows) for _ in range(num_clients)], np.int64))
     dropout = data.draw(strategies.sampled_from([0.0, 0.3]))
     sparse = data.draw(strategies.sampled_from([None, 4])) if not dropout else None
-    protocol = masked_sum.MaskedSum(num_neighbours=sparse, simulated_dropout=dropout, num_threads=1)
+    protocol = masked_sum.MaskedSum(
+        num_neighbours=sparse,
+        simulated_dropout=dropout,
+        signed_keys=data.draw(strategies.booleans()),
+        num_threads=1,
+    )
     found = _run(protocol, slots, values, num_clients)
     in_the_clear = _run(secure_sum.SumInTheClear(), slots, values, num_clients)
     for total, clear, tensor, slot in zip(found, in_the_clear, values, slots, strict=True):
