@@ -13,24 +13,26 @@ from mkdocs.structure.files import File
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def _load_links() -> Any:
-    """The module beside this one: MkDocs loads hooks by path, in no package."""
+def _load(name: str) -> Any:
+    """A module beside this one: MkDocs loads hooks by path, in no package."""
     spec = importlib.util.spec_from_file_location(
-        "links", pathlib.Path(__file__).parent / "links.py"
+        name, pathlib.Path(__file__).parent / f"{name}.py"
     )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-_LINKS = _load_links()
+_LINKS, _NOTEBOOKS = _load("links"), _load("notebooks")
 _SOURCES = {place: source for source, place in _LINKS.PAGES.items()}
 
 
 def on_files(files: Any, config: Any) -> Any:
     """Adds the pages that stand outside of docs/."""
     for place, source in _SOURCES.items():
-        files.append(File.generated(config, place, content=(_ROOT / source).read_text()))
+        text = (_ROOT / source).read_text()
+        content = _NOTEBOOKS.to_markdown(text) if source.endswith(".ipynb") else text
+        files.append(File.generated(config, place, content=content))
     return files
 
 

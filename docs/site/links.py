@@ -16,6 +16,8 @@ PAGES = {
     "BUILD.md": "building.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "examples/notebooks/first_private_recommender.ipynb": "notebooks/first_private_recommender.md",
+    "examples/notebooks/write_an_aggregator.ipynb": "notebooks/write_an_aggregator.md",
 }
 _DOCS = "docs"
 _FENCE = re.compile(r"^( *)(```+|~~~+)")

@@ -5,6 +5,7 @@
 
 import functools
 import importlib.util
+import json
 import pathlib
 import posixpath
 import re
@@ -18,7 +19,8 @@ import fedrec_tff
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _DOCS = sorted((_ROOT / "docs").rglob("*.md"))
 _AROUND = [_ROOT / name for name in ("README.md", "BUILD.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-_PAGES = [str(path.relative_to(_ROOT)) for path in (*_AROUND, *_DOCS)]
+_NOTEBOOKS = sorted((_ROOT / "examples" / "notebooks").glob("*.ipynb"))
+_PAGES = [str(path.relative_to(_ROOT)) for path in (*_AROUND, *_DOCS, *_NOTEBOOKS)]
 _LINK = re.compile(r"\[(?:[^\[\]`]|`[^`]*`|\[[^\]]*\])*\]\(([^()\s]+(?:\([^()]*\))?)\)")
 _HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
 _IDENTIFIER = re.compile(r"^::: (\S+)$", re.MULTILINE)
@@ -32,6 +34,7 @@ def _load(path):
 
 
 _LINKS = _load(_ROOT / "docs" / "site" / "links.py")
+_TO_MARKDOWN = _load(_ROOT / "docs" / "site" / "notebooks.py").to_markdown
 
 
 class _Loader(yaml.SafeLoader):
@@ -49,7 +52,9 @@ def _read_site():
 @functools.cache
 def _read_prose(page):
     """A page without its blocks of code."""
-    return _LINKS.outside_fences((_ROOT / page).read_text(), lambda part: part, lambda block: "")
+    text = (_ROOT / page).read_text()
+    text = _TO_MARKDOWN(text) if page.endswith(".ipynb") else text
+    return _LINKS.outside_fences(text, lambda part: part, lambda block: "")
 
 
 @functools.cache
@@ -155,6 +160,20 @@ def _read(name):
 def test_the_site_is_no_part_of_a_wheel():
     settings = tomllib.loads(_read("pyproject.toml"))["tool"]["setuptools"]
     assert settings["packages"]["find"]["include"] == ["fedrec_tff*", "experiments*"]
+
+
+def test_a_notebook_becomes_a_page():
+    cells = [
+        {"cell_type": "markdown", "source": ["# T\n", "[b](b.md)"]},
+        {"cell_type": "code", "source": ["x = 1\n", "x"], "outputs": [{"text": "1"}]},
+    ]
+    page = _TO_MARKDOWN(json.dumps({"cells": cells}))
+    assert page == "# T\n[b](b.md)\n\n```python\nx = 1\nx\n```\n"
+
+
+def test_every_notebook_is_a_page():
+    names = {str(path.relative_to(_ROOT)) for path in _NOTEBOOKS}
+    assert names == {name for name in _LINKS.PAGES if name.endswith(".ipynb")}
 
 
 @pytest.mark.parametrize(
