@@ -17,6 +17,7 @@ from fedrec_tff.cluster import ray_package
 
 AUTO = "auto"
 LOCAL = "local"
+_LOOPBACK = "127.0.0.1"
 _CONNECT_SECONDS = 5.0
 # Where this project is: workers on the same machine, or the same disk, find it there.
 _FOLDER = str(pathlib.Path(__file__).parents[2])
@@ -64,6 +65,8 @@ def _init(ray: Any, flag: str, address: str, num_cpus: int | None) -> None:
         options = {
             "num_cpus": num_cpus or len(os.sched_getaffinity(0)),
             "include_dashboard": False,
+            # Its processes, which run what they are sent, then listen there alone.
+            "_node_ip_address": _LOOPBACK,
         }
     # What a node says of processes that it lost, at length on standard output, we say in a line.
     ray._private.worker.print_to_stdstream = lambda *args, **kwargs: None

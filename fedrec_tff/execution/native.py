@@ -21,9 +21,10 @@ import tensorflow_federated as tff
 import tree
 
 from fedrec_tff import child_processes
-from fedrec_tff.execution import stacking, values
+from fedrec_tff.execution import loopback, stacking, values
 from fedrec_tff.execution.exceptions import WorkerLostError
 
+_LOGGER = logging.getLogger(__name__)
 _START_TIMEOUT_SECONDS = 300.0
 _POLL_SECONDS = 0.05
 _MAX_EXECUTORS = 4
@@ -38,10 +39,11 @@ _CHANNEL_OPTIONS = (
 
 
 class WorkerProcess:
-    """A supervised `worker_binary`, listening on a local port.
+    """A supervised `worker_binary`, listening on a port of this machine's loopback.
 
-    Its output is discarded. Any user of this machine can connect to the port: TFF's worker offers
-    nothing but insecure gRPC.
+    Its output is discarded. Any user of this machine can connect to the port, and have the worker
+    compute: it offers nothing but insecure gRPC. By itself it would listen on all addresses; it is
+    kept from that as soon as it listens, see `loopback`.
     """
 
     def __init__(self, max_concurrent_calls: int) -> None:
@@ -58,6 +60,7 @@ class WorkerProcess:
             f"--max_concurrent_computation_calls={max_concurrent_calls}",
         ]
         self._child = child_processes.Child(command)
+        self._is_confined = False
 
     def connect(self) -> tff.framework.RemoteExecutorGrpcStub:
         """Waits until the worker answers.
@@ -74,12 +77,31 @@ class WorkerProcess:
         deadline = time.monotonic() + _START_TIMEOUT_SECONDS
         while not stub.is_ready:
             self.check_alive()
+            self._confine()
             if time.monotonic() > deadline:
                 raise RuntimeError(
                     f"TFF's worker process did not answer within {_START_TIMEOUT_SECONDS:.0f} s"
                 )
             time.sleep(_POLL_SECONDS)
+        self._confine()
         return stub
+
+    def _confine(self) -> None:
+        """Keeps other machines from the worker, once it listens; where that can't be, says so."""
+        if self._is_confined:
+            return
+        try:
+            self._is_confined = loopback.confine(self._child.process_id) > 0
+        except OSError as error:
+            if self._child.poll() is None:
+                self._is_confined = True
+                _LOGGER.warning(
+                    "TFF's worker listens on port %s of all addresses of this machine, without a "
+                    "password, and this system doesn't let us change that (%s): keep others from "
+                    "it by a firewall",
+                    self._port,
+                    error.strerror,
+                )
 
     def check_alive(self) -> None:
         """Does nothing while the worker is there.

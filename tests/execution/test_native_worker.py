@@ -1,5 +1,9 @@
 import contextlib
+import errno
 import signal
+import socket
+import subprocess
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +12,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fedrec_tff.execution import native, stacking
+from fedrec_tff import child_processes
+from fedrec_tff.execution import loopback, native, stacking
 
 
 @tff.federated_computation(tff.FederatedType(np.int32, tff.CLIENTS))
@@ -44,6 +49,12 @@ def _step(state, numbers):
     )
 
 
+def _devices(pid):
+    """The device of each socket that a process listens on; nothing for those of all devices."""
+    option = socket.SOL_SOCKET, socket.SO_BINDTODEVICE
+    return [found.getsockopt(*option, 16) for found in loopback.find_listening(pid)]
+
+
 def _our_workers():
     children = psutil.Process().children(recursive=True)
     return {child for child in children if child.name() == "worker_binary"}
@@ -60,6 +71,35 @@ def test_a_worker_that_was_killed_is_an_error_and_not_a_wait_for_ever():
             _add([1, 2, 3])
     with native.native_context():
         assert _add([4, 5]) == 9
+
+
+def test_what_a_child_listens_on_is_tied_to_the_loopback_device():
+    program = (
+        "import socket; s = [socket.create_server(('', 0)) for _ in range(2)];"
+        "u = socket.socketpair(); print('listens', flush=True); import time; time.sleep(60)"
+    )
+    child = child_processes.Child([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    try:
+        assert child._process.stdout.readline() == "listens\n"
+        assert _devices(child.process_id) == [b"", b""]
+        assert loopback.confine(child.process_id) == 2
+        assert _devices(child.process_id) == [b"lo\0", b"lo\0"]
+    finally:
+        child.end()
+    with pytest.raises(ProcessLookupError):
+        loopback.confine(child.process_id)
+
+
+def test_where_a_worker_cannot_be_tied_to_this_machine_that_is_said(monkeypatch, caplog):
+    def refuse(pid):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(loopback, "confine", refuse)
+    with native.native_context():
+        assert _add([1, 2]) == 3
+    (warning,) = (r.getMessage() for r in caplog.records if r.name == native.__name__)
+    assert "all addresses of this machine" in warning
+    assert "Operation not permitted" in warning
 
 
 def test_executors_of_other_cohort_sizes_are_closed(monkeypatch):
@@ -82,6 +122,8 @@ def test_workers_that_somebody_started_share_the_clients():
         for worker in workers:
             stack.callback(worker.close)
             worker.connect()
+            # Ours are reached from this machine alone, whatever address they listen on.
+            assert _devices(worker._child.process_id) == [b"lo\0"]
         before = _our_workers()
         addresses = [f"localhost:{worker._port}" for worker in workers]
         with native.native_context(workers=addresses):
