@@ -12,8 +12,6 @@ import tensorflow as tf
 from fedrec_tff import errors
 from fedrec_tff.models.query_tower import ModelContext, QueryTower, TowerTensor
 
-_MASKED = -1e9
-
 
 class DeepCandidates(QueryTower):
     """Attention pooling for queries, a residual hidden layer for candidates."""
@@ -33,7 +31,7 @@ class DeepCandidates(QueryTower):
     ) -> tf.Tensor:
         """A mean, weighted by how far an item points in the learned direction."""
         attention = tf.linalg.matvec(items, weights[0])
-        shares = tf.nn.softmax(tf.where(mask > 0.0, attention, _MASKED)) * mask
+        shares = tf.nn.softmax(tf.where(mask > 0.0, attention, -1e9)) * mask
         return tf.reduce_sum(items * shares[:, :, tf.newaxis], axis=1)
 
     def encode_candidates(self, weights: Sequence[tf.Tensor], items: tf.Tensor) -> tf.Tensor:
