@@ -48,7 +48,7 @@ class ServerConfig:
     )
     signed_keys: bool = declare(
         False,
-        "Whether devices sign the keys of a masked sum, and who stayed to its end, under identity "
+        "Have devices sign the keys of a masked sum, and who stayed to its end, under identity "
         "keys that all know, so that a server cannot hand out keys of its own. The sums are the "
         "same; it costs bytes. docs/secure_sums.md says what such a server can still do.",
         needs=(_MASKED_SUM,),

@@ -94,7 +94,7 @@ def test_every_need_is_met_by_some_run_and_not_by_another():
         ),
         RunConfig(report_to=("wandb", "mlflow", "mine.py:build")),
         RunConfig(item_embedding="low_rank", execution="ray"),
-        RunConfig(execution="pjrt"),
+        RunConfig(execution="pjrt", secure_sum="masked"),
         RunConfig(device_profile="phones", buffer_concurrency=9),
     ]
     needs = {need for spec in _SPECS.values() for need in spec.needs}
