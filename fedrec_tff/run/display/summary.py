@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -176,7 +177,16 @@ def describe_tensorboard(output_dir: str | os.PathLike) -> str:
     is_run = run_directory.RunDirectory(root).config.exists()
     if is_run and around != root and around != pathlib.Path() and _holds_folders_alone(around):
         root = around
-    return f"TensorBoard: .venv/bin/tensorboard --logdir {root}"
+    return f"TensorBoard: {_find_tensorboard()} --logdir {root}"
+
+
+def _find_tensorboard() -> str:
+    """The program of this environment, by a path that works from the current folder."""
+    program = pathlib.Path(sys.executable).with_name("tensorboard")
+    if not program.exists():
+        return "tensorboard"
+    here = pathlib.Path.cwd()
+    return str(program.relative_to(here) if program.is_relative_to(here) else program)
 
 
 def _holds_folders_alone(folder: pathlib.Path) -> bool:

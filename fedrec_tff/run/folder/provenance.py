@@ -1,6 +1,6 @@
 """What a result was made by: the commit of this code, and the versions of packages."""
 
-# Tested in tests/whole_runs/test_run_outputs.py.
+# Tested in tests/run/folder/test_provenance.py and tests/whole_runs/test_run_outputs.py.
 
 import importlib.metadata
 import os
@@ -10,13 +10,21 @@ from collections.abc import Iterable
 
 
 def git_revision() -> str | None:
-    """The commit of this code, with `-dirty` if files differ; None where it is not in git."""
-    folder = os.path.dirname(os.path.abspath(__file__))
-    command = ["git", "-C", folder, "describe", "--always", "--dirty", "--abbrev=40"]
+    """The commit of this code, with `-dirty` if files differ; None where it is not in git.
+
+    An installed copy may lie in the repository of another project, whose commit says nothing.
+    """
+    path = os.path.abspath(__file__)
+    git = ["git", "-C", os.path.dirname(path)]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        _call([*git, "ls-files", "--error-unmatch", path])
+        return _call([*git, "describe", "--always", "--dirty", "--abbrev=40"])
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _call(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

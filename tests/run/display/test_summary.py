@@ -127,3 +127,14 @@ def test_all_lists_are_columns():
         "0.0625",
         "0.5000",
     ]
+
+
+def test_tensorboard_is_called_by_a_path_that_works_from_here(tmp_path, monkeypatch):
+    programs = tmp_path / "env" / "bin"
+    programs.mkdir(parents=True)
+    monkeypatch.setattr(summary.sys, "executable", str(programs / "python"))
+    assert summary.describe_tensorboard("x") == "TensorBoard: tensorboard --logdir x"
+    (programs / "tensorboard").touch()
+    assert f"{programs / 'tensorboard'} --logdir" in summary.describe_tensorboard("x")
+    monkeypatch.chdir(tmp_path)
+    assert summary.describe_tensorboard("x") == "TensorBoard: env/bin/tensorboard --logdir x"
