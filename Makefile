@@ -101,7 +101,7 @@ $(STAMP): requirements.txt
 	  exit 1; \
 	fi; \
 	$(FIND_PYTHON); \
-	echo 'Installing the locked environment into $(VENV) (0.8 GB to download, 2.8 GB on disk: a few minutes)'; \
+	echo 'Installing the locked environment into $(VENV) (0.8 GB to download, 3.0 GiB on disk: a few minutes)'; \
 	rm -rf $(VENV); \
 	if command -v uv >/dev/null 2>&1; then \
 	  uv venv --quiet --python "$$python" $(VENV); \

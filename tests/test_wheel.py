@@ -1,4 +1,4 @@
-"""The wheel: what is in it, and that it works outside of the checkout, `fedrec` included.
+"""The wheel of BUILD.md: what is in it, and that it works outside of the checkout with `fedrec`.
 
 It is built of a copy, so that nothing is left in the checkout, and installed without its
 requirements into an environment of its own, which finds these in the one of the lock.
