@@ -11,8 +11,14 @@ DEVICE           ?= $(or $(patsubst $(ACCELERATOR)%,%,$(firstword $(wildcard $(A
 # The environment of what builds the site: it imports nothing of this project, so it needs nothing of the lock.
 DOCS_VENV  := .venv-docs
 DOCS_STAMP := $(DOCS_VENV)/.installed
+# Likewise of what draws mutants; their tests run in $(VENV).
+MUTATION_VENV  := .venv-mutation
+MUTATION_STAMP := $(MUTATION_VENV)/.installed
+# How many mutants of each area, and the seed of the draw.
+MUTANTS ?= 120
+SEED    ?= 1
 
-.PHONY: help setup demo accelerator test test-all test-times lint docs screenshots clean
+.PHONY: help setup demo accelerator test test-all test-times mutants lint docs screenshots clean
 
 help:
 	@echo 'make setup   install the locked environment into $(VENV), and this package with its command fedrec'
@@ -21,6 +27,7 @@ help:
 	@echo 'make test    lint, then run the tests but for the slow ones'
 	@echo 'make test-all  the same, with the slow ones'
 	@echo 'make test-times  what make test runs, and then its seconds by file and its slowest tests'
+	@echo 'make mutants MUTANTS=120 SEED=1  break the privacy, the sums and the metrics on purpose, and tell what no test notices'
 	@echo 'make lint    check style and format, change nothing'
 	@echo 'make docs    build the site of the docs into build/docs, with what $(DOCS_VENV) holds'
 	@echo 'make screenshots  take the pictures of TensorBoard in the docs anew; needs Chromium'
@@ -48,6 +55,13 @@ test-times: accelerator
 	@mkdir -p build; status=0; \
 	$(PYTEST) -m 'not slow' --junitxml=build/test-times.xml || status=$$?; \
 	$(RUN) tests/durations.py build/test-times.xml; exit $$status
+
+# Goes on where it was interrupted; takes hours of one core's time for thousands, not for hundreds.
+mutants: $(MUTATION_STAMP) accelerator
+	@mkdir -p build/mutants/$(SEED)
+	@$(MUTATION_VENV)/bin/python tests/mutation/draw_mutants.py --seed=$(SEED) --mutants=$(MUTANTS) \
+	  > build/mutants/$(SEED)/drawn.jsonl
+	@$(RUN) tests/mutation/run_mutants.py build/mutants/$(SEED)
 
 lint: $(STAMP)
 	@$(RUN) -m ruff check
@@ -135,20 +149,28 @@ $(ACCELERATOR)$(DEVICE): requirements-accelerator.txt $(STAMP)
 	if [ -n "$$extra" ]; then $$install "$$extra"; fi; \
 	touch $@
 
+# Installs a lock into an environment of its own: $(call INSTALL_BESIDE,what,environment,lock).
+define INSTALL_BESIDE
+set -eu; \
+$(FIND_PYTHON); \
+echo 'Installing what $(1) into $(2)'; \
+rm -rf $(2); \
+if command -v uv >/dev/null 2>&1; then \
+  uv venv --quiet --python "$$python" $(2); \
+  uv pip install --quiet --python $(2)/bin/python --no-deps --require-hashes -r $(3); \
+else \
+  "$$python" -m venv $(2); \
+  $(2)/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+    --no-deps --require-hashes -r $(3); \
+fi; \
+touch $(2)/.installed
+endef
+
 $(DOCS_STAMP): requirements-docs.txt
-	@set -eu; \
-	$(FIND_PYTHON); \
-	echo 'Installing what builds the site into $(DOCS_VENV)'; \
-	rm -rf $(DOCS_VENV); \
-	if command -v uv >/dev/null 2>&1; then \
-	  uv venv --quiet --python "$$python" $(DOCS_VENV); \
-	  uv pip install --quiet --python $(DOCS_VENV)/bin/python --no-deps --require-hashes -r requirements-docs.txt; \
-	else \
-	  "$$python" -m venv $(DOCS_VENV); \
-	  $(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
-	    --no-deps --require-hashes -r requirements-docs.txt; \
-	fi; \
-	touch $@
+	@$(call INSTALL_BESIDE,builds the site,$(DOCS_VENV),requirements-docs.txt)
+
+$(MUTATION_STAMP): requirements-mutation.txt
+	@$(call INSTALL_BESIDE,draws mutants,$(MUTATION_VENV),requirements-mutation.txt)
 
 # The package as it stands here, importable from anywhere, and the command `fedrec`: links, no copies. All that it needs, and
 # what builds it, is in the environment already, so this asks no network.

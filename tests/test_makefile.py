@@ -172,7 +172,7 @@ def test_default_target_is_help(checkout):
     result = _make(checkout)
 
     assert result.returncode == 0
-    for target in ("setup", "demo", "test", "lint", "clean"):
+    for target in ("setup", "demo", "test", "mutants", "lint", "clean"):
         assert f"make {target}" in result.stdout
 
 

@@ -143,14 +143,15 @@ def test_decisions_are_numbered_in_a_row_and_listed():
     assert listed == names
 
 
-def test_the_lock_of_the_site_has_hashes_and_no_address():
-    text = (_ROOT / "requirements-docs.txt").read_text()
+@pytest.mark.parametrize("name", ["docs", "mutation"])
+def test_locks_beside_the_lock_have_hashes_and_no_address(name):
+    text = _read(f"requirements-{name}.txt")
     pins = re.findall(r"^[a-z0-9._-]+(?:\[[a-z]+\])?==\S+", text, re.MULTILINE)
     assert len(pins) > 20
     assert text.count("--hash=sha256:") >= len(pins)
     assert "://" not in text
-    asked = re.findall(r"^([a-z-]+)(?:\[[a-z]+\])?==(\S+)$", _read("requirements-docs.in"), re.M)
-    assert {f"{name}=={version}" for name, version in asked} <= set(pins)
+    asked = re.findall(r"^([a-z-]+)(?:\[[a-z]+\])?==(\S+)$", _read(f"requirements-{name}.in"), re.M)
+    assert {f"{package}=={version}" for package, version in asked} <= set(pins)
 
 
 def _read(name):

@@ -60,6 +60,17 @@ def test_both_sides_solve_the_normal_equations(monkeypatch, numbers_per_batch):
     np.testing.assert_allclose(items, _solve_densely(taken.T, users, _CONFIG), atol=1e-4)
 
 
+def test_the_factors_begin_as_in_the_paper():
+    """Normal, with a standard deviation of 0.1 over the root of the width (arXiv 2110.14037)."""
+    rows = _rows()
+    taken = _dense(rows)
+    start = np.random.default_rng(3).standard_normal((_NUM_ITEMS, 4), np.float32) * 0.1 / 2.0
+    users = _solve_densely(taken, start, _CONFIG)
+    found = ials.IalsRecommender(sequences_lib.from_rows(rows), _NUM_ITEMS, _CONFIG)
+    expected = _solve_densely(taken.T, users, _CONFIG)
+    np.testing.assert_allclose(found.item_factors, expected, rtol=1e-3, atol=1e-5)
+
+
 def test_each_epoch_lowers_the_loss():
     rows = _rows(60, seed=5)
     train, taken = sequences_lib.from_rows(rows), _dense(rows)

@@ -13,6 +13,13 @@ def test_scores_are_counts():
     assert scores.dtype == np.float32
 
 
+def test_counts_that_were_made_elsewhere_are_the_scores():
+    recommender = popularity.PopularityRecommender.from_counts([0.5, -1.0])
+    scores = recommender.score_fn(sequences_lib.from_rows([[1], []]))
+    np.testing.assert_array_equal(scores, [[0.5, -1.0]] * 2)
+    assert scores.dtype == np.float32
+
+
 @pytest.mark.real_data
 def test_popularity_on_movielens_1m(real_data_dir):
     """Leave-last-out from the raw file, without the project's own readers; published numbers."""

@@ -56,6 +56,8 @@ def test_long_rows_match_sorting_with_ties_and_little_left(num_values):
     table[2, 5:-3] = np.nan  # less than a list is long in whole chunks, but enough,
     table[3, 3:] = np.nan  # and less than a list.
     table[4] = 1.0
+    table[5] = 0.0
+    table[5, 100::512] = 1.0  # One of the best in each chunk, more of them than a list is long.
     found = recommend.best_items(table, k)
     for row in range(6):
         left = np.flatnonzero(~np.isnan(table[row]))

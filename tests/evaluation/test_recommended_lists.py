@@ -3,7 +3,7 @@ import pytest
 
 from fedrec_tff.datasets import sequences as sequences_lib
 from fedrec_tff.datasets.splits import EvaluationSet
-from fedrec_tff.evaluation import ranking, recommended_lists
+from fedrec_tff.evaluation import ranking, recommend, recommended_lists
 
 
 def test_information_is_that_of_the_share_of_users_who_took_an_item():
@@ -42,6 +42,12 @@ def test_lists_leave_out_histories_and_hold_targets():
             "novelty@9": (2 + 4 + 8 + 16 + 16 + 8 + 4 + 1) / 8,
         }
     )
+
+
+def test_lists_of_nothing_tell_nothing_new():
+    lists = np.full((2, 3), recommend.NO_ITEM, np.int32)
+    assert recommended_lists.novelty(lists, np.ones(5)) == 0.0
+    assert recommended_lists.coverage(lists, 5) == 0.0
 
 
 def test_random_lists_of_one_cover_what_chance_gives():

@@ -43,6 +43,9 @@ def test_quantiles_keep_equal_numbers_together():
     assert found.labels == ("old: 1 of 3", "2 of 3", "new: 3 of 3")
     found = user_groups.by_quantile("taste", np.array([0.25, 0.5001, 0.50011, 1.0]), 4)
     assert found.labels[1] == "over 0.25 up to 0.5001"
+    near = np.array([0.0, 1 / 3, 1 / 3 + 1e-8, 1.0])
+    found = user_groups.by_quantile("taste", near, 4)
+    assert found.labels[2] == "over 0.333333333 up to 0.333333343"
     assert _members(user_groups.by_quantile("a", np.ones(3), 3)) == {"all": [0, 1, 2]}
 
 
@@ -60,6 +63,10 @@ def test_a_column_of_many_numbers_is_cut_and_one_of_few_is_not():
         "over 9": list(range(10, 20)),
         "unknown": [20],
     }
+    lengths = [
+        len(user_groups.by_column("age", list(map(str, range(n))), 2).labels) for n in (12, 13)
+    ]
+    assert lengths == [12, 2]
     words = user_groups.by_column("job", [f"job {index}" for index in range(20)], 2)
     assert len(words.labels) == 20
 

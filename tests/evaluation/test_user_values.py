@@ -1,9 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from fedrec_tff.datasets import sequences as sequences_lib
 from fedrec_tff.datasets.splits import EvaluationSet
-from fedrec_tff.evaluation import ranking, recommended_lists, user_values
+from fedrec_tff.evaluation import ranking, recommend, recommended_lists, user_values
 
 
 def test_all_users_together_have_what_evaluating_them_gives():
@@ -47,6 +49,16 @@ def test_all_users_together_have_what_evaluating_them_gives():
     own = found.of_users[found.names.index("popularity_lift@3")]
     np.testing.assert_allclose(own, np.array(shown) / np.array(taken) - 1.0)
     assert ranks.lists[19].tolist() == [29, -1, -1, -1, -1, -1, -1]
+    # Of somebody who was shown nothing it cannot be told.
+    nothing = np.full((1, 7), recommend.NO_ITEM, np.int32)
+    ranks = dataclasses.replace(ranks, lists=np.concatenate([nothing, ranks.lists[1:]]))
+    found = user_values.measure(ranks, evaluation_set.history, known, ks)
+    for name, others in (("popularity_lift@3", own[1:]), ("recommended_popularity@3", shown[1:])):
+        told = found.of_users[found.names.index(name)]
+        assert np.isnan(told[0])
+        if name.startswith("recommended"):
+            assert found.means[found.names.index(name)] == pytest.approx(np.mean(others))
+        np.testing.assert_allclose(told[1:], others)
 
 
 def test_what_cannot_be_told_of_a_user_is_left_out():

@@ -41,6 +41,8 @@ def test_samples_are_of_the_users_that_stay():
     keep = np.arange(20) % 2 == 0
     everyone = utility_loss.sample_rows(evaluation_set, keep, 10)
     assert everyone.user_index.tolist() == list(range(0, 20, 2))
+    most = utility_loss.sample_rows(evaluation_set, keep, 9)
+    assert most.num_rows == len(set(most.user_index.tolist())) == 9
     some = utility_loss.sample_rows(evaluation_set, keep, 4)
     assert some.num_rows == len(set(some.user_index.tolist())) == 4
     assert keep[some.user_index].all()

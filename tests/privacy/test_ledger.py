@@ -1,5 +1,7 @@
 import dataclasses
+import hashlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -56,6 +58,15 @@ def test_what_is_written_is_read(path):
         "add_or_remove_one",
         6040,
     )
+
+
+def test_a_line_carries_the_digest_of_itself_and_of_the_one_before():
+    line, digest = chained_file.seal({"b": 1, "a": 0.5}, chained_file.FIRST_DIGEST)
+    assert digest == hashlib.sha256(b"0" * 64 + b'{"a": 0.5, "b": 1}').hexdigest()
+    assert line == f'{{"b": 1, "a": 0.5, "digest": "{digest}"}}\n'.encode()
+    for wrong in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="JSON"):
+            chained_file.seal({"epsilon": wrong}, chained_file.FIRST_DIGEST)
 
 
 def test_line_is_on_disk_when_append_returns(path, monkeypatch):

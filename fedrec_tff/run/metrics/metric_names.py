@@ -5,8 +5,6 @@ stand. Runs without differential privacy have plain names. Folders of earlier ve
 names throughout, so readers take either.
 """
 
-# Tested in tests/whole_runs/test_run_outputs.py.
-
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any

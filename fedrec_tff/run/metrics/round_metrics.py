@@ -15,8 +15,6 @@ class is not released under differential privacy:
   request, those of held-out interactions unless they are withheld.
 """
 
-# Tested in tests/whole_runs/test_run_outputs.py.
-
 import collections
 from collections.abc import Mapping
 from typing import Any

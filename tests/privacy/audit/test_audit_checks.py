@@ -57,6 +57,11 @@ def test_correlated_noise_must_bring_something_new():
     mixed = 0.2 * fresh + 0.98 * first
     assert checks.check_noise_level(mixed, 0.98).passed
     assert not checks.check_noise_is_renewed("x", np.stack([first, mixed]), 1.0).passed
+    # What is claimed is a standard deviation, in the unit of the releases.
+    for scale in (0.25, 4.0):
+        for new, passed in ((fresh - 0.5 * first, True), (mixed, False)):
+            releases = scale * np.stack([first, new])
+            assert checks.check_noise_is_renewed("x", releases, scale).passed == passed
     third = 0.5 * first + 0.5 * fresh
     assert not checks.check_noise_is_renewed("x", np.stack([first, fresh, third]), 1.0).passed
 

@@ -56,6 +56,18 @@ def test_either_direction_and_no_noise_at_all_are_found():
     assert divergence.find_contradiction(not_numbers, absent, [(2.0, 0.05)], _CONFIDENCE)
 
 
+def test_all_claims_and_both_directions_share_the_confidence():
+    pair, claims = draw(0.5), [(0.0, 0.0), (1.0, 0.0), (2.0, 0.0)]
+    found = divergence.find_contradiction(*pair, claims, 0.7)
+    # A union bound: six events are looked at, which may be wrong in 3 of 10 cases together.
+    limits = [
+        divergence.lower_bound_delta(*samples, epsilon, 1.0 - 0.3 / 6)
+        for epsilon, _ in claims
+        for samples in (pair, pair[::-1])
+    ]
+    assert found.delta_found == pytest.approx(max(limits), rel=1e-12)
+
+
 def test_false_alarms_are_as_rare_as_stated():
     # 300 trials of a true claim, tight at both ends: at 90 % some 15 alarms would be expected if
     # the limits were exact in both directions; more than 48 has a probability below 1e-4 at 10 %.

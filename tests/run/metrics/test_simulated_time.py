@@ -42,6 +42,9 @@ def test_the_first_evaluation_that_reaches_the_target_says_how_long_it_took(
 def test_a_target_out_of_reach_and_none_at_all(tmp_path):
     found = _summarize(tmp_path, "validation/ndcg@10", {**_RUN, "target_quality": "ndcg@10=0.3"})
     assert found["hours_to_target"] is found["rounds_to_target"] is None
+    unmeasured = {**_RUN, "target_quality": "ndcg@20=0.1"}
+    found = _summarize(tmp_path, "validation/ndcg@10", unmeasured)
+    assert found["hours_to_target"] is found["rounds_to_target"] is None
     without = {"device_profile": "phones"}
     assert _summarize(tmp_path, "validation/ndcg@10", without) == {"devices/hours": 3.25}
     assert _summarize(tmp_path, "validation/ndcg@10", {}) == {}
