@@ -13,8 +13,8 @@ What is left out is decided here, from the syntax, before any test runs:
 - annotations, `__all__`, and blocks under `TYPE_CHECKING`: nothing evaluates them for their value;
 - what stands in a `raise`, and the message of an `assert`: the text of an error. Its condition is
   mutated;
-- caches, and whether a dataclass is frozen: they change no value, and keep programmers from
-  mistakes.
+- caches, whether a dataclass is frozen, and what is abstract: they change no value, and keep
+  programmers from mistakes.
 """
 
 import argparse
@@ -52,7 +52,7 @@ _NEIGHBOURS = frozenset({
     "BitXor_BitOr", "Eq_NotEq", "NotEq_Eq", "Lt_LtE", "Lt_GtE", "LtE_Lt", "LtE_Gt", "Gt_GtE",
     "Gt_LtE", "GtE_Gt", "GtE_Lt", "Is_IsNot", "IsNot_Is",
 })  # fmt: skip
-_HARMLESS_DECORATORS = ("cache", "lru_cache", "cached_property", "dataclass")
+_HARMLESS_DECORATORS = ("cache", "lru_cache", "cached_property", "dataclass", "abstractmethod")
 
 
 def _is_used(name: str) -> bool:
@@ -86,7 +86,7 @@ def _left_out(node: ast.AST) -> list[ast.AST]:
     if isinstance(node, ast.Assign):
         return [node] if any(getattr(t, "id", "") == "__all__" for t in node.targets) else []
     if isinstance(node, ast.If):
-        return node.body if "TYPE_CHECKING" in ast.unparse(node.test) else []
+        return [node] if "TYPE_CHECKING" in ast.unparse(node.test) else []
     if isinstance(node, ast.Raise):
         return [node]
     return [node.msg] if isinstance(node, ast.Assert) and node.msg else []

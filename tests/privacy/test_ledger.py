@@ -508,6 +508,15 @@ def test_releases_are_recorded_and_counted(path):
         )
         assert not opened.would_exceed(left, 2)
         assert opened.would_exceed(left - 1e-9, 2)
+        assert opened.may_execute(2, left)
+        assert not opened.may_execute(2, left - 1e-9)
+        # A release counts with what was spent.
+        spent = [(EVENT, 1), (POPULARITY.event, 1), (METRICS.event, 3)]
+        once_more = accounting.epsilon(spent, 1e-5, MECHANISM.neighbouring_relation)
+        assert opened.may_release("metrics", once_more)
+        assert not opened.may_release("metrics", once_more - 1e-9)
+        assert opened.may_execute(2, None)
+        assert opened.may_release("metrics", None)
     contents = ledger.read_ledger(path)
     assert contents.header == WITH_RELEASES
     assert contents.entries[0] == ledger_format.LedgerEntry(execution, release="popularity")

@@ -173,6 +173,20 @@ def test_those_left_over_lengthen_no_epoch():
     assert mechanisms.num_units(mechanism, 21) == 3
 
 
+def test_noise_of_a_rounds_sum_is_what_all_who_add_some_add():
+    for mechanism, factor in ((FIXED_CLIP, 1.0), (LOCAL, math.sqrt(10.0))):
+        expected = factor * mechanism.noise_multiplier * 0.5
+        assert mechanism.kind.sum_noise_stddev(mechanism, 40) == pytest.approx(expected)
+    laplace = dataclasses.replace(LOCAL, name="local_laplace")
+    expected = math.sqrt(10.0) * stats.laplace.std(scale=6.0 * 0.5)
+    assert laplace.kind.sum_noise_stddev(laplace, 40) == pytest.approx(expected)
+    # Of bands or levels there is one: the noise of each round is independent.
+    for mechanism in (BANDED, TREE):
+        alone = dataclasses.replace(mechanism, min_separation=1)
+        assert alone.kind.sum_noise_stddev(alone, 40) == pytest.approx(1.0)
+        assert mechanism.kind.sum_noise_stddev(mechanism, 1000) < mechanism.noise_stddev
+
+
 # Sensitivity, and simulations of larger cohorts.
 
 
@@ -229,7 +243,7 @@ def test_a_simulation_has_the_noise_to_signal_ratio_of_the_deployment(name):
         (LOCAL, {"sampling": "cyclic_poisson"}, "not known"),
         (FIXED_CLIP, {"sampling": "shuffled_epochs"}, "not known"),
         # 60 of 6,000 users in each of 101 rounds in a row are more than there are.
-        (BANDED, {"min_separation": 101}, "lower --clients_per_round to 59.4059"),
+        (BANDED, {"min_separation": 101}, "to 59.4059, or --min_separation to 100"),
     ],
 )
 def test_combinations_without_a_known_cost_are_refused(mechanism, change, said):
