@@ -223,6 +223,7 @@ def main() -> None:
     results = flags.folder / "results.jsonl"
     known = [r for r in _read_lines(results) if not (flags.again and r["outcome"] == "survived")]
     results.write_text("".join(json.dumps(r) + "\n" for r in known))
+    drawn = _read_lines(flags.folder / "drawn.jsonl")
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     warnings.simplefilter("ignore")
     for name in _IMPORTED_ONCE:
@@ -232,12 +233,13 @@ def main() -> None:
         copy = pathlib.Path(folder) / "checkout"
         _copy_checkout(copy)
         clean = Clean(copy, flags.folder / "clean.json")
-        for mutant in _read_lines(flags.folder / "drawn.jsonl"):
+        for mutant in drawn:
             if not any(_is_same(mutant, result) for result in known):
                 result = _run_mutant(copy, clean, mutant)
                 with results.open("a") as file:
                     file.write(json.dumps(result) + "\n")
-    print(survivors_lib.describe(_read_lines(results)))
+    found = [r for r in _read_lines(results) if any(_is_same(r, mutant) for mutant in drawn)]
+    print(survivors_lib.describe(found))
 
 
 if __name__ == "__main__":
