@@ -13,8 +13,8 @@ What is left out is decided here, from the syntax, before any test runs:
 - annotations, `__all__`, and blocks under `TYPE_CHECKING`: nothing evaluates them for their value;
 - what stands in a `raise`, and the message of an `assert`: the text of an error. Its condition is
   mutated;
-- caches, whether a dataclass is frozen, and what is abstract: they change no value, and keep
-  programmers from mistakes.
+- caches, whether a dataclass is frozen, what is abstract, and `strict` of zip: they change no
+  value, and keep programmers from mistakes.
 """
 
 import argparse
@@ -87,6 +87,8 @@ def _left_out(node: ast.AST) -> list[ast.AST]:
         return [node] if any(getattr(t, "id", "") == "__all__" for t in node.targets) else []
     if isinstance(node, ast.If):
         return [node] if "TYPE_CHECKING" in ast.unparse(node.test) else []
+    if isinstance(node, ast.keyword):
+        return [node.value] if node.arg == "strict" else []
     if isinstance(node, ast.Raise):
         return [node]
     return [node.msg] if isinstance(node, ast.Assert) and node.msg else []

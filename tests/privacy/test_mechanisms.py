@@ -16,7 +16,7 @@ from fedrec_tff.privacy import (
     planning,
     statement,
 )
-from fedrec_tff.privacy.mechanisms import adaptive, base, kinds
+from fedrec_tff.privacy.mechanisms import adaptive, base, kinds, sparse
 from fedrec_tff.privacy.mechanisms import terms as terms_lib
 
 FIXED_CLIP = mechanisms.Mechanism("dp_gaussian", 1.0, 0.5, num_clients=6040, clients_per_round=60)
@@ -82,6 +82,24 @@ def test_noise_multiplier_limit_is_where_the_split_ends():
         adaptive.split_adaptive_noise(limit, 20)
 
 
+def test_a_histogram_and_the_updates_share_the_noise_by_hand():
+    mechanism = mechanisms.Mechanism(
+        "dp_sparse",
+        *(1.2, 0.5, 100, 10),
+        histogram_share=0.36,
+        rows_per_user=9,
+        row_threshold=0.0,
+        row_selection="round",
+    )
+    # Parts 0.36 and 0.64 of the inverse square of 1.2: multipliers 1.2 / 0.6 and 1.2 / 0.8.
+    assert sparse.split_noise(mechanism) == pytest.approx((2.0, 1.5))
+    assert mechanism.kind.added_noise_stddev(mechanism) == pytest.approx(1.5 * 0.5)
+    assert mechanisms.unit_event(mechanism).event.noise_multiplier == pytest.approx(1.2)
+    assert mechanism.kind.needless_probability(mechanism) == 0.5
+    higher = dataclasses.replace(mechanism, row_threshold=1.5)
+    assert higher.kind.needless_probability(higher) == pytest.approx(stats.norm.sf(1.5))
+
+
 # Correlated noise.
 
 BANDED = mechanisms.Mechanism(
@@ -139,7 +157,7 @@ def test_one_group_is_poisson_sampling():
 
 # Noise on the device.
 
-LOCAL = mechanisms.Mechanism("local_gaussian", 6.0, 0.5, 100, 10, max_rounds_per_user=5)
+LOCAL = mechanisms.Mechanism("local_gaussian", 7.0, 0.5, 100, 10, max_rounds_per_user=5)
 DISTRIBUTED = mechanisms.Mechanism(
     "ddp_skellam", 6.0, 0.5, 100, 10, "shuffled_epochs", num_weights=50, modulus_bits=24
 )
@@ -160,10 +178,10 @@ def test_local_units(law, rounds, turns):
     mechanism = dataclasses.replace(LOCAL, sampling=law)
     assert mechanisms.num_units(mechanism, rounds) == turns
     # A user's message, or that of another user: two clips apart.
-    assert mechanisms.unit_event(mechanism) == dp_accounting.GaussianDpEvent(3.0)
+    assert mechanisms.unit_event(mechanism) == dp_accounting.GaussianDpEvent(3.5)
     assert mechanism.neighbouring_relation is dp_accounting.NeighboringRelation.REPLACE_ONE
     laplace = dataclasses.replace(mechanism, name="local_laplace")
-    assert mechanisms.unit_event(laplace) == dp_accounting.LaplaceDpEvent(3.0)
+    assert mechanisms.unit_event(laplace) == dp_accounting.LaplaceDpEvent(3.5)
 
 
 def test_those_left_over_lengthen_no_epoch():
@@ -178,7 +196,7 @@ def test_noise_of_a_rounds_sum_is_what_all_who_add_some_add():
         expected = factor * mechanism.noise_multiplier * 0.5
         assert mechanism.kind.sum_noise_stddev(mechanism, 40) == pytest.approx(expected)
     laplace = dataclasses.replace(LOCAL, name="local_laplace")
-    expected = math.sqrt(10.0) * stats.laplace.std(scale=6.0 * 0.5)
+    expected = math.sqrt(10.0) * stats.laplace.std(scale=7.0 * 0.5)
     assert laplace.kind.sum_noise_stddev(laplace, 40) == pytest.approx(expected)
     # Of bands or levels there is one: the noise of each round is independent.
     for mechanism in (BANDED, TREE):

@@ -4,7 +4,8 @@ Discrete Gaussian noise (Kairouz et al. 2021, arXiv 2102.06387) or Skellam noise
 2021, arXiv 2110.04995), under a secure sum. `privacy.distributed` has grid, shares and cost.
 """
 
-# Tested in tests/privacy/test_mechanisms.py and tests/privacy/test_distributed.py.
+# Tested in tests/privacy/test_mechanisms.py and tests/privacy/test_statement.py.
+# Tested in tests/privacy/test_distributed.py.
 
 import dataclasses
 import math
