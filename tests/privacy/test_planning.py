@@ -158,6 +158,14 @@ def test_advice():
     assert "twice the min_separation" not in by_change
 
 
+def test_advice_for_turns_looks_at_turns_twice_as_far_apart():
+    run = planning.plan(setting(TREE, rounds=64, target_epsilon=4.0))
+    found = {w.change: w.total_ratio for w in planning.advise([run], 5_000).what_ifs}
+    apart = dataclasses.replace(TREE, min_separation=16)
+    expected = planning.plan(setting(apart, rounds=64, target_epsilon=4.0)).total_ratio
+    assert found["twice the min_separation"] == pytest.approx(expected, rel=1e-3)
+
+
 def test_advice_leaves_out_what_cannot_be():
     # Half of all users: twice as many are all, three times more groups than users are not.
     most = dataclasses.replace(BANDED, clients_per_round=500, min_separation=12)

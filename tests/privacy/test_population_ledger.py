@@ -104,6 +104,18 @@ def test_settling_frees_what_was_not_spent(path):
     assert dict(states(path)) == {"run-1": SETTLED, "run-2": RESERVED, "run-3": RESERVED}
 
 
+def test_what_an_open_ledger_knows_is_what_it_has_written(path):
+    with population_ledger.PopulationLedger(path) as ledger:
+        for number in (1, 2, 1):
+            ledger.reserve(dataclasses.replace(RUN, run_id=f"run-{number}"), ADD)
+            read = population_ledger.read_population(path)
+            assert set(ledger.contents.entries) == set(read.entries)
+            assert ledger.contents.digests == read.digests
+        assert len(ledger.contents.entries) == 2
+        with pytest.raises(UserError, match="of the budget"):
+            ledger.reserve(dataclasses.replace(RUN, run_id="run-3"), ADD)
+
+
 def test_a_runs_new_reservation_takes_the_place_of_its_old_one(path):
     reserve(path, RUN)
     larger = tuple((event, 2 * count) for event, count in EVENTS)
@@ -226,6 +238,14 @@ def run_value(**changes):
     return {**population_format.entry_to_json(RUN), **changes}
 
 
+def test_releases_may_cost_no_delta_and_nothing_at_all(path):
+    for epsilon in (0.5, 0.0):
+        release = {"note": "a", "epsilon": epsilon, "delta": 0.0, "date": ""}
+        path.write_bytes(resealed(header_value(), release))
+        [entry] = population_ledger.read_population(path).entries
+        assert (entry.epsilon, entry.delta) == (epsilon, 0.0)
+
+
 @pytest.mark.parametrize(
     ("values", "line"),
     [
@@ -243,6 +263,8 @@ def run_value(**changes):
         ([header_value(), run_value(events=[[run_value()["events"][0][0], -1]])], 2),
         ([header_value(), run_value(surprise=1)], 2),
         ([header_value(), {"note": "a", "epsilon": -1.0, "delta": 0.0, "date": ""}], 2),
+        ([header_value(), {"note": "a", "epsilon": 1.0, "delta": -1e-9, "date": ""}], 2),
+        ([header_value(), {"note": "a", "epsilon": 1.0, "delta": 1.0, "date": ""}], 2),
         ([header_value(), {"note": "a"}], 2),
     ],
 )

@@ -1,3 +1,5 @@
+import math
+
 import dp_accounting
 import numpy as np
 import pytest
@@ -59,6 +61,23 @@ def test_noise_is_a_function_of_the_seed_and_the_number_of_releases(create):
     other, _ = _release(create(6), create(6).initial_global_state(), _TEMPLATE, 4)
     values = np.ravel([results, other])
     assert len(np.unique(values)) == values.size
+
+
+@pytest.mark.parametrize("length", [0.5, 1.0, 30.0])
+def test_updates_keep_their_direction_on_the_grid_and_use_its_room(length):
+    rng = np.random.default_rng(0)
+    parts = [rng.normal(size=shape).astype(np.float32) for shape in ((30, 20), (400,))]
+    norm = math.sqrt(sum(np.sum(part.astype(np.float64) ** 2) for part in parts))
+    parts = [part * np.float32(2.0 * length / norm) for part in parts]
+    rounded, found = queries.round_to_grid(parts, 2.0, 4096)
+    assert float(found) == pytest.approx(2.0 * length)
+    # Rounding n numbers moves them by sqrt(n) / 2 at most, which is left free.
+    scale = (4096 - 0.5 * math.sqrt(1000)) / (2.0 * max(length, 1.0))
+    for part, integers in zip(parts, rounded, strict=True):
+        np.testing.assert_allclose(integers, part * scale, atol=0.501)
+    assert sum(np.sum(integers.numpy() ** 2) for integers in rounded) <= 4096**2
+    not_finite = [parts[0], np.full(3, np.nan, np.float32)]
+    assert not any(np.any(part) for part in queries.round_to_grid(not_finite, 2.0, 4096)[0])
 
 
 def test_seeded_noise_is_added_to_the_sum():

@@ -10,7 +10,7 @@ from scipy import stats
 
 from fedrec_tff.datasets import splits
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import accounting, partition_selection, releases
+from fedrec_tff.privacy import accounting, grid, partition_selection, releases
 
 _ADD = accounting.NeighbouringRelation.ADD_OR_REMOVE_ONE
 _REPLACE = accounting.NeighbouringRelation.REPLACE_ONE
@@ -204,6 +204,8 @@ def test_the_threshold_is_above_the_formulas(noise_multiplier):
     release = releases.CatalogueRelease(noise_multiplier, 1e-6, items_per_user=30)
     exact = partition_selection.find_threshold(noise_multiplier, 1e-6, 30)
     assert exact < release.threshold < 1.01 * exact
+    # For weights that are rounded, and for noise that is: two steps of the grid.
+    assert release.threshold > exact + 2.0 / grid.create_grid(noise_multiplier).max_norm
 
 
 @pytest.mark.parametrize(

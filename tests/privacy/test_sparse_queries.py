@@ -151,6 +151,7 @@ def test_a_row_is_chosen_as_often_as_its_noised_count_passes(count):
     assert stats.binomtest(int(is_chosen.sum()), _ROWS, expected).pvalue > 1e-6
     assert int(state.num_chosen) == is_chosen.sum()
     assert query.derive_metrics(state)["chosen_rows"] == state.num_chosen
+    assert query.derive_metrics(query.initial_global_state())["chosen_rows"] == 0
 
 
 def test_noise_is_on_all_of_a_chosen_row_and_on_nothing_of_another():

@@ -259,6 +259,8 @@ def test_no_guarantee_is_said_first_and_plainly(mechanism, choices):
     assert text.startswith("NOT PRIVATE")
     assert "This run has (" not in text
     assert "guarantee holds" not in text
+    assert mechanism.kind.what_is_done(mechanism) in text
+    assert ("Accounted by" in text) == bool(choices)
     assert ("which assumes " in text) == bool(choices)
     assert ("predictable" in text) == ("has_deterministic_noise" in choices)
     assert ("Who is in which round follows from --seed" in text) == (

@@ -16,3 +16,5 @@ def test_a_round_of_nobody_is_zeros_and_takes_no_client(build):
         empty.add([np.ones([1, 2, 3], np.int64), np.ones([1], np.int64)], np.array([0]))
     assert [total.tolist() for total in empty.finish()] == [[[0, 0, 0], [0, 0, 0]], 0]
     assert protocol.costs is None
+    # With nothing to sum there is nothing that a client could give away.
+    protocol.start([], 0).add([], np.array([0]))
