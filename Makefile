@@ -14,8 +14,9 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 # Likewise of what draws mutants; their tests run in $(VENV).
 MUTATION_VENV  := .venv-mutation
 MUTATION_STAMP := $(MUTATION_VENV)/.installed
-# How many mutants of each area, and the seed of the draw.
+# How many mutants of each area, the areas (all, if none is named), and the seed of the draw.
 MUTANTS ?= 120
+AREAS   ?=
 SEED    ?= 1
 
 .PHONY: help setup demo accelerator test test-all test-times mutants lint docs screenshots clean
@@ -59,7 +60,7 @@ test-times: accelerator
 # Goes on where it was interrupted; takes hours of one core's time for thousands, not for hundreds.
 mutants: $(MUTATION_STAMP) accelerator
 	@mkdir -p build/mutants/$(SEED)
-	@$(MUTATION_VENV)/bin/python tests/mutation/draw_mutants.py --seed=$(SEED) --mutants=$(MUTANTS) \
+	@$(MUTATION_VENV)/bin/python tests/mutation/draw_mutants.py --seed=$(SEED) --mutants=$(MUTANTS) --areas $(AREAS) \
 	  > build/mutants/$(SEED)/drawn.jsonl
 	@$(RUN) tests/mutation/run_mutants.py build/mutants/$(SEED)
 

@@ -40,8 +40,8 @@ _ROW_SPARSE = (
 )
 # What belongs to an area: folders, or files. A file belongs to the first that names it.
 AREAS = {
-    "row-sparse sums": _ROW_SPARSE,
-    "secure sums": ("fedrec_tff/secure_sums",),
+    "row_sparse_sums": _ROW_SPARSE,
+    "secure_sums": ("fedrec_tff/secure_sums",),
     "metrics": ("fedrec_tff/evaluation", "fedrec_tff/run/metrics"),
     "privacy": ("fedrec_tff/privacy",),
 }
@@ -189,9 +189,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--mutants", type=int, required=True, help="of each area")
-    parser.add_argument("--areas", nargs="*", default=list(AREAS), choices=list(AREAS))
+    parser.add_argument("--areas", nargs="*", choices=list(AREAS), default=[])
     flags = parser.parse_args()
-    for area in flags.areas:
+    for area in flags.areas or AREAS:
         for mutant in draw(area, flags.mutants, flags.seed):
             print(json.dumps(mutant))
 

@@ -157,6 +157,10 @@ def test_a_sum_with_too_much_noise_is_refused(scheme):
 def test_integers_have_all_the_bits_that_the_noise_of_a_cohort_leaves():
     """By the bounds that the schemes' classes state, written out."""
     degree = schemes.DEGREE
+    for scheme in _SCHEMES.values():
+        parameters = scheme.create_keys(2).seal_context().data.first_context_data().parms()
+        [modulus] = (prime.value() for prime in parameters.coeff_modulus())
+        assert schemes.MIN_MODULUS <= modulus < 2**60
     ckks_noise = math.sqrt(degree / 3) * (3 + 8 * math.sqrt(degree)) + degree / 2
     for num_clients in range(1, 60):
         bfv_bits = 0

@@ -7,12 +7,14 @@ import math
 import hypothesis
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers import aead
 from hypothesis import strategies
 from scipy import stats
 
 from fedrec_tff.execution import secure_sum
 from fedrec_tff.secure_sums.masking import (
     failures,
+    identity,
     key_agreement,
     layout,
     masks,
@@ -138,6 +140,19 @@ def test_one_key_masks_all_groups_differently():
 
 
 # Keys.
+
+
+def test_what_is_sealed_is_aes_gcm_under_the_number_of_its_sender():
+    key, content = bytes(range(32)), b"a share"
+    sealed = key_agreement.seal(key, 258, content, b"who to whom")
+    nonce = bytes(10) + b"\x01\x02"
+    assert aead.AESGCM(key).decrypt(nonce, sealed, b"who to whom") == content
+    # Four bytes of length before each part, and of a number.
+    assert key_agreement.encode(b"ab", 258) == b"\0\0\0\2ab\0\0\0\4\0\0\1\2"
+
+
+def test_a_secret_key_is_not_shown():
+    assert "Private" not in repr(identity.create_identities(1))
 
 
 def test_keys_are_of_one_pair_and_one_use():

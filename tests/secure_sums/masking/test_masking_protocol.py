@@ -539,6 +539,29 @@ def test_an_input_is_sent_once():
         exchange.server.receive_masked(first)
 
 
+def test_just_enough_is_enough_for_a_client_and_one_fewer_is_not():
+    """Five of seven, itself among them: when keys come, shares come, inputs and confirmations."""
+    exchange = Exchange(signed=True)
+    rosters = exchange.advertise()
+    exchange.clients[0].share(messages.Roster(rosters[0].advertisements[:4]))
+    exchange = Exchange(signed=True)
+    inboxes = exchange.share(exchange.advertise())
+    for client, number in ((0, 4), (1, 3)):
+        inbox = messages.Envelopes(inboxes[client].envelopes[:number])
+        if number == 4:
+            exchange.clients[client].receive_shares(inbox)
+            continue
+        with pytest.raises(failures.TooFewClientsError, match=r"4 clients .* shared their secrets"):
+            exchange.clients[client].receive_shares(inbox)
+    exchange, _ = _at_unmasking(signed=True)
+    announcement = messages.Announcement((0, 1, 2, 3, 4), (5, 6))
+    signed = [exchange.clients[i].confirm(announcement) for i in announcement.survivors]
+    enough = messages.UnmaskingRequest(announcement, tuple(signed[1:]))
+    assert len(exchange.clients[0].reveal(enough).seed_shares) == 5
+    with pytest.raises(failures.TooFewClientsError, match=r"4 clients around client 1 confirmed"):
+        exchange.clients[1].reveal(messages.UnmaskingRequest(announcement, tuple(signed[2:])))
+
+
 def test_a_client_does_not_share_with_too_few_nor_with_strangers():
     exchange = Exchange()
     rosters = exchange.advertise()
