@@ -30,7 +30,12 @@ def test_gaps_name_the_worst_where_anybody_can_say_it():
     assert gap == group_metrics.Gap(pytest.approx(0.3), pytest.approx(0.4), "a", "b")
     assert group_metrics.find_gap("miscalibration@10", means).worst == "b"
     assert group_metrics.find_gap("novelty@10", means).worst is None
-    assert group_metrics.find_gap("ndcg@10", {"a": 1.0}).difference == 0.0
+    # Of one group nothing lies between, and nobody is the worst.
+    for means in ({"a": 1.0}, {"a": 1.0, "b": float("nan")}, {}):
+        alone = group_metrics.find_gap("ndcg@10", means)
+        assert (alone.difference, alone.worst, alone.best) == (0.0, None, None)
+        assert np.isnan(alone.ratio)
+    assert np.isnan(group_metrics.find_gap("ndcg@10", {"a": 0.0, "b": 0.0}).ratio)
 
 
 def test_losses_and_differences_are_of_the_same_users():

@@ -122,6 +122,7 @@ def test_hand_made_example():
     ranks = ranking.rank(scorer_of(table), make_set([[0]], [[2, 1]]), 5, num_sampled_negatives=0)
     assert ranks.positions.tolist() == [1, 3]
     assert (ranks.sampled_positions, ranks.num_negatives) == (None, 0)
+    assert ranks.lists.shape == (1, 0)
     ideal = 1 + 1 / math.log2(3)
     assert found == {
         "recall@1": 0.0,

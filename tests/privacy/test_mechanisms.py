@@ -11,6 +11,7 @@ from fedrec_tff.privacy import (
     calibration,
     departures,
     distributed,
+    grid,
     ledger_format,
     mechanisms,
     planning,
@@ -96,6 +97,9 @@ def test_a_histogram_and_the_updates_share_the_noise_by_hand():
     assert mechanism.kind.added_noise_stddev(mechanism) == pytest.approx(1.5 * 0.5)
     assert mechanisms.unit_event(mechanism).event.noise_multiplier == pytest.approx(1.2)
     assert mechanism.kind.needless_probability(mechanism) == 0.5
+    # A count moves the histogram by a step in nine rows, an update the sum by a clip.
+    limit = min(0.6 * grid.largest_noise_multiplier(3.0), 0.8 * grid.largest_noise_multiplier(1.0))
+    assert mechanisms.noise_multiplier_limit(mechanism) == pytest.approx(limit)
     higher = dataclasses.replace(mechanism, row_threshold=1.5)
     assert higher.kind.needless_probability(higher) == pytest.approx(stats.norm.sf(1.5))
 

@@ -4,6 +4,7 @@ Messages are plain data, so that a test can keep everything that the server ever
 """
 
 # Tested in tests/secure_sums/masking/test_masking_protocol.py.
+# Tested in tests/secure_sums/masking/test_masking_primitives.py.
 
 import dataclasses
 from typing import Any
