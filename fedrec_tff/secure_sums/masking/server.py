@@ -6,6 +6,7 @@ fails releases nothing.
 """
 
 # Tested in tests/secure_sums/masking/test_masking_protocol.py.
+# Tested in tests/secure_sums/masking/test_masking_sum.py.
 
 import os
 from collections.abc import Callable, Collection, Sequence

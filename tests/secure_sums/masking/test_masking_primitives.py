@@ -83,6 +83,14 @@ def test_shares_that_would_not_open_or_would_show_the_secret(points, threshold):
         secret_sharing.share(_KEY, points, threshold)
 
 
+def test_a_share_is_the_only_spelling_of_its_number():
+    """The number of a share and the prime more: the same residue, but no share that was made."""
+    zero, prime = bytes(33), secret_sharing.PRIME.to_bytes(33, "big")
+    assert secret_sharing.open_secret([1], [zero]) == bytes(32)
+    with pytest.raises(failures.TamperedMessageError, match="not genuine"):
+        secret_sharing.open_secret([1], [prime])
+
+
 # Masks.
 
 
@@ -252,15 +260,17 @@ def test_graphs_are_drawn_anew():
 
 
 def test_small_cohorts_mask_with_everybody():
-    assert [rules.Rules().degree(n) for n in (1, 2, 100, 128)] == [0, 1, 99, 127]
+    assert [rules.Rules().degree(n) for n in (0, 1, 2, 100, 128)] == [0, 0, 1, 99, 127]
     assert rules.Rules(num_neighbours=7).degree(100) == 8
     assert rules.Rules(num_neighbours=7).degree(5) == 4
 
 
-@pytest.mark.parametrize("num_parties", [300, 1000])
-def test_the_number_of_neighbours_is_the_smallest_that_is_safe(num_parties):
+@pytest.mark.parametrize(
+    ("num_parties", "corrupt", "dropout"), [(300, 0.1, 0.1), (1000, 0.1, 0.1), (1000, 0.2, 0.05)]
+)
+def test_the_number_of_neighbours_is_the_smallest_that_is_safe(num_parties, corrupt, dropout):
     # The three probabilities again, in exact integers.
-    num_corrupt = num_dropped = math.ceil(0.1 * num_parties)
+    num_corrupt, num_dropped = (math.ceil(part * num_parties) for part in (corrupt, dropout))
     others = num_parties - 1
 
     def tail(num_marked, degree, least):
@@ -282,10 +292,19 @@ def test_the_number_of_neighbours_is_the_smallest_that_is_safe(num_parties):
         )
         return max(failures_of_all) <= 2.0**-40
 
-    degree = rules.Rules().degree(num_parties)
+    found = rules.Rules(corrupt_fraction=corrupt, dropout_fraction=dropout)
+    degree = found.degree(num_parties)
     assert is_safe(degree)
     assert not any(is_safe(smaller) for smaller in range(2, degree, 2))
-    assert rules.Rules(dropout_fraction=0.15).degree(num_parties) > degree
+    more = rules.Rules(corrupt_fraction=corrupt, dropout_fraction=dropout + 0.1)
+    assert more.degree(num_parties) > degree
+
+
+def test_so_many_may_leave_that_the_others_are_the_share_that_stays():
+    # Of 125 a fifth leaves, of 149 a third; one more would be too many.
+    assert rules.Rules().num_phantoms(100, 0.2) == 25
+    assert rules.Rules().num_phantoms(99, 1 / 3) == 49
+    assert rules.Rules().num_phantoms(10, 0.0) == 0
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,10 @@ def _assert_sums(found, values, present, slots=_SLOTS):
         assert total.tolist() == np.array(expected).tolist()
 
 
+def test_of_two_the_first_adds_and_the_second_takes_away():
+    assert [pairs.sign_of(*pair) for pair in ((0, 1), (1, 0), (7, 3))] == [1, -1, -1]
+
+
 # Who may leave.
 
 
