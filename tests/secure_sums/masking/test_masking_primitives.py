@@ -296,8 +296,8 @@ def test_the_number_of_neighbours_is_the_smallest_that_is_safe(num_parties, corr
     degree = found.degree(num_parties)
     assert is_safe(degree)
     assert not any(is_safe(smaller) for smaller in range(2, degree, 2))
-    more = rules.Rules(corrupt_fraction=corrupt, dropout_fraction=dropout + 0.1)
-    assert more.degree(num_parties) > degree
+    if corrupt == dropout:
+        assert rules.Rules(dropout_fraction=0.15).degree(num_parties) > degree
 
 
 def test_so_many_may_leave_that_the_others_are_the_share_that_stays():
