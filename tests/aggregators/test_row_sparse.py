@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -117,6 +119,33 @@ def test_weighted_mean_equals_numpy():
 def test_other_types_are_refused(create, value_type):
     with pytest.raises(TypeError, match="RowSparse"):
         create(value_type)
+
+
+def test_no_choice_of_ids_makes_a_sum_longer_than_the_rows_that_count():
+    """All short lists of ids in and beside a table of three rows, each against its definition."""
+
+    # As in an aggregation: how many rows there are is not known when the graph is built.
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, 2])])
+    def keep(ids, rows):
+        value = (rows, rows[:, 0], tf.constant([7.0]))
+        return row_sparse.keep_distinct(row_sparse.RowSparse(ids, value), 3)
+
+    for length in range(4):
+        rows = np.arange(1, 2 * length + 1, dtype=np.float32).reshape(length, 2)
+        for ids in itertools.product(range(-1, 4), repeat=length):
+            found = keep(np.array(ids, np.int32), rows)
+            is_ascending = all(later >= earlier for earlier, later in itertools.pairwise(ids))
+            counts = [
+                is_ascending and 0 <= row < 3 and row not in ids[:place]
+                for place, row in enumerate(ids)
+            ]
+            expected = np.where(np.reshape(counts, (length, 1)), rows, 0.0)
+            np.testing.assert_array_equal(found.value[0], expected)
+            np.testing.assert_array_equal(found.value[1], expected[:, 0])
+            assert found.value[2].numpy().tolist() == [7.0]
+            assert found.ids.numpy().tolist() == np.clip(ids, 0, 2).tolist()
+    other = (tf.constant([1.0]),)
+    assert row_sparse.keep_distinct(other, 3) is other
 
 
 @pytest.mark.parametrize("clip_norm", [0.1, 1.0, 100.0])
