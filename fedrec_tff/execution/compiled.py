@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from fedrec_tff.execution import (
     client_calls,
+    compiled_programs,
     contexts,
     devices,
     entropy,
@@ -112,6 +113,7 @@ class CompiledContext(contexts.InProcessContext):
             if self._options.num_shares > 1 or options.num_shares is not None:
                 xla_flags.keep_matrix_products_in_their_thread()
             xla_flags.keep_nan()
+        compiled_programs.begin_use(self, self._devices[0])
         super().__init__(self._devices[0], options.random_seed, options.updates_in_place)
 
     @property

@@ -5,6 +5,7 @@
 import collections
 import copy
 import itertools
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -63,6 +64,7 @@ class GraphFunction:
         )
         graph = imported.graph
         self._imported = imported
+        _free_variables_with(imported)
         self.inputs = [graph.get_tensor_by_name(name) for name in input_names]
         self.outputs = [graph.get_tensor_by_name(name) for name in output_names]
         self._random_inputs = []
@@ -151,6 +153,22 @@ def create_concrete_function(
         input_signature=[tf.TensorSpec(t.shape, t.dtype) for t in inputs],
         autograph=False,
     ).get_concrete_function()
+
+
+def _free_variables_with(imported: Any) -> None:
+    """Has the variables of a graph freed with it: nothing else does before the process ends."""
+    graph = imported.graph
+    handles = [op.outputs[0] for op in graph.get_operations() if op.type == "VarHandleOp"]
+    if handles:
+        with tf.init_scope():
+            found = imported.prune([], handles)()
+        weakref.finalize(imported, _destroy, found).atexit = False
+
+
+def _destroy(handles: Sequence[tf.Tensor]) -> None:
+    with tf.init_scope():
+        for handle in handles:
+            tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
 
 
 def _bound_names(binding: object) -> list[str]:

@@ -1,6 +1,7 @@
 """Computations taken apart."""
 
 import collections
+import gc
 
 import numpy as np
 import pytest
@@ -128,3 +129,29 @@ def test_functions_of_two_computations_do_not_meet():
 def test_only_plain_tensorflow_is_a_graph_function():
     with pytest.raises(TypeError, match="plain TensorFlow"):
         graph_functions.GraphFunction(_scattered)
+
+
+def test_variables_are_freed_with_their_graph():
+    """TensorFlow itself keeps them, under their names, until the process ends."""
+
+    @tff.tensorflow.computation(np.float32)
+    def keep(x):
+        return tf.Variable(tf.fill([3], x)).read_value()
+
+    function = graph_functions.GraphFunction(keep)
+    (variable,) = (
+        op for op in function.inputs[0].graph.get_operations() if op.type == "VarHandleOp"
+    )
+    handle = tf.raw_ops.VarHandleOp(
+        dtype=tf.float32,
+        shape=[3],
+        container=variable.get_attr("container").decode(),
+        shared_name=variable.get_attr("shared_name").decode(),
+    )
+    function.initialize([2.0])
+    np.testing.assert_array_equal(function([tf.constant(2.0)])[0], [2.0, 2.0, 2.0])
+    np.testing.assert_array_equal(tf.raw_ops.ReadVariableOp(resource=handle, dtype=tf.float32), 2.0)
+    del function, variable
+    gc.collect()
+    with pytest.raises(tf.errors.FailedPreconditionError, match="does not exist"):
+        tf.raw_ops.ReadVariableOp(resource=handle, dtype=tf.float32)
