@@ -102,8 +102,10 @@ class CompiledShares:
             if add_integers is not None:
                 rows = [tensor.numpy()[: block.clients.num_clients] for tensor in integers]
                 add_integers(rows, block.clients.positions)
-        return shares_lib.ShareTotals(
+        totals = shares_lib.ShareTotals(
             [variable.read_value() for variable in state.accumulator],
             [np.asarray(variable.numpy()) for variable in state.secure_sums],
             int(state.invalid_position),
         )
+        state.close()
+        return totals
