@@ -19,7 +19,7 @@ MUTANTS ?= 120
 AREAS   ?=
 SEED    ?= 1
 
-.PHONY: help setup demo accelerator test test-all test-times mutants lint docs screenshots clean
+.PHONY: help setup demo accelerator test test-all test-times test-shuffled mutants lint docs screenshots clean
 
 help:
 	@echo 'make setup   install the locked environment into $(VENV), and this package with its command fedrec'
@@ -28,6 +28,7 @@ help:
 	@echo 'make test    lint, then run the tests but for the slow ones'
 	@echo 'make test-all  the same, with the slow ones'
 	@echo 'make test-times  what make test runs, and then its seconds by file and its slowest tests'
+	@echo 'make test-shuffled SEED=1  what make test runs, in an order of chance'
 	@echo 'make mutants MUTANTS=120 SEED=1  break the privacy, the sums and the metrics on purpose, and tell what no test notices'
 	@echo 'make lint    check style and format, change nothing'
 	@echo 'make docs    build the site of the docs into build/docs, with what $(DOCS_VENV) holds'
@@ -56,6 +57,9 @@ test-times: accelerator
 	@mkdir -p build; status=0; \
 	$(PYTEST) -m 'not slow' --junitxml=build/test-times.xml || status=$$?; \
 	$(RUN) tests/durations.py build/test-times.xml; exit $$status
+
+test-shuffled: accelerator
+	@$(PYTEST) -m 'not slow' --shuffle=$(SEED)
 
 # Goes on where it was interrupted; takes hours of one core's time for thousands, not for hundreds.
 mutants: $(MUTATION_STAMP) accelerator

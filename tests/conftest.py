@@ -1,7 +1,9 @@
 """Fixtures shared by all tests."""
 
+import itertools
 import os
 import pathlib
+import random
 from collections.abc import Iterator
 
 import hypothesis
@@ -18,6 +20,25 @@ hypothesis.settings.register_profile(
     "fedrec_tff", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("fedrec_tff")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the order of chance."""
+    help_text = "shuffle files, and tests within each, by this seed: no test may depend on another"
+    parser.addoption("--shuffle", type=int, metavar="SEED", help=help_text)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Shuffles, if so asked; tests of a file stay together, since they share its fixtures."""
+    seed = config.getoption("shuffle")
+    if seed is not None:
+        draw = random.Random(seed)
+        files = [list(tests) for _, tests in itertools.groupby(items, lambda item: item.path)]
+        draw.shuffle(files)
+        for tests in files:
+            draw.shuffle(tests)
+        items[:] = itertools.chain(*files)
 
 
 @pytest.fixture(scope="session")
