@@ -123,23 +123,6 @@ class CohortPart:
     positions: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class CohortArrays:
-    """The stacked tensors of the members of a cohort that lie in one bucket.
-
-    Attributes:
-      bucket_index: Which bucket.
-      item_index: int32 [c, padded_length].
-      num_interactions: int32 [c].
-      positions: int64 [c], the members' positions in the cohort.
-    """
-
-    bucket_index: int
-    item_index: np.ndarray
-    num_interactions: np.ndarray
-    positions: np.ndarray
-
-
 def default_bucket_lengths(longest: int) -> tuple[int, ...]:
     """Returns 16, 32, 64 and so on, up to the first that holds the longest client.
 
@@ -239,25 +222,4 @@ def select(population: ClientPopulation, clients: np.ndarray) -> list[CohortPart
         CohortPart(index, population.bucket_row[clients[positions]], positions)
         for index, positions in enumerate(groups)
         if positions.size
-    ]
-
-
-def client_arrays(population: ClientPopulation, clients: np.ndarray) -> list[CohortArrays]:
-    """Stacks the tensors of a cohort, one set per bucket that has members.
-
-    Args:
-      population: All clients.
-      clients: int64 [m], the clients of the cohort, each in [0, num_clients).
-
-    Returns:
-      The tensors, in the order of the buckets.
-    """
-    return [
-        CohortArrays(
-            part.bucket_index,
-            population.buckets[part.bucket_index].item_index[part.bucket_rows],
-            population.buckets[part.bucket_index].num_interactions[part.bucket_rows],
-            part.positions,
-        )
-        for part in select(population, clients)
     ]

@@ -234,11 +234,6 @@ class PrivacyAccountant:
         self._cached_bound = functools.lru_cache(maxsize=8)(self._bound)
 
     @property
-    def delta(self) -> float:
-        """The delta at which epsilon is asked for."""
-        return self._delta
-
-    @property
     def neighbouring_relation(self) -> NeighbouringRelation:
         """The neighbouring relation of the guarantee."""
         return self._mechanism.neighbouring_relation

@@ -118,11 +118,15 @@ def test_cohort_comes_back(rows, data):
     cohort = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=20))
     found = {}
     buckets = []
-    for arrays in clients.client_arrays(population, np.array(cohort, np.int64)):
-        assert len(arrays.positions) > 0
-        buckets.append(arrays.bucket_index)
+    for part in clients.select(population, np.array(cohort, np.int64)):
+        assert len(part.positions) > 0
+        buckets.append(part.bucket_index)
+        bucket = population.buckets[part.bucket_index]
         for items, length, position in zip(
-            arrays.item_index, arrays.num_interactions, arrays.positions.tolist(), strict=True
+            bucket.item_index[part.bucket_rows],
+            bucket.num_interactions[part.bucket_rows],
+            part.positions.tolist(),
+            strict=True,
         ):
             assert position not in found
             found[position] = items[:length].tolist()

@@ -143,3 +143,19 @@ def test_cache_folder_comes_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.delenv("FEDREC_TFF_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert download.cache_dir() == pathlib.Path(tmp_path / "xdg" / "fedrec_tff")
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "message"),
+    [("other/x.txt", 10**9, "it holds no folder"), ("data/x.txt", 3, "unpacks to more than 3")],
+)
+def test_an_archive_that_is_not_what_was_asked_for_leaves_nothing(
+    tmp_path, monkeypatch, name, limit, message
+):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(name, "four")
+    monkeypatch.setattr(download, "_MAX_UNPACKED_BYTES", limit)
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(ValueError, match=message):
+        download._unpack(tmp_path / "a.zip", "data", tmp_path / "kept")
+    assert not list((tmp_path / "kept").iterdir())

@@ -674,3 +674,28 @@ def test_what_is_expected_is_the_plan_and_each_thing_again(mechanism):
     assert accountant.epsilon() > accounting.epsilon(
         plan.items(), 1e-5, mechanism.neighbouring_relation
     )
+
+
+def _sampled(probability, noise_multiplier):
+    noise = dp_accounting.GaussianDpEvent(noise_multiplier)
+    return dp_accounting.PoissonSampledDpEvent(probability, noise)
+
+
+def test_a_round_that_was_executed_with_two_samplings_has_no_cost_that_is_known():
+    with pytest.raises(UserError, match="different sampling"):
+        accounting.repeated_event([_sampled(0.1, 1.0), _sampled(0.2, 1.0)])
+    with pytest.raises(ValueError, match="counted one by one"):
+        accounting.repeated_event([dp_accounting.GaussianDpEvent(1.0)] * 2)
+
+
+def test_executions_on_one_cohort_are_one_sample_with_all_of_their_noise():
+    """Of two multipliers z and w: a sample with Gaussian noise of 1 / sqrt(1/z^2 + 1/w^2)."""
+    relation = accounting.NeighbouringRelation.ADD_OR_REMOVE_ONE
+    both = accounting.repeated_event([_sampled(0.1, 1.0), _sampled(0.1, 2.0)])
+    found = accounting.epsilon([(both, 1)], 1e-5, relation)
+    expected = accounting.epsilon([(_sampled(0.1, (1 + 1 / 4) ** -0.5), 1)], 1e-5, relation)
+    # Composed as an upper bound, so not below; and not above two cohorts that add up.
+    alone = [accounting.epsilon([(_sampled(1.0, z), 1)], 5e-6, relation) for z in (1.0, 2.0)]
+    assert expected * (1 - 1e-6) <= found <= sum(alone)
+    nobody = dp_accounting.NonPrivateDpEvent()
+    assert accounting.repeated_event([nobody, nobody]) == nobody

@@ -55,20 +55,6 @@ def distinguish(
     return Distinction(*scores, bound)
 
 
-def most_provable(num_runs: int, confidence: float) -> float:
-    """The bound where all of so many runs of each world are told apart.
-
-    Args:
-        num_runs: Number of runs of each world.
-        confidence: Confidence level of the bound.
-
-    Returns:
-        The bound, an epsilon.
-    """
-    scores = np.zeros(num_runs - -(-num_runs // _NUM_PARTS))
-    return lower_bound.bound_epsilon_from_samples(scores + 1.0, scores, 0.0, confidence).epsilon
-
-
 def _choose_direction(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     first, second = first.astype(np.float64), second.astype(np.float64)
     difference = first.mean(axis=0) - second.mean(axis=0)
