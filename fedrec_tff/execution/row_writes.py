@@ -9,7 +9,7 @@ What the caller gave is used up by that, as JAX's donated buffers are: it is an 
 a computation again, and arrays that were read of it show the new rows.
 """
 
-# Tested in tests/execution/test_row_writes.py.
+# Tested in tests/execution/test_row_writes.py and tests/execution/test_row_loops.py.
 
 import dataclasses
 import math

@@ -1,5 +1,7 @@
 """Tables that rounds write in place: the same results, no copy, no state that changes unseen."""
 
+import types
+
 import agreement
 import numpy as np
 import pytest
@@ -131,9 +133,35 @@ def test_a_first_state_is_written_where_it_lies_and_made_anew_as_it_was(context)
         np.testing.assert_array_equal(create()[0], 0.0)
 
 
+def test_only_whole_rows_of_tables_that_may_be_written_are_told_apart():
+    with tf.Graph().as_default():
+        table, other = (tf.compat.v1.placeholder(tf.float32, [6, 2]) for _ in range(2))
+        shapes = ([None, 1], [None, 2], [None, 1, 1])
+        rows, cells, deep = (tf.compat.v1.placeholder(tf.int32, shape) for shape in shapes)
+        values = tf.compat.v1.placeholder(tf.float32, [None, 2])
+        write = tf.tensor_scatter_nd_update
+        for outputs, expected in (
+            ([write(table, rows, values)], [(0, 0)]),
+            ([table, write(other, rows, values)], [(1, 1)]),
+            ([write(table, cells, values[:, 0])], []),
+            ([write(table, deep, values[:, tf.newaxis])], []),
+            ([write(tf.zeros([6, 2]), rows, values)], []),
+            ([write(table, rows, values), table], []),
+            ([write(table, rows, values), write(table, rows, values)], []),
+        ):
+            function = types.SimpleNamespace(inputs=[table, other, rows], outputs=outputs)
+            found = row_writes.find(function, 2, 0)
+            assert [(one.input_index, one.output_index) for one in found] == expected
+        function = types.SimpleNamespace(
+            inputs=[table, other], outputs=[write(other, rows, values)]
+        )
+        assert row_writes.find(function, 1, 0) == ()
+
+
 @pytest.mark.parametrize("num_rows", [12, 13])
 @pytest.mark.parametrize(
-    "ids", [[4, 5, 6, 7], [0, 1, 2, 3, 4, 5], [11], [8, 9, 10, 11], [3, 4, 5], [2, 4, 6], [5, 4]]
+    "ids",
+    [[4, 5, 6, 7], [0, 1, 2, 3, 4, 5], [11], [8, 9, 10, 11], [3, 4, 5], [2, 4, 6], [0, 2], [5, 4]],
 )
 def test_stretches_and_single_rows_are_written_where_they_belong(ids, num_rows):
     rng = np.random.default_rng(0)

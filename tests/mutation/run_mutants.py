@@ -9,7 +9,7 @@ when a test fails or the time is up: 30 seconds, or five times what its tests ta
 mutated.
 
 What was found is kept in the folder, so that a run that was interrupted goes on; `--again` runs
-those once more that survived.
+those once more that survived without a reason in `survivors.toml`.
 """
 
 import argparse
@@ -214,14 +214,18 @@ def _is_same(one: dict, other: dict) -> bool:
     return all(one[key] == other[key] for key in keys)
 
 
+def _is_unexplained(result: dict) -> bool:
+    return result["outcome"] == "survived" and survivors_lib.find_reason(result) is None
+
+
 def main() -> None:
     """Runs what has not run yet, and prints what became of all."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=pathlib.Path, help="holds drawn.jsonl")
-    parser.add_argument("--again", action="store_true", help="run those again that survived")
+    parser.add_argument("--again", action="store_true", help="run the unexplained survivors again")
     flags = parser.parse_args()
     results = flags.folder / "results.jsonl"
-    known = [r for r in _read_lines(results) if not (flags.again and r["outcome"] == "survived")]
+    known = [r for r in _read_lines(results) if not (flags.again and _is_unexplained(r))]
     results.write_text("".join(json.dumps(r) + "\n" for r in known))
     drawn = _read_lines(flags.folder / "drawn.jsonl")
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"

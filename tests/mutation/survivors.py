@@ -23,6 +23,15 @@ def _row(name: str, results: list[dict]) -> str:
     return f"| {' | '.join(map(str, cells))} | {_interval(killed, total)} |"
 
 
+def find_reason(mutant: dict) -> str | None:
+    """Why nothing notices a mutant, if somebody wrote it down."""
+    keys = ("path", "before", "after")
+    for survivor in tomllib.loads(_REASONS.read_text())["survivor"]:
+        if all(survivor[key] == mutant[key] for key in keys):
+            return survivor["reason"]
+    return None
+
+
 def describe(results: list[dict]) -> str:
     """Describes results.
 
@@ -39,14 +48,9 @@ def describe(results: list[dict]) -> str:
     areas = dict.fromkeys(result["area"] for result in results)
     lines += [_row(area, [r for r in results if r["area"] == area]) for area in areas]
     lines.append(_row("all", results))
-    reasons = {
-        (s["path"], s["before"], s["after"]): s["reason"]
-        for s in tomllib.loads(_REASONS.read_text())["survivor"]
-    }
     survivors = [r for r in results if r["outcome"] == "survived"]
     for survivor in sorted(survivors, key=lambda r: (r["path"], r["line"])):
-        key = (survivor["path"], survivor["before"], survivor["after"])
-        reason = reasons.get(key, "NO REASON GIVEN")
+        reason = find_reason(survivor) or "NO REASON GIVEN"
         lines += ["", f"{survivor['path']}:{survivor['line']}: {reason}"]
         lines += [f"  - {survivor['before']}", f"  + {survivor['after']}"]
     return "\n".join(lines)
