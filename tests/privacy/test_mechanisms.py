@@ -100,6 +100,9 @@ def test_a_histogram_and_the_updates_share_the_noise_by_hand():
     # A count moves the histogram by a step in nine rows, an update the sum by a clip.
     limit = min(0.6 * grid.largest_noise_multiplier(3.0), 0.8 * grid.largest_noise_multiplier(1.0))
     assert mechanisms.noise_multiplier_limit(mechanism) == pytest.approx(limit)
+    of_updates = dataclasses.replace(mechanism, histogram_share=0.64, rows_per_user=1)
+    limit = 0.6 * grid.largest_noise_multiplier(1.0)
+    assert mechanisms.noise_multiplier_limit(of_updates) == pytest.approx(limit)
     higher = dataclasses.replace(mechanism, row_threshold=1.5)
     assert higher.kind.needless_probability(higher) == pytest.approx(stats.norm.sf(1.5))
 

@@ -205,7 +205,10 @@ def test_the_threshold_is_above_the_formulas(noise_multiplier):
     exact = partition_selection.find_threshold(noise_multiplier, 1e-6, 30)
     assert exact < release.threshold < 1.01 * exact
     # For weights that are rounded, and for noise that is: two steps of the grid.
-    assert release.threshold > exact + 2.0 / grid.create_grid(noise_multiplier).max_norm
+    steps = grid.create_grid(noise_multiplier)
+    stddev = math.sqrt(steps.noise_variance) / steps.max_norm
+    of_the_grid = partition_selection.find_threshold(stddev, 1e-6, 30)
+    assert release.threshold > of_the_grid + 2.0 / steps.max_norm
 
 
 @pytest.mark.parametrize(

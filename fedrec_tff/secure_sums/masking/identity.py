@@ -6,6 +6,7 @@ its victim, sits on both ends of all masks. Signatures under keys that clients k
 """
 
 # Tested in tests/secure_sums/masking/test_masking_protocol.py.
+# Tested in tests/secure_sums/masking/test_masking_primitives.py.
 
 import dataclasses
 from collections.abc import Mapping
