@@ -64,6 +64,8 @@ def test_correlated_noise_must_bring_something_new():
             assert checks.check_noise_is_renewed("x", releases, scale).passed == passed
     third = 0.5 * first + 0.5 * fresh
     assert not checks.check_noise_is_renewed("x", np.stack([first, fresh, third]), 1.0).passed
+    # Nor may it be that of any release before.
+    assert not checks.check_noise_is_renewed("x", np.stack([first, fresh, fresh]), 1.0).passed
 
 
 def test_sensitivity_is_the_worst_of_all_that_was_tried():

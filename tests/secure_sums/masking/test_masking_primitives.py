@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import math
+import types
 
 import hypothesis
 import numpy as np
@@ -138,6 +139,15 @@ def test_masks_are_uniform(modulus):
     expected = np.diff(np.array(edges, object)).astype(float) / modulus * vector.size
     assert stats.chisquare(counts, expected).pvalue > _LEAST_P_VALUE
     assert int(vector.max()) < modulus
+
+
+@pytest.mark.parametrize("modulus", [5, 1009, 2**61 - 1])
+def test_words_beyond_the_last_whole_round_of_residues_are_thrown_away(modulus):
+    group = layout.Group(modulus, 3)
+    whole = 2 ** (8 * group.dtype.itemsize) // modulus * modulus
+    words = np.array([whole - 1, whole, 0], group.dtype)
+    stream = types.SimpleNamespace(read=lambda num_words, dtype: words)
+    assert masks._draw(stream, group, 3).tolist() == [modulus - 1, 0]
 
 
 def test_one_key_masks_all_groups_differently():
