@@ -91,6 +91,9 @@ def test_what_every_statement_says(mechanism):
     for ugly in ("\n", "  ", "..", " ,", "that ;"):
         assert ugly not in text, ugly
     assert text.startswith("SIMULATED:" if mechanism.is_simulated else "This run has ")
+    # What a deployment would promise is no promise of this run.
+    assert ("There, that would mean: " in text) == mechanism.is_simulated
+    assert ("That is: " in text) == (not mechanism.is_simulated)
 
 
 @pytest.mark.parametrize("mechanism", ALL.values(), ids=ALL)
