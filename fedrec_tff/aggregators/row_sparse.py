@@ -5,6 +5,8 @@ a dense accumulator; the L2 norm that clipping sees is that of the dense update,
 has one row (padding rows are zero).
 """
 
+# Tested in tests/aggregators/test_row_sparse.py and tests/aggregators/test_row_lists.py.
+
 import collections
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -205,7 +205,10 @@ def test_small_catalogue_says_how_many_negatives_there_were():
         "sampled_2/ndcg@1",
         "sampled_2/mrr",
     }
-    # Where nothing is left to sample, there is no such metric.
+    # One is enough to be ranked against,
+    found = ranking.evaluate(scorer_of(table), make_set([[0, 1, 2]], [[4]]), 5, ks=(1,))
+    assert found["sampled_1/mrr"] == 0.5
+    # and where nothing is left to sample, there is no such metric.
     found = ranking.evaluate(scorer_of(table), make_set([[0, 1, 2, 3]], [[4]]), 5, ks=(1,))
     assert not any(key.startswith("sampled") for key in found)
 

@@ -61,6 +61,15 @@ def test_parameters_of_ials_are_tried_one_after_the_other(split):
     assert found.validation_ndcg <= max(ndcg(*pair) for pair in everything)
 
 
+def test_of_equals_the_first_is_taken_also_where_none_is_any_good(split, monkeypatch):
+    monkeypatch.setattr(references, "_validate", lambda *_: 0.0)
+    found = references.fit("markov", split, 10, 0)
+    assert found.parameters == {
+        "popularity_weight": references.GRIDS["markov"]["popularity_weight"][0]
+    }
+    assert (found.num_tried, found.validation_ndcg) == (3, 0.0)
+
+
 def test_the_test_part_plays_no_part(split):
     blind = dataclasses.replace(split, test=None)
     found = references.fit("ease", blind, 10, 0)

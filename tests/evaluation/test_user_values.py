@@ -72,6 +72,12 @@ def test_what_cannot_be_told_of_a_user_is_left_out():
     assert values.select(["b"]).names == ("b",)
 
 
+def test_nothing_is_divided_by_nothing():
+    with np.errstate(all="raise"):
+        found = user_values.divide(np.array([1.0, 0.0, 3.0]), np.array([0.0, 0.0, 2.0]))
+    np.testing.assert_array_equal(found, [np.nan, np.nan, 1.5])
+
+
 def test_directions_are_known_whatever_stands_around_a_name():
     assert user_values.direction("sampled_99/ndcg@10") == 1
     assert user_values.direction("mrr") == 1
