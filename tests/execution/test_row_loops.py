@@ -1,12 +1,14 @@
 """Loops over chunks of rows, written in place: the results of TFF's own runtime, and no copy."""
 
+import types
+
 import agreement
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fedrec_tff.execution import forms, native
+from fedrec_tff.execution import forms, native, row_loops
 
 _ROWS = 7
 _TABLE = tff.TensorType(np.float32, [_ROWS, 2])
@@ -135,3 +137,33 @@ def test_a_loop_is_run_in_place_only_where_nothing_else_has_the_table(context):
     assert not finds_loop(_take_steps_that_read_the_old_table)
     assert not finds_loop(_take_steps_that_keep_a_view)
     assert not finds_loop(_take_steps_that_others_wait_for)
+
+
+_write = tf.tensor_scatter_nd_update
+
+
+@pytest.mark.parametrize(
+    ("create", "is_write"),
+    [
+        # By whatever name, and of rows that are read.
+        (lambda t, o, r, c, v: [tf.identity(_write(t, r, tf.gather(t, r[:, 0]) + v))], True),
+        (lambda t, o, r, c, v: [_write(t, r, t[2:4]), o], True),
+        (lambda t, o, r, c, v: [_write(o, r, v), o], False),
+        (lambda t, o, r, c, v: [_write(t, c, v[:, 0])], False),
+        (lambda t, o, r, c, v: [_write(t, r, v), t], False),
+        (lambda t, o, r, c, v: [_write(t, r, v + tf.reduce_sum(t))], False),
+        (lambda t, o, r, c, v: [_write(t, r, v), _write(t, r, v)], False),
+        (lambda t, o, r, c, v: [t], False),
+    ],
+)
+def test_a_body_writes_rows_of_a_table_of_which_it_reads_rows_alone(create, is_write):
+    with tf.Graph().as_default():
+        table, other = (tf.compat.v1.placeholder(tf.float32, [6, 2]) for _ in range(2))
+        rows, cells = (tf.compat.v1.placeholder(tf.int32, [None, width]) for width in (1, 2))
+        values = tf.compat.v1.placeholder(tf.float32, [None, 2])
+        named = tf.identity(tf.identity(table))
+        assert row_loops.skip_identities(named) is table
+        outputs = create(named, other, rows, cells, values)
+        body = object.__new__(row_loops._Body)
+        body.graph = types.SimpleNamespace(inputs=[table], outputs=outputs)
+        assert (body.find_write(0) is not None) == is_write

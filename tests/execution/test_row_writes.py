@@ -158,7 +158,7 @@ def test_only_whole_rows_of_tables_that_may_be_written_are_told_apart():
         assert row_writes.find(function, 1, 0) == ()
 
 
-@pytest.mark.parametrize("num_rows", [12, 13])
+@pytest.mark.parametrize("num_rows", [12, 13, 28])
 @pytest.mark.parametrize(
     "ids",
     [[4, 5, 6, 7], [0, 1, 2, 3, 4, 5], [11], [8, 9, 10, 11], [3, 4, 5], [2, 4, 6], [0, 2], [5, 4]],
