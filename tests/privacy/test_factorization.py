@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -159,6 +160,12 @@ def test_trees_are_what_their_matrix_says(rounds, period):
     assert matrix.sum(axis=0).max() == depth
     found = factorization.tree_prefix_error(rounds, period)
     np.testing.assert_allclose(found, _error(matrix), rtol=1e-9)
+
+
+def test_the_search_begins_at_the_root_of_prefix_sums():
+    """1 / sqrt(1 - x): central binomial coefficients over powers of four."""
+    expected = [math.comb(2 * k, k) / 4**k for k in range(6)]
+    np.testing.assert_allclose(factorization._inverse_square_root_series(6), expected, rtol=1e-12)
 
 
 def test_depth_of_trees():
