@@ -19,7 +19,7 @@ MUTANTS ?= 120
 AREAS   ?=
 SEED    ?= 1
 
-.PHONY: help setup demo accelerator test test-all test-times test-shuffled mutants lint docs screenshots clean
+.PHONY: help setup demo accelerator test test-all test-times test-shuffled mutants fuzz lint docs screenshots clean
 
 help:
 	@echo 'make setup   install the locked environment into $(VENV), and this package with its command fedrec'
@@ -30,6 +30,7 @@ help:
 	@echo 'make test-times  what make test runs, and then its seconds by file and its slowest tests'
 	@echo 'make test-shuffled SEED=1  what make test runs, in an order of chance'
 	@echo 'make mutants MUTANTS=120 SEED=1  break the privacy, the sums and the metrics on purpose, and tell what no test notices'
+	@echo 'make fuzz    try bad files, flags and calls by a new FUZZ_SEED, at least 10,000 cases'
 	@echo 'make lint    check style and format, change nothing'
 	@echo 'make docs    build the site of the docs into build/docs, with what $(DOCS_VENV) holds'
 	@echo 'make screenshots  take the pictures of TensorBoard in the docs anew; needs Chromium'
@@ -67,6 +68,11 @@ mutants: $(MUTATION_STAMP) accelerator
 	@$(MUTATION_VENV)/bin/python tests/mutation/draw_mutants.py --seed=$(SEED) --mutants=$(MUTANTS) --areas $(AREAS) \
 	  > build/mutants/$(SEED)/drawn.jsonl
 	@$(RUN) tests/mutation/run_mutants.py build/mutants/$(SEED)
+# Property-based tests with cases that nobody has seen; `make fuzz FUZZ_SEED=...` tries those of a seed again.
+FUZZ_SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+
+fuzz: $(STAMP)
+	@FEDREC_TFF_FUZZ=nightly $(RUN) -m pytest tests/fuzzing --hypothesis-seed=$(FUZZ_SEED)
 
 lint: $(STAMP)
 	@$(RUN) -m ruff check

@@ -66,12 +66,33 @@ def drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
-    """Parses the command line; a mistyped flag ends like any other mistake, help like success."""
+def read_flags(argv: list[str]) -> list[str]:
+    """Parses a command line, and the flagfiles that it names.
+
+    Args:
+      argv: The command line, the program's name first.
+
+    Returns:
+      What is left of it after the flags.
+
+    Raises:
+      UserError: If a flag is unknown or has no such value, or a flagfile cannot be read.
+    """
     try:
         return absl_flags.FLAGS(argv)
     except absl_flags.Error as error:
-        sys.exit(_fail("; ".join(map(_rephrase, str(error).splitlines()))))
+        raise errors.UserError("; ".join(map(_rephrase, str(error).splitlines()))) from error
+    except (OSError, UnicodeError) as error:
+        # Flagfiles are what is read meanwhile.
+        raise errors.UserError(f"--flagfile: it cannot be read: {error}") from error
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    """Parses the command line; a mistyped flag ends like any other mistake, help like success."""
+    try:
+        return read_flags(argv)
+    except errors.UserError as error:
+        sys.exit(_fail(str(error)))
     except SystemExit:
         # Only help texts exit here, and absl has them end with 1.
         sys.exit(0)

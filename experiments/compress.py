@@ -18,6 +18,7 @@ import sys
 from absl import flags
 
 from experiments import app
+from experiments.command_line import opened_folders
 from fedrec_tff import errors
 from fedrec_tff.run.finished import finished_run
 from fedrec_tff.serving.compression import access, chain, compression_config
@@ -49,6 +50,7 @@ _FORMATS = flags.DEFINE_list(
     "Files to write of each form besides, for programs without this project: saved_model, tflite. "
     "They hold the form's codes, and decode what is read.",
 )
+flags.adopt_module_key_flags(opened_folders)
 
 
 def main(argv: list[str]) -> None:
@@ -60,7 +62,7 @@ def main(argv: list[str]) -> None:
         forms, _SEED.value, _MEASURE_HELD_OUT.value, tuple(_FORMATS.value)
     )
     compression_config.check(config, _OUTPUT_DIR.value)
-    run = finished_run.find(argv[1])
+    run = finished_run.find(argv[1], opened_folders.MODEL.value)
     access.check(run, forms)
     _stay_on_one_core()
 

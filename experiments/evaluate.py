@@ -18,6 +18,8 @@ or other data with the same items by their raw ids: the model gets each user's h
 target. docs/evaluation.md says what each number means.
 """
 
+import functools
+
 from absl import flags
 
 from experiments import app
@@ -48,7 +50,12 @@ def main(argv: list[str]) -> None:
 
     if _OUTPUT.value is not None:
         tables.prepare(_OUTPUT.value)
-    reports = session.evaluate(config, argv[1:], changes, opening.open_portable)
+    reports = session.evaluate(
+        config,
+        argv[1:],
+        changes,
+        functools.partial(opening.open_portable, named=config.model),
+    )
     print(tables.describe(reports, config))
     if _OUTPUT.value is not None:
         paths = tables.write(reports, config, changes, _OUTPUT.value)

@@ -12,6 +12,7 @@ the folder as it reads that of the run. docs/serving.md has a request for each.
 from absl import flags
 
 from experiments import app
+from experiments.command_line import opened_folders
 from fedrec_tff import errors
 from fedrec_tff.run import notices
 from fedrec_tff.run.finished import finished_run
@@ -46,13 +47,14 @@ _SHOW_NON_PRIVATE = flags.DEFINE_bool(
     "Show exact metrics of held-out interactions in the card of a private run, under their "
     "non_private/ names. Epsilon does not cover them.",
 )
+flags.adopt_module_key_flags(opened_folders)
 
 
 def main(argv: list[str]) -> None:
     """Exports, and prints what was written."""
     if len(argv) != 2:
         raise errors.UserError("name the folder of one finished run, as: runs/mine")
-    run = finished_run.find(argv[1])
+    run = finished_run.find(argv[1], opened_folders.MODEL.value)
     config = export_checks.ExportConfig(
         _K.value, tuple(_FORMATS.value), _INDEX.value, _SHOW_NON_PRIVATE.value
     )

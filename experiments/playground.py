@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from experiments import app
+from experiments.command_line import opened_folders
 from fedrec_tff import errors
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _HOST = flags.DEFINE_string(
 _PORT = flags.DEFINE_integer(
     "port", 8808, "Port to listen on; 0 for a free one.", lower_bound=0, upper_bound=65535
 )
+flags.adopt_module_key_flags(opened_folders)
 
 
 def main(argv: list[str]) -> None:
@@ -42,7 +44,7 @@ def main(argv: list[str]) -> None:
     from fedrec_tff.serving.playground import http_server
 
     for path in paths:
-        opening.check_can_be_opened(path)
+        opening.check_can_be_opened(path, named=opened_folders.MODEL.value)
     with http_server.PlaygroundServer(_HOST.value, _PORT.value) as server:
         _serve(server, paths)
 
@@ -57,7 +59,7 @@ def _serve(server: "http_server.PlaygroundServer", paths: list[str]) -> None:
             file=sys.stderr,
         )
     print("starting TensorFlow", flush=True)
-    models = shown_model.open_models(paths)
+    models = shown_model.open_models(paths, opened_folders.MODEL.value)
     ready = playground.Playground(models)
     # What is compiled, is compiled now.
     ready.recommend([item["id"] for item in ready.create_example()["history"]], 1)

@@ -13,6 +13,7 @@ import pathlib
 from absl import flags
 
 from experiments import app
+from experiments.command_line import opened_folders
 from fedrec_tff import errors
 from fedrec_tff.run import notices
 from fedrec_tff.serving import history_files, opening
@@ -49,6 +50,7 @@ _FORMAT = flags.DEFINE_enum(
     "Form of the table: text for people, csv, or json, an object on each line. By default what the "
     "ending of --output says, and text.",
 )
+flags.adopt_module_key_flags(opened_folders)
 
 
 def main(argv: list[str]) -> None:
@@ -57,10 +59,10 @@ def main(argv: list[str]) -> None:
         raise errors.UserError("name one finished run or one export, as: runs/mine")
     histories = _read_histories()
     chosen, searches_index = _choose_format(), _SEARCH.value == "index"
-    opening.check_can_be_opened(argv[1], searches_index)
+    opening.check_can_be_opened(argv[1], searches_index, opened_folders.MODEL.value)
 
     notices.say("starting TensorFlow")
-    model = opening.open_recommender(argv[1], searches_index)
+    model = opening.open_recommender(argv[1], searches_index, opened_folders.MODEL.value)
 
     from fedrec_tff.serving import explaining, recommendation_table
 

@@ -7,8 +7,12 @@ one topic takes the whole run. The flags of the experiment binaries are generate
 """
 
 import dataclasses
+import types
+import typing
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from fedrec_tff import errors
 from fedrec_tff.aggregators import builtin
 from fedrec_tff.aggregators import chain as chain_lib
 from fedrec_tff.config import field_spec
@@ -293,10 +297,47 @@ class RunConfig(
         )
 
 
+_HINTS = typing.get_type_hints(RunConfig)
+
+
 def to_flags(config: RunConfig) -> dict[str, Any]:
     """Every flag's value, as JSON has it."""
     flags = dataclasses.asdict(config)
     return {name: list(v) if isinstance(v, tuple) else v for name, v in flags.items()}
+
+
+def from_flags(flags: Mapping[str, Any]) -> RunConfig:
+    """Makes a configuration of what `to_flags` has made of one, and what a file has kept of it.
+
+    Args:
+      flags: Values by the names of flags; those that are missing have their defaults.
+
+    Returns:
+      The configuration; of its values, no more is known than their types.
+
+    Raises:
+      UserError: If a flag is unknown, or a value of another type.
+    """
+    values = {}
+    for name, value in flags.items():
+        if name not in _HINTS:
+            raise errors.UserError(f"there is no flag --{name}")
+        hint = _HINTS[name]
+        options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        kind = typing.get_origin(options[0]) or options[0]
+        is_none = value is None and type(None) in options
+        if not is_none and not _is_of_kind(kind, value):
+            raise errors.UserError(f"--{name} is {value!r:.100}, which is no value of its type")
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return RunConfig(**values)
+
+
+def _is_of_kind(kind: type, value: Any) -> bool:
+    if kind is tuple:
+        return isinstance(value, list | tuple) and all(isinstance(part, str) for part in value)
+    if kind is float:
+        return type(value) in (int, float)
+    return type(value) is kind
 
 
 def names_that_may_change_on_resume() -> set[str]:

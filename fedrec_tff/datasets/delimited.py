@@ -30,6 +30,7 @@ from fedrec_tff.datasets.cells import ParsedColumns
 _TYPED = re.compile(r"(?P<name>.+):(?P<type>token|token_seq|float|float_seq)")
 _TWO_COLONS = "::"
 _UNIT_SEPARATOR = "\x1f"
+_NO_DELIMITERS = '"\r\n\0'
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 _HEXADECIMAL = re.compile(r"\b0[xX]")
 
@@ -58,9 +59,11 @@ class TextFormat:
     time_format: str | None = None
 
     def __post_init__(self) -> None:
-        if len(self.delimiter) != 1 and self.delimiter != "::":
+        is_one = len(self.delimiter) == 1 and self.delimiter not in _NO_DELIMITERS
+        if not is_one and self.delimiter != _TWO_COLONS:
             raise errors.UserError(
-                f'the delimiter must be one character or "::", not {self.delimiter!r}'
+                'the delimiter must be one character, but no quote or line end, or "::", not '
+                f"{self.delimiter!r}"
             )
 
 
@@ -166,18 +169,23 @@ def read_bytes(path: pathlib.Path) -> bytes:
 
 def read_text(path: pathlib.Path, encoding: str = "utf-8") -> str:
     """Returns the text of a file; another encoding is a user's error, told with the line."""
-    return _decode(read_bytes(path), path, encoding)
+    text = _decode(read_bytes(path), path, encoding)
+    if not text.strip():
+        raise errors.UserError(f"{path} is empty")
+    return text
 
 
 def read_first_line(path: pathlib.Path, encoding: str = "utf-8") -> str:
     """Returns the first line that is not blank, by which the layout is told; empty if none is."""
     check_is_file(path)
+    check_encoding(encoding)
     try:
         with compression.open_stream(path) as stream:
             lines = io.TextIOWrapper(stream, encoding, errors="replace")
-            return next((line for line in lines if line.strip()), "").removeprefix("\ufeff")
-    except LookupError as error:
-        raise errors.UserError(f"there is no text encoding {encoding!r}") from error
+            found = (line.removeprefix("\ufeff") for line in lines)
+            return next((line for line in found if line.strip()), "")
+    except UnicodeError as error:
+        raise refuse_bytes(path, encoding, error) from error
 
 
 def check_is_file(path: pathlib.Path) -> None:
@@ -188,6 +196,36 @@ def check_is_file(path: pathlib.Path) -> None:
         raise errors.UserError(f"there is no file {path}: check the path")
     if not os.access(path, os.R_OK):
         raise errors.UserError(f"{path} may not be read: change its permissions")
+
+
+def check_encoding(encoding: str) -> None:
+    """Refuses what is the name of no text encoding."""
+    try:
+        io.TextIOWrapper(io.BytesIO(), encoding)
+    except (LookupError, ValueError) as error:
+        raise errors.UserError(f"there is no text encoding {encoding!r}") from error
+
+
+def refuse_bytes(
+    path: pathlib.Path, encoding: str, error: UnicodeError, lines_before: int = 0
+) -> errors.UserError:
+    """What to raise where bytes are no text of an encoding.
+
+    Args:
+      path: The file.
+      encoding: The encoding.
+      error: What the decoder raised.
+      lines_before: The lines of the file before what it was given.
+
+    Returns:
+      The error, which names the line, if the decoder tells the place.
+    """
+    way_out = "name the file's encoding, for example latin-1"
+    if not isinstance(error, UnicodeDecodeError):
+        return errors.UserError(f"{path} is not {encoding} ({error}): {way_out}")
+    line = lines_before + error.object.count(b"\n", 0, error.start) + 1
+    found = f"byte {error.object[error.start]:#04x}"
+    return errors.UserError(f"{path}:{line}: {found} is not {encoding}: {way_out}")
 
 
 def separate(text: str, text_format: TextFormat) -> tuple[str, str]:
@@ -236,22 +274,19 @@ def _read_text(path: pathlib.Path, text_format: TextFormat) -> tuple[str, str]:
 
 
 def _decode(data: bytes, path: pathlib.Path, encoding: str) -> str:
+    check_encoding(encoding)
     try:
         return data.decode(encoding).removeprefix("\ufeff")
-    except LookupError as error:
-        raise errors.UserError(f"there is no text encoding {encoding!r}") from error
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise errors.UserError(
-            f"{path}:{line}: byte {data[error.start]:#04x} is not {encoding}: name the file's "
-            "encoding, for example latin-1"
-        ) from error
+    except UnicodeError as error:
+        raise refuse_bytes(path, encoding, error) from error
 
 
 def _needs_care(
     text: str, delimiter: str, quoting: bool, spans_lines: bool, kinds: Mapping[str, str]
 ) -> bool:
     """Tells whether the fast parser might take what the other one refuses, or take it otherwise."""
+    if not delimiter.isascii():
+        return True
     has_integers = not {"integer", "time"}.isdisjoint(kinds.values())
     if has_integers and ("0x" in text or "0X" in text) and _HEXADECIMAL.search(text):
         return True

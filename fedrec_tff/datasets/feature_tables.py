@@ -118,11 +118,14 @@ def _read_parquet(path: pathlib.Path, id_column: str) -> pd.DataFrame:
         raise errors.UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     names = [name.strip() for name in table.column_names]
     cells.check_names(path, names, [id_column])
-    columns = {
-        name: [parquet_tables.to_text(value) for value in column.to_pylist()]
-        for name, column in zip(names, table.columns, strict=True)
-    }
-    columns[id_column] = [_to_id(value) for value in table[names.index(id_column)].to_pylist()]
+    columns = {}
+    for name, column in zip(names, table.columns, strict=True):
+        to_text = _to_id if name == id_column else parquet_tables.to_text
+        try:
+            columns[name] = [to_text(value) for value in column.to_pylist()]
+        except parquet_tables.UNREADABLE as error:
+            text = " ".join(str(error).split())
+            raise errors.UserError(f"{path}: column {name!r}: {text}") from error
     return pd.DataFrame(columns, dtype=object)
 
 

@@ -19,6 +19,9 @@ from fedrec_tff.datasets.cells import ParsedColumns
 
 _NEEDED = {"id": "text or integers", "time": "integers or dates", "number": "numbers"}
 _SEPARATOR = "|"
+# What a column raises that Arrow or Python has no values for: text that is no UTF-8, dates before
+# the year 1, and other types than are needed.
+UNREADABLE = (pa.ArrowException, TypeError, ValueError, OverflowError)
 _WHAT_IS_BAD = {
     "id": "empty or no whole number",
     "time": "neither seconds nor a date",
@@ -133,7 +136,7 @@ def _convert_table(
                 columns[name], billionths[name], bad_here = _convert_times(table[name], time_format)
             else:
                 columns[name], bad_here = _convert(table[name], kind)
-        except (pa.ArrowInvalid, TypeError) as error:
+        except UNREADABLE as error:
             raise errors.UserError(f"{path}: column {name!r}: {_one_line(error)}") from error
         if bad_here.any() and not first_error:
             row = rows_before + bad_here.argmax() + 1

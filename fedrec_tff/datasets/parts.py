@@ -60,7 +60,10 @@ def _is_table(file: pathlib.Path) -> bool:
 
 
 def _has_content(file: pathlib.Path) -> bool:
-    return file.is_file() and file.stat().st_size > 0
+    try:
+        return file.is_file() and file.stat().st_size > 0
+    except OSError:  # not for this user to look at
+        return False
 
 
 def _is_seen(file: pathlib.Path, folder: pathlib.Path) -> bool:

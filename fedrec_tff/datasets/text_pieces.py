@@ -71,22 +71,16 @@ def _decode(
     piece_bytes: int,
     count_fn: Callable[[int], None],
 ) -> Iterator[str]:
-    try:
-        decoder = codecs.getincrementaldecoder(encoding)()
-    except LookupError as error:
-        raise errors.UserError(f"there is no text encoding {encoding!r}") from error
+    delimited.check_encoding(encoding)
+    decoder = codecs.getincrementaldecoder(encoding)()
     lines_before, is_first, data = 0, True, b" "
     while data:
         data = stream.read(piece_bytes)
         count_fn(len(data))
         try:
             text = decoder.decode(data, final=not data)
-        except UnicodeDecodeError as error:
-            line = lines_before + error.object.count(b"\n", 0, error.start) + 1
-            raise errors.UserError(
-                f"{path}:{line}: byte {error.object[error.start]:#04x} is not {encoding}: name the "
-                "file's encoding, for example latin-1"
-            ) from error
+        except UnicodeError as error:
+            raise delimited.refuse_bytes(path, encoding, error, lines_before) from error
         if text:
             yield text.removeprefix("\ufeff") if is_first else text
             lines_before += text.count("\n")

@@ -60,7 +60,8 @@ def read_source(events: Any, keywords: Mapping[str, Any]) -> Source:
     else:
         found = {"dataset": "csv", "data_dir": events}
     for name in found.keys() & keywords.keys():
-        if name == "data_dir" or keywords[name] != found[name]:
+        is_same = isinstance(keywords[name], str) and keywords[name] == found[name]
+        if name == "data_dir" or not is_same:
             raise errors.UserError(f"{name}: events tell it already: drop one of them")
     keywords |= found
     tables = {}
@@ -145,13 +146,13 @@ def _find_features(keywords: Mapping[str, Any]) -> tuple[str, ...]:
     """The columns of events that may tell of users and items, where no table does."""
     from fedrec_tff.datasets import feature_values
 
-    asked = [
-        column
-        for table in _COLUMNS
-        if keywords.get(table) is None
-        for column in keywords.get(f"{table.removesuffix('_table')}_features") or ()
-        if isinstance(column, str)
-    ]
+    asked = []
+    for table in _COLUMNS:
+        columns = keywords.get(f"{table.removesuffix('_table')}_features")
+        columns = columns.split(",") if isinstance(columns, str) else columns
+        # What is no list is told where keywords are read.
+        if keywords.get(table) is None and isinstance(columns, list | tuple):
+            asked += [column for column in columns if isinstance(column, str)]
     return feature_values.find_columns([*asked, "title"])
 
 

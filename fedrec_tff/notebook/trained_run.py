@@ -19,22 +19,26 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def load(folder: str | os.PathLike[str]) -> "TrainedRun":
+def load(folder: str | os.PathLike[str], model: str | None = None) -> "TrainedRun":
     """Opens the folder of a finished run, of `train` or of the binary; trains nothing.
 
     Args:
       folder: Folder of the run, its `output_dir`.
+      model: The run's `model`, where that is a builder of somebody's own: its code is run, which it
+        is not unless it is named here.
 
     Returns:
       The run.
 
     Raises:
-      UserError: If there is no run, or it is not finished.
+      UserError: If there is no run, it is not finished, or it has a model that is not named.
     """
     with quiet.quietly(), keywords_for_flags():
         if not isinstance(folder, str | os.PathLike):
             raise errors.UserError(f"load: the path of a folder is needed, not {folder!r}")
-        return TrainedRun(finished_run.find(folder))
+        if not isinstance(model, str | None):
+            raise errors.UserError(f"model={model!r}: must be text")
+        return TrainedRun(finished_run.find(folder, () if model is None else (model,)))
 
 
 class TrainedRun:
@@ -76,10 +80,10 @@ class TrainedRun:
     @functools.cached_property
     def model(self) -> "dict[str, np.ndarray]":
         """The arrays of `model.npz` by their names, float32; docs/python.md has the layout."""
-        import numpy as np
+        with keywords_for_flags():
+            from fedrec_tff.run.folder import model_file
 
-        with np.load(self._run.directory.model) as arrays:
-            return dict(arrays)
+            return model_file.read_named(self._run.directory.model)
 
     def recommend(self, history: Any, k: int = 10) -> "pd.DataFrame":
         """Recommends items that are not in a history.
@@ -103,6 +107,7 @@ class TrainedRun:
 
             self._run.check_history_is_enough()
             items = self._run.items
+            self._run.check_items(len(self._run.weights.items.bias))
             top_k_fn = recommending.rank_all(self._run.score_fn, len(items.ids))
             return recommending.recommend(items, top_k_fn, history, k)
 
@@ -164,7 +169,7 @@ class TrainedRun:
     def __repr__(self) -> str:
         voided_by, epsilon = departures.find_epsilon(self._run.results)
         name = departures.EPSILON_NAMES[voided_by]
-        privacy = "not private" if epsilon is None else f"{name}={epsilon:.3g}"
+        privacy = "not private" if epsilon is None else f"{name}={float(epsilon):.3g}"
         return f"<TrainedRun {str(self.folder)!r}, {self._run.results['rounds']} rounds, {privacy}>"
 
     def __str__(self) -> str:

@@ -46,13 +46,14 @@ def train(
       KeyboardInterrupt: After an interrupted run has saved.
     """
     with quiet.quietly(), keywords.keywords_for_flags():
-        if not isinstance(output_dir, str | os.PathLike) or not os.fspath(output_dir):
+        is_path = isinstance(output_dir, str | os.PathLike) and os.fspath(output_dir)
+        if not is_path or "\0" in str(output_dir):
             raise errors.UserError(f"output_dir={output_dir!r}: must be the path of a folder")
         root = pathlib.Path(output_dir)
         source = event_tables.read_source(events, flags)
         asked = keywords.read_asked(source.keywords | _name_files(source, root))
         _run(asked, root, source)
-        return trained_run.load(root)
+        return trained_run.load(root, asked.config.model)
 
 
 def _name_files(source: event_tables.Source, root: pathlib.Path) -> dict[str, str]:

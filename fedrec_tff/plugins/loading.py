@@ -85,7 +85,7 @@ def call_builder(
         if f"--{flag.name}" in str(error):
             raise
         raise errors.UserError(f"{flag.say(name)}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise errors.UserError(
             f"{flag.say(name)}: calling the builder failed: {describe_error(error)}"
         ) from error

@@ -8,10 +8,11 @@ Importing a builder means importing TensorFlow, and a mistyped parameter should 
 import ast
 import dataclasses
 import functools
-import importlib.util
+import importlib.machinery
 import inspect
 import pathlib
 import re
+import sys
 from typing import Any
 
 from fedrec_tff import errors
@@ -85,19 +86,31 @@ def find_source(place: str, flag: PluginFlag) -> pathlib.Path:
         if not path.is_file():
             raise errors.UserError(f"--{flag.name}: there is no file {place}")
         return path
-    try:
-        found = importlib.util.find_spec(place)
-    # A package's own code runs when its module is looked for.
-    except Exception as error:
-        raise errors.UserError(
-            f"--{flag.name}: looking for the module {place}: {type(error).__name__}: {error}"
-        ) from error
+    found = _find_module(place)
     if found is None or found.origin is None or not found.origin.endswith(".py"):
         raise errors.UserError(
             f"--{flag.name}: there is no module {place} on Python's path; a file can be named by "
             "its path, as in path/to/file.py:builder"
         )
     return pathlib.Path(found.origin)
+
+
+def _find_module(name: str) -> importlib.machinery.ModuleSpec | None:
+    """Finds a module without importing the packages that it is in, as `find_spec` would."""
+    parts = name.split(".")
+    found, folders = None, None
+    for length in range(1, len(parts) + 1):
+        full_name = ".".join(parts[:length])
+        try:
+            specs = (finder.find_spec(full_name, folders) for finder in sys.meta_path)
+            found = next((spec for spec in specs if spec is not None), None)
+        # Of a name that is none, by what finder is asked.
+        except (ImportError, ValueError, AttributeError, OSError):
+            return None
+        if found is None or (length < len(parts) and found.submodule_search_locations is None):
+            return None
+        folders = found.submodule_search_locations
+    return found
 
 
 def list_functions(place: str, flag: PluginFlag) -> list[str]:

@@ -181,7 +181,7 @@ def parse(path: pathlib.Path, data: bytes) -> ParsedLedger:
 def _add_line(chain: "_Chain", line: bytes, place: str) -> None:
     try:
         chain.add(line)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         problem = f"{error} is missing" if isinstance(error, KeyError) else error
         raise UserError(f"{place}: not a line of this privacy ledger: {problem}") from error
 

@@ -10,6 +10,7 @@ import dataclasses
 import math
 import pathlib
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from fedrec_tff.errors import UserError
@@ -186,7 +187,7 @@ def parse(path: pathlib.Path, data: bytes) -> ParsedPopulation:
                 entry = entry_from_json(value)
                 key = number if isinstance(entry, ReleaseEntry) else entry.run_id
                 entries[key] = entry
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             problem = f"{error} is missing" if isinstance(error, KeyError) else error
             raise UserError(
                 f"{path}:{number}: not a line of this population ledger: {problem}"
@@ -227,6 +228,7 @@ def header_from_json(value: dict[str, Any]) -> PopulationHeader:
             "version of the program that began it, or begin another and count what this one holds "
             "by python -m experiments.ledger add"
         )
+    _check_texts(value, ("population", "neighbouring_relation"))
     relation = accounting.NeighbouringRelation[value["neighbouring_relation"].upper()]
     orders = tuple(float(order) for order in value["orders"])
     budget = population_budget.Budget(value["epsilon"], value["delta"], relation, orders)
@@ -256,6 +258,7 @@ def entry_from_json(value: dict[str, Any]) -> RunEntry | ReleaseEntry:
     """
     if "run_id" not in value:
         entry = ReleaseEntry(**value)
+        _check_texts(value, ("note", "date"))
         if not (0.0 <= entry.epsilon < float("inf") and 0.0 <= entry.delta < 1.0):
             raise ValueError("a release has no such epsilon or delta")
         return entry
@@ -264,9 +267,18 @@ def entry_from_json(value: dict[str, Any]) -> RunEntry | ReleaseEntry:
         raise ValueError("events take place a whole number of times")
     names = {name: _read_names(value[name]) for name in ("voided_by", "assumes")}
     entry = RunEntry(**{**value, **names, "events": events})
+    _check_texts(value, ("run_id", "state", "kind", "folder", "date", "mechanism"))
+    if entry.ledger_digest is not None:
+        _check_texts(value, ("ledger_digest",))
     if entry.state not in _STATES:
         raise ValueError(f"a run is {' or '.join(_STATES)}, and not {entry.state!r}")
     return entry
+
+
+def _check_texts(value: dict[str, Any], names: Sequence[str]) -> None:
+    for name in names:
+        if not isinstance(value[name], str):
+            raise ValueError(f"{name} is {value[name]!r}, and no text")
 
 
 def _read_names(value: Any) -> tuple[str, ...]:

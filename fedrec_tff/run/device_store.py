@@ -15,7 +15,7 @@ from fedrec_tff.execution import stacking
 from fedrec_tff.learning.on_device import personal_state
 from fedrec_tff.models import two_tower
 from fedrec_tff.run import cohorts
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import run_directory, stored_files
 from fedrec_tff.run.folder.program_state import state_manager
 
 _FILE = re.compile(r"round_(\d+)\.npy")
@@ -93,8 +93,8 @@ class DeviceStore:
             return
         path = self._path(round_number)
         try:
-            states = np.load(path)
-        except (OSError, ValueError, EOFError) as error:
+            states = stored_files.read_array(path)
+        except ValueError as error:
             raise errors.UserError(
                 f"{path}, which stands for what devices have after round {round_number}, cannot be "
                 "read: restore it, or choose another --output_dir"

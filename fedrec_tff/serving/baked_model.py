@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from fedrec_tff import errors
 from fedrec_tff.models import config as model_config
 from fedrec_tff.models import side_features, tower_encoding, two_tower
 from fedrec_tff.models.config import TwoTowerConfig
@@ -116,17 +115,13 @@ def bake(run: finished_run.FinishedRun) -> BakedModel:
     """
     run.check_history_is_enough()
     config = run.config.two_tower
-    weights = model_file.load(run.directory.model)
+    weights = model_file.load(run.directory.model, config)
     if config.item_feature_buckets:
         weights = side_features.bake(config, weights, run.reopened.features.items)
     elif config.multiplies_rows:
         weights = side_features.bake(config, weights, None)
     embedding, bias = (np.asarray(part, np.float32) for part in weights.items)
-    if len(embedding) != len(run.items.ids):
-        raise errors.UserError(
-            f"{run.directory.model} has {len(embedding)} items and {run.directory.item_ids} "
-            f"{len(run.items.ids)}: restore the files of one run"
-        )
+    run.check_items(len(embedding))
     tower = tuple(np.asarray(part) for part in weights.tower[: len(config.query_tensors)])
     shape = dataclasses.replace(config.baked, item_feature_buckets=0, user_feature_buckets=0)
     personal = None

@@ -92,7 +92,8 @@ def recommend(
     """
     found = [_find(model, history, len(histories) > 1, skips_unknown) for history in histories]
     rows = sequences.from_rows(found)
-    items, scores = model.top_k(rows, k)
+    # No list is longer than the catalogue.
+    items, scores = model.top_k(rows, min(k, len(model.items.ids)))
     lines = []
     for row, history in enumerate(histories):
         is_item = items[row] != NO_ITEM

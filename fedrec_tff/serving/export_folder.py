@@ -118,13 +118,33 @@ def read_manifest(folder: ExportFolder) -> Manifest:
             raise errors.UserError(
                 f"{folder.manifest} is of another version of this project: export the run again"
             )
-        return Manifest(**values)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        manifest = Manifest(**values)
+        _check_types(manifest)
+        return manifest
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, errors.UserError):
             raise
         raise errors.UserError(
             f"{folder.manifest} cannot be read as that of an export: export the run again"
         ) from error
+
+
+def _check_types(manifest: Manifest) -> None:
+    """Raises a TypeError where something is of another type than is written."""
+    sizes = (
+        *(manifest.num_items, manifest.embedding_dim, manifest.history_length, manifest.default_k),
+    )
+    data = manifest.data
+    is_told = isinstance(data, dict) and isinstance(data.get("flags"), dict)
+    if not (
+        all(type(size) is int and size > 0 for size in sizes)
+        and isinstance(manifest.has_integer_ids, bool)
+        and isinstance(manifest.reads_all, bool)
+        and isinstance(manifest.withholds, bool | None)
+        and isinstance(manifest.privacy, dict)
+        and (data is None or (is_told and isinstance(data.get("places"), list)))
+    ):
+        raise TypeError("an entry is of another type")
 
 
 def is_export(path: str | os.PathLike[str]) -> bool:

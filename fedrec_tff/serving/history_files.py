@@ -67,33 +67,55 @@ def read(path: str | os.PathLike[str]) -> list[NamedHistory]:
 
 
 def _read_table(path: pathlib.Path, suffix: str) -> Iterator[dict[str, Any]]:
+    try:
+        columns = _read_parquet(path) if suffix in _PARQUET else _read_csv(path, _CSV[suffix])
+    # Arrow's errors are not all of one class, nor are those of pandas.
+    except (OSError, ValueError, TypeError, OverflowError, NotImplementedError) as error:
+        raise errors.UserError(f"--histories={path}: it cannot be read: {error}") from error
+    if _HISTORY not in columns:
+        raise errors.UserError(
+            f"--histories={path}: a column {_HISTORY} is needed; there are: {', '.join(columns)}"
+        )
+    known = [name for name in (_NAME, _HISTORY) if name in columns]
+    rows = zip(*(columns[name] for name in known), strict=True)
+    return (dict(zip(known, row, strict=True)) for row in rows)
+
+
+def _read_csv(path: pathlib.Path, delimiter: str) -> dict[str, list[str]]:
     # A moment.
     import pandas as pd
 
+    table = pd.read_csv(path, sep=delimiter, dtype=str, keep_default_na=False)
+    return {str(name): table[name].tolist() for name in table}
+
+
+def _read_parquet(path: pathlib.Path) -> dict[str, list[Any]]:
+    """The columns that matter, others without their values; what pandas put beside counts not."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
     try:
-        if suffix in _PARQUET:
-            table = pd.read_parquet(path)
-        else:
-            table = pd.read_csv(path, sep=_CSV[suffix], dtype=str, keep_default_na=False)
-    # Arrow's errors are not all of one class.
-    except (OSError, ValueError, ImportError) as error:
-        raise errors.UserError(f"--histories={path}: it cannot be read: {error}") from error
-    if _HISTORY not in table:
-        raise errors.UserError(
-            f"--histories={path}: a column {_HISTORY} is needed; there are: "
-            f"{', '.join(map(str, table.columns))}"
-        )
-    columns = [name for name in (_NAME, _HISTORY) if name in table]
-    return iter(table[columns].to_dict("records"))
+        file = parquet.ParquetFile(path)
+        names = file.schema_arrow.names
+        table = file.read([name for name in (_NAME, _HISTORY) if name in names])
+        values = {name: table[name].to_pylist() for name in table.column_names}
+    except (pa.ArrowException, KeyError) as error:
+        raise ValueError(str(error)) from error
+    return {name: values.get(name, []) for name in names}
 
 
 def _read_json_lines(path: pathlib.Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise errors.UserError(f"--histories={path}: it cannot be read: {error}") from error
+    # Not by all that Unicode takes for a line's end, which JSON may have within texts.
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise errors.UserError(f"--histories={path}: line {number} is no JSON") from error
         if not (isinstance(row, dict) and _HISTORY in row):
             raise errors.UserError(
@@ -106,7 +128,7 @@ def _to_history(path: pathlib.Path, number: int, row: dict[str, Any]) -> NamedHi
     value = row[_HISTORY]
     if isinstance(value, str):
         items = split(value)
-    elif hasattr(value, "__iter__"):
+    elif hasattr(value, "__iter__") and not isinstance(value, bytes | dict):
         items = tuple(str(item) for item in value)
     else:
         raise errors.UserError(

@@ -5,6 +5,7 @@
 import functools
 import os
 import pathlib
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from fedrec_tff import errors
@@ -20,12 +21,15 @@ if TYPE_CHECKING:
 _RUN = "config.json"
 
 
-def check_can_be_opened(path: str | os.PathLike[str], searches_index: bool = False) -> None:
+def check_can_be_opened(
+    path: str | os.PathLike[str], searches_index: bool = False, named: Collection[str] = ()
+) -> None:
     """Refuses what `open_recommender` does, as far as it shows without TensorFlow.
 
     Args:
       path: Path of a run's folder, or of an export's.
       searches_index: As `open_recommender` has it.
+      named: Builders of models whose code may be run, as `named_code.check` has it.
 
     Raises:
       UserError: If neither is there, or it cannot be used.
@@ -35,13 +39,15 @@ def check_can_be_opened(path: str | os.PathLike[str], searches_index: bool = Fal
         export_folder.read_manifest(ExportFolder(root))
         return
     _check_is_no_part(root)
-    run = finished_run.find(root)
+    run = finished_run.find(root, named)
     if searches_index:
         raise errors.UserError(f"{root} is a run, which has no index: export it with --index")
     run.check_history_is_enough()
 
 
-def open_recommender(path: str | os.PathLike[str], searches_index: bool = False) -> "Recommender":
+def open_recommender(
+    path: str | os.PathLike[str], searches_index: bool = False, named: Collection[str] = ()
+) -> "Recommender":
     """Opens a finished run or an export; see `recommender` for what it offers.
 
     What is wrong with a path is told before TensorFlow is imported, which takes ten seconds.
@@ -50,6 +56,7 @@ def open_recommender(path: str | os.PathLike[str], searches_index: bool = False)
       path: Path of a run's folder, or of an export's.
       searches_index: Whether to search by the index of an export, which may miss items, and not
         among all.
+      named: Builders of models whose code may be run, as `named_code.check` has it.
 
     Returns:
       What recommends.
@@ -58,14 +65,14 @@ def open_recommender(path: str | os.PathLike[str], searches_index: bool = False)
       UserError: If neither is there, files cannot be read, or the run's model needs to know more
         than a history.
     """
-    check_can_be_opened(path, searches_index)
+    check_can_be_opened(path, searches_index, named)
     # These import TensorFlow.
     if not export_folder.is_export(path):
         from fedrec_tff.serving import run_recommender
 
-        return run_recommender.open_run(finished_run.find(path))
+        return run_recommender.open_run(finished_run.find(path, named))
     folder = ExportFolder(pathlib.Path(path))
-    model = _open_export(folder)
+    model = _open_export(folder, named)
     if not searches_index:
         return model
     from fedrec_tff.serving import item_index
@@ -73,11 +80,14 @@ def open_recommender(path: str | os.PathLike[str], searches_index: bool = False)
     return item_index.read(model, folder.index)
 
 
-def open_portable(path: str | os.PathLike[str]) -> PortableModel | None:
+def open_portable(
+    path: str | os.PathLike[str], named: Collection[str] = ()
+) -> PortableModel | None:
     """Opens an export to be measured; TensorFlow is imported when scores are asked for.
 
     Args:
       path: Path of an export's folder, or of a form's that `experiments.compress` made.
+      named: Builders of models whose code may be run, as `named_code.check` has it.
 
     Returns:
       The model; None for a folder that holds no export.
@@ -93,7 +103,7 @@ def open_portable(path: str | os.PathLike[str]) -> PortableModel | None:
         return None
     folder = ExportFolder(root)
     manifest = export_folder.read_manifest(folder)
-    open_model = functools.cache(lambda: _open_export(folder))
+    open_model = functools.cache(lambda: _open_export(folder, named))
     data = None
     if manifest.data is not None:
         data = ToldData(manifest.data["flags"], tuple(manifest.data["places"]))
@@ -114,11 +124,11 @@ def _check_holds_no_exports(root: pathlib.Path) -> None:
         raise errors.UserError(f"{root} holds several models: name one: {', '.join(inside)}")
 
 
-def _open_export(folder: ExportFolder) -> "Recommender":
+def _open_export(folder: ExportFolder, named: Collection[str]) -> "Recommender":
     if folder.compact.exists():
         from fedrec_tff.serving.compression import compact_recommender
 
-        return compact_recommender.open_export(folder)
+        return compact_recommender.open_export(folder, named)
     from fedrec_tff.serving import exported_recommender
 
     return exported_recommender.ExportedRecommender(folder)

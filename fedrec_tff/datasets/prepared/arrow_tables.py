@@ -188,13 +188,16 @@ def read(path: pathlib.Path) -> MappedTable:
             mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             version = _describe_version(file)
         batch = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapping))).get_batch(0)
-    except (OSError, ValueError, pa.ArrowException) as error:
+        # Sizes alone: the rows are not looked at.
+        batch.validate()
+        place = path.resolve(), version
+        names = batch.schema.names
+        columns = {name: _to_numpy(place, mapping, name, batch.column(name)) for name in names}
+    # IndexError: a file of no batch.
+    except (OSError, ValueError, TypeError, IndexError, KeyError, pa.ArrowException) as error:
         raise errors.UserError(
             f"{path} cannot be read ({' '.join(str(error).split())}): prepare the data again"
         ) from error
-    names = batch.schema.names
-    place = path.resolve(), version
-    columns = {name: _to_numpy(place, mapping, name, batch.column(name)) for name in names}
     return MappedTable(columns, mapping)
 
 

@@ -47,6 +47,10 @@ USERS, ITEMS = "users.feather", "items.feather"
 USER_FEATURES, ITEM_FEATURES = "user_features.feather", "item_features.feather"
 _FORMAT = 1
 _ID = "id"
+_USER_INDEX = "user_index"
+_INTERACTION_COLUMNS = {_USER_INDEX: np.int32, "item_index": np.int32, "timestamp": np.int64}
+_TRAIN_COLUMNS = {_USER_INDEX: np.int32, "items": None}
+_EVALUATED_COLUMNS = {_USER_INDEX: np.int32, "history": None, "targets": None}
 _WAY_OUT = "prepare the data again, by python -m experiments.data prepare"
 
 
@@ -157,23 +161,24 @@ class PreparedFolder:
     @functools.cached_property
     def interactions(self) -> Interactions:
         """The prepared log."""
-        columns = arrow_tables.read(self.path / INTERACTIONS)
+        columns = _read_columns(self.path / INTERACTIONS, _INTERACTION_COLUMNS)
+        user_ids, item_ids = _read_ids(self.path / USERS), _read_ids(self.path / ITEMS)
         return Interactions(
             user_index=columns["user_index"],
             item_index=columns["item_index"],
             timestamp=columns["timestamp"],
             value=columns.get("value"),
-            user_ids=_read_ids(self.path / USERS),
-            item_ids=_read_ids(self.path / ITEMS),
-            user_features=_read_features(self.path / USER_FEATURES),
-            item_features=_read_features(self.path / ITEM_FEATURES),
+            user_ids=user_ids,
+            item_ids=item_ids,
+            user_features=_read_features(self.path / USER_FEATURES, len(user_ids)),
+            item_features=_read_features(self.path / ITEM_FEATURES, len(item_ids)),
             billionths=columns.get("billionths"),
         )
 
     @functools.cached_property
     def split(self) -> Split:
         """What training and evaluation see."""
-        train = arrow_tables.read(self.path / TRAIN)
+        train = _read_columns(self.path / TRAIN, _TRAIN_COLUMNS, self.interactions.num_users)
         return Split(
             num_items=self.interactions.num_items,
             train_user_index=train["user_index"],
@@ -183,7 +188,8 @@ class PreparedFolder:
         )
 
     def _read_part(self, name: str) -> EvaluationSet:
-        columns = arrow_tables.read(self.path / EVALUATED[name])
+        path, num_users = self.path / EVALUATED[name], self.interactions.num_users
+        columns = _read_columns(path, _EVALUATED_COLUMNS, num_users)
         return EvaluationSet(
             columns["user_index"],
             columns["history"],
@@ -249,14 +255,60 @@ def _write_frame(path: pathlib.Path, table: pa.Table) -> None:
         feather.write_feather(table, file, compression="uncompressed")
 
 
+def _read_columns(
+    path: pathlib.Path, kinds: Mapping[str, Any], num_users: int | None = None
+) -> arrow_tables.MappedTable:
+    """Maps a table, and checks that it is one of its place, by what needs no look at all its rows.
+
+    Args:
+      path: The table's file.
+      kinds: The type of each column that there must be; None for a ragged one.
+      num_users: How many users there are, one of whom each row is about; None for rows of
+        interactions.
+
+    Returns:
+      The columns.
+
+    Raises:
+      UserError: If it cannot be read, or is another table.
+    """
+    columns = arrow_tables.read(path)
+    for name, kind in kinds.items():
+        found = columns.get(name)
+        is_flat = isinstance(found, np.ndarray)
+        if found is None or (kind is None) == is_flat or (is_flat and found.dtype != kind):
+            raise errors.UserError(f"{path} has no column {name!r} of its type: {_WAY_OUT}")
+    users = columns[_USER_INDEX]
+    if num_users is not None and not ((users >= 0) & (users < num_users)).all():
+        raise errors.UserError(f"{path} is about other users than {USERS}: {_WAY_OUT}")
+    return columns
+
+
+def _read_frame(path: pathlib.Path) -> pa.Table:
+    try:
+        table = feather.read_table(path)
+        table.validate(full=True)
+        return table
+    except (OSError, ValueError, pa.ArrowException) as error:
+        text = " ".join(str(error).split())
+        raise errors.UserError(f"{path} cannot be read ({text}): {_WAY_OUT}") from error
+
+
 def _read_ids(path: pathlib.Path) -> np.ndarray:
-    return feather.read_table(path)[_ID].to_numpy()
+    table = _read_frame(path)
+    if table.column_names != [_ID] or not pa.types.is_large_string(table[_ID].type):
+        raise errors.UserError(f"{path} has no column {_ID!r} of texts: {_WAY_OUT}")
+    return table[_ID].to_numpy()
 
 
-def _read_features(path: pathlib.Path) -> pd.DataFrame | None:
+def _read_features(path: pathlib.Path, num_rows: int) -> pd.DataFrame | None:
     if not path.exists():
         return None
-    features = feather.read_table(path).to_pandas()
+    table = _read_frame(path)
+    if table.num_rows != num_rows:
+        raise errors.UserError(f"{path} has {table.num_rows} rows, not {num_rows}: {_WAY_OUT}")
+    # What pandas put beside the columns counts not: they are texts.
+    features = table.to_pandas(ignore_metadata=True)
     return features.where(features.notna(), np.nan)
 
 
@@ -269,6 +321,27 @@ def _read_facts(file: pathlib.Path) -> PreparedFacts:
                 f"{file.parent} is of format {version}, this version reads {_FORMAT}: {_WAY_OUT}"
             )
         stored["counts"] = DataCounts(**stored["counts"])
-        return PreparedFacts(**stored)
-    except (OSError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        facts = PreparedFacts(**stored)
+        _check_types(facts)
+        return facts
+    except errors.UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise errors.UserError(f"{file} cannot be read: restore it, or {_WAY_OUT}") from error
+
+
+def _check_types(facts: PreparedFacts) -> None:
+    """Raises a TypeError where a fact is of another type than is written."""
+    counts = [*dataclasses.asdict(facts.counts).values(), *facts.num_dropped.values()]
+    numbers = [facts.seed, facts.num_tied_users, *facts.file_bytes.values(), *counts]
+    texts = [facts.name, facts.split_name, facts.ties, facts.catalogue_kind, facts.fingerprint]
+    names = {*facts.file_bytes} | ({facts.roster_digest} - {None})
+    if not (
+        all(type(number) is int for number in numbers)
+        and all(isinstance(text, str) for text in [*texts, *names])
+        and isinstance(facts.is_private, bool)
+        and {*EVALUATED} <= {*facts.num_dropped}
+        and all(pathlib.PurePath(name).name == name for name in facts.file_bytes)
+        and isinstance(facts.job, dict)
+    ):
+        raise TypeError("a fact is of another type")

@@ -44,13 +44,20 @@ def describe_results(results: Mapping[str, Any], output_dir: str | os.PathLike) 
             *shown,
             *_describe_noised(results, is_asked_for=not rows),
             str(results["privacy_statement"]),
-            f"{results['rounds']} rounds, {metric_names.find(results, 'seconds'):.0f} s, "
-            f"{metric_names.find(results, 'users_per_second'):.0f} users/s",
+            f"{results['rounds']} rounds{_describe_seconds(results)}",
             *_describe_simulated_time(results),
             f"results: {os.path.join(output_dir, 'results.json')}",
             describe_tensorboard(output_dir),
         ]
     )
+
+
+def _describe_seconds(results: Mapping[str, Any]) -> str:
+    """How long it took, where that is known."""
+    seconds, rate = (metric_names.find(results, n) for n in ("seconds", "users_per_second"))
+    if seconds is None or rate is None:
+        return ""
+    return f", {float(seconds):.0f} s, {float(rate):.0f} users/s"
 
 
 def _describe_simulated_time(results: Mapping[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ import functools
 import os
 import pathlib
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from fedrec_tff import errors
@@ -35,12 +36,13 @@ class CheckpointedRun(FinishedRun):
         return checkpoints.read_model(self.directory, self.checkpoint_round, averages)
 
 
-def find(place: str | os.PathLike[str]) -> FinishedRun:
+def find(place: str | os.PathLike[str], named: Collection[str] = ()) -> FinishedRun:
     """Finds a run, finished or not; nothing in its folder is locked or written.
 
     Args:
       place: Folder of the run, for the model that it released or, while it has not, its newest
         checkpoint; or the folder with `@` and the round of a checkpoint that is kept.
+      named: Builders of models whose code may be run, as `named_code.check` has it.
 
     Returns:
       The run.
@@ -49,14 +51,14 @@ def find(place: str | os.PathLike[str]) -> FinishedRun:
       UserError: If there is no run or no such checkpoint, or its files cannot be read.
     """
     folder, asked = pathlib.Path(place), None
-    named = _AT_ROUND.fullmatch(os.fspath(place))
-    if named and not folder.exists():
-        folder, asked = pathlib.Path(named[1]), int(named[2])
+    at_round = _AT_ROUND.fullmatch(os.fspath(place))
+    if at_round and not folder.exists():
+        folder, asked = pathlib.Path(at_round[1]), int(at_round[2])
     directory = run_directory.RunDirectory(folder)
     has_released = directory.results.exists() and directory.model.exists()
     if not directory.config.exists() or (asked is None and has_released):
-        return finished_run.find(folder)
-    config = reopening.read_config(directory)
+        return finished_run.find(folder, named)
+    config = reopening.read_config(directory, named)
     kept = checkpoints.find_rounds(directory)
     if not kept:
         raise errors.UserError(

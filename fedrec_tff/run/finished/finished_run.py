@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fedrec_tff import errors
@@ -53,7 +53,7 @@ class FinishedRun:
         """The model's weights, float32 arrays."""
         from fedrec_tff.run.folder import model_file
 
-        return model_file.load(self.directory.model)
+        return model_file.load(self.directory.model, self.config.two_tower)
 
     @functools.cached_property
     def items(self) -> "item_catalogue.ItemCatalogue":
@@ -89,6 +89,21 @@ class FinishedRun:
         from fedrec_tff.run.finished import reopening
 
         return reopening.reopen(self.config, self.directory)
+
+    def check_items(self, num_items: int) -> None:
+        """Checks that the names of the items are those of the model's.
+
+        Args:
+          num_items: Number of items of the model.
+
+        Raises:
+          UserError: If there are more or fewer.
+        """
+        if num_items != len(self.items.ids):
+            raise errors.UserError(
+                f"{self.directory.model} has {num_items} items and {self.directory.item_ids} "
+                f"{len(self.items.ids)}: restore the files of one run"
+            )
 
     def find_at(self, places: Mapping[str, str]) -> "FinishedRun":
         """The same run, whose data are elsewhere now.
@@ -134,17 +149,19 @@ class FinishedRun:
             )
 
 
-def find(folder: str | os.PathLike[str]) -> FinishedRun:
+def find(folder: str | os.PathLike[str], named: Collection[str] = ()) -> FinishedRun:
     """Finds the finished run in a folder.
 
     Args:
       folder: Folder of the run, its `output_dir`.
+      named: Builders of models whose code may be run, as `named_code.check` has it.
 
     Returns:
       The run.
 
     Raises:
-      UserError: If there is no run, it is not finished, or its files cannot be read.
+      UserError: If there is no run, it is not finished, its files cannot be read, or it has a model
+        whose code may not be run.
     """
     directory = run_directory.RunDirectory(pathlib.Path(folder))
     if not directory.root.is_dir():
@@ -158,8 +175,9 @@ def find(folder: str | os.PathLike[str]) -> FinishedRun:
         )
     from fedrec_tff.run.finished import reopening
 
-    try:
-        results = run_directory.read_results(directory)
-    except ValueError as error:
-        raise errors.UserError(f"{directory.results} cannot be read: restore it") from error
-    return FinishedRun(directory, reopening.read_config(directory), results)
+    results = run_directory.read_results(directory)
+    if "privacy_statement" not in results:
+        raise errors.UserError(
+            f"{directory.results} does not say what the run promises: restore the file"
+        )
+    return FinishedRun(directory, reopening.read_config(directory, named), results)

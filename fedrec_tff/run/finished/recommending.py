@@ -48,7 +48,8 @@ def recommend(
     several = item_catalogue.split_histories(history)
     names, histories = (range(1), [list(history)]) if several is None else several
     rows = sequences.from_rows([items.find(part) for part in histories])
-    found, scores = top_k_fn(rows, int(k))
+    # No list is longer than the catalogue.
+    found, scores = top_k_fn(rows, min(int(k), len(items.ids)))
     row, place = np.nonzero(found != recommend_lib.NO_ITEM)
     table = pd.DataFrame({**items.describe(found[row, place]), "score": scores[row, place]})
     if several is not None:

@@ -6,20 +6,22 @@ import dataclasses
 import glob
 import json
 import os
-from collections.abc import Callable
+import pathlib
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fedrec_tff import errors
-from fedrec_tff.config import run_config
+from fedrec_tff.config import config_checks, run_config
+from fedrec_tff.config.checks import model_checks
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import loading, splits
 from fedrec_tff.evaluation.scoring import ScoreFn
 from fedrec_tff.run import data
 from fedrec_tff.run import features as features_lib
-from fedrec_tff.run.finished import placed_tables
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.finished import named_code, placed_tables
+from fedrec_tff.run.folder import run_directory, stored_files
 
 if TYPE_CHECKING:
     from fedrec_tff.models import two_tower
@@ -43,26 +45,36 @@ class ReopenedRun:
     features: features_lib.Features
 
 
-def read_config(directory: run_directory.RunDirectory) -> RunConfig:
+def read_config(directory: run_directory.RunDirectory, named: Collection[str] = ()) -> RunConfig:
     """Reads the flags of a run.
 
     Args:
       directory: The run's paths.
+      named: Builders of models whose code may be run, as `named_code.check` has it.
 
     Returns:
       The configuration.
 
     Raises:
-      UserError: If it cannot be read.
+      UserError: If it cannot be read, or names code that may not be run, or that is another than
+        the run was trained with.
     """
     try:
-        flags = run_directory.read_config(directory)["flags"]
-        values = {n: tuple(v) if isinstance(v, list) else v for n, v in flags.items()}
-        config = RunConfig(**values)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        stored = run_directory.read_config(directory)
+        config = run_config.from_flags(stored["flags"])
+        config_checks.check_ranges(config)
+    except errors.UserError as error:
         raise errors.UserError(
-            f"{directory.config} cannot be read as the configuration of a run of this version"
+            f"{directory.config} cannot be read as the configuration of a run of this version: "
+            f"{error}"
         ) from error
+    named_code.check(config.model, named, directory.config)
+    digest = stored.get("derived", {}).get("model_digest")
+    if config.model in named and digest not in (None, model_checks.digest_model(config)):
+        raise errors.UserError(
+            f"the run in {directory.root} was trained with another version of {config.model}: "
+            "restore that file"
+        )
     return dataclasses.replace(config, **placed_tables.find_moved(config, directory.root))
 
 
@@ -81,10 +93,10 @@ def reopen(config: RunConfig, directory: run_directory.RunDirectory) -> Reopened
     """
     catalogue = None
     if config.catalogue_release is not None:
-        catalogue = tuple(json.loads(directory.private_catalogue.read_text()))
+        catalogue = _read_catalogue(directory.private_catalogue)
     else:
         # A catalogue that was chosen has other items than the data that were fingerprinted.
-        stored = run_directory.read_config(directory)["non_private/data"]["fingerprint"]
+        stored = run_directory.read_config(directory).get("non_private/data", {}).get("fingerprint")
     try:
         dataset = data.load_data(config, catalogue)
     except errors.UserError as error:
@@ -98,6 +110,18 @@ def reopen(config: RunConfig, directory: run_directory.RunDirectory) -> Reopened
         )
     features = features_lib.create_features(config, dataset)
     return ReopenedRun(config, directory, dataset, features)
+
+
+def _read_catalogue(path: pathlib.Path) -> tuple[str, ...]:
+    try:
+        found = json.loads(path.read_text())
+        if not isinstance(found, list):
+            raise ValueError("no list")
+    except (OSError, ValueError, RecursionError) as error:
+        raise errors.UserError(
+            f"{path}, which names the items that were chosen, cannot be read: restore it"
+        ) from error
+    return tuple(map(str, found))
 
 
 def find_missing_places(config: RunConfig) -> tuple[str, ...]:
@@ -181,6 +205,27 @@ def build_score_fn_with_data(
     return devices.build_score_fn(weights)
 
 
+def read_popularity(path: pathlib.Path) -> np.ndarray:
+    """Reads the noised counts that a run released.
+
+    Args:
+      path: Path of `private_popularity.npy`.
+
+    Returns:
+      Counts, floating [num_items].
+
+    Raises:
+      UserError: If they cannot be read.
+    """
+    try:
+        counts = stored_files.read_array(path)
+        if counts.ndim != 1 or counts.dtype.kind not in "fi" or not np.isfinite(counts).all():
+            raise ValueError("no counts")
+    except ValueError as error:
+        raise errors.UserError(f"{path} cannot be read ({error}): restore it") from error
+    return counts
+
+
 def find_popularity(
     config: RunConfig,
     directory: run_directory.RunDirectory,
@@ -209,6 +254,6 @@ def find_popularity(
         )
     else:
         probabilities = private_popularity.create_popularity_probabilities_from_counts(
-            np.load(directory.private_popularity), release.noise_stddev
+            read_popularity(directory.private_popularity), release.noise_stddev
         )
     return known_popularity.Popularity(probabilities)

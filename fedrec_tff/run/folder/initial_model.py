@@ -9,7 +9,6 @@ depends on what users did.
 
 import dataclasses
 import hashlib
-import json
 import pathlib
 from typing import Any
 
@@ -192,9 +191,9 @@ def _list_model_flags() -> list[str]:
 
 def _read_json(folder: run_directory.RunDirectory) -> dict[str, Any]:
     try:
-        stored = json.loads(folder.config.read_text())
+        stored = run_directory.read_config(folder)
         return {"flags": dict(stored["flags"]), "derived": dict(stored["derived"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise errors.UserError(
             f"{_FLAG}: {folder.config} cannot be read as the configuration of a run"
         ) from error

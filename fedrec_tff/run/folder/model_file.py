@@ -4,16 +4,16 @@
 
 import dataclasses
 import pathlib
-import zipfile
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fedrec_tff import errors
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import run_directory, stored_files
 
 if TYPE_CHECKING:
     from fedrec_tff.models import two_tower
+    from fedrec_tff.models.config import TwoTowerConfig
 
 _EMBEDDING = "items/embedding"
 _BIAS = "items/bias"
@@ -60,19 +60,21 @@ def read_arrays(path: pathlib.Path) -> ModelArrays:
     Raises:
       UserError: If it cannot be read.
     """
+    arrays = read_named(path)
     try:
-        with np.load(path) as arrays:
-            tower = [name for name in arrays if name.startswith(_TOWER)]
-            tower.sort(key=lambda name: int(name.removeprefix(_TOWER)))
-            parts = tuple(arrays[name] for name in tower)
-            return ModelArrays(arrays[_EMBEDDING], arrays[_BIAS], parts)
-    # A file that is no archive of arrays has any of these, by what it begins with.
-    except (OSError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        raise errors.UserError(f"{path} cannot be read as a model of experiments.train") from error
+        tower = [name for name in arrays if name.startswith(_TOWER)]
+        tower.sort(key=lambda name: int(name.removeprefix(_TOWER)))
+        parts = tuple(arrays[name] for name in tower)
+        model = ModelArrays(arrays[_EMBEDDING], arrays[_BIAS], parts)
+    except (ValueError, KeyError) as error:
+        raise _refuse(path) from error
+    if model.embedding.ndim != 2 or model.bias.shape != model.embedding.shape[:1]:
+        raise _refuse(path)
+    return model
 
 
-def load(path: pathlib.Path) -> "two_tower.TwoTowerWeights":
-    """Reads a model that `save` wrote.
+def read_named(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Reads a model that `save` wrote, as arrays by their names in the file.
 
     Args:
       path: Path of the file.
@@ -81,11 +83,42 @@ def load(path: pathlib.Path) -> "two_tower.TwoTowerWeights":
       float32 arrays.
 
     Raises:
-      UserError: If it cannot be read.
+      UserError: If it cannot be read, or holds what is no finite number.
+    """
+    try:
+        arrays = stored_files.read_arrays(path)
+    except ValueError as error:
+        raise _refuse(path) from error
+    if not all(a.dtype == np.float32 and np.isfinite(a).all() for a in arrays.values()):
+        raise _refuse(path)
+    return arrays
+
+
+def load(path: pathlib.Path, shape: "TwoTowerConfig | None" = None) -> "two_tower.TwoTowerWeights":
+    """Reads a model that `save` wrote.
+
+    Args:
+      path: Path of the file.
+      shape: Shape that the model must have; None for any.
+
+    Returns:
+      float32 arrays.
+
+    Raises:
+      UserError: If it cannot be read, or is of another shape.
     """
     # Imports TensorFlow.
     from fedrec_tff.models import two_tower
 
     arrays = read_arrays(path)
+    if shape is not None:
+        expected = [tuple(tensor.shape) for tensor in shape.tower]
+        found = [array.shape for array in arrays.tower]
+        if arrays.embedding.shape[1] != shape.table_width or found != expected:
+            raise errors.UserError(f"{path} holds another model than the run's: restore it")
     items = two_tower.ItemRows(arrays.embedding, arrays.bias)
     return two_tower.TwoTowerWeights(items, arrays.tower)
+
+
+def _refuse(path: pathlib.Path) -> errors.UserError:
+    return errors.UserError(f"{path} cannot be read as a model of experiments.train")

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from fedrec_tff import errors
 from fedrec_tff.privacy import chained_file
-from fedrec_tff.run.folder import output_folder
+from fedrec_tff.run.folder import output_folder, stored_files
 
 # What a session may leave if it ends before `config.json` is written; the ledger is a header then.
 _LEFT_BEFORE_CONFIG = {
@@ -58,6 +58,14 @@ SECRET = frozenset(
         "anonymization_report.json",
     }
 )
+# What `config.json` has beside others, and the numbers of `results.json` that are in no folder.
+_PARTS_OF_CONFIG = ("flags", "derived", "non_private/data")
+_REFERENCES = "references"
+_NUMBERS_OF_RESULTS = (
+    *("seconds", "users_per_second", "delta", "noise_multiplier", "released_round"),
+    *("epsilon", "insecure_epsilon", "simulated_epsilon"),
+)
+_INFINITIES = ("inf", "-inf")
 _SECRET_MODE, _SECRET_FOLDER_MODE, _PUBLIC_MODE = 0o600, 0o700, 0o666
 
 
@@ -258,8 +266,8 @@ def open_run_directory(
         _make_empty(directory.root)
         return directory
     try:
-        stored = {**leeway.defaults, **json.loads(directory.config.read_text())["flags"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        stored = {**leeway.defaults, **read_config(directory)["flags"]}
+    except errors.UserError as error:
         raise errors.UserError(
             f"{directory.config} cannot be read as a run's configuration: choose another "
             "--output_dir"
@@ -279,10 +287,31 @@ def open_run_directory(
 
 
 def read_config(directory: RunDirectory) -> dict[str, Any] | None:
-    """What an earlier session of this run wrote to `config.json`, or None for a new run."""
+    """Reads what an earlier session of this run wrote to `config.json`.
+
+    Args:
+      directory: The run's paths.
+
+    Returns:
+      The configuration: flags by name under `flags`, and what was derived from them. None for a new
+      run.
+
+    Raises:
+      UserError: If the file cannot be read as such.
+    """
     if not directory.config.exists():
         return None
-    return json.loads(directory.config.read_text())
+    try:
+        stored = stored_files.read_object(directory.config)
+        if not all(isinstance(stored.get(name, {}), dict) for name in _PARTS_OF_CONFIG):
+            raise ValueError(f"{', '.join(_PARTS_OF_CONFIG)} must be objects")
+        if not isinstance(stored.get("flags"), dict):
+            raise ValueError("there are no flags")
+        return stored
+    except ValueError as error:
+        raise errors.UserError(
+            f"{directory.config} cannot be read as a run's configuration ({error}): restore it"
+        ) from error
 
 
 def check_data(
@@ -328,10 +357,27 @@ def refuse_version(directory: RunDirectory, kind: str) -> errors.UserError:
 
 
 def read_results(directory: RunDirectory) -> dict[str, Any] | None:
-    """The results of a complete run, or None."""
+    """Reads the results of a complete run.
+
+    Args:
+      directory: The run's paths.
+
+    Returns:
+      Contents of `results.json`; None for a run that is not complete.
+
+    Raises:
+      UserError: If the file cannot be read as such.
+    """
     if not directory.results.exists():
         return None
-    return json.loads(directory.results.read_text())
+    try:
+        results = stored_files.read_object(directory.results)
+        _check_results(results)
+        return results
+    except ValueError as error:
+        raise errors.UserError(
+            f"{directory.results} cannot be read ({error}): restore it"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -433,11 +479,31 @@ def _make_empty(root: pathlib.Path) -> None:
         )
 
 
+def _check_results(results: Mapping[str, Any]) -> None:
+    """Raises a ValueError where what is told of a run has not the type that it is told with."""
+    rounds, statement = results.get("rounds"), results.get("privacy_statement", "none")
+    if type(rounds) is not int or rounds < 0:
+        raise ValueError(f"rounds is {rounds!r}, and no number of rounds")
+    if not isinstance(statement, str) or not statement:
+        raise ValueError("privacy_statement is no text")
+    for name, value in results.items():
+        is_numeric = "/" in name or name in _NUMBERS_OF_RESULTS
+        if is_numeric and name.rpartition("/")[2] != _REFERENCES and not _is_number(value):
+            raise ValueError(f"{name} is {value!r:.100}, and no number")
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number as `write_json` writes them, or None."""
+    if isinstance(value, str):
+        return value in _INFINITIES
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
 def _without_infinities(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_infinities(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [_without_infinities(part) for part in value]
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+    if isinstance(value, float) and str(value) in _INFINITIES:
         return str(value)
     return value

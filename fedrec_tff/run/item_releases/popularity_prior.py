@@ -13,7 +13,7 @@ from fedrec_tff.datasets import clients, keyed_draws
 from fedrec_tff.learning import negative_sampling, private_popularity
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.run import privacy_plan
-from fedrec_tff.run.folder import single_releases
+from fedrec_tff.run.folder import single_releases, stored_files
 from fedrec_tff.run.known_popularity import Popularity
 from fedrec_tff.run.records import Session
 
@@ -88,8 +88,8 @@ def build_release_fn(session: Session) -> ReleaseFn:
 
 def _read(content: bytes, path: pathlib.Path, num_items: int) -> np.ndarray:
     try:
-        counts = np.load(io.BytesIO(content))
-    except (OSError, ValueError) as error:
+        counts = stored_files.read_array(content)
+    except ValueError as error:
         raise errors.UserError(
             f"{path} cannot be read: remove it to release popularity again, which costs again"
         ) from error

@@ -6,6 +6,7 @@ import numpy as np
 
 from fedrec_tff import errors
 from fedrec_tff.datasets.sequences import Sequences
+from fedrec_tff.run.finished import reopening
 from fedrec_tff.run.finished.finished_run import FinishedRun
 from fedrec_tff.serving.compression.chain import Chain
 from fedrec_tff.serving.compression.compact_model import CompactModel
@@ -75,4 +76,4 @@ def _read_released_counts(run: FinishedRun) -> np.ndarray | None:
     """The noised counts that the run released, in the order of the items; None for none."""
     if run.config.popularity_release is None or not run.directory.private_popularity.exists():
         return None
-    return np.load(run.directory.private_popularity, allow_pickle=False)
+    return reopening.read_popularity(run.directory.private_popularity)

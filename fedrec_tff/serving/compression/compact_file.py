@@ -9,13 +9,16 @@ import json
 import os
 import pathlib
 import zipfile
+from collections.abc import Collection
 from typing import IO, Any
 
 import numpy as np
 
 from fedrec_tff import errors
 from fedrec_tff.models.config import TwoTowerConfig
+from fedrec_tff.models.plugin import find_builder
 from fedrec_tff.plugins.chosen import Chosen
+from fedrec_tff.run.finished import named_code
 from fedrec_tff.serving.compression.coded import Coded, Plain
 from fedrec_tff.serving.compression.compact_model import CompactModel
 from fedrec_tff.serving.compression.low_rank import LowRank
@@ -61,11 +64,13 @@ def write(file: IO[bytes], model: CompactModel, deflated: bool = True) -> None:
     save_arrays(file, **arrays)
 
 
-def load(path: str | os.PathLike[str]) -> CompactModel:
+def load(path: str | os.PathLike[str], named: Collection[str] | None = None) -> CompactModel:
     """Reads a model that `save` wrote.
 
     Args:
       path: Path of the file.
+      named: Builders of models whose code may be run, as `named_code.check` has it; None for a file
+        of one's own, of which any may.
 
     Returns:
       The model; nothing is decoded.
@@ -81,7 +86,7 @@ def load(path: str | os.PathLike[str]) -> CompactModel:
                     f"{path} is of another version of this project: compress the run again"
                 )
             model = CompactModel(
-                _read_config(form["config"]),
+                _read_config(form["config"], named, path),
                 _read(form["embedding"], arrays),
                 _read(form["bias"], arrays),
                 tuple(_read(part, arrays) for part in form["tower"]),
@@ -126,11 +131,15 @@ def _read(described: dict[str, Any], arrays: Any) -> Coded:
     return kind(**values)
 
 
-def _read_config(values: dict[str, Any]) -> TwoTowerConfig:
+def _read_config(
+    values: dict[str, Any], named: Collection[str] | None, path: str | os.PathLike[str]
+) -> TwoTowerConfig:
     plugin = values["plugin"]
     if plugin is not None:
         parameters = tuple(map(tuple, plugin["parameters"]))
         plugin = Chosen(plugin["name"], plugin["builder"], parameters)
+        if named is not None:
+            named_code.check(plugin.builder, {find_builder(name) for name in named}, path)
     return TwoTowerConfig(**(values | {"plugin": plugin}))
 
 

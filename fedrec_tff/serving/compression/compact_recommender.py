@@ -8,6 +8,7 @@ multiplied with queries is then another table.
 # Tested in tests/serving/compression/test_compact_file.py.
 
 import functools
+from collections.abc import Collection
 
 import numpy as np
 import tensorflow as tf
@@ -82,11 +83,14 @@ class CompactRecommender(Recommender):
         return encode
 
 
-def open_export(folder: export_folder.ExportFolder) -> CompactRecommender:
+def open_export(
+    folder: export_folder.ExportFolder, named: Collection[str] = ()
+) -> CompactRecommender:
     """Opens an export that holds a compact model.
 
     Args:
       folder: The export's paths.
+      named: Builders of models whose code may be run, as `named_code.check` has it.
 
     Returns:
       What recommends by it.
@@ -96,7 +100,7 @@ def open_export(folder: export_folder.ExportFolder) -> CompactRecommender:
     """
     manifest = export_folder.read_manifest(folder)
     items = item_catalogue.read(folder.items, manifest.has_integer_ids)
-    model = compact_file.load(folder.compact)
+    model = compact_file.load(folder.compact, named)
     num_items = model.embedding.dimensions[0]
     if not num_items == manifest.num_items == len(items.ids):
         raise errors.UserError(

@@ -6,13 +6,13 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from fedrec_tff.datasets import sequences
 from fedrec_tff.evaluation.recommend import NO_ITEM
-from fedrec_tff.run.finished import finished_run
+from fedrec_tff.run.folder import run_directory
 from fedrec_tff.serving import export_folder, opening, promise
 from fedrec_tff.serving.promise import Promise
 from fedrec_tff.serving.recommender import Recommender, choose_nearest
@@ -90,13 +90,16 @@ class ShownModel:
         ]
 
 
-def open_models(paths: Sequence[str | os.PathLike[str]]) -> list[ShownModel]:
+def open_models(
+    paths: Sequence[str | os.PathLike[str]], named: Collection[str] = ()
+) -> list[ShownModel]:
     """Opens finished runs and exports.
 
     What is wrong with any of the paths is told before TensorFlow is imported for the first.
 
     Args:
       paths: Paths of the runs' folders, or of exports'.
+      named: Builders of models whose code may be run, as `named_code.check` has it.
 
     Returns:
       The models, each with a name of its own.
@@ -105,9 +108,9 @@ def open_models(paths: Sequence[str | os.PathLike[str]]) -> list[ShownModel]:
       UserError: If a path holds no model, or one that needs to know more than a history.
     """
     for path in paths:
-        opening.check_can_be_opened(path)
+        opening.check_can_be_opened(path, named=named)
     return [
-        ShownModel(name, opening.open_recommender(path), read_promise(path))
+        ShownModel(name, opening.open_recommender(path, named=named), read_promise(path))
         for name, path in zip(name_models(paths), paths, strict=True)
     ]
 
@@ -117,7 +120,8 @@ def read_promise(path: str | os.PathLike[str]) -> Promise:
     if export_folder.is_export(path):
         folder = export_folder.ExportFolder(pathlib.Path(path))
         return promise.read(export_folder.read_manifest(folder).privacy)
-    return promise.read(finished_run.find(path).results)
+    directory = run_directory.RunDirectory(pathlib.Path(path))
+    return promise.read(run_directory.read_results(directory) or {})
 
 
 def name_models(paths: Sequence[str | os.PathLike[str]]) -> list[str]:

@@ -18,7 +18,7 @@ from fedrec_tff.datasets import clients, keyed_draws, splits
 from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.evaluation import ease, ials, item_cooccurrence, popularity, scoring
 from fedrec_tff.privacy import accounting
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import run_directory, stored_files
 from fedrec_tff.studies.baselines import config as names
 from fedrec_tff.studies.baselines.config import BaselinesConfig
 from fedrec_tff.studies.baselines.release import PrivateRelease
@@ -257,9 +257,8 @@ def _write(path: pathlib.Path, **arrays: np.ndarray) -> None:
 
 def _read(path: pathlib.Path, name: str) -> np.ndarray:
     try:
-        with np.load(path) as arrays:
-            return arrays[name]
-    except (OSError, ValueError, KeyError) as error:
+        return stored_files.read_arrays(path)[name]
+    except (ValueError, KeyError) as error:
         raise errors.UserError(
             f"{path} cannot be read: restore it, or choose another --output_dir"
         ) from error

@@ -7,7 +7,7 @@ import dataclasses
 from fedrec_tff import errors
 from fedrec_tff.config import config_checks
 from fedrec_tff.config.field_spec import MOST, declare
-from fedrec_tff.run.finished import portable_model
+from fedrec_tff.run.finished import named_code, portable_model
 
 PARTS = ("test", "validation")
 USER_FORMATS = ("parquet", "csv")
@@ -25,6 +25,7 @@ class EvaluationConfig:
         "Lengths of the lists for metrics at k, as in 5,10,20; the first is shown. By default "
         "those of the first run.",
     )
+    model: tuple[str, ...] = declare((), named_code.HELP, is_repeated=True)
     num_sampled_negatives: int = declare(
         99,
         "Items that each target is ranked among in the sampled protocol, whose metrics are called "

@@ -153,7 +153,7 @@ def evaluate(
     """
     if not places:
         raise errors.UserError("name the folder of at least one run or export")
-    subjects = subjects_lib.find(places, open_portable_fn)
+    subjects = subjects_lib.find(places, open_portable_fn, config.model)
     first = next(iter(subjects.values()))
     ks = config.ks or subjects_lib.find_list_lengths([*subjects.values()]) or RunConfig().ks
     reports: list[RunReport] = []

@@ -4,7 +4,7 @@
 
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -138,13 +138,16 @@ class ExportSubject:
 
 
 def find(
-    places: Sequence[str | os.PathLike[str]], open_portable_fn: OpenPortableFn
+    places: Sequence[str | os.PathLike[str]],
+    open_portable_fn: OpenPortableFn,
+    named: Collection[str] = (),
 ) -> dict[str, Subject]:
     """Finds what is judged.
 
     Args:
       places: Folders of runs or exports, or of a run with `@` and the round of a checkpoint.
       open_portable_fn: Function that opens a model that has left its run.
+      named: Builders of models whose code may be run, as `named_code.check` has it.
 
     Returns:
       The subjects in their order, by names that are all different: the last parts of the paths, or
@@ -154,7 +157,7 @@ def find(
       UserError: If a folder holds neither or cannot be read, withholds its metrics, or is named
         twice.
     """
-    found = [open_portable_fn(pathlib.Path(p)) or checkpointed_run.find(p) for p in places]
+    found = [open_portable_fn(pathlib.Path(p)) or checkpointed_run.find(p, named) for p in places]
     first = next((one for one in found if isinstance(one, FinishedRun)), None)
     subjects: list[Subject] = [
         RunSubject(one) if isinstance(one, FinishedRun) else ExportSubject(one, first)

@@ -203,6 +203,10 @@ def _read_number(name: str, text: str) -> float:
     except ValueError as error:
         wanted = "a whole number" if kind is int else "a number"
         raise errors.UserError(f"--sweep={name}: {text!r} is not {wanted}") from error
-    if not math.isfinite(number):
+    try:
+        is_finite = math.isfinite(number)
+    except OverflowError:  # of a whole number
+        is_finite = False
+    if not is_finite:
         raise errors.UserError(f"--sweep={name}: {text!r} is not a finite number")
     return number

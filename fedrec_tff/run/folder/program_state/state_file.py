@@ -29,6 +29,7 @@ import pathlib
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -45,8 +46,8 @@ _ROWS, _VALUES = ":rows", ":values"
 _MAX_SHARE = 0.5
 # What `zipfile`, `numpy` and `json` raise on what they cannot read.
 _DAMAGES = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError, NotImplementedError),
-    *(struct.error, zipfile.BadZipFile),
+    *(OSError, EOFError, ValueError, KeyError, TypeError, NotImplementedError, RuntimeError),
+    *(struct.error, zipfile.BadZipFile, zlib.error, IndexError, OverflowError, MemoryError),
 )
 
 
@@ -219,7 +220,11 @@ def _count_bytes(array: np.ndarray, rows: np.ndarray | None) -> int:
 def _open(path: pathlib.Path) -> tuple[array_file.ArrayFile, About]:
     with _naming(path):
         file = array_file.ArrayFile(path)
-        return file, About(**json.loads(file.read_bytes(_ABOUT)))
+        about = About(**json.loads(file.read_bytes(_ABOUT)))
+        # A name, and no path: what is read lies beside.
+        if about.base is not None and not _NAME.fullmatch(about.base):
+            raise ValueError(f"{about.base!r} is no name of a checkpoint")
+        return file, about
 
 
 @contextlib.contextmanager
