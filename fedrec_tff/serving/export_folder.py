@@ -131,9 +131,8 @@ def read_manifest(folder: ExportFolder) -> Manifest:
 
 def _check_types(manifest: Manifest) -> None:
     """Raises a TypeError where something is of another type than is written."""
-    sizes = (
-        *(manifest.num_items, manifest.embedding_dim, manifest.history_length, manifest.default_k),
-    )
+    sizes = [manifest.num_items, manifest.embedding_dim, manifest.history_length]
+    sizes.append(manifest.default_k)
     data = manifest.data
     is_told = isinstance(data, dict) and isinstance(data.get("flags"), dict)
     if not (

@@ -1,7 +1,7 @@
 """Files of others are data: nothing in them is run, but code that somebody named.
 
-What `docs/files_of_others.md` promises: neither pickled objects nor evaluated text, in the source and by
-files that would tell if they were run.
+What `docs/files_of_others.md` promises: neither pickled objects nor evaluated text, in the source
+and by files that would tell if they were run.
 """
 
 import ast

@@ -82,9 +82,7 @@ def test_train(folder, tmp_path):
     assert not list(tmp_path.rglob("config.json"))
 
 
-@pytest.mark.parametrize(
-    "binary", ["recommend", pytest.param("export", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("binary", ["recommend", pytest.param("export", marks=pytest.mark.slow)])
 def test_what_opens_a_run(folder, tmp_path, binary):
     more = ["--history=i5"] if binary == "recommend" else [f"--output_dir={tmp_path / 'export'}"]
     before = sorted(folder.rglob("*"))

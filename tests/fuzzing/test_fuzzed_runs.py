@@ -173,7 +173,9 @@ _ABOUTS = cases.VALUES | st.fixed_dictionaries(
 )
 
 
-@cases.fuzz_times(30, about=_ABOUTS, arrays=st.dictionaries(st.text("ab:/.", max_size=5), _arrays()))
+@cases.fuzz_times(
+    30, about=_ABOUTS, arrays=st.dictionaries(st.text("ab:/.", max_size=5), _arrays())
+)
 def test_a_checkpoint_of_other_arrays(tmp_path_factory, about, arrays):
     folder = tmp_path_factory.mktemp("c")
     with zipfile.ZipFile(folder / "program_state_4", "w") as archive:
