@@ -149,7 +149,7 @@ def read_names(path: pathlib.Path, text_format: TextFormat) -> list[str]:
 def read_sequence_names(path: pathlib.Path, text_format: TextFormat) -> list[str]:
     """Returns the columns that hold several values, separated by spaces, by the header's types."""
     text, delimiter = _read_text(path, text_format)
-    _, fields = next(_rows(text, delimiter, text_format.quoting))
+    _, fields = next(_rows(text, delimiter, text_format.quoting), (0, []))
     typed = [_TYPED.fullmatch(field.strip()) for field in fields]
     return [found["name"] for found in typed if found["type"] == "token_seq"] if all(typed) else []
 
@@ -370,7 +370,8 @@ def _read_header(
     path: pathlib.Path, text: str, delimiter: str, quoting: bool
 ) -> tuple[list[str], int]:
     """Returns the names in the first row that is not blank, and the line that it ends on."""
-    line, fields = next(_rows(text, delimiter, quoting))
+    # A line of quotes alone is blank.
+    line, fields = next(_rows(text, delimiter, quoting), (1, csv.Error("it names no columns")))
     if isinstance(fields, csv.Error):
         raise errors.UserError(f"{path}:{line}: the header cannot be read: {fields}")
     last_line = line + sum(field.count("\n") for field in fields)

@@ -57,7 +57,7 @@ def _frames(draw):
         except Exception:  # no such values
             pass
         frame.insert(position % (frame.shape[1] + 1), name, column, allow_duplicates=True)
-    if draw(st.booleans()) and "user" in frame and frame.shape[1]:
+    if draw(st.booleans()) and [*frame.columns].count("user") == 1:
         frame = frame.set_index("user")
     return frame
 

@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -128,6 +129,13 @@ def _read_all(path, **options):
     cases.accepts_or_refuses(lambda: tables.read_names(path, layout), (path.name, *_LAYOUT))
 
 
+def _example(**given):
+    """What was once no line: a byte order mark alone, delimiters and encodings that are none."""
+    usual = {"suffix": ".csv", "encoding": "utf-8", "delimiter": None, "named": False}
+    usual |= {"quoting": True, "isolates_rows": False, "fraction": 0.0}
+    return hypothesis.example(**(usual | given))
+
+
 @cases.fuzz_times(
     40,
     content=_texts(),
@@ -139,6 +147,11 @@ def _read_all(path, **options):
     isolates_rows=st.booleans(),
     fraction=_FRACTIONS,
 )
+@_example(content=b"\xef\xbb\xbf")
+@_example(content=b"u,i,t,v\n", encoding="utf-16")
+@_example(content="u\u00e9i\u00e9t\u00e9v\na\u00e9b\u00e91\u00e92\n".encode(), delimiter="\u00e9")
+@_example(content=b"u,i,t,v\n", encoding="hex")
+@_example(content=b"u,i,t,v\n", delimiter='"')
 def test_text(tmp_path_factory, content, suffix, named, **options):
     path = tmp_path_factory.mktemp("t") / f"events{suffix}"
     path.write_bytes(_pack(content, suffix))
@@ -234,6 +247,8 @@ def test_damaged_parquet(tmp_path_factory, good_parquet, changes):
 
 
 @cases.fuzz(content=_texts(), encoding=_ASKED)
+# Quotes alone, where names are looked for.
+@hypothesis.example(content=b'\n""', encoding="utf-8")
 def test_tables_of_features_rosters_and_sequences(tmp_path_factory, content, encoding):
     folder = tmp_path_factory.mktemp("t")
     path = folder / "items.csv"
