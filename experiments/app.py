@@ -82,6 +82,9 @@ def read_flags(argv: list[str]) -> list[str]:
         return absl_flags.FLAGS(argv)
     except absl_flags.Error as error:
         raise errors.UserError("; ".join(map(_rephrase, str(error).splitlines()))) from error
+    except BrokenPipeError:
+        # Of a help text.
+        raise
     except (OSError, UnicodeError) as error:
         # Flagfiles are what is read meanwhile.
         raise errors.UserError(f"--flagfile: it cannot be read: {error}") from error
