@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 
@@ -116,6 +117,9 @@ def _guarded(main: Callable[[list[str]], int | None], argv: list[str]) -> int | 
     if not absl_flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)
     try:
+        # From here on Ctrl-C is answered, see `experiments/__init__.py`.
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         return _run_main(main, argv)
     except errors.UserError as error:
         return _fail(str(error))

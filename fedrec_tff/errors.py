@@ -4,7 +4,10 @@
 
 import errno
 
-_SHORTAGES = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+_SHORTAGES = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE, errno.ENFILE),
+)
 
 
 class UserError(ValueError):
@@ -36,7 +39,7 @@ def _write_in_a_line(text: str) -> str:
 
 
 def from_os_error(error: OSError) -> UserError | None:
-    """What to tell of a full disk or a file that may not be written; None of all else."""
+    """What to tell of a disk that is full or fails, or a file that may not be used; else None."""
     if error.errno not in _SHORTAGES:
         return None
     return UserError(f"{error.filename or 'writing files'}: {error.strerror}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,8 @@ MAX_INDEX = np.iinfo(np.int32).max
 # Features by which people know an item.
 _SHOWN_OF_ITEMS = ("title", "genres")
 _INTEGER = re.compile(r"-?[0-9]+")
+
+OpenFn = Callable[[pathlib.Path], AbstractContextManager[BinaryIO]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -244,7 +248,11 @@ def place_items(
     )
 
 
-def save_id_maps(interactions: Interactions, directory: str | pathlib.Path) -> None:
+def save_id_maps(
+    interactions: Interactions,
+    directory: str | pathlib.Path,
+    open_fn: OpenFn = lambda path: path.open("wb"),
+) -> None:
     """Writes `user_ids.csv` and `item_ids.csv`: index, raw id and what people call an item.
 
     That is its title and its genres, joined by `|`, where they are known.
@@ -252,6 +260,7 @@ def save_id_maps(interactions: Interactions, directory: str | pathlib.Path) -> N
     Args:
       interactions: The log whose ids are written.
       directory: The folder to write to; made if it is not there.
+      open_fn: Function that opens a file of bytes to be written.
     """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -264,7 +273,8 @@ def save_id_maps(interactions: Interactions, directory: str | pathlib.Path) -> N
         for column in _SHOWN_OF_ITEMS:
             if features is not None and column in features:
                 table[column] = features[column].to_numpy()
-        table.to_csv(directory / name, index=False)
+        with open_fn(directory / name) as file:
+            table.to_csv(file, index=False)
 
 
 def check_index_range(count: int, what: str) -> None:

@@ -42,6 +42,7 @@ from fedrec_tff.datasets.tables import TableColumns
 
 _MOVIELENS_READERS = {"ml-100k": movielens.read_100k, "ml-1m": movielens.read_1m}
 _TITLE = "title"
+_MOST_CHECKED_BYTES = 1 << 28
 _CATALOGUE_SOURCES = {
     DATA: "of the data",
     dataset_config.TABLE: "of the item table",
@@ -373,6 +374,8 @@ def split_log(log: Interactions, config: DatasetConfig) -> Split:
 
 def _open_prepared(config: DatasetConfig) -> LoadedDataset:
     folder = prepared_folder.open_folder(config.data_dir)
+    # Reading more would be felt: `experiments.data prepare`, given again, reads all.
+    folder.check_content(_MOST_CHECKED_BYTES)
     facts = folder.facts
     digest = None
     if config.roster is not None:

@@ -40,6 +40,8 @@ from fedrec_tff.run import devices as devices_lib
 from fedrec_tff.run.display import progress as progress_lib
 from fedrec_tff.run.folder import (
     initial_model,
+    metrics_file,
+    metrics_release,
     model_file,
     prolongation,
     run_directory,
@@ -119,7 +121,6 @@ def execute(session: Session) -> SessionOutcome:
         # Until here the folder had the model and the results of the shorter run.
         prolongation.adopt(session.config, session.directory)
         model_file.save(session.directory.model, result.weights.trainable)
-    run_directory.write_json(session.directory.results, results)
     ending.write(
         session.directory.root,
         description.create_columns(run_config.to_flags(session.config), session.derived),
@@ -128,6 +129,8 @@ def execute(session: Session) -> SessionOutcome:
         session.config.ks[0],
     )
     _show_items(session, result.weights.trainable.items.embedding)
+    # Last: whoever finds it finds all the rest, and a crash before it is mended by resuming.
+    run_directory.write_json(session.directory.results, results)
     _tell_end(session.config, result)
     score_fn = devices.build_score_fn(result.weights.trainable)
     return SessionOutcome(results, result.rounds, session.dataset, score_fn)
@@ -164,7 +167,14 @@ async def _train(
         notices.say(f"resuming after round {start.round_number}")
     next_round = start.round_number + 1
     source = create_source(session, population, next_round)
-    earlier = round_events.read_rounds(directory.metrics, start.round_number)
+    with metrics_file.name_damage(directory):
+        earlier = round_events.read_rounds(directory.metrics, start.round_number)
+        metrics = metrics_release.MetricsReleaseManager(directory.metrics)
+    if len(earlier) < start.round_number:
+        notices.say(
+            f"warning: {directory.metrics} lacks {start.round_number - len(earlier)} of the rounds "
+            f"before {next_round}: what the results say of all rounds is of those that it has"
+        )
     with (
         progress_lib.ProgressReleaseManager(
             config.rounds, next_round, config.clients_per_round, config.ks[0]
@@ -183,7 +193,7 @@ async def _train(
                 events,
                 on_clock,
                 *reporters.managers,
-                tff.program.CSVFileReleaseManager(directory.metrics, key_fieldname="round"),
+                metrics,
                 progress,
             ]
         )
@@ -357,7 +367,14 @@ def _create_options(
         selection_rule=_create_selection_rule(config),
         time_budget_seconds=config.time_budget_seconds,
         describe_cohort_fn=simulated_time.describe,
+        flush_fn=lambda: _flush(session.directory),
     )
+
+
+def _flush(directory: run_directory.RunDirectory) -> None:
+    """Waits until what rounds have released is on disk."""
+    run_directory.sync_file(directory.metrics)
+    event_files.sync(directory.root, event_files.ROUNDS)
 
 
 def _create_selection_rule(
@@ -411,12 +428,26 @@ def _check_is_not_past(session: Session, start: training.Progress) -> None:
 def _check_ledger_is_whole(
     session: Session, ledger: ledger_lib.PrivacyLedger | None, start: training.Progress
 ) -> None:
+    _check_ledger_has_released(session.directory, ledger)
     if ledger is not None and start.round_number and not ledger.holds(start.ledger_digest):
         raise errors.UserError(
             f"{ledger.path} lacks the line that was its last when the checkpoint of round "
             f"{start.round_number} was written: lines were cut off, or the checkpoint is of "
             "another copy, so what was spent is not known; restore both, or choose another "
             "--output_dir"
+        )
+
+
+def _check_ledger_has_released(
+    directory: run_directory.RunDirectory, ledger: ledger_lib.PrivacyLedger | None
+) -> None:
+    """Tells a ledger that was cut short, also where no checkpoint is as young as what it lost."""
+    last = metrics_file.read_last_round(directory)
+    if ledger is not None and last > ledger.last_round:
+        raise errors.UserError(
+            f"{ledger.path} ends with round {ledger.last_round}, and {directory.metrics} has round "
+            f"{last}: lines were cut off, so what was spent is not known; restore it, or choose "
+            "another --output_dir"
         )
 
 

@@ -29,7 +29,7 @@ from fedrec_tff.run import (
     references,
     training,
 )
-from fedrec_tff.run.folder import provenance
+from fedrec_tff.run.folder import metrics_file, provenance
 from fedrec_tff.run.metrics import communication, metric_names, round_metrics, simulated_time
 from fedrec_tff.run.records import Session
 
@@ -210,11 +210,12 @@ def measure(
     """
     config = session.config
     _check_weights(session, result.weights)
+    noised, summed = _read_rounds(session, result.released_round)
     results = {
         **_measure_real_users(
             session, lambda: _measure_held_out(session, popular, result.weights, devices)
         ),
-        **_find_noised(session, result.released_round),
+        **noised,
         **_describe_epsilon(session, ledger),
         "delta": config.target_delta if ledger is not None else None,
         "noise_multiplier": session.derived["noise_multiplier"],
@@ -223,8 +224,7 @@ def measure(
         "released_round": result.released_round,
         "ended_by": result.ended_by,
         **_describe_time(config, result),
-        **communication.summarize(session.directory.metrics),
-        **simulated_time.summarize(config, session.directory.metrics),
+        **summed,
         "execution": execution.describe(config),
         "git_revision": provenance.git_revision(),
         "versions": provenance.versions(_PACKAGES),
@@ -257,6 +257,21 @@ def _measure_held_out(
         found[metric_names.REFERENCES] = references.measure(session)
     found |= _measure_finetuned(session, devices.build_finetuned_score_fn(weights.trainable))
     return metric_names.mark_all(found, config.is_private)
+
+
+def _read_rounds(
+    session: Session, released_round: int
+) -> tuple[dict[str, float], dict[str, float]]:
+    """What rounds have released with noise, and what is summed up of them."""
+    config, directory = session.config, session.directory
+    with metrics_file.name_damage(directory):
+        noised = _find_noised(session, released_round)
+        summed = {
+            **communication.summarize(directory.metrics),
+            **simulated_time.summarize(config, directory.metrics),
+        }
+        round_metrics.check({**noised, **summed}, is_private=config.is_private)
+    return noised, summed
 
 
 def _find_noised(session: Session, released_round: int) -> dict[str, float]:

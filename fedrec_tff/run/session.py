@@ -109,7 +109,7 @@ def _restore_choices(
     if not open_flags and config.preset == preset_config.AUTO:
         return dataclasses.replace(config, preset=preset_config.BASIC)
     try:
-        stored = run_directory.read_config(directory)
+        stored = run_directory.read_config(directory) or {}
         chosen = set(stored[_CHOSEN]) & set(open_flags)
         return choosing.restore(config, chosen, stored["flags"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -125,7 +125,7 @@ def _check_data_of_complete_run(config: RunConfig, directory: run_directory.RunD
     except errors.UserError as error:
         notices.say(f"warning: the data are not compared with those of the run: {error}")
         return
-    stored = run_directory.read_config(directory)["non_private/data"]
+    stored = run_directory.read_config(directory, run_directory.PARTS_OF_RUNS)["non_private/data"]
     run_directory.check_data(directory, stored, dataset.fingerprint, features.fingerprint)
 
 
@@ -153,7 +153,7 @@ def _prepare(
     if config.execution == "pjrt":
         worker_process.check_is_installed("--execution=pjrt")
     dataset = data.load_data(config)
-    stored = run_directory.read_config(directory)
+    stored = run_directory.read_config(directory, run_directory.PARTS_OF_RUNS)
     chosen = choosing.Chosen(config)
     if stored is None and open_flags:
         chosen = choosing.choose(config, open_flags, looking.describe(config, dataset))
@@ -169,8 +169,8 @@ def _prepare(
         run_directory.check_data(
             directory, stored["non_private/data"], dataset.fingerprint, features.fingerprint
         )
-        noise_multiplier = stored["derived"]["noise_multiplier"]
         before = stored["derived"]
+        noise_multiplier = before.get("noise_multiplier")
         if before.get(_INITIAL_MODEL) != initial_model.digest(config):
             raise run_directory.refuse_version(directory, "initial model")
         new_plugins = _find_new_plugins(config, before)
@@ -197,7 +197,7 @@ def _prepare(
     if stored is None:
         run_identity.write(directory, config, plan, identity)
         ids = run_directory.make_folder(directory.ids)
-        interactions_lib.save_id_maps(dataset.interactions, ids)
+        interactions_lib.save_id_maps(dataset.interactions, ids, run_directory.open_whole)
     elif plan.mechanism is not None:
         # A copy, and what breaks the mechanism's law, is told before TensorFlow starts.
         run_identity.open_ledger(directory, config, plan, identity).close()

@@ -61,6 +61,7 @@ class TrainingOptions:
       time_budget_seconds: Seconds of training after which the round under way is the last; None for
         no limit.
       describe_cohort_fn: Function that finds when a cohort's round was, where time is simulated.
+      flush_fn: Function that waits until what was released is on disk, called before a checkpoint.
     """
 
     rounds: int
@@ -78,6 +79,7 @@ class TrainingOptions:
     selection_rule: model_selection.SelectionRule | None = None
     time_budget_seconds: float | None = None
     describe_cohort_fn: DescribeCohortFn = lambda cohort: simulated_time.NOTHING
+    flush_fn: Callable[[], None] = lambda: None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,7 +229,7 @@ async def train(
                 progress, metrics = _run_round(process, cohorts, progress, ledger, options, watch)
         except WorkerLostError:
             if saved_round < progress.round_number:
-                await _save(state_manager, _note_ledger(progress, ledger))
+                await _save(state_manager, _note_ledger(progress, ledger), options)
             raise
         # The last round always has an evaluation, whatever makes it the last.
         is_last = _find_end(progress, options) is not None
@@ -238,11 +240,11 @@ async def train(
         round_metrics.check(metrics, is_private=ledger is not None)
         await release_manager.release(round_metrics.order(metrics), round_number)
         if ended_by is not None or round_number % options.rounds_per_checkpoint == 0:
-            await _save(state_manager, _note_ledger(progress, ledger))
+            await _save(state_manager, _note_ledger(progress, ledger), options)
             saved_round = round_number
         await asyncio.sleep(0)
     if saved_round < progress.round_number:
-        await _save(state_manager, _note_ledger(progress, ledger))
+        await _save(state_manager, _note_ledger(progress, ledger), options)
     return _create_result(process, progress, ended_by)
 
 
@@ -350,7 +352,13 @@ def _evaluate(
     return progress, metrics
 
 
-async def _save(state_manager: tff.program.ProgramStateManager, progress: Progress) -> None:
+async def _save(
+    state_manager: tff.program.ProgramStateManager,
+    progress: Progress,
+    options: TrainingOptions,
+) -> None:
+    # Rounds before a checkpoint are never computed again.
+    options.flush_fn()
     await state_manager.save(_to_program_state(progress), progress.round_number)
 
 

@@ -21,7 +21,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
+import math
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -91,6 +94,7 @@ class PreparedFacts:
       num_dropped: The held-out interactions that cannot be targets, by part.
       file_bytes: How large each table is, by its file's name.
       job: The flags and the files that it was made of.
+      file_digests: A SHA-256 of each table, by its file's name; none in those of earlier versions.
     """
 
     name: str
@@ -106,6 +110,7 @@ class PreparedFacts:
     num_dropped: Mapping[str, int]
     file_bytes: Mapping[str, int]
     job: Mapping[str, Any]
+    file_digests: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def is_drawn(self) -> bool:
@@ -187,6 +192,21 @@ class PreparedFolder:
             test=self._read_part("test"),
         )
 
+    def check_content(self, most_bytes: float = math.inf) -> None:
+        """Reads all tables, and compares them with what was written.
+
+        Args:
+          most_bytes: Number of bytes of all tables above which nothing is read.
+
+        Raises:
+          UserError: If one is another.
+        """
+        if sum(self.facts.file_bytes.values()) > most_bytes:
+            return
+        for name, digest in self.facts.file_digests.items():
+            if digest_file(self.path / name) != digest:
+                raise errors.UserError(f"{self.path / name} is damaged: restore it, or {_WAY_OUT}")
+
     def _read_part(self, name: str) -> EvaluationSet:
         path, num_users = self.path / EVALUATED[name], self.interactions.num_users
         columns = _read_columns(path, _EVALUATED_COLUMNS, num_users)
@@ -235,6 +255,14 @@ def open_folder(path: str | pathlib.Path) -> PreparedFolder:
     return PreparedFolder(path, facts)
 
 
+def digest_file(path: pathlib.Path) -> str | None:
+    """Returns a file's SHA-256 in hexadecimal; None if it is not there."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def describe_facts(facts: PreparedFacts) -> dict[str, Any]:
     """What `prepared.json` says."""
     return {"format": _FORMAT, **dataclasses.asdict(facts)}
@@ -253,6 +281,8 @@ def write_features(path: pathlib.Path, features: pd.DataFrame) -> None:
 def _write_frame(path: pathlib.Path, table: pa.Table) -> None:
     with arrow_tables.open_private(path) as file:
         feather.write_feather(table, file, compression="uncompressed")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _read_columns(

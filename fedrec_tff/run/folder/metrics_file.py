@@ -2,9 +2,53 @@
 
 # Tested in tests/studies/sweep/test_pruning.py and tests/studies/report/test_curves.py.
 
+import contextlib
 import csv
+from collections.abc import Iterator
 
+from fedrec_tff import errors
 from fedrec_tff.run.folder import run_directory
+
+
+@contextlib.contextmanager
+def name_damage(directory: run_directory.RunDirectory) -> Iterator[None]:
+    """Names the file where what is read from it inside a `with` block is no row of metrics.
+
+    Args:
+      directory: The run's paths.
+
+    Yields:
+      Nothing.
+
+    Raises:
+      UserError: In the place of the error.
+    """
+    try:
+        yield
+    except errors.UserError:
+        raise
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise errors.UserError(
+            f"{directory.metrics} is damaged: restore it, or remove it, and the run goes on "
+            "without the rows of the rounds so far"
+        ) from error
+
+
+def read_last_round(directory: run_directory.RunDirectory) -> int:
+    """Reads the number of the last round that is there.
+
+    Args:
+      directory: The run's paths.
+
+    Returns:
+      The number; 0 where there is none.
+
+    Raises:
+      UserError: If the file is damaged.
+    """
+    with name_damage(directory):
+        rows = read_rows(directory)
+        return int(rows[-1]["round"]) if rows else 0
 
 
 def read_rows(directory: run_directory.RunDirectory) -> list[dict[str, str]]:

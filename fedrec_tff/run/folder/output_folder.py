@@ -1,6 +1,8 @@
 """The folder that `--output_dir` names: made, or found to be free, or to be gone on in."""
 
 import contextlib
+import fcntl
+import glob
 import os
 import pathlib
 import secrets
@@ -8,6 +10,7 @@ import shutil
 from collections.abc import Collection, Iterator
 
 from fedrec_tff import errors
+from fedrec_tff.privacy import chained_file
 
 _FLAG = "--output_dir"
 
@@ -92,6 +95,9 @@ def find_free(output_dir: str | os.PathLike) -> pathlib.Path:
 def open_whole_folder(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a folder beside `output_dir` to write to, and renames it when the block succeeds.
 
+    All that is in it is on disk before it has its name. What a process that was killed has left of
+    its own is removed.
+
     Args:
       output_dir: Path of the folder that is to hold the result, which is missing or empty.
 
@@ -102,12 +108,56 @@ def open_whole_folder(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
       UserError: If something has come into `output_dir` meanwhile.
     """
     target = output_dir.absolute()
-    partial = target.with_name(f".{target.name}.partial-{secrets.token_hex(4)}")
+    prefix = f".{target.name}.partial-"
     with name_errors(output_dir):
-        partial.mkdir(parents=True)
+        partial, descriptor = _make_locked(target, prefix)
     try:
+        _remove_abandoned(target.parent, prefix)
         yield partial
         with name_errors(output_dir):
+            _sync_all(partial)
             partial.replace(target)
+            chained_file.sync_folder(target.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _make_locked(target: pathlib.Path, prefix: str) -> tuple[pathlib.Path, int]:
+    """Makes a folder beside the target that others see to be in use; its lock is to be closed."""
+    while True:
+        partial = target.with_name(f"{prefix}{secrets.token_hex(4)}")
+        partial.mkdir(parents=True)
+        try:
+            descriptor = os.open(partial, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue
+        # Where there are no locks, nobody takes it for abandoned.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if partial.exists():
+            return partial, descriptor
+        # Somebody took it for abandoned before it was locked.
+        os.close(descriptor)
+
+
+def _remove_abandoned(parent: pathlib.Path, prefix: str) -> None:
+    """Removes the folders of processes that are no more."""
+    for folder in parent.glob(f"{glob.escape(prefix)}*"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
+
+
+def _sync_all(folder: pathlib.Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            chained_file.sync_folder(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    chained_file.sync_folder(folder)

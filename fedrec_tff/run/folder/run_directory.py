@@ -3,12 +3,13 @@
 import contextlib
 import dataclasses
 import fcntl
+import io
 import json
 import os
 import pathlib
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 from fedrec_tff import errors
 from fedrec_tff.privacy import chained_file
@@ -59,7 +60,8 @@ SECRET = frozenset(
     }
 )
 # What `config.json` has beside others, and the numbers of `results.json` that are in no folder.
-_PARTS_OF_CONFIG = ("flags", "derived", "non_private/data")
+_FLAGS_ALONE = ("flags",)
+PARTS_OF_RUNS = (*_FLAGS_ALONE, "derived", "non_private/data")
 _REFERENCES = "references"
 _NUMBERS_OF_RESULTS = (
     *("seconds", "users_per_second", "delta", "noise_multiplier", "released_round"),
@@ -223,12 +225,44 @@ def open_whole(path: pathlib.Path, is_secret: bool = False) -> Iterator[BinaryIO
     is_secret = is_secret or bool(SECRET & {path.name, path.parent.name})
     mode = _SECRET_MODE if is_secret else _PUBLIC_MODE
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        # A full disk needs the room.
+        temporary.unlink(missing_ok=True)
+        raise
     chained_file.sync_folder(path.parent)
+
+
+def sync_file(path: pathlib.Path) -> None:
+    """Waits until what was written to a file is on disk.
+
+    Args:
+      path: Path of the file; one that is missing is no matter.
+    """
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def open_whole_text(path: pathlib.Path) -> Iterator[TextIO]:
+    """Opens a file of text like `open_whole`; line breaks are written as they come.
+
+    Args:
+      path: Path of the file.
+
+    Yields:
+      A file.
+    """
+    with open_whole(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        yield text
+        text.flush()
+        text.detach()
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -286,11 +320,14 @@ def open_run_directory(
     return directory
 
 
-def read_config(directory: RunDirectory) -> dict[str, Any] | None:
+def read_config(
+    directory: RunDirectory, parts: Collection[str] = _FLAGS_ALONE
+) -> dict[str, Any] | None:
     """Reads what an earlier session of this run wrote to `config.json`.
 
     Args:
       directory: The run's paths.
+      parts: Names of the parts that must be there.
 
     Returns:
       The configuration: flags by name under `flags`, and what was derived from them. None for a new
@@ -303,10 +340,11 @@ def read_config(directory: RunDirectory) -> dict[str, Any] | None:
         return None
     try:
         stored = stored_files.read_object(directory.config)
-        if not all(isinstance(stored.get(name, {}), dict) for name in _PARTS_OF_CONFIG):
-            raise ValueError(f"{', '.join(_PARTS_OF_CONFIG)} must be objects")
-        if not isinstance(stored.get("flags"), dict):
-            raise ValueError("there are no flags")
+        if not all(isinstance(stored.get(name, {}), dict) for name in PARTS_OF_RUNS):
+            raise ValueError(f"{', '.join(PARTS_OF_RUNS)} must be objects")
+        missing = [name for name in parts if name not in stored]
+        if missing:
+            raise ValueError(f"there are no {', '.join(missing)}")
         return stored
     except ValueError as error:
         raise errors.UserError(
@@ -376,7 +414,8 @@ def read_results(directory: RunDirectory) -> dict[str, Any] | None:
         return results
     except ValueError as error:
         raise errors.UserError(
-            f"{directory.results} cannot be read ({error}): restore it"
+            f"{directory.results} cannot be read ({error}): restore it, or remove it, and the same "
+            "command measures the model again"
         ) from error
 
 
@@ -431,7 +470,7 @@ def open_locked(
 
 
 def mend_after_crash(directory: RunDirectory) -> None:
-    """Removes what a crash left half written: a torn row of metrics, parts of checkpoints.
+    """Removes what a crash left half written: a torn row of metrics, parts of files.
 
     Args:
       directory: The run's paths; this process holds its lock.
@@ -439,8 +478,9 @@ def mend_after_crash(directory: RunDirectory) -> None:
     mend_torn_line(directory.metrics)
     for partial in directory.root.glob(f"{directory.metrics.name}_temp*"):
         partial.unlink()
-    for partial in directory.checkpoints.glob("*.partial"):
-        partial.unlink()
+    for folder in (directory.root, directory.checkpoints, directory.devices, directory.ids):
+        for partial in folder.glob("*.partial"):
+            partial.unlink()
     # Of an earlier version.
     for partial in directory.checkpoints.glob("*_temp*"):
         shutil.rmtree(partial)

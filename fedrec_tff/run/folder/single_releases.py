@@ -1,7 +1,12 @@
-"""Releases that a run makes once, before training, and keeps in a file of its folder."""
+"""Releases that a run makes once, before training, and keeps in a file of its folder.
+
+What they cost cannot be had again, and nobody could tell a bit of noise from another: a file beside
+each has its digest.
+"""
 
 # Tested in tests/studies/baselines/test_baselines_release.py and tests/whole_runs/test_resume.py.
 
+import hashlib
 import pathlib
 from collections.abc import Callable
 
@@ -36,13 +41,21 @@ def obtain(
       UserError: If the ledger does not know of the file, or a release that a crash made necessary
         again would pass the budget.
     """
+    digest_file = path.with_name(f"{path.name}.sha256")
     if path.exists():
         if not ledger.accountant.num_releases.get(name):
             raise errors.UserError(
                 f"{path} is there, and {ledger.path} has not counted it: restore the ledger, or "
                 "choose another --output_dir"
             )
-        return path.read_bytes()
+        content = path.read_bytes()
+        # Those of earlier versions have none.
+        if digest_file.exists() and digest_file.read_bytes() != _digest(content, path):
+            raise errors.UserError(
+                f"{path} is damaged: restore it with {digest_file.name}, or choose another "
+                "--output_dir"
+            )
+        return content
     if not ledger.may_release(name, target_epsilon):
         raise errors.UserError(
             f"{name} was released before, {path} is missing, and once more would pass "
@@ -50,6 +63,12 @@ def obtain(
         )
     ledger.append_release(name)
     released = release_fn()
-    with run_directory.open_whole(path) as file:
-        file.write(released)
+    for target, content in ((digest_file, _digest(released, path)), (path, released)):
+        with run_directory.open_whole(target) as file:
+            file.write(content)
     return released
+
+
+def _digest(content: bytes, path: pathlib.Path) -> bytes:
+    """A line as `sha256sum` writes it."""
+    return f"{hashlib.sha256(content).hexdigest()}  {path.name}\n".encode()

@@ -6,10 +6,13 @@ They lie in the run's folder itself, because TensorBoard calls a run by the fold
 import os
 import pathlib
 import shutil
+from collections.abc import Collection
 
 import tensorflow as tf
 from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.compat.proto import event_pb2
+
+from fedrec_tff.run.folder import run_directory
 
 # Ends of files' names: what the run is, written anew by each session, what its rounds measured, and
 # what was measured once, where that is no column of HParams.
@@ -71,21 +74,30 @@ def keep_lines(root: pathlib.Path, is_kept: bool) -> bool:
     return any(folder.exists() for folder in folders)
 
 
-def cut_after(folder: pathlib.Path, round_number: int) -> None:
+def cut_after(folder: pathlib.Path, round_number: int, undrawn_tags: Collection[str] = ()) -> None:
     """Takes rounds out of a run's files that are to be computed again, so that none is there twice.
 
     Args:
       folder: Folder of the files.
       round_number: Last round to keep; what a crash cut short after it is gone, too.
+      undrawn_tags: Tags of scalars of which nothing is kept: what is there of them was drawn by a
+        later round.
     """
     for path in folder.glob(f"{_PATTERN}{ROUNDS}"):
-        kept = [_cut(event, round_number) for event in _read(path)]
+        kept = [_cut(event, round_number, undrawn_tags) for event in _read(path)]
         partial = path.with_name(f".{path.name}.partial")
         with tf.io.TFRecordWriter(os.fspath(partial)) as writer:
             for event in kept:
                 if event is not None:
                     writer.write(event.SerializeToString())
+        run_directory.sync_file(partial)
         partial.replace(path)
+
+
+def sync(folder: pathlib.Path, kind: str) -> None:
+    """Waits until the files of a kind are on disk, as far as their writers have flushed them."""
+    for path in folder.glob(f"{_PATTERN}{kind}"):
+        run_directory.sync_file(path)
 
 
 def _read(path: pathlib.Path) -> list[event_pb2.Event]:
@@ -94,13 +106,19 @@ def _read(path: pathlib.Path) -> list[event_pb2.Event]:
     return [event_pb2.Event.FromString(record) for record in records]
 
 
-def _cut(event: event_pb2.Event, round_number: int) -> event_pb2.Event | None:
+def _cut(
+    event: event_pb2.Event, round_number: int, undrawn_tags: Collection[str]
+) -> event_pb2.Event | None:
     """What is left of an event; None for nothing."""
     if event.HasField("file_version"):
         return event
     if not event.HasField("summary") or event.step > round_number:
         return None
-    kept = [v for v in event.summary.value if v.metadata.plugin_data.plugin_name in _KEPT]
+    kept = [
+        value
+        for value in event.summary.value
+        if value.metadata.plugin_data.plugin_name in _KEPT and value.tag not in undrawn_tags
+    ]
     del event.summary.value[:]
     event.summary.value.extend(kept)
     return event if kept else None

@@ -54,11 +54,12 @@ class RoundEventsReleaseManager(tff.program.ReleaseManager):
           rounds: Rounds of the whole run.
           rounds_per_picture: Rounds between two pictures of epsilon.
         """
-        event_files.cut_after(folder, earlier[-1][0] if earlier else 0)
-        self._writer = event_files.create_writer(folder, event_files.ROUNDS)
         self._metrics = ChangingMetrics(
             (number, _without_epsilon(metrics)) for number, metrics in earlier
         )
+        undrawn = {cards.name_card(name) for name in self._metrics.constants}
+        event_files.cut_after(folder, earlier[-1][0] if earlier else 0, undrawn)
+        self._writer = event_files.create_writer(folder, event_files.ROUNDS)
         self._epsilons: list[tuple[int, float]] = []
         self._epsilon_name = ""
         self._rounds, self._rounds_per_picture = rounds, rounds_per_picture

@@ -39,7 +39,7 @@ from fedrec_tff.run.folder import output_folder, run_directory
 from fedrec_tff.studies.disk_population import groups, joining
 from fedrec_tff.studies.disk_population.clock import Clock
 from fedrec_tff.studies.disk_population.groups import GroupFacts, KnownIds
-from fedrec_tff.studies.disk_population.row_files import NUM_SLOTS, RowFiles, digest_file
+from fedrec_tff.studies.disk_population.row_files import NUM_SLOTS, RowFiles
 
 ROWS_PER_GROUP = 2**20
 _JOB, _ROWS, _GROUPS, _GROUPED, _FACTS = "job.json", "rows", "groups", "grouped", "facts.json"
@@ -129,6 +129,9 @@ def prepare(
         if (root / prepared_folder.FACTS).exists():
             done = prepared_folder.open_folder(root)
             _compare(root, done.facts.job, job)
+            done.check_content()
+            # A crash may have come before it was removed.
+            shutil.rmtree(root / prepared_folder.WORK, ignore_errors=True)
             say_fn(f"{root} is prepared already")
             return done.facts
         work = root / prepared_folder.WORK
@@ -208,7 +211,8 @@ def _prepare(
     opened = PreparedFolder(root, facts)
     log = opened.interactions
     fingerprint = splits.fingerprint(opened.split, log.user_ids, log.item_ids)
-    facts = dataclasses.replace(facts, fingerprint=fingerprint)
+    digests = {name: prepared_folder.digest_file(root / name) for name in facts.file_bytes}
+    facts = dataclasses.replace(facts, fingerprint=fingerprint, file_digests=digests)
     run_directory.write_json(root / prepared_folder.FACTS, prepared_folder.describe_facts(facts))
     return facts
 
@@ -348,7 +352,7 @@ def _prepare_groups(
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             facts = groups.write_group(folder, slots, rows.read_slots(slots), ids, config)
-            digests = {name: digest_file(folder / name) for name in groups.FILES}
+            digests = {name: prepared_folder.digest_file(folder / name) for name in groups.FILES}
             stored = {**dataclasses.asdict(facts), "digests": digests}
             run_directory.write_json(folder / _FACTS, stored)
             done += num_rows
@@ -373,7 +377,9 @@ def _restore_group(folder: pathlib.Path) -> GroupFacts | None:
         return None
     stored = json.loads(path.read_text())
     digests = stored.pop("digests")
-    if any(digest_file(folder / name) != digest for name, digest in digests.items()):
+    if any(
+        prepared_folder.digest_file(folder / name) != digest for name, digest in digests.items()
+    ):
         return None
     stored["counts"] = DataCounts(**stored["counts"])
     return GroupFacts(**stored)

@@ -25,6 +25,7 @@ from pyarrow import feather
 from fedrec_tff.datasets import compression, parquet_tables, tables
 from fedrec_tff.datasets.cells import ParsedColumns
 from fedrec_tff.datasets.prepared import arrow_tables
+from fedrec_tff.datasets.prepared import folder as prepared_folder
 from fedrec_tff.run.folder import run_directory
 from fedrec_tff.studies.disk_population.clock import Clock
 from fedrec_tff.studies.disk_population.id_numbers import FirstValues, IdNumbers
@@ -255,7 +256,7 @@ class RowFiles:
         facts = PartFacts(**json.loads(path.read_text()))
         dropped = set() if needs_rows else set(_find_row_files(facts))
         for name in facts.digests.keys() - dropped:
-            if digest_file(self._folder / name) != facts.digests[name]:
+            if prepared_folder.digest_file(self._folder / name) != facts.digests[name]:
                 return False
         for name, known in self.ids.named():
             table = feather.read_table(self._folder / f"{number:05d}-{name}.feather").to_pandas()
@@ -265,14 +266,6 @@ class RowFiles:
                 known.restore(table)
         self.parts.append(facts)
         return True
-
-
-def digest_file(path: pathlib.Path) -> str | None:
-    """Returns a file's SHA-256 in hexadecimal; None if it is not there."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _BytesRead:

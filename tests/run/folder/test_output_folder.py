@@ -1,5 +1,7 @@
 """What may be in the folder that `--output_dir` names, and what is said of anything else."""
 
+import os
+
 import pytest
 
 from fedrec_tff import errors
@@ -63,3 +65,33 @@ def test_a_folder_comes_whole_or_not_at_all(tmp_path):
     assert [path.name for path in target.iterdir()] == ["all"]
     with pytest.raises(errors.UserError, match="no folder to write to"):
         output_folder.find_free(target / "all" / "x")
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_works_in_is_not(tmp_path):
+    target = tmp_path / "export"
+    abandoned = tmp_path / ".export.partial-0123abcd"
+    abandoned.mkdir()
+    (abandoned / "half").write_text("x")
+    (tmp_path / ".export2.partial-0123abcd").mkdir()
+    with output_folder.open_whole_folder(target) as first:
+        assert not abandoned.exists()
+        with output_folder.open_whole_folder(target) as second:
+            assert first.exists()
+            assert first != second
+    assert {path.name for path in tmp_path.iterdir()} == {"export", ".export2.partial-0123abcd"}
+
+
+def test_a_folder_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    synced, sync = [], os.fsync
+
+    def fsync(descriptor):
+        name = os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append((name, (tmp_path / "export").exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with output_folder.open_whole_folder(tmp_path / "export") as folder:
+        (folder / "below").mkdir()
+        (folder / "below" / "model").write_text("x")
+    assert {name for name, _ in synced[:-2]} == {"below", "model"}
+    assert [is_there for _, is_there in synced] == [False, False, False, True]

@@ -288,6 +288,24 @@ def test_a_kill_between_two_steps_leaves_what_can_be_gone_on_from(
     assert number > 10
 
 
+def test_a_checkpoint_that_the_disk_has_otherwise_takes_no_other_away(tmp_path, monkeypatch):
+    states = {version: _state(version) for version in range(1, 6)}
+    manager = _manager(tmp_path)
+    for version in range(1, 5):
+        _save(manager, states[version], version)
+    replace = pathlib.Path.replace
+
+    def spoil(path, target):
+        replace(path, target)
+        _flip(target, "table")
+
+    monkeypatch.setattr(pathlib.Path, "replace", spoil)
+    with pytest.raises(errors.UserError, match=r"program_state_5 was written, and does not read"):
+        _save(manager, states[5], 5)
+    assert _versions(manager) == [2, 3, 4]
+    _check(manager, 4, states[4])
+
+
 def test_checkpoints_of_an_earlier_version_are_read_and_gone_on_from(tmp_path):
     directory = run_directory.RunDirectory(tmp_path)
     items = two_tower.ItemRows(np.eye(4, 2, dtype=np.float32), np.arange(4, dtype=np.float32))

@@ -1,3 +1,4 @@
+import errno
 import json
 import multiprocessing
 import os
@@ -31,6 +32,26 @@ def test_json_is_written_as_a_whole_or_not_at_all(tmp_path):
         with pytest.raises((TypeError, ValueError)):
             run_directory.write_json(path, bad)
         assert path.read_bytes() == before
+
+
+def test_a_file_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatch):
+    def fail(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run_directory.os, "fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        run_directory.write_json(tmp_path / "x.json", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"rounds": null}', b"\xff\xfe"])
+def test_damaged_results_and_configurations_are_named_with_the_way_out(begun, content):
+    begun.results.write_bytes(content)
+    with pytest.raises(UserError, match=r"results\.json cannot be read .* remove it"):
+        run_directory.read_results(begun)
+    begun.config.write_bytes(content)
+    with pytest.raises(UserError, match=r"config\.json cannot be read .* restore it"):
+        run_directory.read_config(begun)
 
 
 def test_json_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):

@@ -158,7 +158,6 @@ def test_a_start_that_crashes_anywhere_starts_again_with_nothing_reused(tmp_path
     names = ["cohort_key", ledger_lib.FILE_NAME, "config.json"]
     for length in range(1, len(names) + 1):
         assert frozenset(names[:length]) in left_of
-    assert frozenset(["cohort_key.partial"]) in left_of
 
 
 def test_other_flags_after_an_aborted_start_get_a_key_of_their_own(tmp_path, monkeypatch):

@@ -241,6 +241,19 @@ def test_a_damaged_group_is_prepared_again(place, tmp_path, monkeypatch):
     assert _prepare(config, folder).fingerprint == loading.load(config).fingerprint
 
 
+def test_a_table_that_was_damaged_afterwards_is_refused(place, tmp_path):
+    config, folder = _create_config(place), tmp_path / "prepared"
+    _prepare(config, folder)
+    table = folder / prepared_folder.TRAIN
+    content = bytearray(table.read_bytes())
+    content[len(content) // 2] ^= 1
+    table.write_bytes(content)
+    prepared = DatasetConfig(name="prepared", data_dir=folder)
+    for use in (lambda: loading.load(prepared), lambda: _prepare(config, folder)):
+        with pytest.raises(errors.UserError, match=r"train\.arrow is damaged: restore it, or"):
+            use()
+
+
 def test_what_changed_meanwhile_is_refused(place, tmp_path, monkeypatch):
     table = tmp_path / "events.csv"
     table.write_bytes((place / "parts" / "part-1.csv").read_bytes())

@@ -110,6 +110,14 @@ class StateFile:
         names = (n.removesuffix(_ROWS) for n in self._file.names if not n.endswith(_VALUES))
         self.names = tuple(names)
 
+    def check(self) -> None:
+        """Compares the file's own content with its checksums.
+
+        Raises:
+          BadZipFile: If one is another.
+        """
+        self._file.check()
+
     def read(self, name: str) -> np.ndarray:
         """Reads an array into memory of its own, and checks what it is read from.
 
@@ -185,6 +193,20 @@ def write(
                 array_file.write_array(archive, name + _VALUES, array, rows[name])
             else:
                 array_file.write_array(archive, name, array)
+
+
+def verify(path: pathlib.Path) -> None:
+    """Reads a checkpoint back from the disk; holds no more than a block of it in memory.
+
+    Args:
+      path: Path of its file.
+
+    Raises:
+      DamagedFileError: If it is not what was written.
+    """
+    state = StateFile(path)
+    with _naming(path):
+        state.check()
 
 
 def _compare(

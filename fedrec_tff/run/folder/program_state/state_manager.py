@@ -98,12 +98,25 @@ class StateManager(tff.program.ProgramStateManager):
     def _save(self, state: Any, path: pathlib.Path, previous: pathlib.Path | None) -> None:
         arrays = opening.to_arrays(state)
         state_file.write(path, arrays, previous, min_bytes=self._min_table_bytes)
+        self._verify(path)
         versions = state_file.find_versions(self._folder)
         bases = {version: self._find_base(version) for version in versions}
         newest = set(versions[-self._keep_total :])
         whole = [version for version in versions if bases[version] is None]
         needed = {bases[version] for version in newest}
         self._remove(set(versions) - newest - needed - set(whole[-_NUM_WHOLE:]))
+
+    def _verify(self, path: pathlib.Path) -> None:
+        """Reads back what was written, before anything that it is to replace is removed."""
+        try:
+            state_file.verify(path)
+        except state_file.DamagedFileError as error:
+            path.unlink(missing_ok=True)
+            chained_file.sync_folder(self._folder)
+            raise errors.UserError(
+                f"{path} was written, and does not read back as it was: nothing was removed for "
+                "it; check the disk, and the same command resumes from the checkpoint before"
+            ) from error
 
     def _find_base(self, version: int) -> int | None:
         base = state_file.find_base(self._path(version))
