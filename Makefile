@@ -19,7 +19,7 @@ MUTANTS ?= 120
 AREAS   ?=
 SEED    ?= 1
 
-.PHONY: help setup demo accelerator test test-all test-times test-shuffled mutants fuzz lint docs screenshots clean
+.PHONY: help setup demo accelerator test test-all test-times test-shuffled mutants fuzz faults lint docs screenshots clean
 
 help:
 	@echo 'make setup   install the locked environment into $(VENV), and this package with its command fedrec'
@@ -31,6 +31,7 @@ help:
 	@echo 'make test-shuffled SEED=1  what make test runs, in an order of chance'
 	@echo 'make mutants MUTANTS=120 SEED=1  break the privacy, the sums and the metrics on purpose, and tell what no test notices'
 	@echo 'make fuzz    try bad files, flags and calls by a new FUZZ_SEED, at least 10,000 cases'
+	@echo 'make faults KILLS=50 SEED=1  kill runs, fill disks, damage files, and look that each run ends as if nothing had been'
 	@echo 'make lint    check style and format, change nothing'
 	@echo 'make docs    build the site of the docs into build/docs, with what $(DOCS_VENV) holds'
 	@echo 'make screenshots  take the pictures of TensorBoard in the docs anew; needs Chromium'
@@ -73,6 +74,10 @@ FUZZ_SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
 fuzz: $(STAMP)
 	@FEDREC_TFF_FUZZ=nightly $(RUN) -m pytest tests/fuzzing --hypothesis-seed=$(FUZZ_SEED)
+# One process, which says what it did: sessions of a traced process stand still while they are looked at.
+KILLS ?= 50
+faults: accelerator
+	@FEDREC_TFF_FAULTS_KILLS='$(KILLS)' FEDREC_TFF_FAULTS_SEED='$(SEED)' $(RUN) -m pytest tests/faults -s --durations=0
 
 lint: $(STAMP)
 	@$(RUN) -m ruff check
