@@ -4,6 +4,7 @@ import dataclasses
 import types
 import typing
 
+import hypothesis
 import pytest
 from absl import flags as absl_flags
 from hypothesis import strategies as st
@@ -103,6 +104,8 @@ def _name_all(given):
         max_size=4,
     ),
 )
+@hypothesis.example(given={"list_lengths": ""})
+@hypothesis.example(given={"list_lengths": "9" * 5000})
 def test_keywords_of_any_types(given):
     def read():
         with keywords.keywords_for_flags():
@@ -134,6 +137,7 @@ _ARGUMENTS = st.lists(
 
 
 @cases.fuzz_times(25, arguments=_ARGUMENTS)
+@hypothesis.example(arguments=["--list_lengths=:"])
 def test_command_lines(arguments):
     cases.accepts_or_refuses(lambda: _parse(arguments))
 

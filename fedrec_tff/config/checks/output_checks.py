@@ -24,7 +24,8 @@ def check(config: RunConfig) -> None:
 def _check_list_lengths(config: RunConfig) -> None:
     lengths = config.list_lengths
     for text in lengths:
-        if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MOST):
+        is_short = len(text) <= len(str(MOST))
+        if not (is_short and text.isascii() and text.isdecimal() and 1 <= int(text) <= MOST):
             raise errors.UserError(
                 f"--list_lengths={','.join(lengths)}: give whole numbers from 1, separated by "
                 "commas, as in 5,10,20"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedrec_tff.config import config_checks, field_spec, preset_config
+from fedrec_tff.config.checks import output_checks
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.run.preset import choosing, named
 from fedrec_tff.run.preset.facts import DataFacts
@@ -47,6 +48,8 @@ def ask(given: Mapping[str, Any]) -> Asked:
         config_checks.validate(config)
         return Asked(config)
     config_checks.check_ranges(config)
+    # Rules of the preset read these.
+    output_checks.check(config)
     open_flags = _NAMES - frozenset(given)
     choosing.choose(config, open_flags, _ORDINARY)
     return Asked(config, open_flags)
