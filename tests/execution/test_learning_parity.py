@@ -78,15 +78,14 @@ _CONTEXTS = {
     "debug": debug.DebugContext,
 }
 _ALWAYS = ("mean, row-sparse", "weighted_mean, dense", "dp_gaussian, dense")
-# Everything compiled and split; a few in the other contexts too.
+# Everything compiled and split; a few in the other contexts too, of which `accelerator/` has some.
 _RUNS = [
     *((case, "compiled, 2 shards") for case in _ALWAYS),
-    ("mean, row-sparse", "pjrt, batches"),
     *(
         pytest.param(*case, marks=pytest.mark.slow)
         for case in (
             *((case, "compiled, 2 shards") for case in _CASES if case not in _ALWAYS),
-            *((case, "pjrt, batches") for case in _CASES if case != "mean, row-sparse"),
+            *((case, "pjrt, batches") for case in _CASES),
             ("mean, row-sparse", "compiled, 1 shard"),
             ("mean, row-sparse", "debug"),
             ("dp_adaptive, row-sparse", "debug"),
@@ -209,6 +208,7 @@ def test_secure_sums_are_those_of_tffs_own_runtime_in_the_clear():
         learning_runs.assert_same(leaves, native_leaves)
 
 
+@pytest.mark.slow
 def test_secure_sums_train_as_sums_in_the_clear_do_but_for_their_quantisation():
     """The same aggregator without secure sums is another program.
 

@@ -116,6 +116,7 @@ def test_executors_of_other_cohort_sizes_are_closed(monkeypatch):
         assert _add([7]) == 7
 
 
+@pytest.mark.slow
 def test_workers_that_somebody_started_share_the_clients():
     with contextlib.ExitStack() as stack:
         workers = [native.WorkerProcess(1) for _ in range(2)]

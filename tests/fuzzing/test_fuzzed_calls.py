@@ -107,7 +107,7 @@ def _read(events, flags, root):
             placed.let_go()
 
 
-@cases.fuzz_times(60, events=_EVENTS, flags=_KEYWORDS, names_columns=st.booleans())
+@cases.fuzz_times(30, events=_EVENTS, flags=_KEYWORDS, names_columns=st.booleans())
 @pytest.mark.filterwarnings("ignore")
 def test_events(tmp_path_factory, events, flags, names_columns):
     root = tmp_path_factory.mktemp("c")
@@ -118,7 +118,7 @@ def test_events(tmp_path_factory, events, flags, names_columns):
 
 
 @cases.fuzz_times(
-    30,
+    15,
     events=_EVENTS,
     output_dir=st.sampled_from([None, "", 3, b"x", "\0", [], object()]),
     flags=_KEYWORDS,
@@ -146,7 +146,7 @@ _HISTORIES = (
 
 
 @cases.fuzz_times(
-    40,
+    20,
     history=_HISTORIES,
     k=st.integers(-2, 5) | st.sampled_from([None, "3", 2.0, True, np.int8(3), 10**30, np.nan]),
 )
@@ -161,7 +161,7 @@ def test_recommending(run, history, k):
 
 @pytest.mark.slow
 @cases.fuzz_times(
-    10,
+    5,
     ks=st.none() | st.lists(st.integers(-1, 3) | _CELLS, max_size=2) | _CELLS,
     by=st.sampled_from(["activity", "x", "", None, 3, ("taste", "y"), [None]]),
 )
@@ -169,6 +169,6 @@ def test_evaluating_without_data(run, ks, by):
     cases.accepts_or_refuses(lambda: run.evaluate(ks, by))
 
 
-@cases.fuzz_times(10, folder=_CELLS | st.text(max_size=5))
+@cases.fuzz_times(5, folder=_CELLS | st.text(max_size=5))
 def test_loading(folder):
     cases.accepts_or_refuses(lambda: fedrec_tff.load(folder), ("load", "folder", "run", "path"))

@@ -86,7 +86,7 @@ _FLAGS = st.lists(st.sampled_from(sorted(_SPECS)), max_size=5, unique=True).flat
 )
 
 
-@cases.fuzz_times(120, given=_FLAGS)
+@cases.fuzz_times(60, given=_FLAGS)
 def test_flags_of_a_run(given):
     cases.accepts_or_refuses(lambda: config_checks.validate(RunConfig(**given)), _name_all(given))
 
@@ -97,7 +97,7 @@ def _name_all(given):
 
 
 @cases.fuzz_times(
-    60,
+    30,
     given=st.dictionaries(
         st.sampled_from(sorted(_SPECS)) | st.text(max_size=4),
         cases.VALUES | _TEXTS | st.binary(max_size=3) | st.just(object()) | st.just(RunConfig),
@@ -136,13 +136,13 @@ _ARGUMENTS = st.lists(
 )
 
 
-@cases.fuzz_times(25, arguments=_ARGUMENTS)
+@cases.fuzz_times(12, arguments=_ARGUMENTS)
 @hypothesis.example(arguments=["--list_lengths=:"])
 def test_command_lines(arguments):
     cases.accepts_or_refuses(lambda: _parse(arguments))
 
 
-@cases.fuzz_times(15, lines=_ARGUMENTS, changes=cases.DAMAGES | st.none())
+@cases.fuzz_times(7, lines=_ARGUMENTS, changes=cases.DAMAGES | st.none())
 def test_flagfiles(tmp_path_factory, lines, changes):
     path = tmp_path_factory.mktemp("f") / "flags.cfg"
     content = "\n".join(["# flags", *lines]).encode(errors="replace")
@@ -188,7 +188,7 @@ def test_flags_of_studies(study):
         lambda chosen: st.fixed_dictionaries({name: _of_type(hints[name]) for name in chosen})
     )
 
-    @cases.fuzz_times(15, values=values)
+    @cases.fuzz_times(7, values=values)
     def check(values):
         cases.accepts_or_refuses(lambda: _OF_STUDIES[study](values))
 
@@ -207,7 +207,7 @@ _SPACES = st.tuples(
 
 
 @cases.fuzz_times(
-    40,
+    20,
     texts=st.lists(_SPACES, max_size=2),
     search=st.sampled_from([*sweep_config.SEARCHES, "vizier", ""]),
     num_trials=st.none() | _INTEGERS,

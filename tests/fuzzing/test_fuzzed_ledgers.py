@@ -75,7 +75,7 @@ def _read_population(path):
     return text
 
 
-@cases.fuzz_times(30, changes=cases.DAMAGES)
+@cases.fuzz_times(15, changes=cases.DAMAGES)
 def test_a_damaged_ledger_is_never_cheaper(tmp_path_factory, lines, changes):
     path = tmp_path_factory.mktemp("l") / "privacy_ledger.jsonl"
     path.write_bytes(_seal(lines))
@@ -87,7 +87,7 @@ def test_a_damaged_ledger_is_never_cheaper(tmp_path_factory, lines, changes):
         assert epsilon >= sound
 
 
-@cases.fuzz_times(40, edits=cases.EDITS, number=st.integers(0, 4))
+@cases.fuzz_times(20, edits=cases.EDITS, number=st.integers(0, 4))
 def test_a_forged_ledger(tmp_path_factory, lines, edits, number):
     path = tmp_path_factory.mktemp("l") / "privacy_ledger.jsonl"
     forged = list(lines)
@@ -109,7 +109,7 @@ def test_a_damaged_ledger_of_a_population(tmp_path_factory, population_lines, ch
     assert path.read_bytes() == before
 
 
-@cases.fuzz_times(30, edits=cases.EDITS, number=st.integers(0, 2))
+@cases.fuzz_times(15, edits=cases.EDITS, number=st.integers(0, 2))
 def test_a_forged_ledger_of_a_population(tmp_path_factory, population_lines, edits, number):
     path = tmp_path_factory.mktemp("l") / "population.jsonl"
     forged = list(population_lines)

@@ -23,7 +23,7 @@ _PARAMETERS = st.sampled_from(
 )
 
 
-@cases.fuzz_times(40, words=st.lists(_WORDS, max_size=3), parameters=st.lists(_PARAMETERS))
+@cases.fuzz_times(20, words=st.lists(_WORDS, max_size=3), parameters=st.lists(_PARAMETERS))
 def test_names(words, parameters):
     text = ",".join(words)
     cases.accepts_or_refuses(lambda: chain_lib.parse(text, tuple(parameters)), ("--aggregator",))
@@ -68,7 +68,7 @@ _STATEMENTS = st.sampled_from(
 
 
 @cases.fuzz_times(
-    60,
+    30,
     statements=st.lists(_STATEMENTS, max_size=3),
     changes=cases.DAMAGES | st.none(),
     flag=st.sampled_from(_FLAGS),

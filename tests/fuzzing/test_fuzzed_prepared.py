@@ -62,7 +62,7 @@ _FILES = st.sampled_from(
 )
 
 
-@cases.fuzz_times(40, name=_FILES, changes=cases.DAMAGES, keeps_size=st.booleans())
+@cases.fuzz_times(20, name=_FILES, changes=cases.DAMAGES, keeps_size=st.booleans())
 def test_a_damaged_file(tmp_path_factory, prepared, name, changes, keeps_size):
     root = _copy(tmp_path_factory, prepared)
     content = (root / name).read_bytes()
@@ -74,7 +74,7 @@ def test_a_damaged_file(tmp_path_factory, prepared, name, changes, keeps_size):
         cases.accepts_or_refuses(lambda: _load(root), (str(root),))
 
 
-@cases.fuzz_times(40, edits=cases.EDITS)
+@cases.fuzz_times(20, edits=cases.EDITS)
 def test_other_facts(tmp_path_factory, prepared, edits):
     root = _copy(tmp_path_factory, prepared)
     path = root / prepared_folder.FACTS
@@ -82,7 +82,7 @@ def test_other_facts(tmp_path_factory, prepared, edits):
     cases.accepts_or_refuses(lambda: _load(root), (str(root),))
 
 
-@cases.fuzz_times(20, one=_FILES, other=_FILES)
+@cases.fuzz_times(10, one=_FILES, other=_FILES)
 def test_files_in_the_places_of_others(tmp_path_factory, prepared, one, other):
     root = _copy(tmp_path_factory, prepared)
     shutil.copy(prepared / one, root / other)

@@ -58,7 +58,7 @@ _JSON_FILES = st.sampled_from(["config.json", "results.json"])
 _FILES = st.sampled_from(["config.json", "results.json", "model.npz", "ids/item_ids.csv"])
 
 
-@cases.fuzz_times(40, name=_JSON_FILES, edits=cases.EDITS)
+@cases.fuzz_times(20, name=_JSON_FILES, edits=cases.EDITS)
 def test_a_run_with_other_json(tmp_path_factory, run, name, edits):
     root = _copy(tmp_path_factory, run.root)
     document = json.loads((root / name).read_text())
@@ -71,7 +71,7 @@ def test_a_run_with_other_json(tmp_path_factory, run, name, edits):
         cases.accepts_or_refuses(lambda: _use(root))
 
 
-@cases.fuzz_times(30, name=_FILES, changes=cases.DAMAGES)
+@cases.fuzz_times(15, name=_FILES, changes=cases.DAMAGES)
 def test_a_damaged_run(tmp_path_factory, run, name, changes):
     root = _copy(tmp_path_factory, run.root)
     (root / name).write_bytes(cases.damage((root / name).read_bytes(), changes))
@@ -109,7 +109,7 @@ _NAMES = st.sampled_from(["items/embedding", "items/bias", "tower/0", "tower/x",
 
 
 @cases.fuzz_times(
-    30,
+    15,
     arrays=st.dictionaries(_NAMES, _arrays(), min_size=1, max_size=2),
     changes=cases.DAMAGES | st.none(),
 )
@@ -148,7 +148,7 @@ def _bytes(state):
     return [np.asarray(leaf).tobytes() for leaf in leaves if not isinstance(leaf, str | bytes)]
 
 
-@cases.fuzz_times(60, changes=cases.DAMAGES, version=st.sampled_from([1, 2]))
+@cases.fuzz_times(30, changes=cases.DAMAGES, version=st.sampled_from([1, 2]))
 def test_a_damaged_checkpoint_is_the_same_or_refused(
     tmp_path_factory, checkpoints, changes, version
 ):
@@ -174,7 +174,7 @@ _ABOUTS = cases.VALUES | st.fixed_dictionaries(
 
 
 @cases.fuzz_times(
-    30, about=_ABOUTS, arrays=st.dictionaries(st.text("ab:/.", max_size=5), _arrays())
+    15, about=_ABOUTS, arrays=st.dictionaries(st.text("ab:/.", max_size=5), _arrays())
 )
 def test_a_checkpoint_of_other_arrays(tmp_path_factory, about, arrays):
     folder = tmp_path_factory.mktemp("c")
@@ -189,7 +189,7 @@ def test_a_checkpoint_of_other_arrays(tmp_path_factory, about, arrays):
     state_file.find_base(folder / "program_state_4")
 
 
-@cases.fuzz_times(10, name=st.text(max_size=6) | st.sampled_from(["config.json", "@3", "@", "@x"]))
+@cases.fuzz_times(5, name=st.text(max_size=6) | st.sampled_from(["config.json", "@3", "@", "@x"]))
 def test_any_place_of_a_run(tmp_path_factory, run, name):
     root = tmp_path_factory.mktemp("c")
     for place in (str(root / name) if "\0" not in name else name, f"{run.root}{name}"):
@@ -207,7 +207,7 @@ def _recommend(root):
 
 
 @pytest.mark.slow
-@cases.fuzz_times(10, edits=cases.EDITS)
+@cases.fuzz_times(5, edits=cases.EDITS)
 def test_an_export_with_another_manifest(tmp_path_factory, exported, edits):
     root = _copy(tmp_path_factory, exported)
     path = root / "export.json"
@@ -219,7 +219,7 @@ def test_an_export_with_another_manifest(tmp_path_factory, exported, edits):
 
 @pytest.mark.slow
 @cases.fuzz_times(
-    10,
+    5,
     name=st.sampled_from(["export.json", "items.csv", "saved_model.pb", "variables.index"]),
     changes=cases.DAMAGES,
 )

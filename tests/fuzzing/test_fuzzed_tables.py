@@ -137,7 +137,7 @@ def _example(**given):
 
 
 @cases.fuzz_times(
-    40,
+    20,
     content=_texts(),
     suffix=_SUFFIXES,
     encoding=_ASKED,
@@ -216,7 +216,7 @@ def _values(kind):
     return st.none() | _CELLS
 
 
-@cases.fuzz_times(30, table=_arrow_tables(), fraction=_FRACTIONS)
+@cases.fuzz_times(15, table=_arrow_tables(), fraction=_FRACTIONS)
 def test_parquet_of_any_types(tmp_path_factory, table, fraction):
     path = tmp_path_factory.mktemp("t") / "events.parquet"
     try:
@@ -237,7 +237,7 @@ def _good_parquet():
     return stream.getvalue()
 
 
-@cases.fuzz_times(30, changes=cases.DAMAGES)
+@cases.fuzz_times(15, changes=cases.DAMAGES)
 def test_damaged_parquet(tmp_path_factory, good_parquet, changes):
     path = tmp_path_factory.mktemp("t") / "events.parquet"
     path.write_bytes(cases.damage(good_parquet, changes))

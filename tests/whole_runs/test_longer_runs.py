@@ -99,6 +99,7 @@ def test_a_prolonged_run_is_the_longer_one_and_counts_each_round_once(short, lon
         session.run(_SHORT, short)
 
 
+@pytest.mark.slow
 def test_until_the_longer_run_is_complete_the_shorter_is_there(short, long, monkeypatch):
     before = {name: (short / name).read_bytes() for name in ("results.json", "model.npz")}
     with monkeypatch.context() as patch:

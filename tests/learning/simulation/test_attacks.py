@@ -244,6 +244,7 @@ def run_process(form):
     return flatten(process.get_model_weights(state).trainable)
 
 
+@pytest.mark.slow
 def test_a_little_is_enough_equals_numpy_compiled_over_rows():
     with tff.framework.get_context_stack().install(compiled.CompiledContext()):
         found = run_process("row_sparse")

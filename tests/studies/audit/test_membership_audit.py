@@ -51,6 +51,7 @@ def areas(done):
     return {attack.name: attack.auc for attack in done.attacks}
 
 
+@pytest.mark.slow
 def test_a_model_that_remembers_its_users_gives_them_away(overfitted):
     found = areas(overfitted)
     assert found["loss"] > 0.75
