@@ -245,6 +245,17 @@ def test_bits_that_hold_no_sum_at_all_are_refused():
                 refuse(mechanism)
 
 
+@pytest.mark.parametrize(("num_clients", "bits"), [(5, 5), (21, 7), (85, 9)])
+def test_bits_that_hold_a_sum_and_no_noise_are_refused(num_clients, bits):
+    # Four weights of half a step more make two steps twice as long; two bounds of such sums, and
+    # a bit of sign: 2^(bits - 1) - 1 is three times the clients.
+    mechanism = _mechanism(noise_multiplier=0.0, num_clients=num_clients, num_weights=4, bits=bits)
+    for refuse in (distributed.create_distributed_noise, distributed.noise_multiplier_limit):
+        with pytest.raises(UserError, match=f"use at least {bits + 1},"):
+            refuse(mechanism)
+        refuse(dataclasses.replace(mechanism, modulus_bits=bits + 1))
+
+
 def test_more_bits_than_integers_have_are_refused():
     with pytest.raises(UserError, match=r"--modulus_bits=63: .* at most 62"):
         distributed.create_distributed_noise(_mechanism(bits=63))

@@ -220,6 +220,20 @@ def test_every_tear_is_counted_and_mended(path, tmp_path):
     assert [entry.torn for entry in contents.entries] == [False, False, True, False, False]
 
 
+def test_the_last_round_is_the_largest_and_no_release_is_one(path):
+    with ledger.PrivacyLedger(path, WITH_RELEASES) as opened:
+        assert ledger.read_ledger(path).last_round == 0
+        opened.append_release("popularity")
+        assert ledger.read_ledger(path).last_round == 0
+        for number in (1, 2, 1):
+            opened.append(number)
+        opened.append_release("metrics")
+    contents = ledger.read_ledger(path)
+    assert contents.last_round == 2
+    assert [contents.until(n).last_round for n in (0, 1, 2, 3)] == [0, 1, 2, 2]
+    assert [len(contents.until(n).entries) for n in (0, 1, 2, 3)] == [2, 4, 5, 5]
+
+
 def test_a_tear_counts_as_a_round_and_as_each_release(path):
     with ledger.PrivacyLedger(path, WITH_RELEASES) as opened:
         opened.append_release("popularity")
@@ -254,6 +268,21 @@ def test_a_tear_after_the_last_planned_round(path):
     assert ledger.read_ledger(path).entries[-1].round_number == 20
     write_rounds(path, [20], header, sampler)
     assert rounds_of(ledger.read_ledger(path))[-3:] == [20, 20, 20]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 7, 100_000])
+def test_a_file_that_comes_in_pieces_is_read_to_its_last_byte(path, monkeypatch, at_once):
+    real_pread = os.pread
+
+    def pread(fd, size, offset):
+        return real_pread(fd, min(size, at_once), offset)
+
+    monkeypatch.setattr(chained_file.os, "pread", pread)
+    for content in (b"", b"a", b"ab", b"abc" * 5 + b"d"):
+        path.write_bytes(content)
+        file = chained_file.ChainedFile(path, "privacy ledger")
+        assert file.read() == content
+        file.close()
 
 
 def test_zeros_left_by_a_power_cut_are_a_torn_line(path):

@@ -1,4 +1,5 @@
 import math
+from typing import Any, NamedTuple
 
 import dp_accounting
 import numpy as np
@@ -88,6 +89,42 @@ def test_seeded_noise_is_added_to_the_sum():
     result, _, _ = query.get_noised_result(steps, state)
     # A norm of all of the grid is the clip.
     np.testing.assert_allclose(result - noise, [2.0, 4.0, 6.0], rtol=1e-5)
+
+
+class _Parts(NamedTuple):
+    users: Any
+    items: Any
+    bias: Any
+
+
+@pytest.mark.parametrize("clip_norms", [(3.0, 4.0, 12.0), (1.0, 0.1, 0.01)])
+def test_parts_are_clipped_each_and_noised_for_their_joint_norm(clip_norms):
+    by_part = dict(zip(_Parts._fields, clip_norms, strict=True))
+    joint = math.hypot(*clip_norms)
+    query = queries.PartClippedSumQuery(by_part, stddev=2.0 * joint, insecure_seed=3)
+    assert query.noise_multiplier == pytest.approx(2.0, rel=1e-12)
+    state = query.initial_global_state()
+    params = query.derive_sample_params(state)
+    rng = np.random.default_rng(0)
+    directions = [v / np.linalg.norm(v) for v in rng.normal(size=(3, 2000))]
+    for scale in (0.5, 1.0, 1000.0):
+        parts = [scale * clip * v for clip, v in zip(clip_norms, directions, strict=True)]
+        integers = query.preprocess_record(
+            params, _Parts(*(tf.constant(v, tf.float32) for v in parts))
+        )
+        squares = [int(np.sum(t.numpy().astype(object) ** 2)) for t in integers]
+        assert sum(squares) <= query._grid.max_norm**2
+        floats = query.to_floats(integers, state)
+        for found, clip, v in zip(floats, clip_norms, directions, strict=True):
+            expected = min(scale, 1.0) * clip * v
+            assert np.linalg.norm(found) <= clip * (1 + 1e-6)
+            # Rounding to the grid, whose room the other parts share.
+            np.testing.assert_allclose(found, expected, atol=1e-3 * joint / math.sqrt(2000))
+    # 6000 numbers: five standard errors of their deviation.
+    zeros = query.initial_sample_state(_Parts(*(tf.zeros([2000]) for _ in range(3))))
+    result, _, event = query.get_noised_result(zeros, state)
+    assert np.std(np.concatenate(result)) == pytest.approx(2.0 * joint, rel=5 / math.sqrt(12_000))
+    assert float(event.noise_multiplier) == pytest.approx(2.0)
 
 
 def test_sum_and_count_have_noise_of_different_streams():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from fedrec_tff.datasets import keyed_draws
 from fedrec_tff.privacy import sampling
@@ -60,6 +61,17 @@ def test_law_of_turns_is_what_the_sampler_does(law):
     )
     found = np.bincount(turns, minlength=_ROUNDS + 1) / len(turns)
     np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+@pytest.mark.parametrize("total", range(11))
+def test_the_p_value_of_all_sizes_is_the_binomials(total):
+    # Five clients, two rounds: ten coins of 0.6.
+    law = participation_checks.SamplingLaw("poisson", 5, 3.0)
+    cohorts = [np.arange(min(total, 5)), np.arange(max(total - 5, 0))]
+    found = {c.name: c.p_value for c in participation_checks.check_participation(law, cohorts)}
+    coins = stats.binom(10, 0.6)
+    expected = min(1.0, 2.0 * min(coins.cdf(total), coins.sf(total - 1)))
+    assert found["cohort sizes"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_always_the_same_users_are_accused():
