@@ -165,6 +165,24 @@ def draw(area: str, num_mutants: int, seed: int) -> Iterator[dict[str, object]]:
             yield where | _mutate(sources[path], operator, occurrence)
 
 
+def list_all(path: str, operator: str) -> Iterator[dict[str, object]]:
+    """Makes all mutants of a module that an operator makes, instead of a sample.
+
+    Args:
+      path: The module's.
+      operator: Its name, without `core/`.
+
+    Yields:
+      Mutants as `draw` does; their area is the operator's name.
+    """
+    source = (_ROOT / path).read_text()
+    for place, mutations in sorted(find_places(source).items()):
+        for name, occurrence in mutations:
+            if name == f"core/{operator}":
+                where = {"area": operator, "path": path, "line": place[0][0]}
+                yield where | _mutate(source, name, occurrence)
+
+
 def _differing_lines(one: list[str], other: list[str]) -> tuple[str, str]:
     matcher = difflib.SequenceMatcher(None, one, other, autojunk=False)
     _, *bounds = next(code for code in matcher.get_opcodes() if code[0] != "equal")
@@ -187,10 +205,15 @@ def _mutate(source: str, operator: str, occurrence: int) -> dict[str, object]:
 def main() -> None:
     """Prints the mutants."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--mutants", type=int, required=True, help="of each area")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--mutants", type=int, default=120, help="of each area")
     parser.add_argument("--areas", nargs="*", choices=list(AREAS), default=[])
+    parser.add_argument("--all_of", nargs=2, metavar=("PATH", "OPERATOR"), help="and no sample")
     flags = parser.parse_args()
+    if flags.all_of:
+        for mutant in list_all(*flags.all_of):
+            print(json.dumps(mutant))
+        return
     for area in flags.areas or AREAS:
         for mutant in draw(area, flags.mutants, flags.seed):
             print(json.dumps(mutant))

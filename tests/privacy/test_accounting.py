@@ -777,3 +777,4 @@ def test_executions_on_one_cohort_are_one_sample_with_all_of_their_noise():
     assert expected * (1 - 1e-6) <= found <= sum(alone)
     nobody = dp_accounting.NonPrivateDpEvent()
     assert accounting.repeated_event([nobody, nobody]) == nobody
+    assert accounting.repeated_event([nobody, _sampled(0.1, 1.0)]) == nobody

@@ -28,6 +28,14 @@ def test_popularity_sensitivity_is_the_largest_norm_of_a_contribution():
     assert release.noise_stddev == pytest.approx(1.5 * 2.0)
 
 
+@pytest.mark.parametrize("num_items", [1, 4, 50])
+def test_catalogue_sensitivity_is_the_norm_of_a_vector_that_is_spread_evenly(num_items):
+    release = releases.CatalogueRelease(1.5, 4e-6, items_per_user=50)
+    spread = np.full(num_items, num_items**-0.5)
+    assert release.sensitivity == pytest.approx(np.linalg.norm(spread))
+    assert release.noise_stddev == pytest.approx(1.5 * np.linalg.norm(spread))
+
+
 def test_evaluation_sensitivity_is_the_largest_norm_of_a_contribution():
     release = releases.EvaluationRelease(1.5, ks=(5, 10))
     assert release.metric_names == ("recall@5", "ndcg@5", "recall@10", "ndcg@10", "mrr")

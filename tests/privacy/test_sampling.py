@@ -262,6 +262,23 @@ def test_impossible_samplers_are_refused(make):
         make()
 
 
+@pytest.mark.parametrize("law", [sampling.POISSON, sampling.CYCLIC_POISSON])
+@pytest.mark.parametrize("mean", [10, 60, 1000, 100_000])
+@pytest.mark.parametrize(
+    ("is_private", "log_probability"), [(True, -98 * math.log(2)), (False, math.log(1e-12))]
+)
+def test_cohorts_pass_their_bound_as_rarely_as_is_said(law, mean, is_private, log_probability):
+    size = stats.binom(20 * mean, 0.05)
+    bound = sampling.bound_cohort_size(law, 20 * mean, mean, is_private)
+    assert size.logsf(bound) <= log_probability
+    # And it asks for no more than twice the room.
+    assert size.logsf((mean + bound) / 2) > log_probability
+    # Nobody comes twice.
+    assert sampling.bound_cohort_size(law, mean + 1, mean, is_private) == mean + 1
+    for exact in (sampling.FIXED_SIZE, sampling.SHUFFLED_EPOCHS):
+        assert sampling.bound_cohort_size(exact, 20 * mean, mean, is_private) == mean
+
+
 def test_samplers_by_name():
     poisson = sampling.create_sampler("poisson", draws(6040, 0), 60)
     sizes = [len(poisson.sample(round_number)) for round_number in range(300)]
