@@ -187,3 +187,14 @@ def test_query_starts_from_dense_zeros():
     assert state.items.bias.shape == (_NUM_ITEMS,)
     assert state.tower[0].shape == updates_lib.TOWER_SHAPE
     assert all(not np.any(t) for t in tf.nest.flatten(state))
+
+
+def test_query_of_sums_that_are_rows_starts_from_none():
+    inner = tfp.GaussianSumQuery(1.0, 1.0)
+    query = row_sparse.RowSparseQuery(inner, _NUM_ITEMS, sums_are_rows=True)
+    ids, state = query.initial_sample_state(tff.types.type_to_tf_tensor_specs(_TYPE))
+    assert (ids.dtype, ids.shape) == (tf.int32, (0,))
+    assert state.items.embedding.shape == (0, updates_lib.DIM)
+    assert state.items.bias.shape == (0,)
+    assert state.tower[0].shape == updates_lib.TOWER_SHAPE
+    assert all(not np.any(t) for t in tf.nest.flatten(state))
