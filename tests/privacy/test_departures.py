@@ -57,6 +57,17 @@ def _expect(choices):
     return {"insecure": insecure, "simulated": simulated, "assumption": assumed}
 
 
+@pytest.mark.parametrize("name", kinds.KINDS)
+def test_what_nobody_chose_departs_from_nothing_and_takes_all_from_the_data(name):
+    unnamed = departures.Choices(name)
+    said = departures.Choices(
+        name,
+        catalogue_kind="data",
+        **{flag: flag in ("has_secret_cohorts", "samples_users") for flag in _FLAGS},
+    )
+    assert unnamed == said
+
+
 def test_every_combination_has_its_departures_and_one_name_for_epsilon():
     for choices in _iterate_choices():
         found = departures.find_departures(choices)

@@ -48,6 +48,20 @@ def test_many_rounds_cost_no_less_than_an_attained_pair_and_little_more(share, m
     assert lower * 0.99 <= found <= lower * 1.2
 
 
+@pytest.mark.parametrize(("multiplier", "rounds"), [(0.7, 2), (5.0, 6), (12.5, 100)])
+def test_rounds_of_all_users_are_one_gaussian(multiplier, rounds):
+    # Balle and Wang 2018, theorem 8, of one release with that much less noise.
+    mu = math.sqrt(rounds) / multiplier
+
+    def excess(epsilon):
+        tail = math.exp(epsilon + stats.norm.logcdf(-mu / 2 - epsilon / mu))
+        return stats.norm.cdf(mu / 2 - epsilon / mu) - tail - DELTA
+
+    exact = optimize.brentq(excess, 0.0, 60.0)
+    found = loss_distributions.epsilon([(dp_accounting.GaussianDpEvent(multiplier), rounds)], DELTA)
+    assert exact * (1.0 - 1e-9) <= found <= exact * 1.005
+
+
 def normal_density(x, mean):
     return np.exp(-0.5 * (x - mean) ** 2) / math.sqrt(2.0 * math.pi)
 

@@ -93,6 +93,12 @@ def test_items_per_user_that_make_no_sense(items_per_user):
         releases.PopularityRelease(1.0, items_per_user)
 
 
+def test_one_is_a_number_of_items_and_a_length_of_lists():
+    assert releases.PopularityRelease(1.5, items_per_user=1).noise_stddev == 1.5
+    assert releases.CatalogueRelease(1.5, 1e-6, items_per_user=1).items_per_user == 1
+    assert releases.EvaluationRelease(1.5, ks=(1,)).metric_names[0] == "recall@1"
+
+
 @pytest.mark.parametrize("ks", [(), (0,), (10, 10), (2.5,)])
 def test_ks_that_make_no_sense(ks):
     with pytest.raises(UserError, match="metrics at k"):

@@ -126,6 +126,15 @@ def test_a_canary_that_takes_part_stands_out_by_its_strength():
     assert np.mean(coordinates[~joins.T]) == pytest.approx(0.0, abs=0.1)
 
 
+@pytest.mark.parametrize("per_block", [1, 25, 60, 10_000])
+def test_blocks_of_any_size_give_as_many_scores_as_are_asked_for(monkeypatch, per_block):
+    basis, _, _ = simulate_run(np.random.default_rng(2), 0.7)
+    monkeypatch.setattr(canary_scores, "_SIMULATED_PER_BLOCK", per_block)
+    simulated = canary_scores.simulate_all_rounds(basis, 0.1, 7, np.random.default_rng(3))
+    assert simulated.shape == (7,)
+    assert len(np.unique(simulated)) == 7
+
+
 def test_law_without_participation_is_that_of_canaries_held_out():
     rng = np.random.default_rng(3)
     basis, _, _ = simulate_run(rng, 0.7)

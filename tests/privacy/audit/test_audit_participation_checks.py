@@ -122,6 +122,16 @@ def test_turns_that_are_too_close_are_accused():
     assert "separation of turns" in failed(capped, draw(_LAWS["poisson"], 0))
 
 
+def test_what_is_told_of_the_spread_of_sizes_are_variances():
+    sizes = [20, 30, 40, 36]
+    cohorts = [np.arange(size) for size in sizes]
+    found = participation_checks.check_participation(_LAWS["poisson"], cohorts)
+    (told,) = [c.detail for c in found if c.name == "spread of cohort sizes"]
+    expected = np.mean([(size - 30.0) ** 2 for size in sizes])
+    binomial = stats.binom(_NUM_CLIENTS, 0.1).var()
+    assert told == f"sizes vary with variance {expected:.4g}, expected {binomial:.4g}"
+
+
 def test_cohorts_of_one_size_are_no_poisson_cohorts_and_the_reverse():
     poisson, fixed = _LAWS["poisson"], _LAWS["fixed_size"]
     assert failed(poisson, draw(fixed, 0)) == {"spread of cohort sizes"}
