@@ -173,3 +173,14 @@ def test_stretches_and_single_rows_are_written_where_they_belong(ids, num_rows):
     row_writes._write(written, tf.constant(ids)[:, tf.newaxis], tf.constant(rows))
     np.testing.assert_array_equal(written.numpy(), expected)
     assert row_writes._address(written) == address
+
+
+def test_results_that_share_a_part_of_their_memory_are_adopted_apart():
+    whole = tf.reshape(tf.range(1600, dtype=tf.float32), [100, 16])
+    middle, end, begin = whole[40:60], whole[50:], whole[:48]
+    for results in ([whole, end], [end, whole], [begin, middle], [middle, begin], [middle, end]):
+        assert np.shares_memory(*map(np.asarray, results))
+        adopted = row_writes.Tables().adopt(results)
+        assert not np.shares_memory(*map(np.asarray, adopted))
+        for found, expected in zip(adopted, results, strict=True):
+            np.testing.assert_array_equal(found, expected)
