@@ -4,12 +4,14 @@
 
 import dataclasses
 import pathlib
+import zipfile
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fedrec_tff import errors
 from fedrec_tff.run.folder import run_directory, stored_files
+from fedrec_tff.run.folder.program_state import array_file
 
 if TYPE_CHECKING:
     from fedrec_tff.models import two_tower
@@ -44,8 +46,13 @@ def save(path: pathlib.Path, weights: "two_tower.TwoTowerWeights") -> None:
     """
     arrays = {_EMBEDDING: weights.items.embedding, _BIAS: weights.items.bias}
     arrays |= {f"{_TOWER}{index}": part for index, part in enumerate(weights.tower)}
-    with run_directory.open_whole(path) as file:
-        np.savez(file, **{name: np.asarray(array) for name, array in arrays.items()})
+    # Closed in any case: what `numpy.savez` leaves open complains in its own words on a full disk.
+    with (
+        run_directory.open_whole(path) as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for name, array in arrays.items():
+            array_file.write_array(archive, name, np.asarray(array))
 
 
 def read_arrays(path: pathlib.Path) -> ModelArrays:
