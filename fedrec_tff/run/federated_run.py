@@ -75,12 +75,16 @@ def execute(session: Session) -> SessionOutcome:
     Returns:
       Outcome of the session.
     """
+    with _shortage_as_user_error(session.directory):
+        return _execute(session)
+
+
+def _execute(session: Session) -> SessionOutcome:
     run_directory.mend_after_crash(session.directory)
     changed_flags = description.find_changed_flags(
         run_config.to_flags(session.config), session.derived
     )
     with (
-        _shortage_as_user_error(session.directory),
         execution.execution_context(session.config) as executed,
         _open_ledger(session) as ledger,
         interruption.stop_on_signals() as stop,
@@ -453,7 +457,7 @@ def _check_ledger_has_released(
 
 @contextlib.contextmanager
 def _shortage_as_user_error(directory: run_directory.RunDirectory) -> Iterator[None]:
-    """A full disk, which TensorFlow tells in an error of its own, and a worker that was killed."""
+    """What TensorFlow tells in errors of its own: a disk that is full or closed, a lost worker."""
     try:
         yield
     except WorkerLostError as error:
@@ -467,6 +471,11 @@ def _shortage_as_user_error(directory: run_directory.RunDirectory) -> Iterator[N
             raise
         raise errors.UserError(
             f"no space left for {directory.root}: free some; the same command resumes from the "
+            "last checkpoint"
+        ) from error
+    except tf.errors.PermissionDeniedError as error:
+        raise errors.UserError(
+            f"{error.message}: change that; the same command resumes {directory.root} from the "
             "last checkpoint"
         ) from error
 
