@@ -3,6 +3,8 @@
 # Tested in tests/run/folder/test_metrics_release.py.
 
 import csv
+import errno
+import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -34,6 +36,14 @@ class MetricsReleaseManager(tff.program.CSVFileReleaseManager):
         # TFF's writes the file anew for each round, also where there is nothing to remove.
         if self._latest_key is not None and key < self._latest_key:
             await super()._remove_values_greater_than_key(key)
+
+    async def _append_value(self, value: Mapping[str, Any]) -> None:
+        try:
+            await super()._append_value(value)
+        except PermissionError as error:
+            # TFF's says neither which file nor what is wrong with it.
+            reason = os.strerror(errno.EACCES)
+            raise PermissionError(errno.EACCES, reason, os.fspath(self._path)) from error
 
     def _write_values(self, fieldnames: Sequence[str], values: Iterable[Mapping[str, Any]]) -> None:
         with run_directory.open_whole_text(self._path) as file:

@@ -1,7 +1,11 @@
 import asyncio
 import csv
+import errno
 import os
 import pathlib
+
+import pytest
+import tensorflow as tf
 
 from fedrec_tff.run.folder import metrics_release
 
@@ -48,3 +52,17 @@ def test_a_file_that_is_replaced_is_on_disk_before(tmp_path, monkeypatch):
     _release(manager, {"loss": 2.0, "recall@10": 0.5}, 2)
     partial = "metrics.csv.partial"
     assert steps == [("sync", partial), ("replace", partial), ("sync", tmp_path.name)]
+
+
+def test_a_file_that_may_not_be_written_to_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "metrics.csv"
+    manager = metrics_release.MetricsReleaseManager(path)
+    _release(manager, {"loss": 1.0}, 1)
+
+    def refuse(file, text):
+        raise tf.errors.PermissionDeniedError(None, None, f"{file.name}; Permission denied")
+
+    monkeypatch.setattr(tf.io.gfile.GFile, "write", refuse)
+    with pytest.raises(PermissionError) as caught:
+        _release(manager, {"loss": 2.0}, 2)
+    assert str(caught.value) == f"[Errno {errno.EACCES}] Permission denied: '{path}'"
