@@ -31,6 +31,7 @@ from fedrec_tff.run import (
     measurement,
     model_selection,
     notices,
+    privacy_plan,
     rehearsal,
     row_room,
     run_process,
@@ -446,13 +447,20 @@ def _check_ledger_has_released(
     directory: run_directory.RunDirectory, ledger: ledger_lib.PrivacyLedger | None
 ) -> None:
     """Tells a ledger that was cut short, also where no checkpoint is as young as what it lost."""
-    last = metrics_file.read_last_round(directory)
-    if ledger is not None and last > ledger.last_round:
-        raise errors.UserError(
-            f"{ledger.path} ends with round {ledger.last_round}, and {directory.metrics} has round "
-            f"{last}: lines were cut off, so what was spent is not known; restore it, or choose "
-            "another --output_dir"
-        )
+    if ledger is None:
+        return
+    last, noised = metrics_file.read_last_round(directory), metrics_file.count_noised(directory)
+    num_evaluations = ledger.accountant.num_releases.get(privacy_plan.EVALUATION, 0)
+    if last > ledger.last_round:
+        ends = f"ends with round {ledger.last_round}, and {directory.metrics} has round {last}"
+    elif noised > num_evaluations:
+        ends = f"has {num_evaluations} noised evaluations, and {directory.metrics} has {noised}"
+    else:
+        return
+    raise errors.UserError(
+        f"{ledger.path} {ends}: lines were cut off, so what was spent is not known; restore it, "
+        "or choose another --output_dir"
+    )
 
 
 @contextlib.contextmanager

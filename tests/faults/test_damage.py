@@ -123,12 +123,12 @@ def data(request, server, tmp_path_factory):
         for time, item in enumerate(rng.sample(range(30), 8))
     ]
     table = folder / "table.csv"
-    table.write_text("\n".join(["user,item,time", *rows]) + "\n")
+    table.write_text("\n".join(["user_id,item_id,time", *rows]) + "\n")
     columns = {"dataset": "csv", "data_dir": table, "time_column": "time"}
     if request.param == "prepared":
         prepared = folder / "prepared"
         argv = [f"--{name}={value}" for name, value in columns.items() if name == "time_column"]
-        argv = ["prepare", table, f"--output_dir={prepared}", *argv]
+        argv = ["prepare", table, f"--output_dir={prepared}", "--for_private_runs", *argv]
         session = server.run("data", argv, folder)
         assert session.status == 0, session.stderr
         columns = {"dataset": "prepared", "data_dir": prepared}

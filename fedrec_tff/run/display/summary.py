@@ -43,7 +43,7 @@ def describe_results(results: Mapping[str, Any], output_dir: str | os.PathLike) 
         [
             *shown,
             *_describe_noised(results, is_asked_for=not rows),
-            str(results["privacy_statement"]),
+            str(results.get("privacy_statement", "results.json has lost its privacy statement")),
             f"{results['rounds']} rounds{_describe_seconds(results)}",
             *_describe_simulated_time(results),
             f"results: {os.path.join(output_dir, 'results.json')}",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from fedrec_tff import errors
 from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.metrics import metric_names
 
 
 @contextlib.contextmanager
@@ -49,6 +50,25 @@ def read_last_round(directory: run_directory.RunDirectory) -> int:
     with name_damage(directory):
         rows = read_rows(directory)
         return int(rows[-1]["round"]) if rows else 0
+
+
+def count_noised(directory: run_directory.RunDirectory) -> int:
+    """Counts the rounds whose evaluation was released with noise.
+
+    Args:
+      directory: The run's paths.
+
+    Returns:
+      The number of rows that have a metric of the folder `private/`.
+
+    Raises:
+      UserError: If the file is damaged.
+    """
+    with name_damage(directory):
+        return sum(
+            any(name.startswith(metric_names.PRIVATE) and value for name, value in row.items())
+            for row in read_rows(directory)
+        )
 
 
 def read_rows(directory: run_directory.RunDirectory) -> list[dict[str, str]]:

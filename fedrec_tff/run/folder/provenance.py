@@ -17,7 +17,8 @@ def git_revision() -> str | None:
     path = os.path.abspath(__file__)
     git = ["git", "-C", os.path.dirname(path)]
     try:
-        _call([*git, "ls-files", "--error-unmatch", path])
+        if not _call([*git, "ls-files", path]):
+            return None
         return _call([*git, "describe", "--always", "--dirty", "--abbrev=40"])
     except (OSError, subprocess.CalledProcessError):
         return None
