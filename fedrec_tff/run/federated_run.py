@@ -134,6 +134,7 @@ def _execute(session: Session) -> SessionOutcome:
         session.config.ks[0],
     )
     _show_items(session, result.weights.trainable.items.embedding)
+    event_files.sync_end(session.directory.root)
     # Last: whoever finds it finds all the rest, and a crash before it is mended by resuming.
     run_directory.write_json(session.directory.results, results)
     _tell_end(session.config, result)

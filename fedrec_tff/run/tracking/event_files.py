@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.compat.proto import event_pb2
 
+from fedrec_tff.privacy import chained_file
 from fedrec_tff.run.folder import run_directory
 
 # Ends of files' names: what the run is, written anew by each session, what its rounds measured, and
@@ -98,6 +99,21 @@ def sync(folder: pathlib.Path, kind: str) -> None:
     """Waits until the files of a kind are on disk, as far as their writers have flushed them."""
     for path in folder.glob(f"{_PATTERN}{kind}"):
         run_directory.sync_file(path)
+
+
+def sync_end(root: pathlib.Path) -> None:
+    """Waits until what the end of a run has written for TensorBoard is on disk.
+
+    Args:
+      root: The run's folder.
+    """
+    sync(root, MEASURED_ONCE)
+    for name in (END, POPULARITY, PRIVATE_POPULARITY):
+        folder = root / name
+        if folder.is_dir():
+            for path in folder.iterdir():
+                run_directory.sync_file(path)
+            chained_file.sync_folder(folder)
 
 
 def _read(path: pathlib.Path) -> list[event_pb2.Event]:
