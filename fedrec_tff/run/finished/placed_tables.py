@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import metrics_file, run_directory
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -124,7 +124,7 @@ class PlacedTables:
         if directory is None:
             return
         with contextlib.suppress(errors.UserError), run_directory.lock(directory):
-            if not (directory.has_rounds or directory.metrics.exists()):
+            if not (directory.has_rounds or metrics_file.read_rows(directory)):
                 for name in self._tables:
                     find_path(directory.root, name).unlink(missing_ok=True)
                 for path in set(directory.root.iterdir()) - self._found:

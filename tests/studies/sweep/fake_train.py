@@ -60,6 +60,6 @@ if "rounds_per_evaluation" in flags:
     if recall < 0.3 and not is_healthy:
         time.sleep(1200)
     show(rounds // 2 + 1, rounds)
-results = {"validation/recall@10": recall, "test/recall@10": recall / 2}
+results = {"rounds": rounds, "validation/recall@10": recall, "test/recall@10": recall / 2}
 (root / "config.json").write_text(json.dumps({"flags": flags}))
 (root / "results.json").write_text(json.dumps(results))
