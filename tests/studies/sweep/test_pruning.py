@@ -71,7 +71,7 @@ def test_what_a_run_has_shown_is_read_while_it_is_being_written(tmp_path):
         "pruned", last=sweep_runs.LastValidation(20, 0.25, metrics)
     )
     # One that had come to its end when it was told to stop is finished.
-    run.directory.results.write_text(json.dumps({"validation/recall@10": 0.4}))
+    run.directory.results.write_text(json.dumps({"rounds": 40, "validation/recall@10": 0.4}))
     found = sweep_runs.read(run, "validation/recall@10")
     assert (found.status, found.objective, found.last) == ("finished", 0.4, None)
 

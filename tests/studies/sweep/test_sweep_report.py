@@ -47,7 +47,9 @@ def written(tmp_path_factory):
     for seed in (4, 5):
         folder = root / "trials" / "000" / f"seed-{seed}"
         folder.mkdir(parents=True)
-        (folder / "results.json").write_text(json.dumps({"test/recall@10": 0.1 * seed}))
+        (folder / "results.json").write_text(
+            json.dumps({"rounds": 2, "test/recall@10": 0.1 * seed})
+        )
     return study, sweep_report.write(study, COST)
 
 
@@ -88,7 +90,7 @@ def test_what_was_chosen_after_finetuning_is_tested_after_finetuning(written):
     for seed in (4, 5):
         folder = root / "trials" / "000" / f"seed-{seed}"
         folder.mkdir(parents=True)
-        results = {"test/mrr": 0.5, "personalized/test/mrr": 0.1 * seed}
+        results = {"rounds": 2, "test/mrr": 0.5, "personalized/test/mrr": 0.1 * seed}
         (folder / "results.json").write_text(json.dumps(results))
     found = sweep_text.find_test_metrics(Study(config, root, study.trials), study.trials[0])
     assert found == {"personalized/test/mrr": [0.4, 0.5]}
