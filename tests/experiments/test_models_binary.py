@@ -5,8 +5,6 @@ import functools
 import binaries
 import plugin_binaries
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 ROOT = plugin_binaries.ROOT
 CAUSAL = "examples/custom_model/causal_convolutions.py:build_causal_convolutions"
@@ -57,15 +55,11 @@ def test_the_module_is_a_binary():
     assert child.stderr.startswith("models: 'lst' is no command")
 
 
-def test_check_says_what_is_wrong_and_fails(capsys):
-    # Here, where TensorFlow may be there already; the flags that it defines are no other test's.
-    from experiments import models
-
+def test_check_says_what_is_wrong_and_fails():
     broken = f"{ROOT / 'tests/models/broken_towers.py'}:build_looking_ahead"
-    with flagsaver.flagsaver():
-        argv = flags.FLAGS(["models", "check", broken, "--embedding_dim=4"])
-        assert models.main(argv) == 1
-    *passed, last = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    status, text, _, _ = run_main("check", broken, "--embedding_dim=4")
+    assert status == 1
+    *passed, last = [line.split(maxsplit=1) for line in text.splitlines()]
     assert {status for status, _ in passed} == {"OK"}
     assert last[0] == "FAIL"
     assert last[1].split(maxsplit=1)[1].startswith("encode_sequence looks ahead")
