@@ -316,7 +316,7 @@ def _parse_fast(
     }
     try:
         table = pa_csv.read_csv(
-            pa.BufferReader(text.encode()),
+            pa.BufferReader(_copy_out(text.encode())),
             read_options=pa_csv.ReadOptions(
                 column_names=[str(index) for index in range(len(names))],
                 skip_rows=header_lines,
@@ -357,6 +357,17 @@ def _parse_fast(
             if bad.any():
                 return None
     return ParsedColumns(frame, len(frame), 0, billionths)
+
+
+def _copy_out(content: bytes) -> pa.Buffer:
+    """The same bytes in memory of Arrow's.
+
+    Its threads may let go of what they read when Python is ending, which Python's own bytes do not
+    survive: the process would abort.
+    """
+    stream = pa.BufferOutputStream()
+    stream.write(content)
+    return stream.getvalue()
 
 
 def _to_integers(column: pa.ChunkedArray) -> pa.ChunkedArray:
