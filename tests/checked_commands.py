@@ -11,14 +11,13 @@ import importlib.abc
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-TIMEOUT_SECONDS = 300.0
+import forks
+
 _REACHED = 77
 # The work: whatever of these is imported by `main`.
 _WORK = (
@@ -58,18 +57,7 @@ def check_all(commands: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, list
     Returns:
       For each what it is refused with, or None.
     """
-    child = subprocess.run(
-        [sys.executable, __file__],
-        input=json.dumps({name: list(map(list, lines)) for name, lines in commands.items()}),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr
-    return json.loads(child.stdout.splitlines()[-1])
+    return forks.ask(__file__, {name: list(map(list, lines)) for name, lines in commands.items()})
 
 
 class _Stop(importlib.abc.MetaPathFinder):
