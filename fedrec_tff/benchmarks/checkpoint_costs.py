@@ -18,7 +18,7 @@ from fedrec_tff.benchmarks import federated_rounds, plan
 from fedrec_tff.datasets import clients as clients_lib
 from fedrec_tff.datasets import sequences
 from fedrec_tff.execution import compiled, stacking
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import whole_files
 from fedrec_tff.run.folder.program_state import state_file, state_manager
 
 _NUM_KEPT = 3
@@ -70,7 +70,7 @@ def measure(setting: plan.Setting, period: int, num_checkpoints: int, folder: pa
       What they cost; the first is not counted.
     """
     process = federated_rounds.build_process(setting, is_row_sparse=True)
-    kept = run_directory.make_secret_folder(folder / "checkpoints")
+    kept = whole_files.make_secret_folder(folder / "checkpoints")
     manager = state_manager.StateManager(kept, _NUM_KEPT)
     options = compiled.CompiledOptions(updates_in_place=True)
     seconds, sizes, whole = [], [], 0

@@ -15,7 +15,7 @@ from fedrec_tff.execution import stacking
 from fedrec_tff.learning.on_device import personal_state
 from fedrec_tff.models import two_tower
 from fedrec_tff.run import cohorts
-from fedrec_tff.run.folder import run_directory, stored_files
+from fedrec_tff.run.folder import stored_files, whole_files
 from fedrec_tff.run.folder.program_state import state_manager
 
 _FILE = re.compile(r"round_(\d+)\.npy")
@@ -69,8 +69,8 @@ class DeviceStore:
 
     def save(self, round_number: int) -> None:
         """Saves what devices have after a round, readable by the owner of the run alone."""
-        run_directory.make_folder(self._folder)
-        with run_directory.open_whole(self._path(round_number)) as file:
+        whole_files.make_folder(self._folder)
+        with whole_files.open_whole(self._path(round_number)) as file:
             np.save(file, self.states)
 
     def keep(self, rounds: set[int]) -> None:

@@ -47,6 +47,7 @@ from fedrec_tff.run.folder import (
     prolongation,
     run_directory,
     run_identity,
+    whole_files,
 )
 from fedrec_tff.run.item_releases import catalogue_selection, popularity_prior
 from fedrec_tff.run.metrics import metric_names, simulated_time
@@ -136,7 +137,7 @@ def _execute(session: Session) -> SessionOutcome:
     _show_items(session, result.weights.trainable.items.embedding)
     event_files.sync_end(session.directory.root)
     # Last: whoever finds it finds all the rest, and a crash before it is mended by resuming.
-    run_directory.write_json(session.directory.results, results)
+    whole_files.write_json(session.directory.results, results)
     _tell_end(session.config, result)
     score_fn = devices.build_score_fn(result.weights.trainable)
     return SessionOutcome(results, result.rounds, session.dataset, score_fn)
@@ -155,7 +156,7 @@ async def _train(
     config, directory = session.config, session.directory
     process = build_process(session, popular)
     state_manager = devices.create_state_manager(
-        run_directory.make_folder(directory.checkpoints),
+        whole_files.make_folder(directory.checkpoints),
         keep_total=_NUM_CHECKPOINTS,
     )
     start = await training.load_progress(
@@ -379,7 +380,7 @@ def _create_options(
 
 def _flush(directory: run_directory.RunDirectory) -> None:
     """Waits until what rounds have released is on disk."""
-    run_directory.sync_file(directory.metrics)
+    whole_files.sync_file(directory.metrics)
     event_files.sync(directory.root, event_files.ROUNDS)
 
 

@@ -23,7 +23,13 @@ from fedrec_tff.datasets import loading
 from fedrec_tff.plugins import loading as plugin_loading
 from fedrec_tff.run import data, group_attendance, notices, population, privacy_plan, user_draws
 from fedrec_tff.run import features as features_lib
-from fedrec_tff.run.folder import initial_model, prolongation, run_directory, run_identity
+from fedrec_tff.run.folder import (
+    initial_model,
+    prolongation,
+    run_directory,
+    run_identity,
+    whole_files,
+)
 from fedrec_tff.run.preset import choosing, looking
 from fedrec_tff.run.records import Session, SessionOutcome
 from fedrec_tff.run.tracking import tracker_packages
@@ -196,13 +202,13 @@ def _prepare(
     derived = _derive(config, dataset, plan, identity, population_id)
     if stored is None:
         run_identity.write(directory, config, plan, identity)
-        ids = run_directory.make_folder(directory.ids)
-        interactions_lib.save_id_maps(dataset.interactions, ids, run_directory.open_whole)
+        ids = whole_files.make_folder(directory.ids)
+        interactions_lib.save_id_maps(dataset.interactions, ids, whole_files.open_whole)
     elif plan.mechanism is not None:
         # A copy, and what breaks the mechanism's law, is told before TensorFlow starts.
         run_identity.open_ledger(directory, config, plan, identity).close()
     if is_unchecked:
-        run_directory.write_json(
+        whole_files.write_json(
             directory.config,
             {
                 "flags": run_config.to_flags(config),

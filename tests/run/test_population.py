@@ -18,7 +18,7 @@ from fedrec_tff.privacy import accounting, departures, mechanisms, population_le
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.privacy.population_format import RESERVED, SETTLED
 from fedrec_tff.run import population, records, session
-from fedrec_tff.run.folder import run_directory, run_identity
+from fedrec_tff.run.folder import run_directory, run_identity, whole_files
 from fedrec_tff.studies.robustness import config as robustness_config
 from fedrec_tff.studies.robustness import study as robustness_study
 from fedrec_tff.studies.sweep import config as sweep_config
@@ -80,7 +80,7 @@ class Training:
         if self.rounds is not None:
             return records.SessionOutcome(None, done)
         results = {"rounds": done}
-        run_directory.write_json(opened.directory.results, results)
+        whole_files.write_json(opened.directory.results, results)
         return records.SessionOutcome(results, done)
 
 

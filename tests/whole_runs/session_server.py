@@ -23,7 +23,7 @@ from experiments import app, train
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.run import federated_run  # noqa: F401
 from fedrec_tff.run.display import summary  # noqa: F401
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import whole_files
 from fedrec_tff.run.folder.program_state import (
     array_file,
     opening,
@@ -41,7 +41,7 @@ _POINTS = {
     "in_save": (array_file, "write_array", "after"),
     "before_pruning": (state_file, "write", "after"),
     "after_save": (state_manager.StateManager, "save", "after"),
-    "before_write_json": (run_directory, "write_json", "before"),
+    "before_write_json": (whole_files, "write_json", "before"),
 }
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.run.folder import metrics_file, run_directory
+from fedrec_tff.run.folder import metrics_file, run_directory, whole_files
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,7 +107,7 @@ class PlacedTables:
           UserError: If the run in the folder was begun with other data.
         """
         found = set(directory.root.iterdir())
-        run_directory.make_folder(directory.ids)
+        whole_files.make_folder(directory.ids)
         if directory.config.exists():
             self._compare(config, directory)
             return
@@ -172,7 +172,7 @@ def _remove(path: pathlib.Path) -> None:
 def _write(path: pathlib.Path, table: "pa.Table") -> None:
     from pyarrow import parquet
 
-    with run_directory.open_whole(path) as file:
+    with whole_files.open_whole(path) as file:
         parquet.write_table(table, file)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow_federated as tff
 
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import whole_files
 
 
 class MetricsReleaseManager(tff.program.CSVFileReleaseManager):
@@ -46,7 +46,7 @@ class MetricsReleaseManager(tff.program.CSVFileReleaseManager):
             raise PermissionError(errno.EACCES, reason, os.fspath(self._path)) from error
 
     def _write_values(self, fieldnames: Sequence[str], values: Iterable[Mapping[str, Any]]) -> None:
-        with run_directory.open_whole_text(self._path) as file:
+        with whole_files.open_whole_text(self._path) as file:
             writer = csv.DictWriter(file, fieldnames=fieldnames)
             writer.writeheader()
             writer.writerows(values)

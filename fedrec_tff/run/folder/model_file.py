@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedrec_tff import errors
-from fedrec_tff.run.folder import run_directory, stored_files
+from fedrec_tff.run.folder import stored_files, whole_files
 from fedrec_tff.run.folder.program_state import array_file
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def save(path: pathlib.Path, weights: "two_tower.TwoTowerWeights") -> None:
     arrays |= {f"{_TOWER}{index}": part for index, part in enumerate(weights.tower)}
     # Closed in any case: what `numpy.savez` leaves open complains in its own words on a full disk.
     with (
-        run_directory.open_whole(path) as file,
+        whole_files.open_whole(path) as file,
         zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
     ):
         for name, array in arrays.items():

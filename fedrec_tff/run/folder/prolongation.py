@@ -13,7 +13,7 @@ from typing import Any
 from fedrec_tff import errors
 from fedrec_tff.config import run_config
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import run_directory, whole_files
 
 _FLAGS = "flags"
 _ELSEWHERE = "choose another --output_dir"
@@ -90,7 +90,7 @@ def adopt(config: RunConfig, directory: run_directory.RunDirectory) -> None:
     flags = run_config.to_flags(config)
     larger = {name: flags[name] for name in run_config.names_that_may_grow()}
     stored[_FLAGS] |= larger
-    run_directory.write_json(directory.config, stored)
+    whole_files.write_json(directory.config, stored)
 
 
 def _find_objection(config: RunConfig) -> str | None:

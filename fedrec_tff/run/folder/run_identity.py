@@ -17,7 +17,7 @@ from fedrec_tff import errors
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.run import privacy_plan
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import run_directory, whole_files
 
 RUN_ID = "run_id"
 _KEY_BYTES = 16
@@ -69,7 +69,7 @@ def write(
     directory.ledger.unlink(missing_ok=True)
     directory.cohort_key.unlink(missing_ok=True)
     if identity.cohort_key is not None:
-        with run_directory.open_whole(directory.cohort_key) as file:
+        with whole_files.open_whole(directory.cohort_key) as file:
             file.write(f"{identity.cohort_key:0{2 * _KEY_BYTES}x}\n".encode())
     if plan.mechanism is not None:
         open_ledger(directory, config, plan, identity).close()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from fedrec_tff import errors
 from fedrec_tff.privacy import ledger as ledger_lib
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import whole_files
 
 
 def obtain(
@@ -64,7 +64,7 @@ def obtain(
     ledger.append_release(name)
     released = release_fn()
     for target, content in ((digest_file, _digest(released, path)), (path, released)):
-        with run_directory.open_whole(target) as file:
+        with whole_files.open_whole(target) as file:
             file.write(content)
     return released
 

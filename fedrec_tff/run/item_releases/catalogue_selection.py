@@ -13,7 +13,7 @@ from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.privacy import partition_selection
 from fedrec_tff.run import data, notices, privacy_plan
 from fedrec_tff.run import features as features_lib
-from fedrec_tff.run.folder import run_directory, single_releases
+from fedrec_tff.run.folder import single_releases, whole_files
 from fedrec_tff.run.records import Session
 
 
@@ -49,7 +49,7 @@ def apply(session: Session, ledger: ledger_lib.PrivacyLedger | None) -> Session:
     item_ids = _read(content, path)
     dataset = data.load_data(config, item_ids)
     ids = session.directory.ids
-    interactions.save_id_maps(dataset.interactions, ids, run_directory.open_whole)
+    interactions.save_id_maps(dataset.interactions, ids, whole_files.open_whole)
     notices.say(f"chosen with noise: a catalogue of {dataset.split.num_items:,} items")
     return dataclasses.replace(
         session,

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing import event_file_loader
 from tensorboard.compat.proto import event_pb2
 
 from fedrec_tff.privacy import chained_file
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import whole_files
 
 # Ends of files' names: what the run is, written anew by each session, what its rounds measured, and
 # what was measured once, where that is no column of HParams.
@@ -91,14 +91,14 @@ def cut_after(folder: pathlib.Path, round_number: int, undrawn_tags: Collection[
             for event in kept:
                 if event is not None:
                     writer.write(event.SerializeToString())
-        run_directory.sync_file(partial)
+        whole_files.sync_file(partial)
         partial.replace(path)
 
 
 def sync(folder: pathlib.Path, kind: str) -> None:
     """Waits until the files of a kind are on disk, as far as their writers have flushed them."""
     for path in folder.glob(f"{_PATTERN}{kind}"):
-        run_directory.sync_file(path)
+        whole_files.sync_file(path)
 
 
 def sync_end(root: pathlib.Path) -> None:
@@ -112,7 +112,7 @@ def sync_end(root: pathlib.Path) -> None:
         folder = root / name
         if folder.is_dir():
             for path in folder.iterdir():
-                run_directory.sync_file(path)
+                whole_files.sync_file(path)
             chained_file.sync_folder(folder)
 
 

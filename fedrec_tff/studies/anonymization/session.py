@@ -18,7 +18,7 @@ from fedrec_tff.datasets import download, sequences, splits
 from fedrec_tff.datasets.interactions import Interactions
 from fedrec_tff.evaluation import utility_loss
 from fedrec_tff.run import data
-from fedrec_tff.run.folder import output_folder, run_directory
+from fedrec_tff.run.folder import output_folder, whole_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,7 @@ def run(
     progress_fn("writing")
     with output_folder.open_whole_folder(output_dir) as folder:
         export.write(result, pseudonyms.Pseudonymizer(key, config.key_epoch), folder)
-        run_directory.write_json(folder / export.REPORT, found)
+        whole_files.write_json(folder / export.REPORT, found)
     return Outcome(found, export.training_flags(result, output_dir))
 
 

@@ -16,7 +16,7 @@ from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import loading, splits
 from fedrec_tff.privacy.audit import report
 from fedrec_tff.run import data, notices, population, privacy_plan, session, user_draws
-from fedrec_tff.run.folder import output_folder, run_directory
+from fedrec_tff.run.folder import output_folder, whole_files
 from fedrec_tff.studies.audit import config as audit_config
 from fedrec_tff.studies.audit.config import AuditConfig
 
@@ -70,7 +70,7 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
     picture = root / f"{audit.attack}.png"
     flags = run_config.to_flags(config)
     audit_plots.save(drawn, picture)
-    run_directory.write_json(
+    whole_files.write_json(
         root / "audit.json",
         {
             **found.to_json(),
@@ -262,4 +262,4 @@ def _attack_by_adjacent_data(
 def _make_empty(root: pathlib.Path) -> pathlib.Path:
     output_folder.open_folder(root, "; an audit needs a new folder")
     with output_folder.name_errors(root):
-        return run_directory.make_secret_folder(root)
+        return whole_files.make_secret_folder(root)

@@ -18,7 +18,7 @@ from fedrec_tff.datasets import clients, keyed_draws, splits
 from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.evaluation import ease, ials, item_cooccurrence, popularity, scoring
 from fedrec_tff.privacy import accounting
-from fedrec_tff.run.folder import run_directory, stored_files
+from fedrec_tff.run.folder import stored_files, whole_files
 from fedrec_tff.studies.baselines import config as names
 from fedrec_tff.studies.baselines.config import BaselinesConfig
 from fedrec_tff.studies.baselines.release import PrivateRelease
@@ -251,7 +251,7 @@ class _Clock:
 
 
 def _write(path: pathlib.Path, **arrays: np.ndarray) -> None:
-    with run_directory.open_whole(path) as file:
+    with whole_files.open_whole(path) as file:
         np.savez(file, **arrays)
 
 

@@ -14,7 +14,7 @@ import rich.console
 import rich.table
 
 from fedrec_tff.privacy import departures
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import whole_files
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.baselines import session as baselines_session
 
@@ -72,7 +72,7 @@ def write(results: Mapping[str, Any], output_dir: str | os.PathLike) -> list[pat
       Paths of `baselines.json` and `baselines.csv`, without TensorBoard's.
     """
     root = pathlib.Path(output_dir)
-    with run_directory.open_whole(root / _CSV) as file:
+    with whole_files.open_whole(root / _CSV) as file:
         file.write(_to_csv(results).encode())
     _write_tensorboard(results, root)
     return [root / baselines_session.RESULTS, root / _CSV]
@@ -164,7 +164,7 @@ def _write_tensorboard(results: Mapping[str, Any], root: pathlib.Path) -> None:
 
     for name, found in results["baselines"].items():
         # What an earlier report left would show twice.
-        folder = run_directory.make_secret_folder(root / name)
+        folder = whole_files.make_secret_folder(root / name)
         event_files.remove(folder, "")
         writer = event_files.create_writer(folder)
         with writer.as_default():

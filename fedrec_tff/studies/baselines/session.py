@@ -24,7 +24,7 @@ from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.datasets import loading, splits
 from fedrec_tff.evaluation import held_out, scoring
 from fedrec_tff.run import data, features, notices
-from fedrec_tff.run.folder import provenance, run_directory, run_identity
+from fedrec_tff.run.folder import provenance, run_directory, run_identity, whole_files
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.baselines import config as baselines_config
 from fedrec_tff.studies.baselines import fits as baseline_fits
@@ -72,7 +72,7 @@ def run(
         except KeyboardInterrupt:
             notices.say("what is fitted is kept; the same command goes on")
             raise
-        run_directory.write_json(stored, results)
+        whole_files.write_json(stored, results)
         return results
 
 
@@ -111,8 +111,8 @@ def _run(
             )
             inputs = dataclasses.replace(inputs, private=private)
             begun[run_identity.RUN_ID] = private.run_id
-        run_directory.write_json(directory.config, begun)
-        models = run_directory.make_folder(directory.root / _MODELS)
+        whole_files.write_json(directory.config, begun)
+        models = whole_files.make_folder(directory.root / _MODELS)
         found = _fit_and_measure(chosen, inputs, models)
     return {
         "flags": flags,
@@ -207,7 +207,7 @@ def _obtain(
         **metric_names.mark_all(details, is_exact),
         **metric_names.mark_all({"seconds": seconds, "validation": validation}, inputs.is_private),
     }
-    run_directory.write_json(record, found)
+    whole_files.write_json(record, found)
     return found, score_fn
 
 

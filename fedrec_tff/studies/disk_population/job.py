@@ -35,7 +35,7 @@ from fedrec_tff.datasets.dataset_config import DatasetConfig
 from fedrec_tff.datasets.preparation import DataCounts
 from fedrec_tff.datasets.prepared import folder as prepared_folder
 from fedrec_tff.datasets.prepared.folder import PreparedFacts, PreparedFolder
-from fedrec_tff.run.folder import output_folder, run_directory
+from fedrec_tff.run.folder import output_folder, run_directory, whole_files
 from fedrec_tff.studies.disk_population import groups, joining
 from fedrec_tff.studies.disk_population.clock import Clock
 from fedrec_tff.studies.disk_population.groups import GroupFacts, KnownIds
@@ -124,7 +124,7 @@ def prepare(
     job = _describe_job(config, rows_per_group)
     with output_folder.name_errors(root, "--output_dir"):
         _check_is_ours(root)
-        run_directory.make_secret_folder(root)
+        whole_files.make_secret_folder(root)
     with _naming_shortage(root), run_directory.lock(run_directory.RunDirectory(root)):
         if (root / prepared_folder.FACTS).exists():
             done = prepared_folder.open_folder(root)
@@ -139,7 +139,7 @@ def prepare(
         if (work / _JOB).exists():
             _compare(root, json.loads((work / _JOB).read_text()), job)
         else:
-            run_directory.write_json(work / _JOB, job)
+            whole_files.write_json(work / _JOB, job)
         facts = _prepare(config, root, work, job, say_fn, rows_per_group)
         shutil.rmtree(work)
     return facts
@@ -213,7 +213,7 @@ def _prepare(
     fingerprint = splits.fingerprint(opened.split, log.user_ids, log.item_ids)
     digests = {name: prepared_folder.digest_file(root / name) for name in facts.file_bytes}
     facts = dataclasses.replace(facts, fingerprint=fingerprint, file_digests=digests)
-    run_directory.write_json(root / prepared_folder.FACTS, prepared_folder.describe_facts(facts))
+    whole_files.write_json(root / prepared_folder.FACTS, prepared_folder.describe_facts(facts))
     return facts
 
 
@@ -354,7 +354,7 @@ def _prepare_groups(
             facts = groups.write_group(folder, slots, rows.read_slots(slots), ids, config)
             digests = {name: prepared_folder.digest_file(folder / name) for name in groups.FILES}
             stored = {**dataclasses.asdict(facts), "digests": digests}
-            run_directory.write_json(folder / _FACTS, stored)
+            whole_files.write_json(folder / _FACTS, stored)
             done += num_rows
         else:
             num_before += 1

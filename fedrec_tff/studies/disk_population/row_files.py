@@ -26,7 +26,7 @@ from fedrec_tff.datasets import compression, parquet_tables, tables
 from fedrec_tff.datasets.cells import ParsedColumns
 from fedrec_tff.datasets.prepared import arrow_tables
 from fedrec_tff.datasets.prepared import folder as prepared_folder
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import whole_files
 from fedrec_tff.studies.disk_population.clock import Clock
 from fedrec_tff.studies.disk_population.id_numbers import FirstValues, IdNumbers
 
@@ -246,7 +246,7 @@ class RowFiles:
 
     def _write_facts(self, number: int, facts: PartFacts) -> None:
         path = self._folder / f"{number:05d}.json"
-        run_directory.write_json(path, dataclasses.asdict(facts))
+        whole_files.write_json(path, dataclasses.asdict(facts))
 
     def _restore_part(self, number: int, needs_rows: bool) -> bool:
         """Takes what is known of a part that was read before; False if it wasn't, or is damaged."""

@@ -15,7 +15,7 @@ import rich.table
 
 from fedrec_tff.evaluation.group_metrics import Estimate
 from fedrec_tff.privacy import departures
-from fedrec_tff.run.folder import output_folder, run_directory
+from fedrec_tff.run.folder import output_folder, whole_files
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.evaluation import results
 from fedrec_tff.studies.evaluation.config import EvaluationConfig
@@ -76,7 +76,7 @@ def write(
         for stale in root.glob(f"*{_USERS}.*"):
             stale.unlink()
         paths = [root / _JSON, root / _CSV, root / _name_users(reports, config)]
-        run_directory.write_json(paths[0], results.to_json(reports, config, changes))
+        whole_files.write_json(paths[0], results.to_json(reports, config, changes))
         _write_table(paths[1], results.to_table(reports, config.part))
         _write_table(paths[2], results.to_user_table(reports))
     return paths
@@ -104,7 +104,7 @@ def _name_users(reports: Sequence[RunReport], config: EvaluationConfig) -> str:
 
 
 def _write_table(path: pathlib.Path, table: pd.DataFrame) -> None:
-    with run_directory.open_whole(path) as file:
+    with whole_files.open_whole(path) as file:
         if path.suffix == ".parquet":
             table.to_parquet(file, index=False)
         else:

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Iterable, Iterator
 
 from fedrec_tff import errors
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import whole_files
 from fedrec_tff.studies.report import (
     answer,
     audit_section,
@@ -50,7 +50,7 @@ def write(paths: Iterable[pathlib.Path], output: pathlib.Path) -> bool:
     _check_output(output)
     found = inputs_lib.read(paths)
     page = create(found)
-    with run_directory.open_whole(output, is_secret=found.has_exact_statistics) as file:
+    with whole_files.open_whole(output, is_secret=found.has_exact_statistics) as file:
         file.write(page.encode())
     return found.has_exact_statistics
 

@@ -14,7 +14,7 @@ import rich.box
 import rich.console
 import rich.table
 
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import whole_files
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.robustness import plots as robustness_plots
 from fedrec_tff.studies.robustness.study import CELLS, MEASURED, CellResult, Study
@@ -71,11 +71,11 @@ def write(study: Study, output_dir: str | os.PathLike) -> list[pathlib.Path]:
     """
     root = pathlib.Path(output_dir)
     paths = [root / f"robustness.{ending}" for ending in ("csv", "json", "png")]
-    with run_directory.open_whole(paths[0]) as file:
+    with whole_files.open_whole(paths[0]) as file:
         file.write(_to_csv(study.cells).encode())
     cells = [cell.name_values() for cell in study.cells]
-    run_directory.write_json(paths[1], {**dataclasses.asdict(study), "cells": cells})
-    with run_directory.open_whole(paths[2]) as file:
+    whole_files.write_json(paths[1], {**dataclasses.asdict(study), "cells": cells})
+    with whole_files.open_whole(paths[2]) as file:
         robustness_plots.save(robustness_plots.draw(study), file)
     _write_tensorboard(study, root, paths[2])
     return paths

@@ -7,7 +7,7 @@ import math
 import pathlib
 from typing import Any
 
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import whole_files
 from fedrec_tff.studies.sweep import config as sweep_config
 from fedrec_tff.studies.sweep import text as sweep_text
 from fedrec_tff.studies.sweep.costs import TuningCost
@@ -27,14 +27,14 @@ def write(study: Study, cost: TuningCost) -> list[pathlib.Path]:
       The files.
     """
     paths = [study.root / "sweep.csv", study.root / "sweep.json"]
-    with run_directory.open_whole(paths[0]) as file:
+    with whole_files.open_whole(paths[0]) as file:
         file.write(_to_csv(study).encode())
-    run_directory.write_json(paths[1], _to_json(study, cost))
+    whole_files.write_json(paths[1], _to_json(study, cost))
     flagfile = study.root / FLAGFILE
     # One of an earlier session must not stand for trials that have failed since.
     flagfile.unlink(missing_ok=True)
     if study.best is not None:
-        with run_directory.open_whole(flagfile) as file:
+        with whole_files.open_whole(flagfile) as file:
             file.write(create_flagfile(study, cost).encode())
         paths.append(flagfile)
     return paths
@@ -83,7 +83,7 @@ def write_tensorboard(study: Study, cost: TuningCost) -> pathlib.Path:
     from fedrec_tff.run.tracking import event_files
 
     # Its owner's alone: it tells of all trials.
-    folder = run_directory.make_secret_folder(study.root / "trials")
+    folder = whole_files.make_secret_folder(study.root / "trials")
     event_files.remove(folder, event_files.DESCRIPTION)
     writer = event_files.create_writer(folder, event_files.DESCRIPTION)
     with writer.as_default():

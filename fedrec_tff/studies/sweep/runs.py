@@ -8,7 +8,7 @@ import pathlib
 from typing import Any
 
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.run.folder import metrics_file, run_directory
+from fedrec_tff.run.folder import metrics_file, run_directory, whole_files
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.sweep import config as sweep_config
 
@@ -121,7 +121,7 @@ def read(run: SweepRun, objective: str) -> RunOutcome:
 
 def keep_pruning(run: SweepRun) -> None:
     """Notes that a run is told to stop, so that no session goes on with it."""
-    run_directory.write_json(run.pruning, {"pruned": True})
+    whole_files.write_json(run.pruning, {"pruned": True})
 
 
 def read_curve(run: SweepRun, objective: str) -> dict[int, float]:
@@ -143,7 +143,7 @@ def read_curve(run: SweepRun, objective: str) -> dict[int, float]:
 
 def keep_failure(run: SweepRun, status: int) -> None:
     """Notes that a run cannot be made, so that it is not tried again."""
-    run_directory.write_json(run.failure, {"status": status, "reason": find_reason(run, status)})
+    whole_files.write_json(run.failure, {"status": status, "reason": find_reason(run, status)})
 
 
 def find_reason(run: SweepRun, status: int) -> str:

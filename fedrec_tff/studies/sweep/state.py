@@ -15,7 +15,7 @@ from typing import Any
 
 from fedrec_tff import errors
 from fedrec_tff.config import run_config
-from fedrec_tff.run.folder import output_folder, run_directory
+from fedrec_tff.run.folder import output_folder, whole_files
 from fedrec_tff.studies.sweep import config as sweep_config
 from fedrec_tff.studies.sweep.config import SweepConfig
 
@@ -51,7 +51,7 @@ class SweepState:
             "batch": self.batch,
             "told": self.told,
         }
-        run_directory.write_json(self.path, written)
+        whole_files.write_json(self.path, written)
 
 
 def open_folder(output_dir: str | os.PathLike) -> pathlib.Path:

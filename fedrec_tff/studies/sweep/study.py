@@ -17,7 +17,7 @@ from typing import Any
 
 from fedrec_tff import errors
 from fedrec_tff.run import interruption
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import whole_files
 from fedrec_tff.studies.sweep import cluster_pool, process_pool
 from fedrec_tff.studies.sweep import config as sweep_config
 from fedrec_tff.studies.sweep import runs as sweep_runs
@@ -290,7 +290,7 @@ class _Session:
         runs = _create_runs(self._config, self._root, len(self._trials), values)
         self._trials.append(runs)
         for run in runs:
-            run_directory.make_folder(self._root / "trials")
+            whole_files.make_folder(self._root / "trials")
             run.log.parent.mkdir(exist_ok=True)
             if self._options.retries_failed:
                 run.failure.unlink(missing_ok=True)

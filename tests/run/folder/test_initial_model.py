@@ -7,7 +7,7 @@ import pytest
 from fedrec_tff import errors
 from fedrec_tff.config import config_checks, run_config
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.run.folder import initial_model, run_directory
+from fedrec_tff.run.folder import initial_model, run_directory, whole_files
 
 _FLAGS = {"embedding_dim": 2, "num_blocks": 1}
 _THEIRS = ["a", "b", "NA", "07"]
@@ -20,7 +20,7 @@ def folder(tmp_path):
     directory.ids.mkdir(parents=True)
     config = RunConfig(**_FLAGS)
     flags = run_config.to_flags(config)
-    run_directory.write_json(directory.config, {"flags": flags, "derived": {"model_digest": None}})
+    whole_files.write_json(directory.config, {"flags": flags, "derived": {"model_digest": None}})
     ids = pd.DataFrame({"index": range(4), "id": _THEIRS, "title": ["x", "y", "z", "w"]})
     ids.to_csv(directory.item_ids, index=False)
     shapes = [tensor.shape for tensor in config.two_tower.tower]

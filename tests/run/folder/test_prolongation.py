@@ -7,7 +7,7 @@ import pytest
 from fedrec_tff import errors
 from fedrec_tff.config import config_checks, run_config
 from fedrec_tff.config.run_config import RunConfig
-from fedrec_tff.run.folder import prolongation, run_directory
+from fedrec_tff.run.folder import prolongation, run_directory, whole_files
 
 _ROUNDS = ("rounds",)
 
@@ -22,7 +22,7 @@ def directory(tmp_path):
 
 def _write(directory, config):
     flags = run_config.to_flags(config)
-    run_directory.write_json(directory.config, {"flags": flags, "derived": {"run_id": "x"}})
+    whole_files.write_json(directory.config, {"flags": flags, "derived": {"run_id": "x"}})
 
 
 def _open(directory, config):
@@ -159,7 +159,7 @@ def test_what_devices_keep_for_a_complete_run_is_not_replaced(directory):
 
 
 def test_the_longer_run_has_its_folder_without_the_results_of_the_shorter(directory):
-    run_directory.write_json(directory.results, {"rounds": 10})
+    whole_files.write_json(directory.results, {"rounds": 10})
     before = json.loads(directory.config.read_text())
     prolongation.adopt(RunConfig(rounds=20, device="gpu"), directory)
     assert not directory.results.exists()

@@ -1,15 +1,12 @@
-import errno
-import json
 import multiprocessing
 import os
-import pathlib
 
 import pytest
 
 from fedrec_tff.config import run_config
 from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.errors import UserError
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import run_directory, whole_files
 
 FLAGS = run_config.to_flags(RunConfig())
 
@@ -18,30 +15,8 @@ FLAGS = run_config.to_flags(RunConfig())
 def begun(tmp_path):
     """The folder of a run that was begun with the default flags."""
     directory = run_directory.open_run_directory(tmp_path / "run", FLAGS)
-    run_directory.write_json(directory.config, {"flags": FLAGS, "derived": {"x": 1.5}})
+    whole_files.write_json(directory.config, {"flags": FLAGS, "derived": {"x": 1.5}})
     return directory
-
-
-def test_json_is_written_as_a_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "x.json"
-    value = {"epsilon": float("inf"), "list": [1.5, -float("inf")], "none": None}
-    run_directory.write_json(path, value)
-    assert json.loads(path.read_text()) == {"epsilon": "inf", "list": [1.5, "-inf"], "none": None}
-    before = path.read_bytes()
-    for bad in ({"x": float("nan")}, {"x": object()}):
-        with pytest.raises((TypeError, ValueError)):
-            run_directory.write_json(path, bad)
-        assert path.read_bytes() == before
-
-
-def test_a_file_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatch):
-    def fail(descriptor):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(run_directory.os, "fsync", fail)
-    with pytest.raises(OSError, match="No space"):
-        run_directory.write_json(tmp_path / "x.json", 1)
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"rounds": null}', b"\xff\xfe"])
@@ -52,66 +27,6 @@ def test_damaged_results_and_configurations_are_named_with_the_way_out(begun, co
     begun.config.write_bytes(content)
     with pytest.raises(UserError, match=r"config\.json cannot be read .* restore it"):
         run_directory.read_config(begun)
-
-
-def test_json_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
-    path, synced = tmp_path / "x.json", []
-    real_fsync = os.fsync
-
-    def fsync(descriptor):
-        real_fsync(descriptor)
-        synced.append(path.exists())
-
-    monkeypatch.setattr(run_directory.os, "fsync", fsync)
-    run_directory.write_json(path, 1)
-    # Then the folder, with the name.
-    assert synced == [False, True]
-    assert path.exists()
-
-
-@pytest.fixture
-def open_umask():
-    before = os.umask(0)
-    yield
-    os.umask(before)
-
-
-def test_secret_files_and_folders_are_so_before_anything_is_in_them(
-    tmp_path, open_umask, monkeypatch
-):
-    modes = []
-    replace = pathlib.Path.replace
-
-    def note(path, target):
-        modes.append((target.name, path.stat().st_mode & 0o777))
-        return replace(path, target)
-
-    monkeypatch.setattr(pathlib.Path, "replace", note)
-    for name in ("config.json", "results.json", "study.json", "audit.json", "baselines.csv"):
-        run_directory.write_json(tmp_path / name, 1)
-    folder = run_directory.make_folder(tmp_path / "devices")
-    with run_directory.open_whole(folder / "round_1.npy") as file:
-        file.write(b"x")
-    assert modes == [
-        ("config.json", 0o600),
-        ("results.json", 0o666),
-        ("study.json", 0o600),
-        ("audit.json", 0o600),
-        ("baselines.csv", 0o600),
-        ("round_1.npy", 0o600),
-    ]
-    found = {
-        name: run_directory.make_folder(tmp_path / name).stat().st_mode & 0o777
-        for name in ("checkpoints", "ids", "devices", "trials", "models", "end")
-    }
-    assert found.pop("end") == 0o777
-    assert set(found.values()) == {0o700}
-
-
-def test_a_secret_folder_that_was_open_is_closed(tmp_path, open_umask):
-    (tmp_path / "checkpoints").mkdir()
-    folder = run_directory.make_folder(tmp_path / "checkpoints")
-    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_new_folders_are_made_with_their_parents(tmp_path):
@@ -222,7 +137,7 @@ def test_a_run_that_began_elsewhere_while_we_waited_for_the_lock_is_refused(tmp_
     lock = run_directory.lock
 
     def begin_another(directory):
-        run_directory.write_json(directory.config, {"flags": {**FLAGS, "rounds": 7}})
+        whole_files.write_json(directory.config, {"flags": {**FLAGS, "rounds": 7}})
         return lock(directory)
 
     monkeypatch.setattr(run_directory, "lock", begin_another)
@@ -231,26 +146,6 @@ def test_a_run_that_began_elsewhere_while_we_waited_for_the_lock_is_refused(tmp_
         run_directory.open_locked(tmp_path, FLAGS),
     ):
         raise AssertionError("two runs in one folder")
-
-
-@pytest.mark.parametrize(
-    ("content", "mended"),
-    [
-        (b"round,x\r\n1,2\r\n", b"round,x\r\n1,2\r\n"),
-        (b"round,x\r\n1,2\r\n2,", b"round,x\r\n1,2\r\n"),
-        (b"round,x\r\n1,2\r\n2,3\r", b"round,x\r\n1,2\r\n"),
-        (b"round,x\r\n1", b"round,x\r\n"),
-        (b"rou", None),
-        (b"", None),
-        (None, None),
-    ],
-)
-def test_torn_last_lines_are_removed(tmp_path, content, mended):
-    path = tmp_path / "metrics.csv"
-    if content is not None:
-        path.write_bytes(content)
-    run_directory.mend_torn_line(path)
-    assert (path.read_bytes() if path.exists() else None) == mended
 
 
 def test_leftovers_of_a_crash_are_removed_and_nothing_else(begun):

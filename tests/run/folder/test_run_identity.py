@@ -13,7 +13,7 @@ from fedrec_tff.config.run_config import RunConfig
 from fedrec_tff.privacy import chained_file
 from fedrec_tff.privacy import ledger as ledger_lib
 from fedrec_tff.run import records, session
-from fedrec_tff.run.folder import run_directory, run_identity
+from fedrec_tff.run.folder import run_directory, run_identity, whole_files
 
 CONFIG = RunConfig(
     synthetic_users=40,
@@ -162,7 +162,7 @@ def test_a_start_that_crashes_anywhere_starts_again_with_nothing_reused(tmp_path
 
 def test_other_flags_after_an_aborted_start_get_a_key_of_their_own(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(run_directory, "write_json", _crash)
+        patch.setattr(whole_files, "write_json", _crash)
         with pytest.raises(CrashError):
             session.run(CONFIG, tmp_path)
     left = (tmp_path / "cohort_key").read_text(), (tmp_path / ledger_lib.FILE_NAME).read_text()
@@ -209,7 +209,7 @@ def test_a_run_of_an_earlier_version_is_refused(tmp_path):
     directory = run_directory.RunDirectory(tmp_path)
     config = run_directory.read_config(directory)
     del config["derived"]["run_id"]
-    run_directory.write_json(directory.config, config)
+    whole_files.write_json(directory.config, config)
     with pytest.raises(errors.UserError, match="earlier version"):
         session.run(CONFIG, tmp_path)
 

@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from fedrec_tff.run.folder import run_directory
+from fedrec_tff.run.folder import whole_files
 from fedrec_tff.run.folder.program_state import array_file, changed_rows
 
 # As `tff.program.FileProgramStateManager` calls them, which wrote folders of this name.
@@ -183,7 +183,7 @@ def write(
     """
     about, rows = _compare(arrays, previous, **finding)
     with (
-        run_directory.open_whole(path) as file,
+        whole_files.open_whole(path) as file,
         zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
     ):
         archive.writestr(zipfile.ZipInfo(_ABOUT), json.dumps(dataclasses.asdict(about)))
