@@ -684,10 +684,10 @@ def test_tensorboard_has_texts_and_hyperparameters(uninterrupted, runs):
         chosen = {"aggregator": aggregator, "noise_multiplier": run.results["noise_multiplier"]}
         defaults = run_config.to_flags(RunConfig())
         flags = {**run.config["flags"], **chosen}
-        others = session.pop("other flags").split()
-        del session["privacy"]
-        assert session == {name: flags[name] for name in session}
-        left = {name for name, v in flags.items() if v != defaults[name]} - session.keys()
+        others = session["other flags"].split()
+        named = {name: v for name, v in session.items() if name not in ("other flags", "privacy")}
+        assert named == {name: flags[name] for name in named}
+        left = {name for name, v in flags.items() if v != defaults[name]} - named.keys()
         assert {other.partition("=")[0] for other in others} == {
             f"--{name}" for name in left - {"target_epsilon"}
         }
