@@ -274,7 +274,7 @@ def save_id_maps(
             if features is not None and column in features:
                 table[column] = features[column].to_numpy()
         with open_fn(directory / name) as file:
-            table.to_csv(file, index=False)
+            table.to_csv(file, index=False, lineterminator="\n")
 
 
 def check_index_range(count: int, what: str) -> None:

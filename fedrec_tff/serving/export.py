@@ -123,7 +123,7 @@ def write_items(path: pathlib.Path, items: item_catalogue.ItemCatalogue) -> None
     """
     columns = {"id": items.ids, "title": items.titles, "genres": items.genres}
     known = {name: values for name, values in columns.items() if values is not None}
-    pd.DataFrame(known).to_csv(path, index_label="index")
+    pd.DataFrame(known).to_csv(path, index_label="index", lineterminator="\n")
 
 
 def measure_files(root: pathlib.Path) -> dict[str, int]:

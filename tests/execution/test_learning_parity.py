@@ -146,9 +146,9 @@ def test_rounds_are_those_of_tffs_own_runtime(case, context):
     [
         ("mean, row-sparse", "compiled, 2 shards"),
         ("mean, row-sparse", "debug"),
-        pytest.param("weighted_mean, row-sparse", "compiled, 2 shards", marks=pytest.mark.slow),
         ("dp_gaussian, dense", "compiled, 2 shards"),
-        ("mean, row-sparse", "pjrt, batches"),
+        pytest.param("weighted_mean, row-sparse", "compiled, 2 shards", marks=pytest.mark.slow),
+        pytest.param("mean, row-sparse", "pjrt, batches", marks=pytest.mark.slow),
     ],
 )
 def test_clients_whose_update_is_not_finite_are_rejected(case, context):

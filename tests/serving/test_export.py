@@ -53,6 +53,18 @@ def test_genres_go_where_titles_go(tmp_path):
     np.testing.assert_array_equal(found.titles, items.titles)
 
 
+def test_titles_come_back_whatever_is_in_them(tmp_path):
+    """Of a few carriage returns in front of a blank pandas made a million rows."""
+    items = shipped_models.create_items()
+    items.titles[:4] = ["Seven\r\r 7", '"', "a\nb\r\n", " ,"]
+    run = finished_run.find(shipped_models.write_run(tmp_path / "run", items=items).root)
+    export.export(run, tmp_path / "export", ExportConfig(formats=()))
+    found = opening.open_recommender(tmp_path / "export").items
+    for catalogue in (run.items, found):
+        np.testing.assert_array_equal(catalogue.titles, items.titles)
+        np.testing.assert_array_equal(catalogue.ids, items.ids)
+
+
 def test_a_run_and_its_export_have_the_same_numbers(run, exported):
     one, other = (
         opening.open_recommender(run.directory.root),

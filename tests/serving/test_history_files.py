@@ -62,7 +62,12 @@ def test_rows_without_names_are_numbered(tmp_path):
     ("name", "content", "message"),
     [
         ("a.csv", "user,items\n1,2\n", "a column history is needed; there are: user, items"),
-        ("a.csv", "", "cannot be read"),
+        ("a.csv", "", "cannot be read: it is empty"),
+        ("a.csv", "name,history\nann,7\nbo\n", "line 3: 1 fields, 2 are needed"),
+        ("a.csv", 'history\n"7;8\n', "line 2: unexpected end of data"),
+        ("a.csv", "history,history\n7,8\n", "two columns have one name"),
+        # Of which pandas 2.3.3 makes a million rows.
+        ("a.csv", f"name,history\nann,{chr(13) * 9} 7\n", "1 fields, 2 are needed"),
         ("a.parquet", "no", "cannot be read"),
         ("a.txt", "no", r"ends with one of \.csv"),
         ("a.jsonl", '{"history": []}\nno', "line 2 is no JSON"),

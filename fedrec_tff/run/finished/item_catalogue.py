@@ -119,8 +119,9 @@ def read(path: pathlib.Path, has_integer_ids: bool = False) -> ItemCatalogue:
       UserError: If it cannot be read.
     """
     try:
-        # No text is taken for a missing one: NA is an id as any other.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        # No text is taken for a missing one: NA is an id as any other. Nor does a title's carriage
+        # return end a line, of which pandas would make a million.
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, lineterminator="\n")
         titles, genres = (
             table[name].to_numpy(object) if name in table else None for name in ("title", "genres")
         )

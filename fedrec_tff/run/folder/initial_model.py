@@ -245,7 +245,9 @@ def _match(
 
 def _read_item_ids(folder: run_directory.RunDirectory) -> np.ndarray:
     try:
-        table = pd.read_csv(folder.item_ids, dtype={"id": str}, keep_default_na=False)
+        table = pd.read_csv(
+            folder.item_ids, dtype={"id": str}, keep_default_na=False, lineterminator="\n"
+        )
         return table.sort_values("index")["id"].to_numpy(object)
     except (OSError, ValueError, KeyError) as error:
         raise errors.UserError(f"{_FLAG}: {folder.item_ids} cannot be read: restore it") from error

@@ -50,21 +50,24 @@ def failed(found):
 # A sound aggregator fails a check with probability 1e-7.
 
 
+_IN_BANDS = dataclasses.replace(
+    _MECHANISM, name="dp_banded_mf", sampling="cyclic_poisson", min_separation=4, rounds=8
+)
+_LOCAL = dataclasses.replace(_MECHANISM, name="local_gaussian", max_rounds_per_user=2)
+# Each of these has a sister above.
+_FURTHER = [
+    dataclasses.replace(_MECHANISM, tower_clip_norm=0.2),
+    dataclasses.replace(_MECHANISM, name="dp_adaptive"),
+    dataclasses.replace(_IN_BANDS, name="dp_tree"),
+    dataclasses.replace(_LOCAL, name="local_laplace"),
+]
+
+
 @pytest.mark.parametrize(
     "mechanism",
     [
-        _MECHANISM,
-        pytest.param(dataclasses.replace(_MECHANISM, tower_clip_norm=0.2), marks=pytest.mark.slow),
-        dataclasses.replace(_MECHANISM, name="dp_adaptive"),
-        _SPARSE,
-        dataclasses.replace(
-            _MECHANISM, name="dp_tree", sampling="cyclic_poisson", min_separation=4, rounds=8
-        ),
-        dataclasses.replace(
-            _MECHANISM, name="dp_banded_mf", sampling="cyclic_poisson", min_separation=4, rounds=8
-        ),
-        dataclasses.replace(_MECHANISM, name="local_gaussian", max_rounds_per_user=2),
-        dataclasses.replace(_MECHANISM, name="local_laplace", max_rounds_per_user=2),
+        *(_MECHANISM, _SPARSE, _IN_BANDS, _LOCAL),
+        *(pytest.param(mechanism, marks=pytest.mark.slow) for mechanism in _FURTHER),
     ],
     ids=lambda mechanism: mechanism.name,
 )

@@ -62,14 +62,13 @@ def test_a_model_that_remembers_its_users_gives_them_away(overfitted):
     assert "NO CLAIM" in overfitted.report.verdict
 
 
-def test_a_private_model_does_not(overfitted):
+def test_a_private_model_does_not():
     # 60 members and 60 others: the area has a standard error of 0.05 by chance; 4 of them.
     done = audit(_PRIVATE)
     assert not done.report.accuses
     assert done.report.claimed_epsilon == pytest.approx(1.0, abs=0.01)
     for name, area in areas(done).items():
         assert 0.3 < area < 0.7, name
-        assert area < areas(overfitted)[name]
 
 
 def test_fit_is_the_full_softmax_of_each_item_given_those_before():
