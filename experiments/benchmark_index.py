@@ -37,8 +37,8 @@ def main(argv: list[str]) -> None:
     app.check_no_arguments(argv)
     for kind in _INDEX.value:
         index_libraries.load(kind)
-    notices.say("starting TensorFlow")
-    from fedrec_tff.serving import index_costs
+    with notices.starting_tensorflow():
+        from fedrec_tff.serving import index_costs
 
     model = index_costs.create_model(_NUM_ITEMS.value, _DIM.value, _CENTRES.value, _SEED.value)
     found = []

@@ -60,8 +60,8 @@ def main(argv: list[str]) -> None:
     )
     export_checks.check(run, _OUTPUT_DIR.value, config)
 
-    notices.say("starting TensorFlow")
-    from fedrec_tff.serving import export, export_text
+    with notices.starting_tensorflow():
+        from fedrec_tff.serving import export, export_text
 
     command = export_text.to_command(argv[1], _OUTPUT_DIR.value, config)
     contents = export.export(run, _OUTPUT_DIR.value, config, command)

@@ -61,8 +61,8 @@ def main(argv: list[str]) -> None:
     chosen, searches_index = _choose_format(), _SEARCH.value == "index"
     opening.check_can_be_opened(argv[1], searches_index, opened_folders.MODEL.value)
 
-    notices.say("starting TensorFlow")
-    model = opening.open_recommender(argv[1], searches_index, opened_folders.MODEL.value)
+    with notices.starting_tensorflow():
+        model = opening.open_recommender(argv[1], searches_index, opened_folders.MODEL.value)
 
     from fedrec_tff.serving import explaining, recommendation_table
 

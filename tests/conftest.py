@@ -14,6 +14,9 @@ import pytest
 # XLA reads its flags once in a process: what compiles first must not decide over other tests.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_enable_fast_min_max=false"
 
+# Until all files are imported.
+gc.disable()
+
 _DEFAULT_DATA_DIR = pathlib.Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 
@@ -41,6 +44,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for tests in files:
             draw.shuffle(tests)
         items[:] = itertools.chain(*files)
+
+
+def pytest_collection_finish() -> None:
+    """Looks for garbage from now on, but not among what was imported."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -94,9 +94,8 @@ def run(
         if chosen.choices:
             notices.say(chosen.describe())
         notices.say(summarize(config, session.dataset))
-        notices.say("starting TensorFlow")
-
-        from fedrec_tff.run import federated_run
+        with notices.starting_tensorflow():
+            from fedrec_tff.run import federated_run
 
         try:
             outcome = federated_run.execute(session)

@@ -17,6 +17,7 @@ _SETTING = plan.Setting(
 )
 
 
+@pytest.mark.slow
 def test_chains_are_measured_in_their_order():
     found = aggregator_rounds.measure(["top_k,mean"], _SETTING, num_rounds=2)
     (cost,) = found

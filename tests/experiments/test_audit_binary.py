@@ -33,26 +33,40 @@ def start(*flags):
     return binaries.start("audit", *flags, umask=0)
 
 
+_CANARY = ["--num_canaries=100", "--target_epsilon=8", *_TINY]
+_PREDICTABLE = ["--insecure_deterministic_noise", *_CANARY]
+_OTHER_ATTACKS = {
+    "members": ["--attack=membership", *_TINY],
+    "adjacent": [
+        *("--attack=adjacent", "--num_runs=12", "--rounds_per_run=1", *_TINY),
+        *("--noise_multiplier=1", "--clients_per_round=10"),
+    ],
+}
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Audits: sound, with predictable noise, of members, and by adjacent data."""
+    """Audits by canaries: of a sound run, and of one with predictable noise."""
     root = tmp_path_factory.mktemp("audits")
-    canary = ["--num_canaries=100", "--target_epsilon=8", *_TINY]
-    flags = {
-        "predictable": ["--insecure_deterministic_noise", *canary],
-        "members": ["--attack=membership", *_TINY],
-        "adjacent": [
-            *("--attack=adjacent", "--num_runs=12", "--rounds_per_run=1", *_TINY),
-            *("--noise_multiplier=1", "--clients_per_round=10"),
-        ],
+    sound = start(f"--output_dir={root / 'sound'}", *_CANARY)
+    found = _run_in_forks(root, {"predictable": _PREDICTABLE})
+    return found | {"sound": (root / "sound", *binaries.finish(sound))}
+
+
+@pytest.fixture(scope="module")
+def finished_later(tmp_path_factory):
+    """Audits of members, and by adjacent data."""
+    return _run_in_forks(tmp_path_factory.mktemp("audits"), _OTHER_ATTACKS)
+
+
+def _run_in_forks(root, flags):
+    """Of each audit: its folder, status and what it printed."""
+    commands = [[f"--output_dir={root / name}", *own] for name, own in flags.items()]
+    ended = forked_binaries.run_all("audit", commands, _IMPORTS)
+    return {
+        name: (root / name, one.returncode, one.stdout, one.stderr)
+        for name, one in zip(flags, ended, strict=True)
     }
-    sound = start(f"--output_dir={root / 'sound'}", *canary)
-    commands = [[f"--output_dir={root / name}", *f] for name, f in flags.items()]
-    others = forked_binaries.run_all("audit", commands, _IMPORTS)
-    found = {"sound": (root / "sound", *binaries.finish(sound))}
-    for name, ended in zip(flags, others, strict=True):
-        found[name] = (root / name, ended.returncode, ended.stdout, ended.stderr)
-    return found
 
 
 def test_a_sound_run_exits_with_zero_and_leaves_its_files(finished):
@@ -87,8 +101,9 @@ def test_an_accused_run_exits_with_one(finished):
     assert "claimed, insecure, at delta 1e-05" in stdout
 
 
-def test_membership(finished):
-    root, status, stdout, stderr = finished["members"]
+@pytest.mark.slow
+def test_membership(finished_later):
+    root, status, stdout, stderr = finished_later["members"]
     assert status == 0, stderr
     assert "loss_over_popularity" in stdout
     assert "NO CLAIM" in stdout
@@ -99,8 +114,9 @@ def test_membership(finished):
     assert (root / "membership.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_adjacent_data(finished):
-    root, status, stdout, stderr = finished["adjacent"]
+@pytest.mark.slow
+def test_adjacent_data(finished_later):
+    root, status, stdout, stderr = finished_later["adjacent"]
     assert status == 0, stderr
     assert "NO VIOLATION FOUND" in stdout
     found = json.loads((root / "audit.json").read_text())

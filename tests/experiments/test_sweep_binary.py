@@ -17,6 +17,7 @@ FLAGS = (
     *("--synthetic_users=30", "--synthetic_items=150", "--max_interactions_per_user=14"),
     *("--embedding_dim=4", "--num_negatives=8", "--rounds=1", "--noise_multiplier=1.5"),
     *("--target_delta=0.001", "--seeds=0,1", "--num_processes=2"),
+    "--execution=debug",
     # The second trial asks for more users than there are.
     "--sweep=clients_per_round=15,1000",
 )

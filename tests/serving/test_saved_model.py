@@ -42,7 +42,10 @@ _MODELS = {
     },
 }
 # Of the kinds above, others are there already.
-_FURTHER = ("attention_and_mean", "recency", "deep", "odd blocks", "personal gru", "personal deep")
+_FURTHER = (
+    *("attention_and_mean", "recency", "cosine", "deep", "odd blocks"),
+    *("personal gru", "personal deep"),
+)
 _names = pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=pytest.mark.slow) if n in _FURTHER else n for n in _MODELS],

@@ -123,6 +123,7 @@ def test_until_the_longer_run_is_complete_the_shorter_is_there(short, long, monk
     _assert_is(short, long, but=["privacy_statement"])
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_may_be_prolonged(long, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     middle = dataclasses.replace(_CONFIG, rounds=4)

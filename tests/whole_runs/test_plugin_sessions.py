@@ -107,6 +107,7 @@ def _train(folder, **flags):
         return dict(model)
 
 
+@pytest.mark.slow
 def test_a_loss_that_repeats_the_built_in_one_gives_the_same_model(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(_LOSS)

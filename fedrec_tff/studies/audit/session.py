@@ -55,11 +55,10 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
     model_checks.check_size(config, dataset.split.num_items)
     plan = _create_plan(config, audit, dataset.split)
     charge_fn = _plan_charge(config, audit, plan, root)
-    notices.say("starting TensorFlow")
-
-    from fedrec_tff.run.tracking import description
-    from fedrec_tff.studies.audit import plots as audit_plots
-    from fedrec_tff.studies.audit import summary as audit_summary
+    with notices.starting_tensorflow():
+        from fedrec_tff.run.tracking import description
+        from fedrec_tff.studies.audit import plots as audit_plots
+        from fedrec_tff.studies.audit import summary as audit_summary
 
     attack = {
         audit_config.CANARY: _attack_with_canaries,
