@@ -176,8 +176,6 @@ def log_tail_of_cosine(cosine: float, num_dimensions: int) -> float:
     `P = I_x(a, 1/2) / 2` with `x = 1 - cosine^2` and `a = (d - 1) / 2`. Where that is too small to
     compute, `I_x(a, 1/2) <= x^a` bounds it: the integrand's factor `(1 - y)^(-1/2)` increases.
     """
-    if cosine <= -1.0:
-        return 0.0
     if cosine >= 1.0:
         return -math.inf
     if cosine < 0.0:
@@ -217,7 +215,7 @@ def log_false_positive_rate_of_all_rounds(
     def log_fpr(threshold: float) -> float:
         above = len(simulated) - int(np.searchsorted(simulated, threshold, side="left"))
         limit = lower_bound.rate_at_most(above, len(simulated), confidence)
-        return min(0.0, -threshold, math.log(limit))
+        return min(-threshold, math.log(limit))
 
     return log_fpr
 

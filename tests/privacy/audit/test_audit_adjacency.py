@@ -45,6 +45,34 @@ def test_what_is_public_may_not_change():
     assert found.to_json()["public"] == {"catalogue": True}
 
 
-def test_worlds_of_different_stages_are_no_worlds_of_one_build():
+@pytest.mark.parametrize(
+    "there", [adjacency.World({}, HERE.public), adjacency.World(HERE.users, {})]
+)
+def test_worlds_of_different_stages_are_no_worlds_of_one_build(there):
     with pytest.raises(ValueError, match="different stages"):
-        adjacency.compare("has gone", HERE, adjacency.World({}, {}), set())
+        adjacency.compare("has gone", HERE, there, set())
+
+
+def test_the_change_that_reaches_most_others_is_told_and_three_of_them_are_named():
+    def moved(*names):
+        return create_world(dict.fromkeys(names, b"2"), {})
+
+    here = create_world(dict.fromkeys(("a", "b", "c", "d", "e"), b"1"), {})
+    found = [
+        adjacency.compare("has gone", here, moved("a", "b", "c", "d"), {"e"}),
+        adjacency.compare(
+            "came", here, create_world(here.users["cohorts"] | {"b": b"2"}, {}), {"e"}
+        ),
+    ]
+    for comparisons in (found, found[::-1]):
+        assert judge(*comparisons)["cohorts"].detail == (
+            "when one user has gone, 4 of 4 others are affected (a, b, c, ...)"
+        )
+    assert found[1].to_json() == {
+        "change": "came",
+        "affected": {"cohorts": ["b"], "split": []},
+        "others": {"cohorts": 4, "split": 0},
+        "public": {"catalogue": False},
+    }
+    assert not found[1].differs("a stage that there is not")
+    assert judge(found[1])["catalogue"].detail == "nothing differs, in 1 changes of one user"

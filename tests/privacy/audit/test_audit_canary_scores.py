@@ -202,3 +202,44 @@ def test_one_round_without_sampling_comes_near_the_truth():
     estimate = gaussian_estimate.epsilon(gaussian_estimate.fit(scores.final_model), chance, _DELTA)
     assert estimate == pytest.approx(4.377, abs=0.7)
     assert 1.2 < prove(basis, scores, 1.0)[canary_scores.FINAL_MODEL].epsilon < 4.377
+
+
+def test_a_direction_is_never_nearer_than_itself_nor_farther_than_its_opposite():
+    assert canary_scores.log_tail_of_cosine(-1.0, 7) == 0.0
+    assert canary_scores.log_tail_of_cosine(1.0, 7) == -math.inf
+
+
+def test_the_highest_of_several_cosines_is_bounded_by_their_sum_and_by_certainty():
+    # In three dimensions the height is uniform: 0.98 is passed by one in a hundred.
+    assert canary_scores.log_false_positive_rate_of_cosine(3)(0.98) == pytest.approx(math.log(0.01))
+    law = canary_scores.log_false_positive_rate_of_cosine(3, 20)
+    assert law(0.98) == pytest.approx(math.log(0.2))
+    assert law(0.0) == 0.0
+
+
+def test_all_rounds_are_bounded_by_simulated_scores_or_by_markov():
+    law = canary_scores.log_false_positive_rate_of_all_rounds(
+        np.array([-3.0, -2.0, -1.0, 1.0, 8.0]), 0.95
+    )
+    # Two of five reach a score of 1, ties included: Clopper and Pearson's limit is a beta quantile.
+    assert law(1.0) == pytest.approx(-1.0)
+    assert law(0.0) == pytest.approx(math.log(stats.beta.ppf(0.95, 3, 3)))
+    assert law(-1.0) == pytest.approx(math.log(stats.beta.ppf(0.95, 4, 2)))
+    assert law(-9.0) == 0.0
+
+
+def test_as_many_rounds_as_weights_leave_no_other_direction():
+    # With one weight a direction is 1 or -1, and both are as likely.
+    basis = canary_scores.create_basis(np.ones(1), np.full((1, 1), 4.0), np.array([2.0]))
+    np.testing.assert_allclose(basis.strength, 0.5)
+    rng = np.random.default_rng(0)
+    simulated = canary_scores.simulate_all_rounds(basis, 1.0, 50, rng)
+    np.testing.assert_allclose(np.unique(simulated.round(9)), [-0.625, 0.375])
+
+
+def test_no_canary_stands_out_by_more_than_a_cosine_of_one():
+    basis = canary_scores.create_basis(np.ones(4), np.ones((1, 4)), np.array([100.0]))
+    np.testing.assert_allclose(basis.strength, 2.0)
+    silent = canary_scores.create_basis(np.zeros(4), np.zeros((1, 4)), np.ones(1))
+    for zeros in (silent.strength, silent.innovations, silent.aggregates, silent.final_model):
+        np.testing.assert_array_equal(zeros, 0.0)

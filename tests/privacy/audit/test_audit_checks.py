@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from fedrec_tff.privacy.audit import checks
 
@@ -74,3 +75,49 @@ def test_sensitivity_is_the_worst_of_all_that_was_tried():
     assert not check.passed
     assert "(b)" in check.detail
     assert checks.check_sensitivity({"a": 0.55}, 0.5, uncertainty=0.1).passed
+
+
+def test_the_most_that_a_client_may_move_the_sum_is_the_claim_and_rounding():
+    for found, passed in ((0.5, True), (0.5004, True), (0.5006, False)):
+        assert checks.check_sensitivity({"a": found}, 0.5).passed == passed
+
+
+def test_where_no_noise_is_claimed_none_is_missed():
+    zeros = np.zeros(5)
+    found = [
+        checks.check_noise_level(np.zeros(0), 1.0),
+        checks.check_noise_level(zeros, 0.0),
+        checks.check_noise_is_fresh("x", zeros, zeros),
+        checks.check_noise_is_fresh("x", zeros, np.ones(5)),
+        checks.check_noise_is_renewed("x", np.stack([zeros, zeros]), 0.0),
+    ]
+    assert all(check.passed and check.p_value is None for check in found)
+
+
+def test_what_is_told_of_noise_is_what_was_measured():
+    told = checks.check_noise_level(np.array([3.0, 4.0, 0.0, 0.0]), 2.0)
+    assert told.detail == "standard deviation 2.5, claimed 2"
+    assert told.p_value == pytest.approx(stats.chi2.cdf(4 * 2.5**2 / 2.0**2, 4))
+    told = checks.check_noise_is_fresh("x", np.array([3.0, 4.0]), np.array([4.0, 3.0]))
+    assert told.detail == "correlation 0.9600, claimed 0"
+    assert told.p_value == pytest.approx(2 * stats.norm.sf(0.96 * 2**0.5))
+    # The second is twice the first and something that is orthogonal to it: three degrees are left.
+    releases = np.array([[1.0, 1.0, 1.0, 1.0], [3.0, 1.0, 3.0, 1.0]])
+    told = checks.check_noise_is_renewed("x", releases, 2.0)
+    assert told.detail == f"new noise of standard deviation {(4 / 3) ** 0.5:.4g}, claimed 2"
+    assert told.p_value == pytest.approx(stats.chi2.cdf(1.0, 3))
+
+
+@pytest.mark.parametrize("num_chosen", [0, 2, 5])
+def test_choices_are_coins_of_the_claimed_probability(num_chosen):
+    check = checks.check_choice(num_chosen, 5, 0.4)
+    law = stats.binom(5, 0.4).pmf(np.arange(6))
+    assert check.p_value == pytest.approx(law[law <= law[num_chosen] * (1 + 1e-9)].sum())
+    assert check.detail == f"{num_chosen} of 5 untouched rows, claimed 0.4 of them"
+    assert check.passed
+    assert not checks.check_choice(50, 50, 0.4).passed
+
+
+def test_one_in_ten_million_is_the_least_that_passes():
+    assert checks.from_p_value("x", 1e-7, "").passed
+    assert not checks.from_p_value("x", 0.99e-7, "").passed

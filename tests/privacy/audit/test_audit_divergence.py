@@ -79,3 +79,19 @@ def test_false_alarms_are_as_rare_as_stated():
         for seed in range(300)
     )
     assert alarms <= 48
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_scores_that_choose_an_event_do_not_prove_it(turned):
+    # Every other score chooses, by which both look the same; what proves would tell them apart.
+    present, absent = np.tile([0.0, 5.0, 5.0, 5.0], 500), np.tile([0.0, 0.0, 5.0, 0.0], 500)
+    pair = (-absent, -present) if turned else (present, absent)
+    assert divergence.lower_bound_delta(*pair, 0.0, 0.95) == 0.0
+    assert divergence.lower_bound_delta(*(half[1:] for half in pair), 0.0, 0.95) == 0.0
+    mixed = (np.roll(half.reshape(-1, 4), 1, axis=0) for half in pair)
+    assert divergence.lower_bound_delta(*(np.sort(m, axis=1).ravel() for m in mixed), 0.0, 0.9) > 0
+
+
+def test_a_claim_that_is_just_met_is_not_contradicted():
+    same = np.arange(200.0)
+    assert divergence.find_contradiction(same, same, [(0.5, 0.0)], 0.95) is None

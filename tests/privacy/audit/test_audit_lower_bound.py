@@ -102,3 +102,33 @@ def test_limits_at_nothing_and_everything_are_their_closed_forms(confidence, num
     assert lower_bound.rate_at_least(num_trials, num_trials, confidence) == pytest.approx(root)
     assert lower_bound.rate_at_most(num_trials, num_trials, confidence) == 1.0
     assert lower_bound.rate_at_least(0, num_trials, confidence) == 0.0
+
+
+def test_rates_that_do_not_pass_delta_prove_nothing():
+    # None of those that prove reaches the threshold, and the rate is as small as a delta of zero.
+    scores = np.tile([5.0, 0.0], 50)
+    bound = lower_bound.bound_epsilon(scores, log_tail_of_standard_normal, 0.0, 0.95)
+    assert (bound.threshold, bound.true_positive_rate, bound.epsilon) == (5.0, 0.0, 0.0)
+    bound = lower_bound.bound_epsilon(np.full(4, 5.0), log_tail_of_standard_normal, 0.9, 0.95)
+    assert bound.true_positive_rate == pytest.approx(0.05**0.5)
+    assert bound.epsilon == 0.0
+
+
+def test_a_threshold_is_one_that_ten_of_those_that_choose_reach():
+    for num_high, threshold in ((9, 1.0), (10, 30.0)):
+        choose = np.where(np.arange(100) < num_high, 30.0, 1.0)
+        scores = np.repeat(choose, 2)
+        bound = lower_bound.bound_epsilon(scores, log_tail_of_standard_normal, _DELTA, 0.95)
+        assert bound.threshold == threshold
+
+
+def test_negatives_that_choose_do_not_prove():
+    positives = np.repeat(np.arange(40.0), 2)
+    negatives = np.tile([-1.0, 100.0], 40)
+    bound = lower_bound.bound_epsilon_from_samples(positives, negatives, _DELTA, 0.9)
+    # Those that choose are all below, those that prove all above: the rate of the latter is 1.
+    assert bound.log_false_positive_rate == 0.0
+    assert bound.epsilon == 0.0
+    bound = lower_bound.bound_epsilon_from_samples(positives, -negatives - 101, _DELTA, 0.9)
+    assert bound.log_false_positive_rate == pytest.approx(math.log(1 - 0.05 ** (1 / 40)))
+    assert bound.true_positive_rate == pytest.approx(0.05 ** (1 / 40))

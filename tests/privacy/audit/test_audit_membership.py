@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fedrec_tff.privacy import departures
-from fedrec_tff.privacy.audit import checks, lower_bound, membership, report
+from fedrec_tff.privacy.audit import checks, lower_bound, membership, report, roc
 
 
 def draw_half(rng, num_users):
@@ -86,3 +86,43 @@ def test_verdicts(audit_report, accuses, said):
     assert said in audit_report.verdict
     assert audit_report.to_json()["accuses"] == accuses
     assert audit_report.to_json()["epsilon_lower_bound"] == audit_report.lower_bound
+
+
+def test_a_report_without_bounds_or_estimates_proves_and_estimates_nothing():
+    found = report.AuditReport(8.0, 1e-5, 0.95, {}, {})
+    assert (found.lower_bound, found.estimate, found.failed_checks) == (0.0, None, ())
+    assert not found.accuses
+    assert found.verdict.startswith("NO VIOLATION FOUND: epsilon is at least 0.000")
+    assert found.to_json()["epsilon_estimate"] is None
+    assert found.to_json()["checks"] == []
+
+
+def test_a_report_tells_the_largest_of_each():
+    bounds = {name: lower_bound.LowerBound(e, 1.0, 0.5, -3.0) for name, e in (("a", 3), ("b", 8))}
+    failed = checks.Check("noise level", False, "none", 0.0)
+    found = report.AuditReport(8.0, 1e-5, 0.95, {"a": 2.0, "b": 1.0}, bounds, (failed,))
+    assert (found.lower_bound, found.estimate, found.failed_checks) == (8, 2.0, (failed,))
+    # As much as is claimed may be spent.
+    assert "epsilon is at least" not in found.verdict
+    assert found.to_json()["epsilon_estimate"] == 2.0
+    assert found.to_json()["bounds"]["b"]["epsilon"] == 8
+    assert found.to_json()["checks"] == [dataclasses.asdict(failed)]
+
+
+def test_rates_of_true_positives_are_told_at_one_in_a_hundred_and_in_a_thousand():
+    # Of 1,000 others one is above 500 members and another above 100 more.
+    others = np.concatenate([[9.5, 8.5], np.zeros(998)])
+    members = np.concatenate([np.full(500, 10.0), np.full(100, 9.0), np.full(400, 8.0)])
+    is_member = np.arange(2000) < 1000
+    result = membership.evaluate_attack("x", np.append(members, others), is_member, 1e-5, 0.95)
+    assert result.true_positive_rates == {0.01: 1.0, 0.001: 0.6}
+    assert result.advantage == pytest.approx(0.998)
+    assert result.auc == pytest.approx(1 - (500 + 400) / 1e6)
+    assert result.auc_stderr == roc.auc_stderr(result.auc, 1000, 1000)
+    fit = membership.UserFit(np.array([1.0, 3.0]), np.array([0.5, 0.2]))
+    scores = membership.create_scores(fit, np.array([2.0, 2.0]), [[4.0, 0.0], [0.0, 2.0]])
+    for name, expected in {
+        "loss": [-1, -3], "rank": [0.5, 0.2], "loss_over_popularity": [1, -1],
+        "loss_over_shadows": [1, -2],
+    }.items():  # fmt: skip
+        np.testing.assert_allclose(scores[name], expected)

@@ -1,3 +1,6 @@
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -156,3 +159,79 @@ def test_a_client_twice_in_a_cohort_is_accused():
 def test_a_check_fails_below_one_in_ten_million():
     assert checks.from_p_value("x", 2e-7, "").passed
     assert not checks.from_p_value("x", 5e-8, "").passed
+
+
+@pytest.mark.parametrize("shared", range(4))
+def test_the_p_value_of_shared_clients_is_the_hypergeometrics(shared):
+    law = participation_checks.SamplingLaw("fixed_size", 10, 4.0)
+    cohorts = [np.arange(4), np.arange(4 - shared, 7 - shared)]
+    found = {c.name: c for c in participation_checks.check_participation(law, cohorts)}
+    check = found["independent cohorts"]
+    # Of four clients of ten and three others, which are any three of ten as likely.
+    chances = [math.comb(4, k) * math.comb(6, 3 - k) / math.comb(10, 3) for k in range(4)]
+    expected = min(1.0, 2.0 * min(sum(chances[: shared + 1]), sum(chances[shared:])))
+    assert check.p_value == pytest.approx(expected)
+    assert check.detail == (f"{shared} clients in two rounds that follow each other, expected 1.2")
+
+
+def test_the_p_value_of_turns_is_the_least_likely_counts_times_how_many_were_looked_at():
+    # Six clients and two rounds at one in three: a client is in one or more with 5/9, in both 1/9.
+    law = participation_checks.SamplingLaw("poisson", 6, 2.0)
+    cohorts = [np.array([0, 1, 2]), np.array([0, 1, 2])]
+    found = {c.name: c for c in participation_checks.check_participation(law, cohorts)}
+    both = stats.binom(6, 1 / 9).sf(2)
+    assert 2.0 * both < stats.binom(6, 5 / 9).cdf(3)
+    assert found["turns of clients"].p_value == pytest.approx(2.0 * 2 * both)
+    assert found["turns of clients"].detail == "3 clients in 2 rounds or more, expected 0.67"
+    once = [np.arange(6), np.zeros(0, int)]
+    found = {c.name: c for c in participation_checks.check_participation(law, once)}
+    assert found["turns of clients"].p_value == pytest.approx(2.0 * 2 * (5 / 9) ** 6)
+    assert found["turns of clients"].detail == "6 clients in 1 rounds or more, expected 3.33"
+
+
+def test_what_is_told_of_sizes_and_turns_is_what_was_found():
+    def told(law, cohorts):
+        found = participation_checks.check_participation(law, cohorts)
+        return {check.name: (check.passed, check.detail) for check in found}
+
+    fixed = participation_checks.SamplingLaw("fixed_size", 9, 3.0)
+    found = told(fixed, [np.arange(3), np.arange(2)])
+    assert found["cohort sizes"] == (False, "2 to 3 clients, claimed 3")
+    assert told(fixed, [np.arange(3)])["cohort sizes"][0]
+    assert "independent cohorts" not in told(fixed, [np.arange(3)])
+    assert "separation of turns" not in found
+    poisson = participation_checks.SamplingLaw("poisson", 9, 3.0)
+    assert told(poisson, [np.arange(3), np.arange(2)])["cohort sizes"][1] == (
+        "5 turns in all, expected 6.0"
+    )
+    capped = dataclasses.replace(fixed, max_rounds_per_user=2)
+    found = told(capped, [np.arange(3), np.arange(2), np.zeros(0, int)])
+    assert found["cohort sizes"] == (True, "0 to 3 clients, claimed 3")
+    assert found["separation of turns"] == (True, "2 turns at most, claimed 2")
+    assert "independent cohorts" not in found
+    assert told(capped, [np.arange(3)] * 3)["separation of turns"] == (
+        False, "not 3 turns at most, claimed 2"
+    )  # fmt: skip
+    assert not told(capped, [np.arange(4)])["cohort sizes"][0]
+    shuffled = participation_checks.SamplingLaw("shuffled_epochs", 9, 4.0)
+    once = [np.arange(4), np.arange(4, 8)]
+    assert told(shuffled, once * 2)["separation of turns"] == (
+        True, "once in every 2 rounds at most"
+    )  # fmt: skip
+    cyclic = participation_checks.SamplingLaw("cyclic_poisson", 9, 3.0, min_separation=2)
+    assert told(cyclic, once * 2)["separation of turns"] == (True, "turns 2 rounds apart at least")
+    assert not told(cyclic, [once[0]] * 2)["separation of turns"][0]
+    assert "independent cohorts" not in told(cyclic, once)
+
+
+def test_a_client_that_a_cap_stops_has_the_caps_number_of_turns():
+    law = participation_checks.SamplingLaw("poisson", 10, 5.0, max_rounds_per_user=2)
+    np.testing.assert_allclose(
+        participation_checks.create_turns_law(law, 3), [1 / 8, 3 / 8, 4 / 8, 0.0]
+    )
+    np.testing.assert_allclose(participation_checks.create_turns_law(law, 2), [1 / 4, 1 / 2, 1 / 4])
+    law = participation_checks.SamplingLaw("shuffled_epochs", 10, 4.0)
+    # Two rounds an epoch: 8 of 10 in the first, and in the first round of the second 4 of 10.
+    np.testing.assert_allclose(
+        participation_checks.create_turns_law(law, 3), [0.12, 0.56, 0.32, 0.0], atol=1e-12
+    )

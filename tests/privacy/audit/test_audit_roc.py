@@ -55,3 +55,17 @@ def test_a_gaussian_mechanism_stays_below_its_bound():
     fpr, tpr = stats.norm.sf(thresholds), stats.norm.sf(thresholds - 1.0)
     assert (tpr <= roc.largest_true_positive_rate(fpr, 4.378, 1e-5)).all()
     assert not (tpr <= roc.largest_true_positive_rate(fpr, 3.0, 1e-5)).all()
+
+
+def test_standard_error_of_few_scores_is_that_of_exponential_ones():
+    # Rates 2 of members and 3 of others: a member is larger with 0.6, than both of two others with
+    # 1 - 2 * 0.4 + 2 / 8, and both of two members are larger than one other with 3 / 7.
+    variance = (0.6 * 0.4 + 2 * (3 / 7 - 0.36) + 1 * (0.45 - 0.36)) / (3 * 2)
+    assert roc.auc_stderr(0.6, 3, 2) == pytest.approx(variance**0.5)
+    assert roc.auc_stderr(1.0, 3, 2) == 0.0
+
+
+def test_privacy_limits_both_kinds_of_being_right():
+    # By delta alone; by the true positives; by those who are rightly not suspected.
+    allowed = roc.largest_true_positive_rate(np.array([0.0, 0.5, 0.9]), np.log(2.0), 0.1)
+    np.testing.assert_allclose(allowed, [0.1, 1 - 0.5 * 0.4, 1.0])
