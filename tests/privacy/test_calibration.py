@@ -46,6 +46,13 @@ def test_result_meets_the_target_and_barely(mechanism, target_epsilon, delta, ro
     assert found * 10_000 == pytest.approx(round(found * 10_000), abs=1e-6)
 
 
+@pytest.mark.parametrize("first_guess", [0.8, 1.0, 1.5])
+def test_a_target_that_is_just_met_is_met(first_guess):
+    # Four turns of Laplace noise cost four times one over its multiplier.
+    found = calibration.calibrate_noise_multiplier(LOCAL, 4.0, 1e-5, 400, first_guess=first_guess)
+    assert found == 1.0
+
+
 def test_known_number():
     # 60 of 6,040 users, 1,000 rounds, noise multiplier 1: epsilon 1.82.
     found = calibration.calibrate_noise_multiplier(FIXED_CLIP, 1.82, 1e-5, 1000)

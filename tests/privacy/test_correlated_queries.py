@@ -96,6 +96,14 @@ def test_tree_noise_is_the_change_of_the_sum_of_nodes():
     np.testing.assert_allclose(np.cumsum(noise, axis=0), prefixes, rtol=1e-4, atol=1e-4)
 
 
+def test_products_are_rounded_to_the_nearest_integer_and_halves_up():
+    past = np.array([[0, 1, -1, 2, -2, 3, -3, 2**36], [0, 1, 1, 1, -1, 5, -5, -7]])
+    found = correlated_queries._round_product(
+        tf.constant([3 * 2**22, 2**22], tf.int64), tf.constant(past)
+    )
+    np.testing.assert_array_equal(found, np.floor((3 * past[0] + past[1]) / 4 + 0.5))
+
+
 @pytest.mark.parametrize("create", [_banded, _tree])
 def test_structures_and_scalars_are_noised_as_one_vector(create):
     noise, _ = _release(create(5, _NESTED), _NESTED)

@@ -135,6 +135,26 @@ def test_the_skellam_bound_is_the_published_one():
     np.testing.assert_allclose(distributed.rdp(event, [2.0]), [2 * 9 / 16 + 57 / 256], rtol=1e-9)
 
 
+@pytest.mark.parametrize("order", [2.0, 8.0])
+def test_the_discrete_gaussian_bound_is_the_published_one(order):
+    # Proposition 14 for two shares of variance 0.3, Delta_2 = 3 and Delta_1 = 5: epsilon^2 is the
+    # smaller of two, here the second at order 2 and the first at order 8.
+    tau = 10 * math.exp(-2 * math.pi**2 * 0.3 / 2)
+    by_delta = 3**2 / 0.6 + 2 * tau * 100 / order
+    by_norm = (3 / math.sqrt(0.6)) ** 2 + 2 * 5 / math.sqrt(0.6) * tau + tau**2 * 100
+    assert (by_norm < by_delta) == (order == 2.0)
+    event = distributed.DistributedNoiseDpEvent("discrete_gaussian", 3.0, 5.0, 0.3, 2, 100)
+    expected = order / 2 * min(by_delta, by_norm)
+    np.testing.assert_allclose(distributed.rdp(event, [order]), expected, rtol=1e-9)
+
+
+def test_three_shares_are_farther_from_a_gaussian_than_two():
+    # Tau is a sum over the shares but the last, of 10 exp(-2 pi^2 sigma^2 k / (k + 1)).
+    tau = 10 * math.exp(-(math.pi**2) * 0.5) + 10 * math.exp(-(math.pi**2) * 2 / 3)
+    event = distributed.DistributedNoiseDpEvent("discrete_gaussian", 3.0, 5.0, 0.5, 3, 1)
+    np.testing.assert_allclose(distributed.rdp(event, [16.0]), 8.0 * 9 / 1.5 + tau, rtol=1e-9)
+
+
 def test_shares_too_small_for_the_theorem_have_no_bound():
     assert np.all(np.isinf(distributed.rdp(_event("discrete_gaussian", 1, 0.24, 1000), _ORDERS)))
     assert np.all(np.isfinite(distributed.rdp(_event("discrete_gaussian", 1, 0.25, 2), _ORDERS)))
@@ -194,6 +214,15 @@ def test_more_bits_make_a_finer_grid_until_shares_have_no_table():
     assert np.all(np.diff(found) >= 0.0)
     assert found[1] / found[0] == pytest.approx(2.0, rel=0.01)
     assert found[-1] == found[-2] == pytest.approx(2048 * math.sqrt(100), rel=1e-6)
+
+
+def test_squares_of_the_finest_grid_add_up_below_the_largest_integer():
+    # 2^62 is for a vector whose norm is 2^30 in each of its coordinates, and rounded up.
+    noise = distributed.create_distributed_noise(
+        _mechanism(noise_multiplier=0.0, num_clients=2, num_weights=16, bits=62)
+    )
+    assert noise.scaled_clip_norm == 2**28
+    assert 16 * (noise.scaled_clip_norm + 1) ** 2 < 2**61
 
 
 def test_sensitivity_is_twice_the_norm_after_rounding():
@@ -397,6 +426,10 @@ def test_events_survive_json(name):
         ("l1_sensitivity", "many"),
         ("local_variance", math.nan),
         ("local_variance", -1.0),
+        ("l2_sensitivity", -1.0),
+        ("l1_sensitivity", 0.0),
+        ("local_variance", math.inf),
+        ("num_shares", math.inf),
         ("num_shares", 0),
         ("num_shares", 2.5),
         ("num_weights", None),

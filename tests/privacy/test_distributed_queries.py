@@ -213,6 +213,14 @@ def test_zeros_and_what_is_not_finite_get_their_share_of_noise(name):
 
 
 @both_names
+def test_shares_of_less_than_a_step_are_added_too(name):
+    noise = dataclasses.replace(_noise(name, num_weights=10_000), local_variance=0.3)
+    query = distributed_queries.DistributedNoiseSumQuery(noise)
+    encoded = _encode(query, np.zeros(10_000, np.float32))
+    assert 0.1 < np.mean(encoded != 0) < 0.5
+
+
+@both_names
 def test_the_sum_of_a_cohort_has_the_noise_that_was_planned(name):
     noise = _noise(name, multiplier=3.0)
     query = distributed_queries.DistributedNoiseSumQuery(noise)

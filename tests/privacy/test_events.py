@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import events
+from fedrec_tff.privacy import distributed, events
 
 GAUSSIAN = dp_accounting.GaussianDpEvent(1.1)
 ALL_KINDS = [
@@ -16,6 +16,7 @@ ALL_KINDS = [
     dp_accounting.SelfComposedDpEvent(GAUSSIAN, 5),
     dp_accounting.LaplaceDpEvent(0.7),
     events.DeltaDpEvent(1e-6),
+    distributed.DistributedNoiseDpEvent("skellam", 3.0, 5.0, 2.0, 4, 7),
     dp_accounting.NoOpDpEvent(),
     dp_accounting.NonPrivateDpEvent(),
 ]
@@ -60,11 +61,36 @@ def test_numpy_leaves_become_python_numbers():
         dp_accounting.SampledWithoutReplacementDpEvent(5, 6, GAUSSIAN),
         dp_accounting.SelfComposedDpEvent(GAUSSIAN, 0),
         dp_accounting.SelfComposedDpEvent(GAUSSIAN, 1.5),
+        dp_accounting.SelfComposedDpEvent(GAUSSIAN, True),
+        dp_accounting.SelfComposedDpEvent(GAUSSIAN, "2"),
+        dp_accounting.PoissonSampledDpEvent(-0.1, GAUSSIAN),
+        dp_accounting.SampledWithoutReplacementDpEvent(0, 0, GAUSSIAN),
+        dp_accounting.SampledWithoutReplacementDpEvent(5, -1, GAUSSIAN),
+        events.DeltaDpEvent(-0.1),
+        events.DeltaDpEvent(1.1),
     ],
 )
 def test_what_cannot_be_accounted_is_refused(event):
     with pytest.raises(UserError):
         events.canonical_event(event)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        dp_accounting.LaplaceDpEvent(0.0),
+        dp_accounting.GaussianDpEvent(0.0),
+        dp_accounting.PoissonSampledDpEvent(0.0, GAUSSIAN),
+        dp_accounting.PoissonSampledDpEvent(1.0, GAUSSIAN),
+        dp_accounting.SampledWithoutReplacementDpEvent(1, 1, GAUSSIAN),
+        dp_accounting.SampledWithoutReplacementDpEvent(1, 0, GAUSSIAN),
+        dp_accounting.SelfComposedDpEvent(GAUSSIAN, 1),
+        events.DeltaDpEvent(0.0),
+        events.DeltaDpEvent(1.0),
+    ],
+)
+def test_the_ends_of_each_range_belong_to_it(event):
+    assert events.canonical_event(event) == event
 
 
 @pytest.mark.parametrize("value", [{}, [], None, {"kind": "Magic"}, {"kind": "GaussianDpEvent"}])
@@ -80,4 +106,7 @@ def test_finds_releases_without_noise():
         dp_accounting.PoissonSampledDpEvent(0.5, dp_accounting.ComposedDpEvent([GAUSSIAN, silent]))
     )
     assert events.is_non_private(dp_accounting.LaplaceDpEvent(0.0))
+    assert events.is_non_private(
+        distributed.DistributedNoiseDpEvent("skellam", 3.0, 5.0, 0.0, 4, 7)
+    )
     assert not any(events.is_non_private(event) for event in ALL_KINDS[:-1])
