@@ -142,7 +142,7 @@ def create(epsilon: float, delta: float, relation: accounting.NeighbouringRelati
     """
     accounting.check_delta(delta)
     delta_of_order = delta / 2.0 / _NUM_ORDERS
-    orders = [float(order) for order in rdp_lib.RdpAccountant().orders if order > 1.0]
+    orders = [float(order) for order in rdp_lib.RdpAccountant().orders]
     first = max(orders, key=lambda order: _room(epsilon, delta_of_order, order) / order)
     wanted = 1.0 + _SECOND_ORDER * (first - 1.0)
     second = min((o for o in orders if o != first), key=lambda order: abs(order - wanted))

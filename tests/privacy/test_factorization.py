@@ -191,6 +191,10 @@ def test_norm_bounds_hold():
     for rounds, period in _TREES:
         norm = np.linalg.norm(_tree_matrix(rounds, period), 2)
         assert norm <= factorization.tree_norm_bound(period) * (1 + 1e-9)
+        # The root of the most nodes over a round times the most rounds under a node.
+        whole = _tree_matrix(2 * period, period)
+        expected = np.sqrt(whole.sum(axis=0).max() * whole.sum(axis=1).max())
+        assert factorization.tree_norm_bound(period) == pytest.approx(expected)
     for rounds, bands in _CASES:
         coefficients = np.random.default_rng(bands).uniform(-1.0, 1.0, bands)
         norm = np.linalg.norm(_matrix(coefficients, rounds), 2)

@@ -97,3 +97,49 @@ def test_others_are_left_to_other_bounds():
     assert loss_distributions.epsilon([(laplace, 1)], DELTA) == math.inf
     nobody = fixed_size(10, 0, 1.0)
     assert loss_distributions.epsilon([(nobody, 1)], DELTA) == math.inf
+
+
+def test_several_laplace_releases_cost_about_the_sum_of_each():
+    # All losses are the largest with probability 1 / 2^k: delta of at least that, less its image.
+    for count in (1, 2, 3):
+        event = dp_accounting.LaplaceDpEvent(0.5)
+        found = loss_distributions.epsilon([(event, count)], DELTA)
+        least = 2.0 * count + math.log1p(-DELTA * 2.0**count)
+        assert least <= found <= 2.0 * count * 1.001
+
+
+def _laplace(multiplier, probability=1.0):
+    return loss_distributions.SampledNoise(False, probability, multiplier)
+
+
+def _gaussian(multiplier, probability=1.0):
+    return loss_distributions.SampledNoise(True, probability, multiplier)
+
+
+@pytest.mark.parametrize("digit", [1, 2, 5])
+@pytest.mark.parametrize("exponent", [-5, -4, -3, -2])
+def test_steps_are_a_series_of_which_a_deviation_has_twelve(digit, exponent):
+    # Of little Laplace loss the deviation is one over the multiplier; beyond 1e-2 none is coarser.
+    step = min(float(f"{digit}e{exponent}"), 1e-2)
+    for wanted in (1.01 * step, 1.99 * step):
+        assert loss_distributions.choose_step([_laplace(1.0 / (12.0 * wanted))]) == step
+    # The release whose loss varies least decides.
+    noises = [_laplace(1.0 / (12.12 * step)), _laplace(1.0 / (24.0 * step))]
+    assert loss_distributions.choose_step(noises) == step
+    assert loss_distributions.choose_step([_laplace(1e9)]) == 1e-5
+
+
+@pytest.mark.parametrize(("loss", "step"), [(0.4995, 2e-5), (0.5005, 5e-5), (0.9995, 5e-5)])
+def test_no_loss_is_more_than_ten_thousand_steps_away(loss, step):
+    # One of ten deviations of noise 1, of a user in so few samples that losses hardly vary.
+    probability = math.expm1(loss) / math.expm1(10.5)
+    assert loss_distributions.choose_step([_gaussian(1.0, probability)]) == step
+
+
+def test_deltas_that_rounding_errors_reach_are_left_to_other_bounds():
+    event = dp_accounting.GaussianDpEvent(1.0)
+    # 1e-12, and 1e-15 for each round; no more than a tenth of delta.
+    assert math.isfinite(loss_distributions.epsilon([(event, 1)], 1.0015e-11))
+    assert loss_distributions.epsilon([(event, 2)], 1.0015e-11) == math.inf
+    two = [(event, 1), (dp_accounting.LaplaceDpEvent(1.0), 1)]
+    assert loss_distributions.epsilon(two, 1.0015e-11) == math.inf

@@ -103,8 +103,43 @@ def test_a_histogram_and_the_updates_share_the_noise_by_hand():
     of_updates = dataclasses.replace(mechanism, histogram_share=0.64, rows_per_user=1)
     limit = 0.6 * grid.largest_noise_multiplier(1.0)
     assert mechanisms.noise_multiplier_limit(of_updates) == pytest.approx(limit)
+    # Eight deviations more than the threshold; a count's is 2 times the root of 9.
+    assert mechanism.kind.num_clients_to_choose(mechanism) == 48
     higher = dataclasses.replace(mechanism, row_threshold=1.5)
+    assert higher.kind.num_clients_to_choose(higher) == 57
+    scaled = dataclasses.replace(higher, noise_cohort_size=30, noise_population_size=300)
+    assert scaled.kind.num_clients_to_choose(scaled) == 19
+    silent = dataclasses.replace(higher, noise_multiplier=0.0)
+    assert silent.kind.needless_probability(silent) == 1.0
     assert higher.kind.needless_probability(higher) == pytest.approx(stats.norm.sf(1.5))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"histogram_share": 0.0},
+        {"histogram_share": 1.0},
+        {"row_threshold": -0.1},
+        {"row_threshold": math.inf},
+        {"row_threshold": math.nan},
+        {"row_selection": "always"},
+        {"noise_multiplier": 2.0**20},
+    ],
+)
+def test_numbers_that_leave_nothing_of_counts_or_updates_are_refused(change):
+    sound = mechanisms.Mechanism(
+        "dp_sparse",
+        *(1.2, 0.5, 100, 10),
+        histogram_share=0.5,
+        rows_per_user=1,
+        row_threshold=0.0,
+        row_selection="run",
+    )
+    limit = mechanisms.noise_multiplier_limit(sound)
+    dataclasses.replace(sound, noise_multiplier=limit * (1 - 1e-12))
+    for wrong in (change, {"noise_multiplier": limit}):
+        with pytest.raises(UserError, match="|".join(wrong)):
+            dataclasses.replace(sound, **wrong)
 
 
 # Correlated noise.
@@ -427,3 +462,50 @@ def test_a_new_mechanism_is_accounted_stated_planned_and_kept(monkeypatch):
         dataclasses.replace(mechanism, sampling="poisson")
     with pytest.raises(UserError, match="means nothing for dp_laplace"):
         dataclasses.replace(mechanism, tower_clip_norm=1.0)
+
+
+def test_noise_is_on_all_rows_unless_a_kind_chooses_them():
+    assert FIXED_CLIP.kind.needless_probability(FIXED_CLIP) == 1.0
+    assert FIXED_CLIP.kind.num_clients_to_choose(FIXED_CLIP) == 0
+    assert [name for name, kind in kinds.KINDS.items() if kind.chooses_rows] == ["dp_sparse"]
+    assert mechanisms.noise_multiplier_limit(FIXED_CLIP) == math.inf
+
+
+def test_what_is_said_of_the_clip():
+    assert base.describe_clip(FIXED_CLIP) == "an L2 norm of 0.5"
+    both = dataclasses.replace(FIXED_CLIP, clip_norm=3.0, tower_clip_norm=4.0)
+    assert base.describe_clip(both) == (
+        "an L2 norm of 3 in the item table and of 4 in the towers (5 together)"
+    )
+
+
+def test_first_samplings_are_said_with_the_default_first():
+    assert kinds.describe_first_samplings() == (
+        "poisson, cyclic_poisson for dp_tree and dp_banded_mf, "
+        "shuffled_epochs for ddp_discrete_gaussian and ddp_skellam"
+    )
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "change"),
+    [
+        (FIXED_CLIP, {"clients_per_round": 6040}),
+        (FIXED_CLIP, {"num_clients": 1, "clients_per_round": 1}),
+        (FIXED_CLIP, {"noise_cohort_size": 60, "noise_population_size": 6040}),
+        (FIXED_CLIP, {"clients_per_round": 0.5}),
+        (BANDED, {"min_separation": 100}),
+        (BANDED, {"rounds": 1}),
+        (LOCAL, {"max_rounds_per_user": 1}),
+        (DISTRIBUTED, {"colluding_clients": 9}),
+        (DISTRIBUTED, {"clients_per_round": 100}),
+    ],
+)
+def test_the_ends_of_each_range_belong_to_it(mechanism, change):
+    changed = dataclasses.replace(mechanism, **change)
+    assert {field: getattr(changed, field) for field in change} == change
+
+
+def test_a_turn_has_no_probability_above_one():
+    terms = terms_lib.Terms("dp_tree", 1.0, 1.0, 100, 30, "cyclic_poisson", min_separation=5)
+    assert terms.turn_probability == 1.0
+    assert dataclasses.replace(terms, min_separation=None).turn_probability == 0.3

@@ -182,3 +182,31 @@ def test_blocks_are_looked_up_from_their_streams_words(monkeypatch, variance):
     fine, coarse = np.split(alias_look_up.look_up(table, words, seed, 1), 2)
     (noised,) = noise.add_noise([value], variance, seed)
     np.testing.assert_array_equal((noised - value)[:size], fine + factor * coarse)
+
+
+def test_what_fills_no_block_is_looked_up_from_the_first_streams_words():
+    seed = noise.create_insecure_seed(6, tf.constant(0))
+    table_variance, factor = grid.split_variance(_VARIANCE)
+    table = noise_tables.create_discrete_gaussian_table(table_variance)
+    words = philox.draw_bits([10], seed, 0, tf.int32)
+    fine, coarse = np.split(alias_look_up.look_up(table, words, seed, 0), 2)
+    value = tf.constant([9, -2, 0, 2**40, 5], tf.int64)
+    (noised,) = noise.add_noise([value], _VARIANCE, seed)
+    np.testing.assert_array_equal(noised, value + fine + factor * coarse)
+
+
+def test_words_that_do_not_decide_are_those_of_their_places(monkeypatch):
+    """As above, were no number of a block decided by its first words."""
+    size = 2**10
+    monkeypatch.setattr(noise, "_BLOCK_SIZE", size)
+    seed = noise.create_insecure_seed(6, tf.constant(0))
+    value = tf.range(size, dtype=tf.int64)
+    (expected,) = noise.add_noise([value], _VARIANCE, seed)
+    decided = alias_look_up.look_up_decided
+    monkeypatch.setattr(
+        alias_look_up,
+        "look_up_decided",
+        lambda *args: [(tf.zeros_like(n), tf.ones_like(is_open)) for n, is_open in decided(*args)],
+    )
+    (found,) = noise.add_noise([value], _VARIANCE, seed)
+    np.testing.assert_array_equal(found, expected)

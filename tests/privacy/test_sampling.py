@@ -157,6 +157,16 @@ def test_groups_are_drawn_by_a_fair_die_for_each_user():
     assert stats.binomtest(int(together), num_clients - 1, 1 / num_groups).pvalue > 1e-4
 
 
+def test_groups_have_their_turns_in_order():
+    groups = draws(200, 4).integers(5, "group")
+    everyone = sampling.CyclicPoissonSampler(draws(200, 4), 1.0, 5)
+    for round_number in range(1, 11):
+        expected = np.flatnonzero(groups == (round_number - 1) % 5)
+        np.testing.assert_array_equal(everyone.sample(round_number), expected)
+    alone = sampling.CyclicPoissonSampler(draws(200, 4), 1.0, 1)
+    np.testing.assert_array_equal(alone.sample(7), np.arange(200))
+
+
 def test_a_users_group_does_not_depend_on_who_else_is_there():
     few = sampling.CyclicPoissonSampler(draws(500, 4), 1.0, 5)
     one_more = sampling.CyclicPoissonSampler(draws(501, 4), 1.0, 5)
@@ -236,6 +246,54 @@ def test_nobody_takes_part_more_often_than_the_cap(law):
     assert len(capped.sample(100)) == 0
 
 
+class _Draws:
+    """Draws the least number for everybody, or what follows it."""
+
+    def __init__(self, number):
+        self._number = number
+
+    def take(self, rows):
+        return self if len(rows) else None
+
+    def uniforms(self, *what):
+        assert what == ("attendance", 3)
+        return np.full(4, self._number)
+
+
+@pytest.mark.parametrize(("number", "come"), [(0.0, [1, 2, 3]), (0.25, [2, 3]), (0.99, [3])])
+def test_who_stays_away_always_is_never_there_and_who_never_does_always(number, come):
+    everyone = sampling.FixedSizeSampler(draws(4, 0), 4)
+    thinned = sampling.ThinnedSampler(everyone, _Draws(number), np.array([0.0, 0.25, 0.5, 1.0]))
+    np.testing.assert_array_equal(thinned.sample(3), come)
+
+
+def test_the_cap_keeps_no_more_than_the_latest_cohorts():
+    inner = sampling.FixedSizeSampler(draws(4, 0), 2)
+    asked = []
+
+    class _Asked:
+        def sample(self, round_number):
+            asked.append(round_number)
+            return inner.sample(round_number)
+
+    capped = sampling.FrequencyCappedSampler(_Asked(), 4, 50)
+    capped.sample(40)
+    assert asked == list(range(1, 41))
+    for round_number in (40, 33, 25):
+        capped.sample(round_number)
+    assert len(asked) == 40
+    # What was forgotten is drawn from the start.
+    capped.sample(24)
+    assert asked[40:] == list(range(1, 25))
+    with pytest.raises(ValueError, match="counted from 1"):
+        capped.sample(0)
+    # What it hands out is the caller's.
+    capped.sample(24)[:] = -1
+    assert capped.sample(24).min() >= 0
+    once = sampling.FrequencyCappedSampler(inner, 4, 1)
+    assert sorted(np.concatenate([once.sample(r) for r in range(1, 30)])) == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -253,6 +311,9 @@ def test_nobody_takes_part_more_often_than_the_cap(law):
         lambda: sampling.ShuffledEpochsSampler(draws(10, 0), 2.5),
         lambda: sampling.FrequencyCappedSampler(SAMPLERS[0], 60, 0),
         lambda: sampling.FrequencyCappedSampler(SAMPLERS[0], 60, 1.5),
+        lambda: sampling.create_sampler("poisson", draws(0, 0), 10),
+        lambda: sampling.CyclicPoissonSampler(draws(0, 0), 0.5, 2),
+        lambda: sampling.CyclicPoissonSampler(draws(10, 0), 0.0, 2),
         lambda: sampling.create_sampler("cyclic_poisson", draws(100, 0), 10),
         lambda: sampling.create_sampler("cyclic_poisson", draws(100, 0), 10, min_separation=11),
     ],
