@@ -35,7 +35,7 @@ class PopularityRelease:
     """
 
     noise_multiplier: float
-    items_per_user: int = 50
+    items_per_user: int
 
     def __post_init__(self) -> None:
         _check_noise_multiplier(self)
@@ -71,7 +71,7 @@ class CatalogueRelease:
 
     noise_multiplier: float
     delta: float
-    items_per_user: int = 50
+    items_per_user: int
 
     def __post_init__(self) -> None:
         _check_noise_multiplier(self)
@@ -125,7 +125,7 @@ class EvaluationRelease:
     """
 
     noise_multiplier: float
-    ks: tuple[int, ...] = (10,)
+    ks: tuple[int, ...]
 
     def __post_init__(self) -> None:
         _check_noise_multiplier(self)

@@ -8,7 +8,7 @@ import pytest
 from dp_accounting import rdp
 
 from fedrec_tff.errors import UserError
-from fedrec_tff.privacy import accounting, population_budget
+from fedrec_tff.privacy import accounting, events, population_budget
 
 ADD = accounting.NeighbouringRelation.ADD_OR_REMOVE_ONE
 REPLACE = accounting.NeighbouringRelation.REPLACE_ONE
@@ -149,3 +149,45 @@ def test_an_event_of_another_relation_is_refused():
 def test_budgets_that_cannot_be_are_refused(epsilon, delta, said):
     with pytest.raises(UserError, match=said):
         population_budget.create(epsilon, delta, ADD)
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "delta", "orders"),
+    [
+        (0.0, 1e-5, (2.0,)),
+        (math.inf, 1e-5, (2.0,)),
+        (1.0, 0.0, (2.0,)),
+        (1.0, 1e-5, ()),
+        (1.0, 1e-5, (1.0,)),
+        (1.0, 1e-5, (3.0, math.inf)),
+    ],
+)
+def test_numbers_of_a_budget_that_cannot_be_are_refused(epsilon, delta, orders):
+    with pytest.raises((UserError, ValueError)):
+        population_budget.Budget(epsilon, delta, ADD, orders)
+
+
+def test_a_budget_without_room_has_none_for_anything():
+    budget = population_budget.Budget(0.01, 1e-5, ADD, (1.5,))
+    assert budget.rooms[0] < 0.0
+    assert budget.share([(0.0,)]) == math.inf
+    assert budget.epsilon_left([(0.0,)]) == 0.0
+
+
+def test_what_is_held_is_within_itself_and_nothing_more_is():
+    budget = population_budget.create(8.0, 1e-5, ADD)
+    failing = (events.DeltaDpEvent(1e-6), 1)
+    held = [(NOISE, 2), failing]
+    assert budget.is_within(held, held)
+    assert budget.is_within([(NOISE, 1)], held)
+    assert not budget.is_within([(NOISE, 3)], held)
+    assert not budget.is_within([(NOISE, 1), failing, failing], held)
+
+
+def test_half_of_delta_is_for_failures():
+    budget = population_budget.create(8.0, 1e-5, ADD)
+    assert budget.delta_for_failures == budget.delta_for_runs == 5e-6
+    # A guarantee of epsilon diverges by epsilon at most, or by order epsilon^2 / 2.
+    small, large = budget.cost_of_guarantee(0.01), budget.cost_of_guarantee(5.0)
+    assert small == pytest.approx([order * 0.00005 for order in budget.orders])
+    assert large == (5.0, 5.0)

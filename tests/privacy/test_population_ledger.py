@@ -266,6 +266,18 @@ def test_releases_may_cost_no_delta_and_nothing_at_all(path):
         ([header_value(), {"note": "a", "epsilon": 1.0, "delta": -1e-9, "date": ""}], 2),
         ([header_value(), {"note": "a", "epsilon": 1.0, "delta": 1.0, "date": ""}], 2),
         ([header_value(), {"note": "a"}], 2),
+        ([header_value(), {"note": 1, "epsilon": 1.0, "delta": 0.0, "date": ""}], 2),
+        ([header_value(), {"note": "a", "epsilon": 1.0, "delta": 0.0, "date": None}], 2),
+        ([header_value(ledger_id=7)], 1),
+        ([header_value(population=7)], 1),
+        ([header_value(neighbouring_relation=7)], 1),
+        ([header_value(), run_value(voided_by=[1])], 2),
+        ([header_value(), run_value(assumes={})], 2),
+        ([header_value(), run_value(events=[[run_value()["events"][0][0], 1.5]])], 2),
+        *(
+            ([header_value(), run_value(**{field: 7})], 2)
+            for field in ("run_id", "kind", "folder", "date", "mechanism", "ledger_digest")
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_under_a_sound_chain_too(path, values, line):
@@ -274,6 +286,34 @@ def test_what_makes_no_sense_is_refused_under_a_sound_chain_too(path, values, li
     path.write_bytes(resealed(*values))
     with pytest.raises(UserError, match=rf"customers\.jsonl:{line}: "):
         population_ledger.read_population(path)
+
+
+def test_what_never_took_place_and_what_has_no_ledger_is_read(path):
+    event = run_value()["events"][0][0]
+    path.write_bytes(resealed(header_value(), run_value(events=[[event, 0]], ledger_digest=None)))
+    (entry,) = population_ledger.read_population(path).entries
+    assert (entry.events[0][1], entry.ledger_digest) == (0, None)
+
+
+def test_a_release_may_cost_nothing(path):
+    with population_ledger.PopulationLedger(path) as ledger:
+        ledger.add("nothing", 0.0, 0.0)
+    assert len(population_ledger.read_population(path).entries) == 1
+
+
+def test_who_finds_a_ledger_locked_waits(path, tmp_path, monkeypatch):
+    asked, real_flock = [], chained_file.fcntl.flock
+
+    def flock(descriptor, operation):
+        asked.append(operation)
+        real_flock(descriptor, operation)
+
+    monkeypatch.setattr(chained_file.fcntl, "flock", flock)
+    population_ledger.PopulationLedger(path).close()
+    population_ledger.create(tmp_path / "others.jsonl", HEADER)
+    chained_file.ChainedFile(tmp_path / "run.jsonl", "privacy ledger").close()
+    waits = chained_file.fcntl.LOCK_EX
+    assert asked == [waits, waits, waits | chained_file.fcntl.LOCK_NB]
 
 
 def test_a_ledger_is_begun_once(path, tmp_path):

@@ -76,18 +76,18 @@ def test_numbers_of_numpy_become_pythons_own():
 
 
 def test_without_noise_epsilon_is_infinite():
-    for release in (releases.PopularityRelease(0.0), releases.EvaluationRelease(0.0)):
+    for release in (releases.PopularityRelease(0.0, 50), releases.EvaluationRelease(0.0, (10,))):
         assert accounting.epsilon([(release.event(_ADD), 1)], 1e-5, _ADD) == math.inf
 
 
 @pytest.mark.parametrize("noise_multiplier", [-1.0, math.nan, math.inf])
-@pytest.mark.parametrize("kind", [releases.PopularityRelease, releases.EvaluationRelease])
-def test_noise_multipliers_that_make_no_sense(kind, noise_multiplier):
+@pytest.mark.parametrize("release", _RELEASES, ids=["popularity", "evaluation"])
+def test_noise_multipliers_that_make_no_sense(release, noise_multiplier):
     with pytest.raises(UserError, match="noise_multiplier"):
-        kind(noise_multiplier)
+        dataclasses.replace(release, noise_multiplier=noise_multiplier)
 
 
-@pytest.mark.parametrize("items_per_user", [0, -3, 2.5, math.nan])
+@pytest.mark.parametrize("items_per_user", [0, -3, 2.5, math.nan, math.inf, True])
 def test_items_per_user_that_make_no_sense(items_per_user):
     with pytest.raises(UserError, match="items_per_user"):
         releases.PopularityRelease(1.0, items_per_user)
@@ -99,7 +99,7 @@ def test_one_is_a_number_of_items_and_a_length_of_lists():
     assert releases.EvaluationRelease(1.5, ks=(1,)).metric_names[0] == "recall@1"
 
 
-@pytest.mark.parametrize("ks", [(), (0,), (10, 10), (2.5,)])
+@pytest.mark.parametrize("ks", [(), (0,), (10, 10), (2.5,), (True,)])
 def test_ks_that_make_no_sense(ks):
     with pytest.raises(UserError, match="metrics at k"):
         releases.EvaluationRelease(1.0, ks)
@@ -108,7 +108,7 @@ def test_ks_that_make_no_sense(ks):
 def test_other_relations_are_refused():
     other = accounting.NeighbouringRelation.REPLACE_SPECIAL
     with pytest.raises(UserError, match="replace_special"):
-        releases.PopularityRelease(1.0).event(other)
+        releases.PopularityRelease(1.0, 50).event(other)
 
 
 @pytest.mark.parametrize("name", splits.SPLITS)
@@ -179,14 +179,33 @@ def test_a_count_within_the_noise_says_nothing(count, total):
     assert 0.0 <= found.value <= 1.0
 
 
+@pytest.mark.parametrize(
+    ("total", "count", "value"), [(15.0, 30.0, 0.5), (0.5, 0.5, 0.5), (0.5, -3.0, 0.5)]
+)
+def test_a_mean_that_means_nothing_is_over_one_user_at_least(total, count, value):
+    assert releases.estimate_mean(total, count, 20.0) == releases.Estimate(value, 0.0, 1.0)
+
+
+def test_intervals_are_for_95_percent_unless_another_confidence_is_asked_for():
+    for stddev in (0.0, 3.0):
+        usual = releases.estimate_mean(12.0, 40.0, stddev)
+        assert usual == releases.estimate_mean(12.0, 40.0, stddev, 0.95)
+        assert usual.low < releases.estimate_mean(12.0, 40.0, stddev, 0.9).low
+    # A count of just so many deviations of its noise says nothing, one of a few more does.
+    width = stats.norm.ppf(0.975)
+    assert releases.estimate_mean(0.0, width * 8.0 * (1 - 1e-9), 8.0).high == 1.0
+    assert releases.estimate_mean(0.0, width * 16.0, 8.0).high < 1.0
+
+
 def test_nobody_without_noise():
     found = releases.estimate_mean(0.0, 0.0, 0.0)
     assert (found.value, found.low, found.high) == (0.0, 0.0, 1.0)
 
 
 def test_arguments_that_make_no_sense():
-    with pytest.raises(ValueError, match="confidence"):
-        releases.estimate_mean(1.0, 2.0, 0.0, confidence=1.0)
+    for confidence in (0.0, 1.0, math.nan):
+        with pytest.raises(ValueError, match="confidence"):
+            releases.estimate_mean(1.0, 2.0, 0.0, confidence=confidence)
     with pytest.raises(ValueError, match="finite"):
         releases.estimate_mean(math.nan, 2.0, 0.0)
 
@@ -206,7 +225,7 @@ def test_a_selected_catalogue_costs_its_noise_and_its_delta():
 
 def test_a_delta_besides_sampled_noise_is_taken_off():
     sampled = dp_accounting.PoissonSampledDpEvent(0.1, dp_accounting.GaussianDpEvent(1.0))
-    release = releases.CatalogueRelease(8.0, 9e-6)
+    release = releases.CatalogueRelease(8.0, 9e-6, 50)
     together = accounting.epsilon([(sampled, 50), (release.event(_ADD), 1)], 1e-5, _ADD)
     noise = dp_accounting.GaussianDpEvent(8.0)
     apart = accounting.epsilon([(sampled, 50), (noise, 1)], 1e-6, _ADD)
@@ -231,7 +250,14 @@ def test_the_threshold_is_above_the_formulas(noise_multiplier):
 
 @pytest.mark.parametrize(
     ("arguments", "name"),
-    [((0.0, 1e-6), "noise_multiplier"), ((1.0, 0.0), "delta"), ((1.0, 1e-6, 0), "items_per_user")],
+    [
+        ((0.0, 1e-6, 50), "noise_multiplier"),
+        ((math.nan, 1e-6, 50), "noise_multiplier"),
+        ((1.0, 0.0, 50), "delta"),
+        ((1.0, 1.0, 50), "delta"),
+        ((1.0, math.nan, 50), "delta"),
+        ((1.0, 1e-6, 0), "items_per_user"),
+    ],
 )
 def test_catalogue_releases_that_make_no_sense(arguments, name):
     with pytest.raises(UserError, match=name):

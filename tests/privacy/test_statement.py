@@ -280,3 +280,31 @@ def test_statement_of_a_mechanism_needs_numbers_and_what_they_assume():
     for arguments in ((), (BOUND, 1e-7, 10)):
         with pytest.raises(ValueError, match="needs bound"):
             statement.privacy_statement(GAUSSIAN, *arguments)
+
+
+def test_the_factor_is_told_up_to_an_epsilon_of_ten_and_rounded_up():
+    # exp(10) = 22026.4657...
+    assert "more than 22026.47 times" in state(GAUSSIAN, accounting.EpsilonBound(10.0, "RDP"))
+    assert "more than exp(10.001) times" in state(GAUSSIAN, accounting.EpsilonBound(10.0001, "RDP"))
+
+
+def test_an_infinite_epsilon_that_is_nobodys_is_told():
+    said = find_departures(GAUSSIAN, has_deterministic_noise=True)
+    text = state(GAUSSIAN, accounting.EpsilonBound(math.inf, "RDP"), said=said)
+    assert "Otherwise the run would have (inf, 1e-07)-differential privacy" in text
+
+
+def test_a_run_that_went_on_in_copies_says_so():
+    assert statement.describe_copies(0) == ""
+    for num_copies in (1, 3):
+        assert statement.describe_copies(num_copies).startswith(
+            " The run went on in a copy of its folder (--resume_copy)"
+        )
+
+
+def test_each_of_the_numbers_is_needed():
+    numbers = {"bound": BOUND, "delta": 1e-7, "rounds": 10, "departures": find_departures(GAUSSIAN)}
+    assert statement.privacy_statement(GAUSSIAN, **numbers).startswith("This run has")
+    for name in numbers:
+        with pytest.raises(ValueError, match="needs bound"):
+            statement.privacy_statement(GAUSSIAN, **{**numbers, name: None})

@@ -104,6 +104,12 @@ def test_the_mean_of_one_is_one_trial():
         ("poisson", 0.5, 1.0),
         ("negative_binomial", math.inf, 1.0),
         ("negative_binomial", 3.0, -1.0),
+        ("poisson", 3.0, -1.0),
+        ("negative_binomial", 3.0, math.nan),
+        ("negative_binomial", 3.0, math.inf),
+        ("poisson", math.nan, 1.0),
+        # At the least halting probability, 1e-9, some 16,000 are the mean.
+        ("negative_binomial", 17_000.0, -0.5),
     ],
 )
 def test_parameters_out_of_range_are_refused(name, mean, shape):
@@ -204,3 +210,92 @@ def test_numpy_leaves_and_releases_without_noise_are_not_under_counted():
     assert exact.rdp == tuning.create_curve([(GAUSSIAN, 1)], ADD).rdp
     none = tuning.create_curve([(GAUSSIAN, 1), (dp_accounting.NonPrivateDpEvent(), 1)], ADD)
     assert math.isinf(none.epsilon(1e-5))
+
+
+def test_the_ends_of_each_range_belong_to_it():
+    assert tuning.TrialsDistribution("poisson", 1.0).probability(0) == pytest.approx(math.exp(-1.0))
+    assert tuning.TrialsDistribution("negative_binomial", 15_000.0, -0.5).gamma < 2e-9
+    # Without a shape it is the geometric distribution.
+    assert tuning.TrialsDistribution("negative_binomial", 4.0).probability(2) == pytest.approx(
+        0.75 * 0.25
+    )
+    assert tuning.TrialsDistribution("poisson", 4.0).probability(-1) == 0.0
+    once = tuning.TrialsDistribution("negative_binomial", 1.0)
+    assert [once.probability(k) for k in range(3)] == pytest.approx([0.0, 1.0, 0.0], abs=1e-9)
+    for shape in (-0.5, 0.0, 1.0):
+        assert tuning.negative_binomial_mean(shape, 1.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("law", "drawn"),
+    [
+        # One in four ends; three in four go on.
+        (("negative_binomial", 4.0), {0.0: 1, 0.24: 1, 0.26: 2, 0.43: 2, 0.44: 3, 0.57: 3}),
+        # exp(-1), twice, and half of it: 0.368, 0.736, 0.920.
+        (("poisson", 1.0), {0.0: 0, 0.36: 0, 0.37: 1, 0.73: 1, 0.74: 2, 0.91: 2, 0.92: 3}),
+        # The first hundred are rarer than any rounding error, and none of them is drawn.
+        (("poisson", 200.0), {0.5: 200}),
+    ],
+)
+def test_a_number_is_where_the_probabilities_reach_what_is_drawn(monkeypatch, law, drawn):
+    for uniform, count in drawn.items():
+        monkeypatch.setattr(
+            tuning.secrets.SystemRandom, "random", lambda self, uniform=uniform: uniform
+        )
+        assert tuning.TrialsDistribution(*law).draw() == count
+    # What rounding errors of the sum leave has an end too.
+    monkeypatch.setattr(tuning.secrets.SystemRandom, "random", lambda self: 1.0)
+    assert law[1] < tuning.TrialsDistribution(*law).draw() < 500
+
+
+@pytest.mark.parametrize(
+    ("orders", "rdp"),
+    [
+        ((), ()),
+        ((2.0,), (1.0, 1.0)),
+        ((1.0, 2.0), (1.0, 1.0)),
+        ((2.0,), (-1e-9,)),
+        ((2.0,), (math.nan,)),
+    ],
+)
+def test_curves_that_are_none_are_refused(orders, rdp):
+    with pytest.raises(ValueError, match=r"curve|never negative"):
+        tuning.RenyiCurve(orders, rdp)
+    assert tuning.RenyiCurve((1.5,), (0.0,)).rdp == (0.0,)
+
+
+def test_curves_are_compared_at_the_same_orders():
+    curves = [tuning.RenyiCurve((order,), (1.0,)) for order in (2.0, 3.0)]
+    for wrong in (curves, []):
+        with pytest.raises(ValueError, match="same orders"):
+            tuning.worst(wrong)
+    assert tuning.worst(curves[:1]) == curves[0]
+    with pytest.raises(errors.UserError, match="delta"):
+        curves[0].epsilon(1.0)
+
+
+def test_rounding_of_a_curve_is_counted_for_each_time():
+    curve = tuning.create_curve([(dp_accounting.NoOpDpEvent(), 3)], ADD)
+    np.testing.assert_allclose(curve.rdp, 3e-14, rtol=1e-9)
+    assert min(curve.orders) > 1.0
+    with pytest.raises(errors.UserError, match="not known under replace_one"):
+        tuning.create_curve([(ROUND, 1)], REPLACE)
+
+
+def test_runs_that_promise_nothing_make_no_promise_together():
+    with pytest.raises(ValueError, match="no run"):
+        tuning.compose([])
+    silent = create_run(dp_accounting.NonPrivateDpEvent(), 1)
+    for only_basic in (False, True):
+        assert tuning.compose([create_run(), silent], only_basic).epsilon == math.inf
+    other = create_run(GAUSSIAN, 1, relation=REPLACE)
+    bound = tuning.compose([silent, other])
+    assert (bound.epsilon, bound.delta) == (math.inf, pytest.approx(2e-5))
+    # Of an epsilon of some thousands two steps away nothing is left: delta is one at most.
+    loud = create_run(dp_accounting.GaussianDpEvent(0.02), 1)
+    bound = tuning.compose([loud, other])
+    assert bound.epsilon > 1000.0
+    assert bound.delta == 1.0
+    assert tuning.compose([other, other], only_basic=True).relation is REPLACE
+    for only_basic in (False, True):
+        assert tuning.compose([create_run()], only_basic).relation is ADD

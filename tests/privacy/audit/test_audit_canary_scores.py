@@ -243,3 +243,10 @@ def test_no_canary_stands_out_by_more_than_a_cosine_of_one():
     silent = canary_scores.create_basis(np.zeros(4), np.zeros((1, 4)), np.ones(1))
     for zeros in (silent.strength, silent.innovations, silent.aggregates, silent.final_model):
         np.testing.assert_array_equal(zeros, 0.0)
+
+
+def test_what_is_compared_with_directions_has_their_length():
+    aggregates = np.array([[0.3, 0.4, 0.0], [0.0, 3.0, 4.0]])
+    basis = canary_scores.create_basis(np.array([0.0, 0.0, 0.2]), aggregates, np.ones(2))
+    np.testing.assert_allclose(basis.final_model, [0.0, 0.0, 1.0])
+    np.testing.assert_allclose(basis.aggregates, [[0.6, 0.8, 0.0], [0.0, 0.6, 0.8]])
