@@ -13,8 +13,8 @@ What is left out is decided here, from the syntax, before any test runs:
 - annotations, `__all__`, and blocks under `TYPE_CHECKING`: nothing evaluates them for their value;
 - what stands in a `raise`, and the message of an `assert`: the text of an error. Its condition is
   mutated;
-- caches, whether a dataclass is frozen, what is abstract, and `strict` of zip: they change no
-  value, and keep programmers from mistakes.
+- caches, whether a dataclass (or one of attrs) is frozen, what is abstract, and `strict` of zip:
+  they change no value, and keep programmers from mistakes.
 """
 
 import argparse
@@ -52,7 +52,9 @@ _NEIGHBOURS = frozenset({
     "BitXor_BitOr", "Eq_NotEq", "NotEq_Eq", "Lt_LtE", "Lt_GtE", "LtE_Lt", "LtE_Gt", "Gt_GtE",
     "Gt_LtE", "GtE_Gt", "GtE_Lt", "Is_IsNot", "IsNot_Is",
 })  # fmt: skip
-_HARMLESS_DECORATORS = ("cache", "lru_cache", "cached_property", "dataclass", "abstractmethod")
+_CACHES = ("cache", "lru_cache", "cached_property")
+# `s` is that of `attr.s`.
+_HARMLESS_DECORATORS = (*_CACHES, "dataclass", "s", "abstractmethod")
 
 
 def _is_used(name: str) -> bool:
@@ -89,6 +91,8 @@ def _left_out(node: ast.AST) -> list[ast.AST]:
         return [node] if "TYPE_CHECKING" in ast.unparse(node.test) else []
     if isinstance(node, ast.keyword):
         return [node.value] if node.arg == "strict" else []
+    if isinstance(node, ast.Call):
+        return [k.value for k in node.keywords] if _name_of(node) in _CACHES else []
     if isinstance(node, ast.Raise):
         return [node]
     return [node.msg] if isinstance(node, ast.Assert) and node.msg else []
