@@ -154,7 +154,9 @@ def test_advice():
     tenfold = dataclasses.replace(best.mechanism, num_clients=60_000)
     expected = planning.plan(dataclasses.replace(best, mechanism=tenfold)).total_ratio
     assert by_change["ten times the users, as many in a round"] == pytest.approx(expected, rel=1e-3)
-    assert "twice the users in a round" in by_change
+    twice = dataclasses.replace(best.mechanism, clients_per_round=1200)
+    expected = planning.plan(dataclasses.replace(best, mechanism=twice)).total_ratio
+    assert by_change["twice the users in a round"] == pytest.approx(expected, rel=1e-3)
     assert "twice the min_separation" not in by_change
 
 
@@ -187,6 +189,28 @@ def test_equal_ratios_take_the_least_work():
     advice = planning.advise(runs, 5_000)
     assert advice.best is runs[2]
     assert advice.cheaper is None
+
+
+def test_of_those_with_the_least_work_the_best_is_taken_and_four_fifths_are_good_enough():
+    def create_run(clients, ratio):
+        mechanism = dataclasses.replace(GAUSSIAN, clients_per_round=clients)
+        return planning.PlannedRun(setting(mechanism), 1.0, "PLD", 1.0, 1.0, ratio)
+
+    best, good, better = create_run(600, 10.0), create_run(60, 8.0), create_run(60, 8.5)
+    poor = create_run(6, 7.99)
+    for runs in ((best, good, better, poor), (poor, better, good, best)):
+        advice = planning.advise(runs, 5_000)
+        assert (advice.best, advice.cheaper) == (best, better)
+    assert planning.advise([best, good], 5_000).cheaper is good
+    assert planning.advise([best, poor], 5_000).cheaper is None
+    # Ratios are as good as equal where six digits are.
+    close = create_run(60, 9.999999)
+    assert planning.advise([best, close], 5_000).best is close
+
+
+def test_a_curve_has_sixteen_points_at_equal_ratios():
+    curve = planning.epsilon_curve(planning.plan(setting(BANDED, rounds=64)), "banded")
+    assert curve.rounds == tuple(np.unique(np.round(np.geomspace(1, 64, 16))))
 
 
 def test_curve_ends_with_the_run():
