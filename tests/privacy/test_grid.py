@@ -125,3 +125,34 @@ def _gaussian_deltas(multiplier, probability, epsilon):
         present = probability * special.ndtr(x - mu) + (1 - probability) * special.ndtr(x)
         deltas.append(special.ndtr(x) - math.exp(epsilon) * present)
     return deltas
+
+
+@pytest.mark.parametrize("least_norm", [1.0, 3.0, 6.5, 1000.0])
+def test_below_the_largest_multiplier_a_record_has_its_steps(least_norm):
+    limit = grid.largest_noise_multiplier(least_norm)
+    steps = math.ceil(least_norm)
+    assert grid.create_grid(limit * (1 - 1e-12)).max_norm == steps
+    if steps > 1:
+        assert grid.create_grid(limit * (1 + 1e-12)).max_norm == steps - 1
+    else:
+        with pytest.raises(errors.UserError, match="leaves nothing of an update"):
+            grid.create_grid(limit * (1 + 1e-12))
+
+
+@pytest.mark.parametrize("multiplier", [1e-6, 1 / 65])
+def test_the_finest_grid_has_just_the_noise_it_needs(multiplier):
+    # Two steps of the standard deviation are what randomised rounding takes.
+    found = grid.create_grid(multiplier, 5.0)
+    assert found.max_norm == 2**26
+    needed = (multiplier * (2**26 + 5)) ** 2 + 4.0
+    assert needed <= found.noise_variance < needed * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("variance", [0.5, 15.9, 16.0, 63.9, 64.0, 4096.0, 2.0**40])
+def test_the_coarse_part_is_as_coarse_as_the_fine_one_smooths(variance):
+    part, factor = grid.split_variance(variance)
+    assert part == variance / (1 + factor**2)
+    # What is left of the coarse number, given the sum, has a variance of 4 at least; no coarser
+    # one would have.
+    assert factor == 0 or part / (1 + factor**2) >= 4.0
+    assert variance / (1 + (factor + 1) ** 2) ** 2 < 4.0

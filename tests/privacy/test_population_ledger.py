@@ -140,7 +140,13 @@ def test_releases_from_elsewhere_have_half_of_delta(path):
         ledger.add("b", 0.1, 1.9e-6)
         with pytest.raises(UserError, match="of the budget of 'customers'"):
             ledger.add("c", 9.0, 0.0)
-        for bad in ((-1.0, 0.0), (float("inf"), 0.0), (1.0, 1.0), (float("nan"), 0.0)):
+        for bad in (
+            (-1.0, 0.0),
+            (float("inf"), 0.0),
+            (1.0, 1.0),
+            (float("nan"), 0.0),
+            (1.0, -1e-9),
+        ):
             with pytest.raises(UserError, match="no guarantee"):
                 ledger.add("c", *bad)
     assert len(population_ledger.read_population(path).entries) == 2
