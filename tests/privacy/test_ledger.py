@@ -648,6 +648,69 @@ def test_turns_that_are_accounted_for_are_fine(path, law):
     assert ledger.read_ledger(path).last_round == 59
 
 
+class _Cohorts:
+    """Cohorts as they are listed, from round 1 on; later ones are empty."""
+
+    def __init__(self, *cohorts):
+        self._cohorts = cohorts
+
+    def sample(self, round_number):
+        listed = self._cohorts[round_number - 1 : round_number]
+        return np.array(listed[0] if listed else [], np.int64)
+
+
+def test_turns_are_counted_from_the_first_round_to_the_last_recorded(path):
+    header = dataclasses.replace(
+        HEADER, mechanism=dataclasses.replace(LOCAL, max_rounds_per_user=1)
+    )
+    write_rounds(path, [1, 2], header, _Cohorts([5], [6]))
+    with pytest.raises(UserError, match=r"round 2 holds users who took part 1 times before"):
+        ledger.PrivacyLedger(path, header, _Cohorts([5], [5]))
+    # What is to come is looked at when it comes.
+    with ledger.PrivacyLedger(path, header, _Cohorts([5], [6], [6])) as opened:
+        # Whoever is in a round that runs again has one turn.
+        opened.append(1)
+        with pytest.raises(UserError, match="round 3 holds users"):
+            opened.append(3)
+    write_rounds(path, [3], header, _Cohorts([5], [6], [7]))
+
+
+def test_turns_are_as_far_apart_as_the_groups(path):
+    for apart, is_fine in ((4, False), (5, True)):
+        cohorts = _Cohorts([3], *[[]] * (apart - 1), [3])
+        path.unlink(missing_ok=True)
+        with ledger.PrivacyLedger(path, CYCLIC_HEADER, cohorts) as opened:
+            for round_number in range(1, apart + 1):
+                opened.append(round_number)
+            if is_fine:
+                opened.append(apart + 1)
+            else:
+                with pytest.raises(UserError, match="fewer than 5 rounds before"):
+                    opened.append(apart + 1)
+
+
+def test_a_ledger_tells_what_it_holds(path):
+    with ledger.PrivacyLedger(path, WITH_RELEASES) as opened:
+        assert (opened.path, opened.last_round, opened.num_copies) == (path, 0, 0)
+        opened.append(1)
+        opened.append_release("metrics")
+        contents = ledger.read_ledger(path)
+        assert opened.entries == contents.entries
+        assert opened.header == contents.header == WITH_RELEASES
+        assert opened.last_round == 1
+        assert opened.accountant.num_executions == 1
+
+
+def test_what_is_wrong_with_a_line_is_told(path):
+    for value, said in (
+        ({"execution": "a"}, "'round' is missing"),
+        (entry_value(1, surprise=1), "the line has unknown fields"),
+    ):
+        path.write_bytes(resealed(header_value(), value))
+        with pytest.raises(UserError, match=f"2: not a line of this privacy ledger: {said}$"):
+            ledger.read_ledger(path)
+
+
 DISTRIBUTED = mechanisms.Mechanism(
     "ddp_skellam", 9.0, 0.5, 60, 6, "shuffled_epochs", num_weights=50, modulus_bits=24
 )

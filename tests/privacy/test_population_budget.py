@@ -173,6 +173,13 @@ def test_a_budget_without_room_has_none_for_anything():
     assert budget.share([(0.0,)]) == math.inf
     assert budget.epsilon_left([(0.0,)]) == 0.0
 
+    class _Full(population_budget.Budget):
+        rooms = (0.0,)
+
+    full = _Full(0.01, 1e-5, ADD, (1.5,))
+    assert full.share([(0.0,)]) == math.inf
+    assert full.epsilon_left([(0.0,)]) == 0.0
+
 
 def test_what_is_held_is_within_itself_and_nothing_more_is():
     budget = population_budget.create(8.0, 1e-5, ADD)

@@ -442,3 +442,14 @@ def test_a_ledger_of_an_earlier_format_tells_the_way_out(path):
     path.write_bytes(resealed(header_value(population_ledger=1)))
     with pytest.raises(UserError, match=r"format 1 is not the format 2 .*experiments\.ledger add"):
         population_ledger.read_population(path)
+
+
+def test_what_is_wrong_with_a_line_is_told(path):
+    without = {k: v for k, v in run_value().items() if k != "voided_by"}
+    for value, said in (
+        (without, "'voided_by' is missing"),
+        (run_value(state="lost"), "a run is reserved or settled, and not 'lost'"),
+    ):
+        path.write_bytes(resealed(header_value(), value))
+        with pytest.raises(UserError, match=f"line of this population ledger: {said}$"):
+            population_ledger.read_population(path)
