@@ -285,6 +285,14 @@ def test_a_file_that_comes_in_pieces_is_read_to_its_last_byte(path, monkeypatch,
         file.close()
 
 
+def test_a_file_that_ends_before_its_size_is_read_to_where_it_ends(path, monkeypatch):
+    path.write_bytes(b"abc")
+    monkeypatch.setattr(chained_file.os, "pread", lambda fd, size, offset: b"ab"[offset:])
+    file = chained_file.ChainedFile(path, "privacy ledger")
+    assert file.read() == b"ab"
+    file.close()
+
+
 def test_zeros_left_by_a_power_cut_are_a_torn_line(path):
     write_rounds(path, [1, 2])
     with path.open("ab") as file:
@@ -691,6 +699,7 @@ def test_turns_are_as_far_apart_as_the_groups(path):
 
 def test_a_ledger_tells_what_it_holds(path):
     with ledger.PrivacyLedger(path, WITH_RELEASES) as opened:
+        opened.append_release("popularity")
         assert (opened.path, opened.last_round, opened.num_copies) == (path, 0, 0)
         opened.append(1)
         opened.append_release("metrics")
