@@ -101,7 +101,7 @@ def choose_step(noises: Sequence[SampledNoise]) -> float:
 
 
 def gaussian_delta(
-    epsilons: np.ndarray, noise_multiplier: float, sampling_probability: float = 1.0
+    epsilons: np.ndarray, noise_multiplier: float, sampling_probability: float
 ) -> np.ndarray:
     """Bounds delta of Gaussian noise on a sample of fixed size, under replacing one user.
 

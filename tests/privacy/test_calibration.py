@@ -121,6 +121,16 @@ def test_unreachable_target_is_refused_with_a_way_out():
     assert calibration.calibrate_noise_multiplier(enough, 0.1, 1e-5, 1000) > 1.0
 
 
+def test_one_step_of_noise_is_some_and_none_is_none():
+    # The count's noise over its sensitivity of a half: just above and just below a step of 0.0001.
+    one = dataclasses.replace(ADAPTIVE, clipped_count_stddev=0.6e-4)
+    with pytest.raises(UserError, match=r"no noise multiplier up to 0\.0001 keeps 10 rounds"):
+        calibration.calibrate_noise_multiplier(one, 1.0, 1e-5, 10)
+    none = dataclasses.replace(ADAPTIVE, clipped_count_stddev=0.4e-4)
+    with pytest.raises(UserError, match="leaves no room for any noise multiplier"):
+        calibration.calibrate_noise_multiplier(none, 1.0, 1e-5, 10)
+
+
 @pytest.mark.parametrize(
     ("target_epsilon", "delta", "rounds"),
     [(0.0, 1e-5, 1), (float("inf"), 1e-5, 1), (1.0, 0.0, 1), (1.0, 1e-5, 0), (1.0, 1e-5, 1.5)],

@@ -181,6 +181,19 @@ def test_nobody_has_secret_noise_again(create):
         assert np.abs(difference).std(axis=1).min() > 0.5 * _STDDEV
 
 
+def test_what_rounding_moves_is_paid_for():
+    query = _banded(5, _NESTED)
+    grid = query._gaussian_query.grid
+    # A turn moves Z by ||a|| of the record's norm, a being c over its first number, and by less
+    # than one in each of 12 numbers of 3 later rows.
+    column = np.linalg.norm(_COEFFICIENTS) / _COEFFICIENTS[0]
+    turn = _STDDEV / _CLIP / np.linalg.norm(_COEFFICIENTS)
+    worth = np.sqrt(grid.noise_variance - 4.0)
+    moved = [column * steps + np.sqrt(3 * 12) for steps in (grid.max_norm, grid.max_norm + 1)]
+    assert turn * moved[0] <= worth * (1 + 1e-7)
+    assert worth <= turn * moved[1] * (1 + 1e-7)
+
+
 # The state.
 
 

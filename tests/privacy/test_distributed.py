@@ -285,6 +285,14 @@ def test_bits_that_hold_a_sum_and_no_noise_are_refused(num_clients, bits):
         refuse(dataclasses.replace(mechanism, modulus_bits=bits + 1))
 
 
+def test_the_most_bits_that_integers_have_are_a_way_out():
+    # Two steps of a clip that rounding doubles, of 4e17 clients: more than 2^60, less than 2^61.
+    mechanism = _mechanism(noise_multiplier=0.0, num_clients=4 * 10**17, num_weights=4, bits=61)
+    with pytest.raises(UserError, match="use at least 62,"):
+        distributed.create_distributed_noise(mechanism)
+    distributed.create_distributed_noise(dataclasses.replace(mechanism, modulus_bits=62))
+
+
 def test_more_bits_than_integers_have_are_refused():
     with pytest.raises(UserError, match=r"--modulus_bits=63: .* at most 62"):
         distributed.create_distributed_noise(_mechanism(bits=63))

@@ -279,3 +279,10 @@ def test_the_state_of_a_sum_is_integers():
     record = query.preprocess_record((), tf.zeros(6))
     summed = query.merge_sample_states(query.accumulate_preprocessed_record(state, record), state)
     np.testing.assert_array_equal(summed, record)
+
+
+def test_words_have_all_of_their_bits_and_no_more(monkeypatch):
+    asked = []
+    monkeypatch.setattr(tf.random, "uniform", lambda *args: asked.append(args))
+    distributed_queries._draw_words(3)
+    assert asked == [([3], 0, 2**62, tf.int64)]

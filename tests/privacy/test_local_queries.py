@@ -142,3 +142,10 @@ def test_the_event_of_a_report_is_what_the_mechanism_accounts(name):
 def test_numbers_that_protect_nobody_are_refused(kind, arguments):
     with pytest.raises(ValueError, match="must be finite"):
         _QUERIES[kind][0](*arguments)
+
+
+def test_words_have_all_of_their_bits_and_no_more(monkeypatch):
+    asked = []
+    monkeypatch.setattr(tf.random, "uniform", lambda *args: asked.append(args))
+    local_queries._draw_words([3])
+    assert asked == [([3], 0, 2**62, tf.int64)]

@@ -129,6 +129,14 @@ def test_steps_are_a_series_of_which_a_deviation_has_twelve(digit, exponent):
     assert loss_distributions.choose_step([_laplace(1e9)]) == 1e-5
 
 
+def test_sampling_makes_losses_vary_less():
+    # A user in a hundredth of the samples: sqrt(exp(4) - 1) / 100 / 12 is 6.1e-3; noise alone has
+    # a deviation of one over its multiplier, 1 / 30 / 12 or 2.8e-3, and a half of it, 1.4e-3.
+    assert loss_distributions.choose_step([_gaussian(0.5, 0.01)]) == 5e-3
+    assert loss_distributions.choose_step([_gaussian(30.0)]) == 2e-3
+    assert loss_distributions.choose_step([_gaussian(60.0)]) == 1e-3
+
+
 @pytest.mark.parametrize(("loss", "step"), [(0.4995, 2e-5), (0.5005, 5e-5), (0.9995, 5e-5)])
 def test_no_loss_is_more_than_ten_thousand_steps_away(loss, step):
     # One of ten deviations of noise 1, of a user in so few samples that losses hardly vary.

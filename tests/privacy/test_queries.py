@@ -127,6 +127,25 @@ def test_parts_are_clipped_each_and_noised_for_their_joint_norm(clip_norms):
     assert float(event.noise_multiplier) == pytest.approx(2.0)
 
 
+def test_parts_without_a_clip_and_clips_without_a_part_are_refused():
+    parts = {"users": 1.0, "items": 1.0, "bias": 1.0}
+    record = _Parts(*(tf.zeros([2]) for _ in range(3)))
+    for clips in ({"users": 1.0, "items": 1.0}, {**parts, "tower": 1.0}):
+        query = queries.PartClippedSumQuery(clips, stddev=1.0)
+        params = query.derive_sample_params(query.initial_global_state())
+        with pytest.raises(ValueError, match="clips are for"):
+            query.preprocess_record(params, record)
+
+
+def test_releases_are_counted_from_zero():
+    for query in (_gaussian(5), _adaptive(5)):
+        state = query.initial_global_state()
+        for times in range(3):
+            counted = state if query.__class__ is queries.GaussianSumQuery else state.sum_state
+            assert int(counted.num_releases) == times
+            _, state, _ = query.get_noised_result(_zeros(query, np.zeros(2, np.float32)), state)
+
+
 def test_sum_and_count_have_noise_of_different_streams():
     query = _adaptive(5)
     state, times = query.initial_global_state(), 250

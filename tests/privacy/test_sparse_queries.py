@@ -96,6 +96,20 @@ def test_equal_rows_and_all_rows_count_no_more_and_biases_are_parts_of_rows():
     np.testing.assert_array_equal(np.flatnonzero(counts), [7])
 
 
+def test_of_equal_rows_the_first_count_and_rows_of_one_step_do():
+    found = sparse_queries._find_largest(tf.constant([1.0, 0.0, 3.0, 1.0, 3.0]), 3)
+    np.testing.assert_array_equal(found, [1, 0, 1, 0, 1])
+    np.testing.assert_array_equal(sparse_queries._find_largest(tf.constant([1.0, 0.0]), 2), [1, 0])
+
+
+def test_releases_are_counted_from_zero():
+    query = _create_query(_mechanism(), 3)
+    state = query.initial_global_state()
+    for times in range(3):
+        assert int(state.num_releases) == times
+        *_, state = _release(query, _sums(0, 1, 3), state)
+
+
 @pytest.mark.parametrize("ids", [[3, 3, 3], [5, 4, 3], [1, 99, 100], [-4, -3, 2], [0, 0, 1]])
 def test_ids_that_cheat_count_no_more(ids):
     mechanism = _mechanism(rows_per_user=2)
