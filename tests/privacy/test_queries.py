@@ -81,6 +81,18 @@ def test_updates_keep_their_direction_on_the_grid_and_use_its_room(length):
     assert not any(np.any(part) for part in queries.round_to_grid(not_finite, 2.0, 4096)[0])
 
 
+@pytest.mark.parametrize(("clip", "factor"), [(2.5, 0.5), (5.0, 1.0), (7.0, 1.0)])
+def test_structures_are_clipped_to_a_norm_that_all_of_them_share(clip, factor):
+    record = (tf.constant([3.0, 0.0]), tf.constant([[-4.0]]))
+    clipped, norm = queries.clip_to_norm(record, clip)
+    assert float(norm) == 5.0
+    for found, part in zip(clipped, record, strict=True):
+        np.testing.assert_allclose(found, factor * part.numpy(), rtol=1e-6)
+    for wrong in (np.nan, np.inf):
+        clipped, _ = queries.clip_to_norm((tf.constant([1.0, wrong]), tf.ones([3])), clip)
+        assert not any(np.any(part) for part in clipped)
+
+
 def test_seeded_noise_is_added_to_the_sum():
     query = _gaussian(5)
     state = query.initial_global_state()
