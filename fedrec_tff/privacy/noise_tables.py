@@ -162,7 +162,7 @@ def _create_table(weights: Sequence[decimal.Decimal]) -> NoiseTable:
     half = [int(weight * unit) for weight in weights[1:]]
     # What rounding down leaves goes to zero, where it is smallest beside what is there.
     masses = [*half[::-1], (1 << _TOTAL_BITS) - 2 * sum(half), *half]
-    column_bits = max(1, (len(masses) - 1).bit_length())
+    column_bits = (len(masses) - 1).bit_length()
     if column_bits > _MAX_COLUMN_BITS:
         raise ValueError(f"{len(masses)} values are too many for a table")
     masses += [0] * ((1 << column_bits) - len(masses))

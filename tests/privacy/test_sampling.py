@@ -340,6 +340,15 @@ def test_cohorts_pass_their_bound_as_rarely_as_is_said(law, mean, is_private, lo
         assert sampling.bound_cohort_size(exact, 20 * mean, mean, is_private) == mean
 
 
+@pytest.mark.parametrize("mean", [1, 60, 1000.5])
+@pytest.mark.parametrize(("is_private", "log_odds"), [(True, 98 * math.log(2)), (False, 27.631021)])
+def test_the_bound_of_cohorts_is_bernsteins(mean, is_private, log_odds):
+    # More than t above the mean has a probability of at most exp(-t^2 / (2 (mean + t / 3))).
+    bound = sampling.bound_cohort_size(sampling.POISSON, 10**6, mean, is_private)
+    for excess, is_rare in ((bound - mean, True), (bound - 1 - mean, False)):
+        assert (excess**2 / (2 * (mean + excess / 3)) >= log_odds) == is_rare
+
+
 def test_samplers_by_name():
     poisson = sampling.create_sampler("poisson", draws(6040, 0), 60)
     sizes = [len(poisson.sample(round_number)) for round_number in range(300)]
