@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import dp_accounting
 import pytest
@@ -68,6 +69,34 @@ def test_the_first_guess_changes_nothing_but_the_way():
         for guess in (1e-6, 0.3, 1.0, 50.0, 1e9)
     ]
     assert max(found) <= min(found) * 1.0003
+
+
+@pytest.mark.parametrize("start", [10_000, 300_000])
+@pytest.mark.parametrize(
+    ("excess", "root", "most"),
+    [
+        # Logarithms of epsilon over its target, which is met at 20,000 units: powers of the noise
+        # are lines, and what is none takes fewer questions than the 15 of a bisection.
+        (lambda units: math.log(2e4 / units), 20_000, 5),
+        (lambda units: 2.0 * math.log(2e4 / units), 20_000, 5),
+        (lambda units: math.log(((2e4 / units) ** 1.5 + (2e4 / units) ** 3) / 2.0), 20_000, 10),
+        (lambda units: 5.0 * (1.0 - units / 2e4), 20_000, 15),
+        # A step says nothing of where it is: every third question is in the middle.
+        (lambda units: 20.0 if units < 23_456 else -1.0, 23_456, 3 * 15 + 3),
+    ],
+)
+def test_few_bounds_are_asked_for(excess, root, most, start):
+    asked = []
+
+    def ask(units):
+        asked.append(units)
+        return excess(units)
+
+    too_little, enough = calibration._find_bracket(ask, start, 10**10)
+    found = calibration._find_root(ask, too_little, enough)
+    # The least that is enough, but for a ten-thousandth.
+    assert root <= found <= root + 2
+    assert len(asked) <= most
 
 
 def test_so_little_noise_is_never_asked_for():

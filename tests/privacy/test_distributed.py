@@ -133,6 +133,9 @@ def test_the_skellam_bound_is_the_published_one():
     # Corollary 3.6 with mu = 8, Delta_2 = 3, Delta_1 = 5: 1.6875 + min((27 + 30) / 256, 15 / 16).
     event = distributed.DistributedNoiseDpEvent("skellam", 3.0, 5.0, 2.0, 4, 7)
     np.testing.assert_allclose(distributed.rdp(event, [2.0]), [2 * 9 / 16 + 57 / 256], rtol=1e-9)
+    # With mu = 1: 9 + min((27 + 30) / 4, 15 / 2).
+    event = distributed.DistributedNoiseDpEvent("skellam", 3.0, 5.0, 1.0, 1, 7)
+    np.testing.assert_allclose(distributed.rdp(event, [2.0]), [9 + 15 / 2], rtol=1e-9)
 
 
 @pytest.mark.parametrize("order", [2.0, 8.0])
@@ -225,9 +228,10 @@ def test_squares_of_the_finest_grid_add_up_below_the_largest_integer():
     assert 16 * (noise.scaled_clip_norm + 1) ** 2 < 2**61
 
 
-def test_sensitivity_is_twice_the_norm_after_rounding():
-    noise = distributed.create_distributed_noise(_mechanism(bits=18))
-    c, d = noise.scaled_clip_norm, 10_000
+@pytest.mark.parametrize("d", [10_000, 10_002, 10_003])
+def test_sensitivity_is_twice_the_norm_after_rounding(d):
+    noise = distributed.create_distributed_noise(_mechanism(bits=18, num_weights=d))
+    c = noise.scaled_clip_norm
     chance = math.sqrt(2 * math.log(1e4)) * (c + math.sqrt(d) / 2)
     expected = min(c**2 + d / 4 + chance, (c + math.sqrt(d)) ** 2)
     assert noise.max_squared_norm == math.floor(expected)

@@ -124,14 +124,14 @@ def test_sums_get_no_more_noise(kind):
 
 @pytest.mark.parametrize("name", ["local_gaussian", "local_laplace"])
 def test_the_event_of_a_report_is_what_the_mechanism_accounts(name):
-    mechanism = mechanisms.Mechanism(name, 3.0, 0.5, 1_000, 10, max_rounds_per_user=5)
+    mechanism = mechanisms.Mechanism(name, 3.0, 0.25, 1_000, 10, max_rounds_per_user=5)
     create, _, _ = _QUERIES[name.removeprefix("local_")]
-    query = create(0.5, 1.5)
+    query = create(0.25, 0.75)
     _, _, event = query.get_noised_result(tf.zeros(2), query.initial_global_state())
     expected = mechanisms.unit_event(mechanism)
     assert type(event) is type(expected)
     assert float(event.noise_multiplier) == expected.noise_multiplier == 1.5
-    # Replacing one vector of norm 0.5 by its opposite moves a report by 1: noise 1.5 over 1.
+    # Replacing one vector of norm 0.25 by its opposite moves a report by 0.5: noise 0.75 over 0.5.
     assert isinstance(event, dp_accounting.GaussianDpEvent | dp_accounting.LaplaceDpEvent)
 
 

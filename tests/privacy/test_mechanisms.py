@@ -65,6 +65,11 @@ def test_split_by_hand():
     assert value_noise_multiplier == pytest.approx((3 / 4) ** -0.5)
     assert adaptive.split_adaptive_noise(1.0, 20, 5.0)[0] == pytest.approx((0.99) ** -0.5)
     assert adaptive.split_adaptive_noise(0.0, 20) == (0.0, 0.0)
+    # On the sum, of clip 0.5; and scaled down from five times the cohort, whose count has more.
+    assert ADAPTIVE.kind.added_noise_stddev(ADAPTIVE) == pytest.approx((3 / 4) ** -0.5 * 0.5)
+    scaled = dataclasses.replace(ADAPTIVE, noise_cohort_size=100, noise_population_size=10_000)
+    expected = (1 - 1 / 100) ** -0.5 * 0.5 / 5
+    assert scaled.kind.added_noise_stddev(scaled) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("stddev", [0.5, 0.3, 0.0, -1.0, float("inf")])
@@ -380,7 +385,7 @@ def test_what_kinds_answer(name, source, correlates, order, stddev, kurtosis, fi
     is_central = source == "server"
     assert kind.noise_source == source
     assert kind.trusts_server is is_central
-    assert kind.draws_noise_on_devices is not is_central
+    assert kind.draws_noise_on_devices is (not is_central)
     # Those who trust the server claim amplification by sampling, others nothing.
     assert kind.counts_on_secret_cohorts is is_central
     assert kind.correlates_rounds is correlates
