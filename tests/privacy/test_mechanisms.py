@@ -11,6 +11,7 @@ from fedrec_tff.privacy import (
     calibration,
     departures,
     distributed,
+    factorization,
     grid,
     ledger_format,
     mechanisms,
@@ -250,6 +251,22 @@ def test_noise_of_a_rounds_sum_is_what_all_who_add_some_add():
         alone = dataclasses.replace(mechanism, min_separation=1)
         assert alone.kind.sum_noise_stddev(alone, 40) == pytest.approx(1.0)
         assert mechanism.kind.sum_noise_stddev(mechanism, 1000) < mechanism.noise_stddev
+
+
+def test_correlated_noise_is_worth_what_the_running_total_suffers():
+    rounds = 8
+    tree, banded = (dataclasses.replace(m, min_separation=2, rounds=rounds) for m in (TREE, BANDED))
+    # Trees of two rounds: nodes of the first 1, 2, ... rounds, against as many rounds' own noise.
+    nodes = np.mean([1, 1, 2, 2, 3, 3, 4, 4])
+    expected = tree.noise_stddev * math.sqrt(nodes / np.mean(np.arange(1, rounds + 1)))
+    assert tree.kind.sum_noise_stddev(tree, rounds) == pytest.approx(expected)
+    first, second = factorization.create_banded_strategy(rounds, 2).coefficients
+    decoder = np.tril(np.ones([rounds, rounds])) @ np.linalg.inv(
+        first * np.eye(rounds) + second * np.eye(rounds, k=-1)
+    )
+    ratio = np.sum(decoder**2) / np.sum(np.arange(1, rounds + 1))
+    expected = banded.noise_stddev * math.sqrt(ratio)
+    assert banded.kind.sum_noise_stddev(banded, rounds) == pytest.approx(expected)
 
 
 # Sensitivity, and simulations of larger cohorts.
