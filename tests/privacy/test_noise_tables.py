@@ -85,10 +85,11 @@ def test_all_columns_can_be_chosen_and_all_fit(kind):
     assert columns // 2 < 2 * table.radius + 1 <= columns
     assert table.aliases.min() >= 0
     assert table.aliases.max() <= 2 * table.radius
-    capacity = 2 ** (2 * noise_tables.WORD_BITS - table.column_bits)
+    # Words of 62 bits: their number is itself an int64.
+    capacity = 2 ** (2 * 62 - table.column_bits)
     for high, low in zip(table.high_thresholds, table.low_thresholds, strict=True):
-        assert 0 <= (int(high) << noise_tables.WORD_BITS) + int(low) <= capacity
-        assert 0 <= low < 2**noise_tables.WORD_BITS
+        assert 0 <= (int(high) << 62) + int(low) <= capacity
+        assert 0 <= low < 2**62
     # Columns beyond the last value hold nothing of their own.
     unused = slice(2 * table.radius + 1, None)
     assert not table.high_thresholds[unused].any()

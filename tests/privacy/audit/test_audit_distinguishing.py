@@ -53,3 +53,12 @@ def test_the_direction_is_chosen_by_other_runs_than_prove():
     rng = np.random.default_rng(0)
     runs = create_runs(0.0, rng, num_runs=60, num_numbers=2000)
     assert distinguishing.distinguish(*runs, _DELTA, 0.95).bound.epsilon == 0.0
+
+
+@pytest.mark.parametrize("unit", [2.0**-30, 2.0**30])
+def test_the_unit_of_releases_changes_nothing(unit):
+    first, second = create_runs(1.0, np.random.default_rng(0))
+    expected = distinguishing.distinguish(first, second, _DELTA, 0.95)
+    found = distinguishing.distinguish(unit * first, unit * second, _DELTA, 0.95)
+    np.testing.assert_allclose(found.first, expected.first, rtol=1e-9)
+    assert found.bound.epsilon == expected.bound.epsilon

@@ -95,3 +95,17 @@ def test_scores_that_choose_an_event_do_not_prove_it(turned):
 def test_a_claim_that_is_just_met_is_not_contradicted():
     same = np.arange(200.0)
     assert divergence.find_contradiction(same, same, [(0.5, 0.0)], 0.95) is None
+
+
+def test_edges_of_an_event_are_chosen_by_those_who_choose_it():
+    # Nobody who chooses has seen a 7: it is in the event of all from 5 on, which proves nothing then.
+    present, absent = np.tile([0.0, 5.0, 5.0, 5.0], 500), np.tile([0.0, 7.0, 0.0, 7.0], 500)
+    assert divergence.lower_bound_delta(present, absent, 0.0, 0.95) == 0.0
+    seen = np.tile([0.0, 7.0, 7.0, 0.0], 500)
+    assert divergence.lower_bound_delta(present, seen, 0.0, 0.95) > 0.2
+
+
+def test_the_claim_that_is_farthest_from_true_is_told():
+    pair = np.ones(1000), np.zeros(1000)
+    for claims in ([(0.0, 0.5), (0.0, 0.1)], [(0.0, 0.1), (0.0, 0.5)]):
+        assert divergence.find_contradiction(*pair, claims, 0.95).delta == 0.1

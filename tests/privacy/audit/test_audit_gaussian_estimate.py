@@ -53,3 +53,7 @@ def test_equal_distributions_and_distant_ones():
     assert gaussian_estimate.epsilon((1e5, 1.0), (0.0, 1.0), 1e-5) == math.inf
     # 11 standard deviations, as a canary has in a round without noise: finite, and large.
     assert 90 < gaussian_estimate.epsilon((11.0, 1.0), (0.0, 1.0), 1e-5) < 120
+
+
+def test_a_fit_has_the_mean_and_the_spread_of_a_sample():
+    assert gaussian_estimate.fit(np.array([1.0, 3.0])) == (2.0, pytest.approx(2.0**0.5))

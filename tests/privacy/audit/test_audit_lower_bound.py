@@ -132,3 +132,13 @@ def test_negatives_that_choose_do_not_prove():
     bound = lower_bound.bound_epsilon_from_samples(positives, -negatives - 101, _DELTA, 0.9)
     assert bound.log_false_positive_rate == pytest.approx(math.log(1 - 0.05 ** (1 / 40)))
     assert bound.true_positive_rate == pytest.approx(0.05 ** (1 / 40))
+
+
+def test_a_threshold_is_chosen_by_negatives_that_do_not_prove():
+    # By those that choose, 11 is the least that no negative reaches; all that prove reach it.
+    positives, negatives = np.repeat(np.arange(40.0), 2), np.tile([10.0, 20.0], 40)
+    bound = lower_bound.bound_epsilon_from_samples(positives, negatives, _DELTA, 0.9)
+    assert (bound.threshold, bound.log_false_positive_rate, bound.epsilon) == (11.0, 0.0, 0.0)
+    bound = lower_bound.bound_epsilon_from_samples(positives, negatives[::-1], _DELTA, 0.9)
+    assert bound.threshold == 21.0
+    assert bound.epsilon > 0.0

@@ -235,3 +235,11 @@ def test_a_client_that_a_cap_stops_has_the_caps_number_of_turns():
     np.testing.assert_allclose(
         participation_checks.create_turns_law(law, 3), [0.12, 0.56, 0.32, 0.0], atol=1e-12
     )
+
+
+def test_a_p_value_is_a_probability():
+    # Two of six at one in three are what is expected: both tails are above one half.
+    law = participation_checks.SamplingLaw("poisson", 6, 2.0)
+    found = participation_checks.check_participation(law, [np.array([0, 1])])
+    p_values = {check.name: check.p_value for check in found}
+    assert p_values["turns of clients"] == p_values["cohort sizes"] == 1.0
