@@ -98,7 +98,7 @@ def test_a_claim_that_is_just_met_is_not_contradicted():
 
 
 def test_edges_of_an_event_are_chosen_by_those_who_choose_it():
-    # Nobody who chooses has seen a 7: it is in the event of all from 5 on, which proves nothing then.
+    # Nobody who chooses has seen a 7: it is in the event of all from 5 on, and nothing is proved.
     present, absent = np.tile([0.0, 5.0, 5.0, 5.0], 500), np.tile([0.0, 7.0, 0.0, 7.0], 500)
     assert divergence.lower_bound_delta(present, absent, 0.0, 0.95) == 0.0
     seen = np.tile([0.0, 7.0, 7.0, 0.0], 500)
