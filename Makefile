@@ -14,12 +14,15 @@ DOCS_STAMP := $(DOCS_VENV)/.installed
 # Likewise of what draws mutants; their tests run in $(VENV).
 MUTATION_VENV  := .venv-mutation
 MUTATION_STAMP := $(MUTATION_VENV)/.installed
+# And of the fuzzer that looks which code a case reaches, which $(VENV) imports.
+FUZZING_VENV  := .venv-fuzzing
+FUZZING_STAMP := $(FUZZING_VENV)/.installed
 # How many mutants of each area, the areas (all, if none is named), and the seed of the draw.
 MUTANTS ?= 120
 AREAS   ?=
 SEED    ?= 1
 
-.PHONY: help setup demo accelerator test test-all test-times test-shuffled mutants fuzz faults lint docs screenshots clean
+.PHONY: help setup demo accelerator test test-all test-times test-shuffled mutants fuzz fuzz-guided faults lint docs screenshots clean
 
 help:
 	@echo 'make setup   install the locked environment into $(VENV), and this package with its command fedrec'
@@ -31,6 +34,7 @@ help:
 	@echo 'make test-shuffled SEED=1  what make test runs, in an order of chance'
 	@echo 'make mutants MUTANTS=120 SEED=1  break the privacy, the sums and the metrics on purpose, and tell what no test notices'
 	@echo 'make fuzz    try bad files, flags and calls by a new FUZZ_SEED, at least 10,000 cases'
+	@echo 'make fuzz-guided FUZZ_SECONDS=60  try bad files that are changed by the code they reach, so long for each reader'
 	@echo 'make faults KILLS=50 SEED=1  kill runs, fill disks, damage files, and look that each run ends as if nothing had been'
 	@echo 'make lint    check style and format, change nothing'
 	@echo 'make docs    build the site of the docs into build/docs, with what $(DOCS_VENV) holds'
@@ -74,6 +78,13 @@ FUZZ_SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
 fuzz: $(STAMP)
 	@FEDREC_TFF_FUZZ=nightly $(RUN) -m pytest tests/fuzzing --hypothesis-seed=$(FUZZ_SEED)
+
+FUZZ_SECONDS ?= 60
+
+fuzz-guided: $(STAMP) $(FUZZING_STAMP)
+	@mkdir -p build/fuzzing
+	@PYTHONPATH=$(FUZZING_VENV)/lib/python3.11/site-packages $(RUN) tests/fuzzing/guided.py build/fuzzing $(FUZZ_SECONDS)
+
 # One process, which says what it did: sessions of a traced process stand still while they are looked at.
 KILLS ?= 50
 faults: accelerator
@@ -187,6 +198,9 @@ $(DOCS_STAMP): requirements-docs.txt
 
 $(MUTATION_STAMP): requirements-mutation.txt
 	@$(call INSTALL_BESIDE,draws mutants,$(MUTATION_VENV),requirements-mutation.txt)
+
+$(FUZZING_STAMP): requirements-fuzzing.txt
+	@$(call INSTALL_BESIDE,leads the fuzzer,$(FUZZING_VENV),requirements-fuzzing.txt)
 
 # The package as it stands here, importable from anywhere, and the command `fedrec`: links, no copies. All that it needs, and
 # what builds it, is in the environment already, so this asks no network.

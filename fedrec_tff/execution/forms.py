@@ -294,6 +294,8 @@ def _with_parameters(
     value_types: tff.StructType, parameters: tff.Computation
 ) -> Iterator[tuple[tff.TensorType, int]]:
     """Each leaf of each secure sum with its parameter; one number may serve a whole structure."""
+    if not values.leaf_types(value_types):
+        return
     function = GraphFunction(parameters)
     remaining = collections.deque(int(tensor) for tensor in function([]))
     parameter_types = parameters.type_signature.result

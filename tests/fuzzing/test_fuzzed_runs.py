@@ -119,6 +119,15 @@ def test_a_run_with_other_arrays(tmp_path_factory, run, arrays, changes):
     cases.accepts_or_refuses(lambda: _use(root))
 
 
+def test_what_is_no_array_in_a_model_is_refused(tmp_path_factory, run):
+    """NumPy gives such a member of the archive as bytes; atheris found it."""
+    root = _copy(tmp_path_factory, run.root)
+    with zipfile.ZipFile(root / "model.npz", "a") as archive:
+        archive.writestr("more", b"no array")
+    with pytest.raises(fedrec_tff.UserError, match=r"model\.npz"):
+        _use(root)
+
+
 def _state():
     rng = np.random.default_rng(0)
     return {

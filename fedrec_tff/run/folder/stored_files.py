@@ -44,14 +44,18 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
       The arrays by name.
 
     Raises:
-      ValueError: If it cannot be read, is no such file, or has an array of objects.
+      ValueError: If it cannot be read, is no such file, or holds what is no array of numbers.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays}
+            found = {name: arrays[name] for name in arrays}
     # By what a damaged file begins with, NumPy and zipfile raise one of a dozen kinds.
     except Exception as error:
         raise ValueError(f"no file of arrays: {error}") from error
+    # NumPy gives other members of an archive as bytes.
+    if not all(isinstance(array, np.ndarray) for array in found.values()):
+        raise ValueError("no file of arrays alone")
+    return found
 
 
 def read_array(file: pathlib.Path | bytes) -> np.ndarray:

@@ -8,7 +8,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import zipfile
 from collections.abc import Collection
 from typing import IO, Any
 
@@ -95,11 +94,8 @@ def load(path: str | os.PathLike[str], named: Collection[str] | None = None) -> 
             return model
     except errors.UserError:
         raise
-    # A file that is no archive of arrays has any of these, by what it begins with.
-    except (
-        *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError),
-        zipfile.BadZipFile,
-    ) as error:
+    # By what a file that is no archive of arrays begins with, it is one of a dozen kinds.
+    except Exception as error:
         raise errors.UserError(
             f"{path} cannot be read as a model of experiments.compress: compress the run again"
         ) from error
