@@ -12,6 +12,7 @@ import snapshots
 import system_calls
 
 _NUMBERS = re.compile(r"\d+")
+_NOTHING = re.compile("$.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,7 @@ class FilmedWork:
       operations: What it did there.
       snapshots: What was there at each of them.
       body: Pattern of files of which a few writes stand for all.
+      kept: Second names of files that are never to be copies, by their paths below the root.
     """
 
     server: Any
@@ -35,11 +37,17 @@ class FilmedWork:
     operations: tuple[system_calls.Operation, ...]
     snapshots: list[snapshots.Snapshot]
     body: re.Pattern
+    kept: dict[str, pathlib.Path]
 
     @property
     def end(self) -> snapshots.State:
         """What the command left."""
         return self.snapshots[-1].state
+
+    def find(self, start: str) -> snapshots.State:
+        """What a kill leaves at the first moment whose name begins so."""
+        named = ((s.moment.rpartition(": ")[2], s.state) for s in self.snapshots)
+        return next(state for moment, state in named if moment.startswith(start))
 
     def run(self, **options: Any) -> Any:
         """Gives the command once more, to what is there now."""
@@ -54,7 +62,7 @@ class FilmedWork:
 
     def restore(self, state: snapshots.State) -> None:
         """Brings the folder to a state."""
-        snapshots.restore(self.root, state)
+        snapshots.restore(self.root, state, self.kept)
 
     def list_kills(self, stride: int, body_stride: int = 40) -> list[tuple[str, snapshots.State]]:
         """What SIGKILL leaves, at some moments."""
@@ -85,8 +93,20 @@ class FilmedWork:
         return found
 
 
-def film(server, binary, argv, root, body=re.compile("$.")) -> FilmedWork:
-    """Gives a command that must succeed, and films what it does to a folder, which is there."""
+def film(server, binary, argv, root, body=_NOTHING, kept=()) -> FilmedWork:
+    """Gives a command that must succeed, and films what it does to a folder, which is there.
+
+    Args:
+      server: The server that runs it.
+      binary: The binary's name.
+      argv: Its arguments.
+      root: The folder that is watched.
+      body: Pattern of files of which a few writes stand for all.
+      kept: Files below the folder that are never to be replaced by copies.
+
+    Returns:
+      The command, and what it did.
+    """
     argv = tuple(map(str, argv))
     to = root.with_name(f"{root.name}.film")
     session = server.run(binary, argv, root, snapshots_to=str(to))
@@ -94,7 +114,10 @@ def film(server, binary, argv, root, body=re.compile("$.")) -> FilmedWork:
     assert session.status == 0, session.stderr
     with to.open("rb") as file:
         taken = pickle.load(file)
-    return FilmedWork(server, binary, argv, root, session.operations, taken, body)
+    seconds = {name: to.with_name(f"kept-{pathlib.Path(name).name}") for name in kept}
+    for name, second in seconds.items():
+        second.hardlink_to(root / name)
+    return FilmedWork(server, binary, argv, root, session.operations, taken, body, seconds)
 
 
 def check_each(cases, check):

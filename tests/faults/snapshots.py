@@ -8,7 +8,8 @@ import collections
 import dataclasses
 import pathlib
 import re
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 
 import system_calls
 
@@ -121,19 +122,23 @@ def freeze(state: State) -> tuple[tuple[str, bytes | None], ...]:
     return tuple(sorted(state.items()))
 
 
-def restore(folder: pathlib.Path, state: State, kept: Sequence[pathlib.Path] = ()) -> None:
+def restore(
+    folder: pathlib.Path, state: State, kept: Mapping[str, pathlib.Path] = types.MappingProxyType({})
+) -> None:
     """Makes a folder look as it did.
 
     Args:
       folder: The folder.
       state: What it is to hold.
-      kept: Second names of files that are to be the same files again, and no copies.
+      kept: By path below the folder, second names of files that are to be the same files again, and
+        no copies.
     """
     folder.mkdir(exist_ok=True)
-    for path in kept:
-        (folder / path.name).unlink(missing_ok=True)
-        if path.name in state:
-            (folder / path.name).hardlink_to(path)
+    for name, second in kept.items():
+        (folder / name).unlink(missing_ok=True)
+        if name in state:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).hardlink_to(second)
     for path in sorted(folder.rglob("*"), reverse=True):
         name = str(path.relative_to(folder))
         if name not in state or path.is_dir() != (state[name] is None):

@@ -77,14 +77,9 @@ def _check_full_disk(prepared, fault):
     return _check_goes_on(prepared)
 
 
-def _find(prepared, start):
-    """What a kill before an operation leaves."""
-    return next(s.state for s in prepared.snapshots if s.moment.partition(": ")[2].startswith(start))
-
-
 def test_some_kills_of_a_preparation(prepared):
     starts = ("before rename data/train.arrow", "before rename data/prepared.json")
-    cases = [(start, _find(prepared, start)) for start in starts]
+    cases = [(start, prepared.find(start)) for start in starts]
     filmed_work.check_each(cases, lambda state: _check_state(prepared, state))
 
 
@@ -114,7 +109,7 @@ def test_a_run_refuses_what_is_half_prepared(server, prepared, tmp_path):
     starts = ("make data/unfinished", "rename data/train.arrow", "rename data/prepared.json")
     flags = {"preset": FLAGS["preset"], "dataset": "prepared", "data_dir": prepared.root / "data"}
     for start in starts:
-        prepared.restore(_find(prepared, f"before {start}"))
+        prepared.restore(prepared.find(f"before {start}"))
         session = server.run("train", to_argv(flags, tmp_path / "run"), tmp_path)
         session.check_is_refused(str(prepared.root / "data"))
         assert not (tmp_path / "run" / "config.json").exists()
