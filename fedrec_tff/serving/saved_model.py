@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import tensorflow as tf
 from absl import logging
 
-from fedrec_tff import errors
 from fedrec_tff.run.finished import item_catalogue
 from fedrec_tff.serving import retrieval_module, served_table
 from fedrec_tff.serving.baked_model import BakedModel
@@ -56,28 +55,12 @@ def save_table(
 
     Returns:
       The SavedModel's folder, `folder / VERSION`.
-
-    Raises:
-      UserError: If it cannot be written.
     """
     path = folder / VERSION
     module = retrieval_module.RetrievalModule(table, items, default_k)
-    with _without_advice(), _naming_shortage(path):
+    with _without_advice():
         tf.saved_model.save(module, str(path), signatures=module.signatures)
     return path
-
-
-@contextlib.contextmanager
-def _naming_shortage(path: pathlib.Path) -> Iterator[None]:
-    """Tells in one line what TensorFlow could not write."""
-    try:
-        yield
-    except tf.errors.OpError as error:
-        # Without the operation that wrote.
-        reason = error.message.rpartition("}} ")[2]
-        raise errors.UserError(
-            f"{path} cannot be written ({reason}): make room for it, or choose another --output_dir"
-        ) from error
 
 
 @contextlib.contextmanager

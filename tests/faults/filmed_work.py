@@ -74,7 +74,7 @@ class FilmedWork:
         """What power cuts leave and no kill does."""
         killed = {snapshots.freeze(snapshot.state) for snapshot in self.snapshots}
         found = snapshots.select(self.snapshots, "synced", stride, self.body, body_stride)
-        return [(f"cut, {at}", state) for at, state in found if snapshots.freeze(state) not in killed]
+        return [(at, state) for at, state in found if snapshots.freeze(state) not in killed]
 
     def list_full_disks(
         self, stride: int, body_stride: int = 40

@@ -8,7 +8,6 @@ import collections
 import dataclasses
 import pathlib
 import re
-import types
 from collections.abc import Mapping, Sequence
 
 import system_calls
@@ -123,7 +122,9 @@ def freeze(state: State) -> tuple[tuple[str, bytes | None], ...]:
 
 
 def restore(
-    folder: pathlib.Path, state: State, kept: Mapping[str, pathlib.Path] = types.MappingProxyType({})
+    folder: pathlib.Path,
+    state: State,
+    kept: Mapping[str, pathlib.Path] | None = None,
 ) -> None:
     """Makes a folder look as it did.
 
@@ -134,7 +135,7 @@ def restore(
         no copies.
     """
     folder.mkdir(exist_ok=True)
-    for name, second in kept.items():
+    for name, second in (kept or {}).items():
         (folder / name).unlink(missing_ok=True)
         if name in state:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

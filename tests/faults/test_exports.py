@@ -1,4 +1,4 @@
-"""An export that is cut short at any write is there as a whole or not at all, and can be repeated."""
+"""An export that is cut short at any write is whole or not there, and can be repeated."""
 
 import re
 

@@ -176,7 +176,8 @@ def test_a_command_that_is_cut_short_loses_nothing(server, tmp_path, command):
             session.check_is_clean()
             assert session.status == 0, session.stderr
         content = people.read_bytes()
-        assert content.startswith(before) and content.startswith(lines)
+        assert content.startswith(before)
+        assert content.startswith(lines)
         found, is_torn = _read_lines(content)
         assert not is_torn
         assert [line["note"] for line in found if "note" in line] == (

@@ -1,6 +1,7 @@
 """Reports of studies that are cut short: none stands half under its name, and the next is whole."""
 
 import errno
+import types
 
 import filmed_work
 import pytest
@@ -30,12 +31,15 @@ def _check_is_done(work):
     return found
 
 
-def _check_states(work, names, before=None):
+def _check_states(work, names, before=types.MappingProxyType({})):
     for which in ("state", "synced"):
-        cases = [(snapshot.moment, getattr(snapshot, which)) for snapshot in work.snapshots]
-        filmed_work.check_each(
-            cases, lambda state: _check_names(work, state, names, before or {})
-        )
+        # What was there before was on disk, though nobody saw it be flushed.
+        states = [(snapshot.moment, getattr(snapshot, which)) for snapshot in work.snapshots]
+        states = [
+            (at, {name: content or before.get(name, content) for name, content in state.items()})
+            for at, state in states
+        ]
+        filmed_work.check_each(states, lambda state: _check_names(work, state, names, before))
 
 
 def _spread(cases):
@@ -126,17 +130,28 @@ def audited(server, tmp_path_factory):
     """An audit."""
     root = tmp_path_factory.mktemp("audit") / "watched"
     root.mkdir()
-    flags = {name: FLAGS[name] for name in FLAGS if not name.startswith(("private", "insecure"))}
+    left_out = ("private", "insecure", "preset", "rounds_per")
+    flags = {name: FLAGS[name] for name in FLAGS if not name.startswith(left_out)}
     flags |= {"attack": "canary", "num_canaries": 20, "rounds": 2}
-    for name in ("preset", "rounds_per_evaluation", "rounds_per_checkpoint"):
-        del flags[name]
-    argv = to_argv(flags, root / "audit")
-    session = server.run("audit", argv, root)
-    assert session.status in (0, 1), session.stderr
-    return argv, root
+    return filmed_work.film(server, "audit", to_argv(flags, root / "audit"), root)
 
 
 @pytest.mark.slow
-def test_an_audit_that_is_cut_short_leaves_no_half_report(server, audited):
-    argv, root = audited
-    print(argv, list(root.rglob("*")))
+def test_an_audit_that_is_cut_short_leaves_no_half_report(audited):
+    _check_states(audited, ["audit/audit.json", "audit/canary.png"])
+    audited.restore(audited.find("before rename audit/canary.png.partial"))
+    audited.run().check_is_refused("an audit needs a new folder")
+
+
+@pytest.mark.slow
+def test_an_audit_whose_disk_is_full_is_told(audited):
+    def check(fault):
+        audited.restore({})
+        session = audited.run(fault=fault)
+        session.check_is_refused("o space left")
+        found = audited.read()
+        _check_names(audited, found, ["audit/audit.json"], {"audit/audit.json": None})
+        assert not _list_partials(found)
+
+    faults = audited.list_full_disks(4)
+    filmed_work.check_each(_spread(faults), check)

@@ -68,10 +68,11 @@ def test_no_damage_passes_for_what_devices_have(saved):
     for found in damaged:
         path.write_bytes(found)
         try:
-            np.testing.assert_array_equal(_load(path), states)
-        except errors.UserError as error:
-            assert str(path) in str(error)
+            taken = _load(path)
+        except errors.UserError:
             num_refused += 1
+        else:
+            np.testing.assert_array_equal(taken, states)
     # But for blanks in the header, and where the digest alone is cut off.
     assert num_refused > 0.6 * len(damaged)
 

@@ -38,7 +38,7 @@ def name_errors(output_dir: str | os.PathLike, flag: str = _FLAG) -> Iterator[No
 
 @contextlib.contextmanager
 def name_shortage(output_dir: str | os.PathLike) -> Iterator[None]:
-    """Tells a disk that gets full inside a `with` block as what it is.
+    """Tells a disk that gets full inside a `with` block as what it is, also if TensorFlow writes.
 
     Args:
       output_dir: Path of the folder, as `--output_dir` has it.
@@ -47,17 +47,28 @@ def name_shortage(output_dir: str | os.PathLike) -> Iterator[None]:
       Nothing.
 
     Raises:
-      UserError: In the place of the `OSError`.
+      UserError: In the place of the error.
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    # TensorFlow has errors of its own, and is not imported for this.
+    except Exception as error:
+        reason = _find_shortage(error)
+        if reason is None:
             raise
         raise errors.UserError(
-            f"{_FLAG}={output_dir}: the disk is full ({error.strerror}): free some, and give the "
-            "same command again, or choose another"
+            f"{_FLAG}={output_dir}: the disk is full ({reason}): free some, and give the same "
+            "command again, or choose another"
         ) from error
+
+
+def _find_shortage(error: Exception) -> str | None:
+    """The system's words for a full disk; None where an error means something else."""
+    number = error.errno if isinstance(error, OSError) else None
+    for shortage in (errno.ENOSPC, errno.EDQUOT):
+        if number == shortage or (number is None and os.strerror(shortage) in str(error)):
+            return os.strerror(shortage)
+    return None
 
 
 def open_folder(
