@@ -45,7 +45,7 @@ def _check_states(work, names, before=types.MappingProxyType({})):
 
 def _spread(cases):
     """A few cases, from the first to the last."""
-    step = max(1, len(cases) // _RESUMED)
+    step = -(-len(cases) // _RESUMED)
     return cases[::step]
 
 

@@ -14,7 +14,7 @@ from faulty_runs import FLAGS, to_argv
 
 from fedrec_tff.privacy import ledger as ledger_lib
 
-_RESUMED_STRIDE = 60
+_RESUMED_STRIDE = 120
 _POPULATION = "people.jsonl"
 _SPENT = f"run/{ledger_lib.FILE_NAME}"
 _ROUND, _RELEASE = "PoissonSampledDpEvent", "GaussianDpEvent"
