@@ -1,9 +1,11 @@
 """What users' devices keep of the model, in simulation: a folder that stands for all of them.
 
 It is apart from what the server has. No part of the server's program reads it: devices write and
-read their own rows, and the folder is there so that a run can be resumed.
+read their own rows, and the folder is there so that a run can be resumed. Behind its array a file
+has a digest of it, for `numpy.load` has no way to tell that a bit is another.
 """
 
+import hashlib
 import pathlib
 import re
 from typing import Any
@@ -72,6 +74,7 @@ class DeviceStore:
         whole_files.make_folder(self._folder)
         with whole_files.open_whole(self._path(round_number)) as file:
             np.save(file, self.states)
+            file.write(_digest(self.states))
 
     def keep(self, rounds: set[int]) -> None:
         """Removes what was saved after other rounds than these."""
@@ -93,8 +96,8 @@ class DeviceStore:
             return
         path = self._path(round_number)
         try:
-            states = stored_files.read_array(path)
-        except ValueError as error:
+            states = _read(path)
+        except (OSError, ValueError) as error:
             raise errors.UserError(
                 f"{path}, which stands for what devices have after round {round_number}, cannot be "
                 "read: restore it, or choose another --output_dir"
@@ -108,6 +111,20 @@ class DeviceStore:
 
     def _path(self, round_number: int) -> pathlib.Path:
         return self._folder / f"round_{round_number}.npy"
+
+
+def _digest(states: np.ndarray) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(states)).digest()
+
+
+def _read(path: pathlib.Path) -> np.ndarray:
+    """Reads an array; those of earlier versions have no digest behind them."""
+    with path.open("rb") as file:
+        states = stored_files.read_array(file)
+        digest = file.read()
+    if digest and digest != _digest(states):
+        raise ValueError("the digest does not fit")
+    return states
 
 
 class StateManagerWithDevices(state_manager.StateManager):

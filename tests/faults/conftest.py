@@ -36,7 +36,7 @@ class LeftAlone:
     kept: pathlib.Path
 
     def restore(self, state):
-        snapshots.restore(self.root, state, self.kept)
+        snapshots.restore(self.root, state, {self.kept.name: self.kept})
 
     def find(self, *starts):
         """What a kill at moments leaves, each the first whose name begins so."""

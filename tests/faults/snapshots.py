@@ -4,13 +4,18 @@ What a process that is killed has written is the kernel's, and what it had not y
 gone. So the folder as others see it right before a change is what a kill leaves there.
 """
 
+import collections
 import dataclasses
 import pathlib
+import re
+from collections.abc import Mapping, Sequence
 
 import system_calls
 
 # Content by relative path; None for a folder.
 State = dict[str, bytes | None]
+# Files of the same name but for these are alike.
+_NUMBERS = re.compile(r"\d+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,18 +85,61 @@ class Camera:
         }
 
 
-def restore(folder: pathlib.Path, state: State, kept: pathlib.Path) -> None:
+def select(
+    taken: Sequence[Snapshot], which: str, stride: int, body: re.Pattern, body_stride: int
+) -> list[tuple[str, State]]:
+    """States that differ, with their moments; of those that are much alike some.
+
+    Args:
+      taken: All snapshots.
+      which: Name of the attribute of a snapshot that has the state.
+      stride: Of so many at the same step of files whose names differ in numbers, one is taken.
+      body: Pattern of the names of large files.
+      body_stride: The same for all writes to these.
+
+    Returns:
+      Moments and states.
+    """
+    chosen, seen, counts = [], set(), collections.Counter()
+    for snapshot in taken:
+        state = getattr(snapshot, which)
+        content = freeze(state)
+        if content in seen:
+            continue
+        seen.add(content)
+        step = _NUMBERS.sub("", snapshot.moment)
+        is_body = " write " in step and body.search(step) is not None
+        step = "body" if is_body else step
+        if counts[step] % (body_stride if is_body else stride) == 0:
+            chosen.append((snapshot.moment, state))
+        counts[step] += 1
+    return chosen
+
+
+def freeze(state: State) -> tuple[tuple[str, bytes | None], ...]:
+    """A state as what may be in a set."""
+    return tuple(sorted(state.items()))
+
+
+def restore(
+    folder: pathlib.Path,
+    state: State,
+    kept: Mapping[str, pathlib.Path] | None = None,
+) -> None:
     """Makes a folder look as it did.
 
     Args:
       folder: The folder.
       state: What it is to hold.
-      kept: A second name of a file that is to be the same file again, and no copy.
+      kept: By path below the folder, second names of files that are to be the same files again, and
+        no copies.
     """
     folder.mkdir(exist_ok=True)
-    (folder / kept.name).unlink(missing_ok=True)
-    if kept.name in state:
-        (folder / kept.name).hardlink_to(kept)
+    for name, second in (kept or {}).items():
+        (folder / name).unlink(missing_ok=True)
+        if name in state:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).hardlink_to(second)
     for path in sorted(folder.rglob("*"), reverse=True):
         name = str(path.relative_to(folder))
         if name not in state or path.is_dir() != (state[name] is None):

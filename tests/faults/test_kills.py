@@ -5,12 +5,12 @@ what would be there after a power cut. From each such state a session goes on. O
 for good at moments that a seed draws, several times in a row.
 """
 
-import collections
 import os
 import random
 import re
 
 import pytest
+import snapshots
 import system_calls
 from faulty_runs import read_outcome
 
@@ -21,27 +21,12 @@ _NUM_KILLS = int(os.environ.get("FEDREC_TFF_FAULTS_KILLS", "50"))
 _KILLS_IN_A_ROW = 4
 # Of states at the same step of the same file in other rounds, and of those in the middle of large
 # files, some stand for all.
-_NUMBERS = re.compile(r"\d+")
 _BODY = re.compile(r"program_state_|model\.npz")
 _STRIDE, _BODY_STRIDE = 3, 40
 
 
-def _select(taken, which):
-    """States that differ; of those that are much alike some."""
-    chosen, seen, counts = [], set(), collections.Counter()
-    for snapshot in taken:
-        state = getattr(snapshot, which)
-        content = tuple(sorted(state.items()))
-        if content in seen:
-            continue
-        seen.add(content)
-        step = _NUMBERS.sub("", snapshot.moment)
-        is_body = " write " in step and _BODY.search(step) is not None
-        step = "body" if is_body else step
-        if counts[step] % (_BODY_STRIDE if is_body else _STRIDE) == 0:
-            chosen.append((snapshot.moment, state))
-        counts[step] += 1
-    return chosen
+def _select(left_alone, which):
+    return snapshots.select(left_alone.snapshots, which, _STRIDE, _BODY, _BODY_STRIDE)
 
 
 def _resume_from(server, left_alone, state):
@@ -84,18 +69,18 @@ def test_some_kills_are_resumed(server, left_alone):
 
 @pytest.mark.slow
 def test_a_kill_at_any_write_is_resumed(server, left_alone):
-    states = _select(left_alone.snapshots, "state")
+    states = _select(left_alone, "state")
     assert len(states) > 60
     _resume_from_all(server, left_alone, states)
 
 
 @pytest.mark.slow
 def test_a_power_cut_at_any_write_is_resumed(server, left_alone):
-    killed = {tuple(sorted(s.state.items())) for s in left_alone.snapshots}
+    killed = {snapshots.freeze(snapshot.state) for snapshot in left_alone.snapshots}
     states = [
         (moment, state)
-        for moment, state in _select(left_alone.snapshots, "synced")
-        if tuple(sorted(state.items())) not in killed
+        for moment, state in _select(left_alone, "synced")
+        if snapshots.freeze(state) not in killed
     ]
     assert len(states) > 10
     _resume_from_all(server, left_alone, states)

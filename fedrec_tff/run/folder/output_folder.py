@@ -1,6 +1,7 @@
 """The folder that `--output_dir` names: made, or found to be free, or to be gone on in."""
 
 import contextlib
+import errno
 import fcntl
 import glob
 import os
@@ -33,6 +34,41 @@ def name_errors(output_dir: str | os.PathLike, flag: str = _FLAG) -> Iterator[No
         yield
     except OSError as error:
         raise errors.UserError(f"{flag}={output_dir}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def name_shortage(output_dir: str | os.PathLike) -> Iterator[None]:
+    """Tells a disk that gets full inside a `with` block as what it is, also if TensorFlow writes.
+
+    Args:
+      output_dir: Path of the folder, as `--output_dir` has it.
+
+    Yields:
+      Nothing.
+
+    Raises:
+      UserError: In the place of the error.
+    """
+    try:
+        yield
+    # TensorFlow has errors of its own, and is not imported for this.
+    except Exception as error:
+        reason = _find_shortage(error)
+        if reason is None:
+            raise
+        raise errors.UserError(
+            f"{_FLAG}={output_dir}: the disk is full ({reason}): free some, and give the same "
+            "command again, or choose another"
+        ) from error
+
+
+def _find_shortage(error: Exception) -> str | None:
+    """The system's words for a full disk; None where an error means something else."""
+    number = error.errno if isinstance(error, OSError) else None
+    for shortage in (errno.ENOSPC, errno.EDQUOT):
+        if number == shortage or (number is None and os.strerror(shortage) in str(error)):
+            return os.strerror(shortage)
+    return None
 
 
 def open_folder(
@@ -105,7 +141,7 @@ def open_whole_folder(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
       The folder to write to.
 
     Raises:
-      UserError: If something has come into `output_dir` meanwhile.
+      UserError: If something has come into `output_dir` meanwhile, or the disk is full.
     """
     target = output_dir.absolute()
     prefix = f".{target.name}.partial-"
@@ -113,7 +149,8 @@ def open_whole_folder(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
         partial, descriptor = _make_locked(target, prefix)
     try:
         _remove_abandoned(target.parent, prefix)
-        yield partial
+        with name_shortage(output_dir):
+            yield partial
         with name_errors(output_dir):
             _sync_all(partial)
             partial.replace(target)

@@ -58,11 +58,11 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     return found
 
 
-def read_array(file: pathlib.Path | bytes) -> np.ndarray:
+def read_array(file: pathlib.Path | bytes | BinaryIO) -> np.ndarray:
     """Reads an `.npy` file.
 
     Args:
-      file: Path of the file, or its content.
+      file: Path of the file, its content, or the file, open, which is read to the array's end.
 
     Returns:
       The array.

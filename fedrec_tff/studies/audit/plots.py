@@ -3,7 +3,7 @@
 # Tested in tests/experiments/test_audit_binary.py.
 
 import math
-import os
+import pathlib
 from collections.abc import Mapping, Sequence
 
 import matplotlib
@@ -12,6 +12,7 @@ from matplotlib import figure
 from scipy import stats
 
 from fedrec_tff.privacy.audit import canary_scores, distinguishing, membership, roc
+from fedrec_tff.run.folder import whole_files
 
 matplotlib.use("Agg")
 
@@ -125,9 +126,10 @@ def plot_roc(
     return drawn
 
 
-def save(drawn: figure.Figure, path: str | os.PathLike) -> None:
-    """Writes a figure as a PNG file."""
-    drawn.savefig(path, dpi=100, format="png")
+def save(drawn: figure.Figure, path: pathlib.Path) -> None:
+    """Writes a figure as a PNG file, as a whole or not at all."""
+    with whole_files.open_whole(path) as file:
+        drawn.savefig(file, dpi=100, format="png")
 
 
 def _histograms(axes: matplotlib.axes.Axes, present: np.ndarray, held_out: np.ndarray) -> None:

@@ -68,24 +68,23 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
     found, text, drawn, details = attack(config, audit, dataset, plan, charge_fn)
     picture = root / f"{audit.attack}.png"
     flags = run_config.to_flags(config)
-    audit_plots.save(drawn, picture)
-    whole_files.write_json(
-        root / "audit.json",
-        {
-            **found.to_json(),
-            **details["json"],
-            "audit": dataclasses.asdict(audit),
-            "flags": flags,
-        },
-    )
-    audit_summary.write_tensorboard(
-        root,
-        found,
-        description.tabulate_flags(flags, {}),
-        details["scalars"],
-        details["histograms"],
-        picture,
-    )
+    told = {
+        **found.to_json(),
+        **details["json"],
+        "audit": dataclasses.asdict(audit),
+        "flags": flags,
+    }
+    with output_folder.name_shortage(root):
+        audit_plots.save(drawn, picture)
+        whole_files.write_json(root / "audit.json", told)
+        audit_summary.write_tensorboard(
+            root,
+            found,
+            description.tabulate_flags(flags, {}),
+            details["scalars"],
+            details["histograms"],
+            picture,
+        )
     text = "\n".join([text, f"audit: {root / 'audit.json'}, {picture}"])
     return AuditOutcome(found, text)
 

@@ -6,6 +6,7 @@ import dataclasses
 import pathlib
 import secrets
 import time
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from fedrec_tff.datasets.feature_values import FeatureValues
 from fedrec_tff.evaluation import ease, ials, item_cooccurrence, popularity, scoring
 from fedrec_tff.privacy import accounting
 from fedrec_tff.run.folder import stored_files, whole_files
+from fedrec_tff.run.folder.program_state import array_file
 from fedrec_tff.studies.baselines import config as names
 from fedrec_tff.studies.baselines.config import BaselinesConfig
 from fedrec_tff.studies.baselines.release import PrivateRelease
@@ -251,8 +253,13 @@ class _Clock:
 
 
 def _write(path: pathlib.Path, **arrays: np.ndarray) -> None:
-    with whole_files.open_whole(path) as file:
-        np.savez(file, **arrays)
+    # Closed in any case: what `numpy.savez` leaves open complains in its own words on a full disk.
+    with (
+        whole_files.open_whole(path) as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for name, array in arrays.items():
+            array_file.write_array(archive, name, np.asarray(array))
 
 
 def _read(path: pathlib.Path, name: str) -> np.ndarray:

@@ -14,7 +14,7 @@ import rich.console
 import rich.table
 
 from fedrec_tff.privacy import departures
-from fedrec_tff.run.folder import whole_files
+from fedrec_tff.run.folder import output_folder, whole_files
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.baselines import session as baselines_session
 
@@ -74,7 +74,8 @@ def write(results: Mapping[str, Any], output_dir: str | os.PathLike) -> list[pat
     root = pathlib.Path(output_dir)
     with whole_files.open_whole(root / _CSV) as file:
         file.write(_to_csv(results).encode())
-    _write_tensorboard(results, root)
+    with output_folder.name_shortage(root):
+        _write_tensorboard(results, root)
     return [root / baselines_session.RESULTS, root / _CSV]
 
 

@@ -8,13 +8,11 @@ refuses to if its flags or its files are others than when it began.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import errno
 import json
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -125,7 +123,7 @@ def prepare(
     with output_folder.name_errors(root, "--output_dir"):
         _check_is_ours(root)
         whole_files.make_secret_folder(root)
-    with _naming_shortage(root), run_directory.lock(run_directory.RunDirectory(root)):
+    with output_folder.name_shortage(root), run_directory.lock(run_directory.RunDirectory(root)):
         if (root / prepared_folder.FACTS).exists():
             done = prepared_folder.open_folder(root)
             _compare(root, done.facts.job, job)
@@ -143,20 +141,6 @@ def prepare(
         facts = _prepare(config, root, work, job, say_fn, rows_per_group)
         shutil.rmtree(work)
     return facts
-
-
-@contextlib.contextmanager
-def _naming_shortage(root: pathlib.Path) -> Iterator[None]:
-    """Tells a full disk as what it is."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise errors.UserError(
-            f"--output_dir={root}: the disk is full ({error.strerror}): free some, and give the "
-            "same command again, which goes on, or choose another"
-        ) from error
 
 
 def _prepare(

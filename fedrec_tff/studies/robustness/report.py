@@ -14,7 +14,7 @@ import rich.box
 import rich.console
 import rich.table
 
-from fedrec_tff.run.folder import whole_files
+from fedrec_tff.run.folder import output_folder, whole_files
 from fedrec_tff.run.metrics import metric_names
 from fedrec_tff.studies.robustness import plots as robustness_plots
 from fedrec_tff.studies.robustness.study import CELLS, MEASURED, CellResult, Study
@@ -77,7 +77,8 @@ def write(study: Study, output_dir: str | os.PathLike) -> list[pathlib.Path]:
     whole_files.write_json(paths[1], {**dataclasses.asdict(study), "cells": cells})
     with whole_files.open_whole(paths[2]) as file:
         robustness_plots.save(robustness_plots.draw(study), file)
-    _write_tensorboard(study, root, paths[2])
+    with output_folder.name_shortage(root):
+        _write_tensorboard(study, root, paths[2])
     return paths
 
 

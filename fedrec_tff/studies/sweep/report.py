@@ -7,7 +7,7 @@ import math
 import pathlib
 from typing import Any
 
-from fedrec_tff.run.folder import whole_files
+from fedrec_tff.run.folder import output_folder, whole_files
 from fedrec_tff.studies.sweep import config as sweep_config
 from fedrec_tff.studies.sweep import text as sweep_text
 from fedrec_tff.studies.sweep.costs import TuningCost
@@ -77,6 +77,12 @@ def write_tensorboard(study: Study, cost: TuningCost) -> pathlib.Path:
     Returns:
       The folder for `--logdir`.
     """
+    with output_folder.name_shortage(study.root):
+        _write_events(study, cost)
+    return study.root
+
+
+def _write_events(study: Study, cost: TuningCost) -> None:
     # Imported here, so that the other files need no TensorFlow.
     import tensorflow as tf
 
@@ -95,7 +101,6 @@ def write_tensorboard(study: Study, cost: TuningCost) -> pathlib.Path:
         for run in study.runs_of(trial):
             has_line |= event_files.keep_lines(run.directory.root, is_kept=not has_line)
             _write_row(study, trial, run.directory.root / event_files.END)
-    return study.root
 
 
 def _write_row(study: Study, trial: TrialResult, folder: pathlib.Path) -> None:

@@ -1,5 +1,6 @@
 """What may be in the folder that `--output_dir` names, and what is said of anything else."""
 
+import errno
 import os
 
 import pytest
@@ -95,3 +96,26 @@ def test_a_folder_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
         (folder / "below" / "model").write_text("x")
     assert {name for name, _ in synced[:-2]} == {"below", "model"}
     assert [is_there for _, is_there in synced] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        # As TensorFlow tells it.
+        RuntimeError("{{node SaveV2}} /a/b.tempstate; No space left on device"),
+    ],
+)
+def test_a_full_disk_is_named_whoever_tells_of_it(tmp_path, error):
+    message = r"--output_dir=.*: the disk is full \(No space left on device\): free some"
+    with (
+        pytest.raises(errors.UserError, match=message),
+        output_folder.open_whole_folder(tmp_path / "export"),
+    ):
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    with pytest.raises(KeyError), output_folder.name_shortage(tmp_path):
+        raise KeyError("No space")
