@@ -45,12 +45,14 @@ def ask(script: str, request: Any, **options: Any) -> Any:
 
 def import_once(modules: Iterable[str]) -> None:
     """Imports, quietly, what all forks need; none looks through it for garbage."""
+    gc.disable()
     quiet = importlib.import_module("fedrec_tff.quiet")
     quiet.make_logs_quiet()
     quiet.ignore_warnings()
     for module in modules:
         importlib.import_module(module)
     gc.freeze()
+    gc.enable()
 
 
 def run(work: Callable[..., None], *arguments: Any) -> tuple[int, str, str]:

@@ -34,20 +34,13 @@ def _describe(setting, clients_per_block):
     return shape.programs[described_rounds.HERE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
-    [
-        {},
-        pytest.param(
-            {"query_tower": "attention", "num_blocks": 1, "num_heads": 2, "history_length": 16},
-            marks=pytest.mark.slow,
-        ),
-    ],
+    [{}, {"query_tower": "attention", "num_blocks": 1, "num_heads": 2, "history_length": 16}],
     ids=["mean", "attention"],
 )
-@pytest.mark.parametrize(
-    "others", [(), pytest.param((4,), marks=pytest.mark.slow)], ids=["one size", "two sizes"]
-)
+@pytest.mark.parametrize("others", [(), (4,)], ids=["one size", "two sizes"])
 def test_a_block_has_one_clients_loops_and_as_many_operations_as_any_other(
     fields, others, monkeypatch
 ):

@@ -1,8 +1,11 @@
 """The benchmark of checkpoints counts what is on disk."""
 
+import pytest
+
 from fedrec_tff.benchmarks import checkpoint_costs, plan
 
 
+@pytest.mark.slow
 def test_costs_are_of_the_files_that_were_written(tmp_path):
     setting = plan.Setting(
         num_items=40_000,

@@ -77,7 +77,7 @@ _CONTEXTS = {
     ),
     "debug": debug.DebugContext,
 }
-_ALWAYS = ("mean, row-sparse", "weighted_mean, dense", "dp_gaussian, dense")
+_ALWAYS = ("mean, row-sparse", "dp_gaussian, dense")
 # Everything compiled and split; a few in the other contexts too, of which `accelerator/` has some.
 _RUNS = [
     *((case, "compiled, 2 shards") for case in _ALWAYS),

@@ -34,7 +34,7 @@ def start(*flags):
 
 
 _CANARY = ["--num_canaries=100", "--target_epsilon=8", *_TINY]
-_PREDICTABLE = ["--insecure_deterministic_noise", *_CANARY]
+_PREDICTABLE = ["--insecure_deterministic_noise", *_CANARY, "--rounds=2"]
 _OTHER_ATTACKS = {
     "members": ["--attack=membership", *_TINY],
     "adjacent": [

@@ -296,9 +296,9 @@ def test_updates_are_a_function_of_the_seed(form, batch_size):
 @pytest.mark.parametrize(
     ("form", "loss"),
     [
-        ("dense", "sampled_softmax"),
         ("row_sparse", "sampled_softmax"),
         ("row_sparse", "in_batch_softmax"),
+        pytest.param("dense", "sampled_softmax", marks=pytest.mark.slow),
     ],
 )
 def test_xla_equals_tensorflow(form, loss):

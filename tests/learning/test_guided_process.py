@@ -278,7 +278,7 @@ def _simulate_mime_lite(statistics, cohorts, epochs):
     return vector
 
 
-@pytest.mark.parametrize("statistics", [_Momentum, _Adam])
+@pytest.mark.parametrize("statistics", [pytest.param(_Momentum, marks=pytest.mark.slow), _Adam])
 def test_mime_lite_equals_a_simulation_of_its_algorithm(statistics):
     cohorts = [_FIRST, [], _SECOND]
     work = ClientWorkConfig(

@@ -94,6 +94,7 @@ def test_devices_fit_personal_parts_under_a_model_that_xla_cannot_compile(find_w
     assert np.abs(found[0]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_central_training_of_a_model_that_xla_cannot_compile():
     users = synthetic.SyntheticConfig(num_users=60, num_items=40, mean_length=10.0, seed=4)
     split = loading.load(loading.DatasetConfig(synthetic=users)).split

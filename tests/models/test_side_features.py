@@ -188,8 +188,11 @@ def test_untrained_items_differ_from_one_another(name):
 @pytest.mark.parametrize(
     "name",
     [
-        *("low_rank", "hashed"),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("projection", "features")),
+        "hashed",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("low_rank", "projection", "features")
+        ),
     ],
 )
 def test_clients_send_the_same_in_both_forms_and_nothing_of_frozen_items(name):

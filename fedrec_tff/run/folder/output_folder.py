@@ -37,11 +37,15 @@ def name_errors(output_dir: str | os.PathLike, flag: str = _FLAG) -> Iterator[No
 
 
 @contextlib.contextmanager
-def name_shortage(output_dir: str | os.PathLike) -> Iterator[None]:
+def name_shortage(
+    output_dir: str | os.PathLike,
+    way_out: str = "give the same command again, or choose another",
+) -> Iterator[None]:
     """Tells a disk that gets full inside a `with` block as what it is, also if TensorFlow writes.
 
     Args:
       output_dir: Path of the folder, as `--output_dir` has it.
+      way_out: What to do when there is room again, or another folder.
 
     Yields:
       Nothing.
@@ -57,8 +61,7 @@ def name_shortage(output_dir: str | os.PathLike) -> Iterator[None]:
         if reason is None:
             raise
         raise errors.UserError(
-            f"{_FLAG}={output_dir}: the disk is full ({reason}): free some, and give the same "
-            "command again, or choose another"
+            f"{_FLAG}={output_dir}: the disk is full ({reason}): free some, and {way_out}"
         ) from error
 
 

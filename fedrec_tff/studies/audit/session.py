@@ -74,7 +74,7 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
         "audit": dataclasses.asdict(audit),
         "flags": flags,
     }
-    with output_folder.name_shortage(root):
+    with output_folder.name_shortage(root, "give the same command with a new --output_dir"):
         audit_plots.save(drawn, picture)
         whole_files.write_json(root / "audit.json", told)
         audit_summary.write_tensorboard(

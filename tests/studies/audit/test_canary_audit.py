@@ -43,6 +43,7 @@ def sound():
     return audit()
 
 
+@pytest.mark.slow
 def test_a_sound_run_is_not_accused(sound):
     # Seven checks at 1e-7, and bounds far below the claim (their confidence is against the truth).
     assert not sound.report.accuses, sound.report.verdict

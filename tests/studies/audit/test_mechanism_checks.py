@@ -110,6 +110,7 @@ def test_rows_that_are_chosen_without_noise_are_found():
     assert found["choice of rows"].detail == "0 of 160 untouched rows, claimed 0.1587 of them"
 
 
+@pytest.mark.slow
 def test_noise_that_was_not_split_with_the_histogram_is_found():
     found = check(audit_faults.with_noise_times(0.5, "dp_sparse"), _SPARSE)
     assert failed(found) == {"noise level"}
