@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import strategies as st
 
+from fedrec_tff import errors
 from fedrec_tff.datasets import loading
 from fedrec_tff.datasets.dataset_config import DatasetConfig
 from fedrec_tff.datasets.prepared import folder as prepared_folder
@@ -80,6 +81,17 @@ def test_other_facts(tmp_path_factory, prepared, edits):
     path = root / prepared_folder.FACTS
     path.write_text(json.dumps(cases.edit(json.loads(path.read_text()), edits)))
     cases.accepts_or_refuses(lambda: _load(root), (str(root),))
+
+
+@pytest.mark.parametrize(
+    "digests", [None, ["users.feather"], {"users.feather": 7}, {"../users.feather": "7"}]
+)
+def test_digests_of_another_type_are_refused(tmp_path_factory, prepared, digests):
+    root = _copy(tmp_path_factory, prepared)
+    path = root / prepared_folder.FACTS
+    path.write_text(json.dumps({**json.loads(path.read_text()), "file_digests": digests}))
+    with pytest.raises(errors.UserError, match=r"prepared\.json cannot be read"):
+        _load(root)
 
 
 @cases.fuzz_times(10, one=_FILES, other=_FILES)

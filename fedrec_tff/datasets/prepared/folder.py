@@ -365,6 +365,7 @@ def _check_types(facts: PreparedFacts) -> None:
     counts = [*dataclasses.asdict(facts.counts).values(), *facts.num_dropped.values()]
     numbers = [facts.seed, facts.num_tied_users, *facts.file_bytes.values(), *counts]
     texts = [facts.name, facts.split_name, facts.ties, facts.catalogue_kind, facts.fingerprint]
+    texts += facts.file_digests.values()
     names = {*facts.file_bytes} | ({facts.roster_digest} - {None})
     if not (
         all(type(number) is int for number in numbers)
@@ -372,6 +373,7 @@ def _check_types(facts: PreparedFacts) -> None:
         and isinstance(facts.is_private, bool)
         and {*EVALUATED} <= {*facts.num_dropped}
         and all(pathlib.PurePath(name).name == name for name in facts.file_bytes)
+        and facts.file_digests.keys() <= facts.file_bytes.keys()
         and isinstance(facts.job, dict)
     ):
         raise TypeError("a fact is of another type")
