@@ -60,8 +60,9 @@ def read_source(events: Any, keywords: Mapping[str, Any]) -> Source:
     else:
         found = {"dataset": "csv", "data_dir": events}
     for name in found.keys() & keywords.keys():
-        is_same = isinstance(keywords[name], str) and keywords[name] == found[name]
-        if name == "data_dir" or not is_same:
+        # Events may be a table, which compares each of its cells.
+        is_same = name != "data_dir" and isinstance(keywords[name], str)
+        if not (is_same and keywords[name] == found[name]):
             raise errors.UserError(f"{name}: events tell it already: drop one of them")
     keywords |= found
     tables = {}

@@ -1,5 +1,6 @@
 """Calls from Python with anything: a table, a run, or an error of one line, and nothing left."""
 
+import contextlib
 import datetime
 import decimal
 import pathlib
@@ -58,7 +59,9 @@ def _frames(draw):
             pass
         frame.insert(position % (frame.shape[1] + 1), name, column, allow_duplicates=True)
     if draw(st.booleans()) and [*frame.columns].count("user") == 1:
-        frame = frame.set_index("user")
+        # Pandas has no index of some types.
+        with contextlib.suppress(NotImplementedError):
+            frame = frame.set_index("user")
     return frame
 
 

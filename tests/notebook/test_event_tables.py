@@ -97,6 +97,12 @@ def test_a_path_is_known_by_what_is_there(tmp_path, files, name, expected):
         (_FRAME.set_axis(["user", "item", "item"], axis=1), _COLUMNS, "two columns 'item'"),
         (_FRAME, {**_COLUMNS, "dataset": "ml-1m"}, "dataset: events tell it already"),
         (_FRAME, {**_COLUMNS, "data_dir": "x"}, "data_dir: events tell it already"),
+        # Pandas cannot compare bytes of a fixed length with a text.
+        (
+            pd.DataFrame({"a": np.array([b"Non"])}).astype("S3"),
+            {"data_dir": "user"},
+            "data_dir: events tell it already",
+        ),
         ("ml-1n", {}, "no file, folder or data set 'ml-1n': did you mean ml-1m"),
         ("evnts.csv", {}, "'evnts.csv': did you mean events.csv"),
         ("no/where.csv", {}, "'no/where.csv': data sets are synthetic, ml-100k, ml-1m$"),
