@@ -70,7 +70,7 @@ def _temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 def _nothing_old_is_garbage() -> Iterator[None]:
     """Looks for garbage among what a file of tests has made, and not among all that came before.
 
-    Thousands of graphs, kept by TensorFlow's caches, took a twelfth of the time to look through.
+    Thousands of graphs, kept by TensorFlow's caches, would be looked through again and again.
     """
     yield
     gc.collect()

@@ -160,7 +160,7 @@ def create_concrete_function(
 def _import_function(
     graph_def: tf.compat.v1.GraphDef, inputs: Sequence[tf.Tensor], output_names: Sequence[str]
 ) -> Callable[..., list[tf.Tensor]]:
-    """What `create_concrete_function` makes, at a third of the time: nothing has been added yet."""
+    """What `create_concrete_function` makes, for less, of a graph to which nothing was added."""
     nodes = [name.partition(":")[0] for name in output_names]
     # TFF's session token is left behind, a placeholder that XLA refuses.
     needed = tf.compat.v1.graph_util.extract_sub_graph(graph_def, nodes)

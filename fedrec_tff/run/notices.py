@@ -15,8 +15,8 @@ def say(line: str) -> None:
 def starting_tensorflow() -> Iterator[None]:
     """Says that TensorFlow starts, which takes seconds; it is imported in the block.
 
-    Nobody looks for garbage meanwhile. Imports make a million objects and hardly any garbage, and
-    looking through them again and again was a tenth of the time.
+    Nobody looks for garbage meanwhile: imports make many objects and hardly any garbage, and all
+    would be looked through again and again.
     """
     say("starting TensorFlow")
     was_enabled = gc.isenabled()

@@ -9,6 +9,7 @@ import os
 import random
 import re
 
+import filmed_work
 import pytest
 import snapshots
 import system_calls
@@ -50,15 +51,7 @@ def _check_nothing_spent_is_lost(before, after):
 
 
 def _resume_from_all(server, left_alone, states):
-    failures = []
-    for moment, state in states:
-        try:
-            _resume_from(server, left_alone, state)
-        except AssertionError as error:
-            failures.append(f"{moment}: {str(error)[:1500]}")
-            print(failures[-1], flush=True)
-    print(f"resumed from {len(states)} states, {len(failures)} of them wrong")
-    assert not failures, "\n\n".join(failures)
+    filmed_work.check_each(states, lambda state: _resume_from(server, left_alone, state))
 
 
 def test_some_kills_are_resumed(server, left_alone):

@@ -152,6 +152,8 @@ def test_an_audit_whose_disk_is_full_is_told(audited):
         # Of what TensorBoard shows the end is written when nobody is told any more.
         if session.status != 0:
             session.check_is_refused("o space left")
+            # Nothing that it has trained for is lost.
+            assert "starting" not in session.stderr or "VIOLATION" in session.stderr
         session.check_is_clean()
         found = audited.read()
         told = found.get("audit/audit.json")

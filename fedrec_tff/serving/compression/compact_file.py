@@ -18,6 +18,7 @@ from fedrec_tff.models.config import TwoTowerConfig
 from fedrec_tff.models.plugin import find_builder
 from fedrec_tff.plugins.chosen import Chosen
 from fedrec_tff.run.finished import named_code
+from fedrec_tff.run.folder import stored_files
 from fedrec_tff.serving.compression.coded import Coded, Plain
 from fedrec_tff.serving.compression.compact_model import CompactModel
 from fedrec_tff.serving.compression.low_rank import LowRank
@@ -78,24 +79,23 @@ def load(path: str | os.PathLike[str], named: Collection[str] | None = None) -> 
       UserError: If it cannot be read.
     """
     try:
-        with np.load(pathlib.Path(path), allow_pickle=False) as arrays:
-            form = json.loads(arrays[_FORM].tobytes())
-            if form["format"] != _FORMAT:
-                raise errors.UserError(
-                    f"{path} is of another version of this project: compress the run again"
-                )
-            model = CompactModel(
-                _read_config(form["config"], named, path),
-                _read(form["embedding"], arrays),
-                _read(form["bias"], arrays),
-                tuple(_read(part, arrays) for part in form["tower"]),
+        arrays = stored_files.read_arrays(pathlib.Path(path))
+        form = json.loads(arrays[_FORM].tobytes())
+        if form["format"] != _FORMAT:
+            raise errors.UserError(
+                f"{path} is of another version of this project: compress the run again"
             )
-            _check_shapes(model)
-            return model
+        model = CompactModel(
+            _read_config(form["config"], named, path),
+            _read(form["embedding"], arrays),
+            _read(form["bias"], arrays),
+            tuple(_read(part, arrays) for part in form["tower"]),
+        )
+        _check_shapes(model)
+        return model
     except errors.UserError:
         raise
-    # By what a file that is no archive of arrays begins with, it is one of a dozen kinds.
-    except Exception as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise errors.UserError(
             f"{path} cannot be read as a model of experiments.compress: compress the run again"
         ) from error

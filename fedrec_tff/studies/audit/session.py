@@ -10,6 +10,7 @@ import os
 import pathlib
 from typing import Any
 
+from fedrec_tff import errors
 from fedrec_tff.config import run_config
 from fedrec_tff.config.checks import model_checks
 from fedrec_tff.config.run_config import RunConfig
@@ -74,17 +75,22 @@ def run(config: RunConfig, audit: AuditConfig, output_dir: str | os.PathLike) ->
         "audit": dataclasses.asdict(audit),
         "flags": flags,
     }
-    with output_folder.name_shortage(root, "give the same command with a new --output_dir"):
-        audit_plots.save(drawn, picture)
-        whole_files.write_json(root / "audit.json", told)
-        audit_summary.write_tensorboard(
-            root,
-            found,
-            description.tabulate_flags(flags, {}),
-            details["scalars"],
-            details["histograms"],
-            picture,
-        )
+    try:
+        with output_folder.name_shortage(root, "give the same command with a new --output_dir"):
+            audit_plots.save(drawn, picture)
+            whole_files.write_json(root / "audit.json", told)
+            audit_summary.write_tensorboard(
+                root,
+                found,
+                description.tabulate_flags(flags, {}),
+                details["scalars"],
+                details["histograms"],
+                picture,
+            )
+    except errors.UserError:
+        # What it has trained for is told, though there is no room for it.
+        notices.say(text)
+        raise
     text = "\n".join([text, f"audit: {root / 'audit.json'}, {picture}"])
     return AuditOutcome(found, text)
 
